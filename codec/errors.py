@@ -1,0 +1,31 @@
+"""Every error that `codec` raises on purpose, each with a message of one line."""
+
+from __future__ import annotations
+
+
+class CodecError(Exception):
+    """Base of all errors that `codec` raises on purpose; the CLI prints it and exits with 1."""
+
+
+class AudioError(CodecError, ValueError):
+    """Audio that cannot be coded: unreadable, empty, not finite, of a wrong shape or dtype."""
+
+
+class TokensError(CodecError, ValueError):
+    """Token codes that do not fit the model: wrong shape, dtype, or a code out of range."""
+
+
+class FormatError(CodecError, ValueError):
+    """A compressed file that is not one, is damaged, or claims the impossible."""
+
+
+class ModelError(CodecError):
+    """Weights that are missing, damaged, or not those a file was made with."""
+
+
+class DataError(CodecError):
+    """A training folder with nothing usable in it."""
+
+
+class TrainingError(CodecError):
+    """Training that cannot go on: a loss that is not finite, a checkpoint of another model."""
