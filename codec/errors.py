@@ -23,9 +23,25 @@ class ModelError(CodecError):
     """Weights that are missing, damaged, or not those a file was made with."""
 
 
+class BitrateError(CodecError, ValueError):
+    """A bitrate or a number of codebooks that the model does not have."""
+
+
+class OutputError(CodecError):
+    """An output that would overwrite something, or cannot be written where it was asked for."""
+
+
 class DataError(CodecError):
     """A training folder with nothing usable in it."""
 
 
 class TrainingError(CodecError):
     """Training that cannot go on: a loss that is not finite, a checkpoint of another model."""
+
+
+class ArrayError(CodecError, ValueError):
+    """An array argument of a wrong shape or dtype, or with values that are not finite."""
+
+
+class BackendError(CodecError):
+    """An implementation that is unknown, or whose compiler or library is not there."""
