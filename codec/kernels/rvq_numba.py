@@ -1,0 +1,69 @@
+"""Residual vector quantisation in numba: the arithmetic of csrc/rvq.c, operation by operation."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from codec.kernels.fma import fma
+
+Floats = npt.NDArray[np.float32]
+Codes = npt.NDArray[np.uint16]
+
+_ZERO = np.float32(0)
+_HALF = np.float32(0.5)
+_INFINITY = np.float32(np.inf)
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _half_norms(codebook: Floats) -> Floats:
+    """codebook [K, D] -> 0.5 * |c_k|^2 [K], each one chain of FMAs over d."""
+    half = np.empty(codebook.shape[0], np.float32)
+    for k in range(codebook.shape[0]):
+        norm = _ZERO
+        for d in range(codebook.shape[1]):
+            norm = fma(codebook[k, d], codebook[k, d], norm)
+        half[k] = _HALF * norm
+    return half
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def encode(latents: Floats, codebooks: Floats) -> Codes:
+    """latents [N, D], codebooks [Q, K, D] -> codes [Q, N]; `codec.rvq.encode` has checked both."""
+    n, dim = latents.shape
+    levels, codewords, _ = codebooks.shape
+    residual = latents.copy()
+    codes = np.empty((levels, n), np.uint16)
+    dot = np.empty(codewords, np.float32)
+    for level in range(levels):
+        half = _half_norms(codebooks[level])
+        words = codebooks[level].T.copy()  # [D, K]: vectors run over k, never along a sum
+        for i in range(n):
+            dot[:] = _ZERO
+            for d in range(dim):
+                x = residual[i, d]
+                for k in range(codewords):
+                    dot[k] = fma(x, words[d, k], dot[k])
+            best = _INFINITY
+            where = 0
+            for k in range(codewords):
+                score = half[k] - dot[k]
+                if score < best:
+                    best = score
+                    where = k
+            codes[level, i] = where
+            for d in range(dim):
+                residual[i, d] -= words[d, where]
+    return codes
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def decode(codes: Codes, codebooks: Floats) -> Floats:
+    """codes [Q, N] -> [N, D]: the sum of the codewords in the order of the levels, from 0."""
+    levels, n = codes.shape
+    out = np.zeros((n, codebooks.shape[2]), np.float32)
+    for i in range(n):
+        for level in range(levels):
+            out[i] += codebooks[level, codes[level, i]]
+    return out

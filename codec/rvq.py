@@ -1,0 +1,118 @@
+"""Residual vector quantisation (Zeghidour et al., SoundStream, 2021, section III-C).
+
+Each level quantises what the levels before it left, so that any prefix of the codes decodes.
+The search is defined to the bit, all in float32 and in this order:
+
+    dot(a, b)     s = 0; for d = 0..D-1: s = fma(a[d], b[d], s)
+    half[k]       0.5 * dot(c_k, c_k)
+    score[k]      half[k] - dot(residual, c_k)     (|residual - c_k|^2 - |residual|^2) / 2
+    code          the k of the lowest score, the lowest such k on ties
+    residual[d]   residual[d] - c_code[d]
+
+"native" and "numba" meet that exactly, on every CPU, whatever N; a score that overflows never
+wins. "torch" differs by rounding: it may pick the other of two codewords that all but tie.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.errors import ArrayError, TokensError
+from codec.kernels import load, resolve
+
+Floats = npt.NDArray[np.float32]
+Codes = npt.NDArray[np.uint16]
+
+MAX_CODEWORDS = 1 << 16  # codes are uint16
+
+
+def encode(
+    latents: npt.ArrayLike,
+    codebooks: npt.ArrayLike,
+    *,
+    n_codebooks: int | None = None,
+    backend: str | None = None,
+) -> Codes:
+    """Nearest codewords of all levels.
+
+    latents: float32 [N, D], N >= 0. codebooks: float32 [Q, K, D], K <= 65536; the first
+    `n_codebooks` of them are used, None for all Q. Returns codes uint16 [n_codebooks, N].
+
+    Raises ArrayError on a wrong shape or dtype, or values that are not finite, BackendError on a
+    backend ("native", "numba", "torch", None for the fastest exact one) that cannot run here.
+    """
+    books = _codebooks(codebooks)
+    x = _floats(latents, "latents", 2)
+    if x.shape[1] != books.shape[2]:
+        raise ArrayError(
+            f"latents of {x.shape[1]} dimensions do not fit codebooks of {books.shape[2]}"
+        )
+    levels = len(books) if n_codebooks is None else n_codebooks
+    if not 1 <= levels <= len(books):
+        raise ArrayError(f"n_codebooks is 1 to {len(books)}, not {levels}")
+
+    name = resolve(backend)
+    codes: Any
+    if name == "native":
+        codes = load("codec._native").RvqPlan(books[:levels]).encode(x, levels)
+    elif name == "numba":
+        codes = load("codec.kernels.rvq_numba").encode(x, books[:levels])
+    else:
+        ops, torch = load("codec.nn.ops"), load("torch")
+        codes = ops.rvq_encode(torch.tensor(x), torch.tensor(books[:levels])).numpy()
+    return cast(Codes, codes.astype(np.uint16, copy=False))
+
+
+def decode(codes: npt.ArrayLike, codebooks: npt.ArrayLike, *, backend: str | None = None) -> Floats:
+    """Sum of the codewords that `codes` name, added in the order of the levels, from 0.
+
+    codes: integers [Q', N] with 1 <= Q' <= Q. codebooks: float32 [Q, K, D]. Returns float32
+    [N, D], the same bits from every backend.
+
+    Raises TokensError on codes of a wrong shape or dtype or not below K, ArrayError on codebooks
+    that `encode` would not take, BackendError on a backend that cannot run here.
+    """
+    books = _codebooks(codebooks)
+    tokens = np.asarray(codes)
+    if tokens.ndim != 2 or not 1 <= len(tokens) <= len(books):
+        raise TokensError(f"codes are [1 to {len(books)}, N], not {list(tokens.shape)}")
+    if tokens.dtype.kind not in "iu":
+        raise TokensError(f"codes are integers, not {tokens.dtype}")
+    if tokens.size and not 0 <= int(tokens.min()) <= int(tokens.max()) < books.shape[1]:
+        raise TokensError(f"codes are 0 to {books.shape[1] - 1}")
+    tokens = np.ascontiguousarray(tokens, np.uint16)
+
+    name = resolve(backend)
+    out: Any
+    if name == "native":
+        out = load("codec._native").decode_rvq(tokens, books)
+    elif name == "numba":
+        out = load("codec.kernels.rvq_numba").decode(tokens, books)
+    else:
+        ops, torch = load("codec.nn.ops"), load("torch")
+        out = ops.rvq_decode(torch.tensor(tokens.astype(np.int64)), torch.tensor(books)).numpy()
+    return cast(Floats, out)
+
+
+def _codebooks(codebooks: npt.ArrayLike) -> Floats:
+    books = _floats(codebooks, "codebooks", 3)
+    if not books.size or books.shape[1] > MAX_CODEWORDS:
+        raise ArrayError(
+            f"codebooks are [Q, K, D], none 0 and K at most {MAX_CODEWORDS}, "
+            f"not {list(books.shape)}"
+        )
+    return books
+
+
+def _floats(values: npt.ArrayLike, name: str, ndim: int) -> Floats:
+    array = np.asarray(values)
+    if array.dtype != np.float32 or array.ndim != ndim:
+        raise ArrayError(
+            f"{name} are float32 of {ndim} dimensions, not {array.dtype} of {array.ndim}"
+        )
+    if not np.isfinite(array).all():
+        raise ArrayError(f"{name} have values that are not finite")
+    return np.ascontiguousarray(array)

@@ -1,0 +1,59 @@
+/* Which instruction set a kernel runs on: one C body, compiled once for each set.
+ *
+ * A kernel is an `always_inline` body without a target, plus a wrapper for each set that carries
+ * the target attribute and calls it; the compiler then vectorises the inlined body for that set.
+ * The results are the same bits on every one of them, because
+ *   - vectors run over outputs, never along a sum, so no sum is ever reordered;
+ *   - -ffp-contract=off keeps the compiler from fusing a product and a sum on its own, and every
+ *     FMA that is wanted is written as __builtin_fmaf (correctly rounded in hardware and in libm).
+ */
+#ifndef CODEC_ISA_H
+#define CODEC_ISA_H
+
+#if defined(__FAST_MATH__)
+#error "-ffast-math would let the compiler reorder sums: results would depend on the machine"
+#endif
+
+#if (defined(__x86_64__) || defined(_M_X64)) && defined(__GNUC__)
+#define CODEC_X86 1
+#define TARGET_AVX2 __attribute__((target("avx2,fma")))
+#if defined(__clang__)
+#define TARGET_AVX512 __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,fma")))
+#else
+#define TARGET_AVX512 \
+    __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,fma,prefer-vector-width=512")))
+#endif
+#else
+#define CODEC_X86 0
+#endif
+
+/* The row loop of a register tile is unrolled in full and the column loop left to the vectoriser
+ * (unrolled before it, the columns become scalars and spill). */
+#if defined(__clang__)
+#define UNROLL_ROWS _Pragma("clang loop unroll(full)")
+#define VECTORISE_COLUMNS _Pragma("clang loop vectorize(enable)")
+#else
+#define UNROLL_ROWS _Pragma("GCC unroll 16")
+#define VECTORISE_COLUMNS _Pragma("GCC unroll 1")
+#endif
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+typedef enum { ISA_BASE, ISA_AVX2, ISA_AVX512 } codec_isa;
+
+/* The widest set that this CPU (and its operating system) can run. */
+static inline codec_isa isa_best(void)
+{
+#if CODEC_X86
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
+            return ISA_AVX512;
+        return ISA_AVX2;
+    }
+#endif
+    return ISA_BASE;
+}
+
+#endif
