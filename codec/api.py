@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import operator
 from fractions import Fraction
 from pathlib import Path
@@ -42,13 +41,13 @@ class Codec:
         """
         config = self.config
         each, most = config.bitrate_per_codebook, config.n_codebooks
-        # The guard is for rates such as 0.7 kbit/s that float products miss by the last bit.
-        if not each * (1 - 1e-9) <= bitrate <= each * most * (1 + 1e-9):
+        ratio = bitrate / each + 1e-6  # for what the division misses by its last bit
+        if not 1 <= ratio <= most + 2e-6:
             choices = ", ".join(f"{n * each / 1000:g}" for n in range(1, most + 1))
             raise BitrateError(
                 f"{bitrate / 1000:g} kbit/s a channel is not to be had; choose from {choices}"
             )
-        return min(math.floor(bitrate / each * (1 + 1e-9)), most)
+        return int(ratio)
 
     def encode(
         self,

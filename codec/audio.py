@@ -18,9 +18,12 @@ from codec.tokens import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 
 Audio = npt.NDArray[np.float32]
 
-READ_SUFFIXES = frozenset(
-    ".wav .wave .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .caf .w64 .rf64".split()
-)
+# fmt: off
+READ_SUFFIXES = frozenset((
+    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au",
+    ".snd", ".caf", ".w64", ".rf64",
+))
+# fmt: on
 WRITE_FORMATS = {
     ".wav": ("WAV", "PCM_16"),
     ".flac": ("FLAC", "PCM_16"),
@@ -80,8 +83,9 @@ def as_channels(audio: npt.ArrayLike) -> Audio:
 
 def as_int16(audio: Audio) -> npt.NDArray[np.int16]:
     """16-bit samples of `audio`, clipped; the inverse of `as_channels` on int16."""
-    scaled = np.rint(audio * np.float32(32768))
-    return np.clip(scaled, -32768, 32767, out=scaled).astype(np.int16)
+    scaled: Audio = np.rint(audio * np.float32(32768))
+    np.clip(scaled, -32768, 32767, out=scaled)
+    return scaled.astype(np.int16)
 
 
 def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:

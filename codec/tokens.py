@@ -19,7 +19,7 @@ MAX_FRAME_RATE_DENOMINATOR = 1 << 16
 
 
 def frames_for(n_samples: int, sample_rate: int, frame_rate: Fraction) -> int:
-    """Frames of `n_samples` samples at `sample_rate` Hz: ceil(n_samples * frame_rate / sample_rate).
+    """Frames of `n_samples` samples at `sample_rate` Hz: ceil(n_samples * frame_rate / rate).
 
     The audio is resampled to r = ceil(n * R / rate) samples at the model's rate R, and r samples
     are ceil(r / hop) frames. As ceil(ceil(x) / hop) = ceil(x / hop) for a whole hop, that is
@@ -92,15 +92,15 @@ class Tokens:
 
     @property
     def channels(self) -> int:
-        return self.codes.shape[0]
+        return int(self.codes.shape[0])
 
     @property
     def n_codebooks(self) -> int:
-        return self.codes.shape[1]
+        return int(self.codes.shape[1])
 
     @property
     def n_frames(self) -> int:
-        return self.codes.shape[2]
+        return int(self.codes.shape[2])
 
     @property
     def exact_frame_rate(self) -> Fraction:
