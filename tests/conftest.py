@@ -25,7 +25,9 @@ class MeanBackend:
 
     REFINEMENT = 512.0
 
-    def __init__(self, config: ModelConfig | None = None, model_id: bytes = b"\x01mean\x00\xff\x02"):
+    def __init__(
+        self, config: ModelConfig | None = None, model_id: bytes = b"\x01mean\x00\xff\x02"
+    ):
         self.config = config or ModelConfig()
         self.model_id = model_id
 
@@ -50,9 +52,7 @@ class MeanBackend:
     def decode(self, codes: np.ndarray) -> np.ndarray:
         assert codes.dtype == np.uint16
         top = self.config.codebook_size - 1
-        means = sum(
-            (code / top * 2 - 1) * self._scale(level) for level, code in enumerate(codes)
-        )
+        means = sum((code / top * 2 - 1) * self._scale(level) for level, code in enumerate(codes))
         return np.repeat(means, self.config.hop_length).astype(np.float32)
 
 
@@ -72,9 +72,9 @@ def shipped() -> codec.Codec:
     """The codec with the weights of the package, if they and what runs them are here."""
     from codec.backend import DEFAULT_WEIGHTS
 
-    pytest.importorskip("torch")
     if not DEFAULT_WEIGHTS.exists():
         pytest.skip("no weights yet")
+    pytest.importorskip("torch")
     return codec.load()
 
 

@@ -98,7 +98,7 @@ def test_layout_byte_by_byte():
     assert fields == (MAGIC, 1, 2, 2, b"modelid8", 44_100, 50, 1, 1024, 512, 0)
     header_crc = zlib.crc32(data[:40])
     assert struct.unpack_from("<I", data, 40) == (header_crc,)
-    payload = int("0000000001" "1111111111" "1000000000" "0000000010", 2).to_bytes(5, "big")
+    payload = int("0000000001111111111110000000000000000010", 2).to_bytes(5, "big")
     assert data[44:53] == struct.pack("<I", 1) + payload
     assert struct.unpack_from("<I", data, 53) == (zlib.crc32(data[:40] + data[44:53]),)
     assert data[57:69] == struct.pack("<IQ", 0, 7)

@@ -1,0 +1,244 @@
+"""The Python API over a backend that can be reasoned about, and over the real one if present."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import codec
+from codec.config import ModelConfig
+from codec.errors import AudioError, BitrateError, FormatError, ModelError, TokensError
+from codec.tokens import frames_for
+
+from .conftest import MeanBackend
+
+SMALL = codec.load(backend=MeanBackend())
+
+
+def noise(samples, channels=1, seed=0):
+    """Noise that is constant over the model's hops, which `MeanBackend` codes."""
+    levels = np.random.default_rng(seed).uniform(-0.9, 0.9, (channels, -(-samples // 480)))
+    return np.repeat(levels, 480, axis=1)[:, :samples].astype(np.float32)
+
+
+def python(code, *args):
+    """What `code` prints in a Python of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *args],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(codec.__file__).parents[1],
+    ).stdout
+
+
+def test_import_is_light():
+    # click too: the library does not need it.
+    loaded = python("import sys, codec; print(*sys.modules)").split()
+    assert "codec.api" in loaded
+    assert not {"torch", "numba", "soundfile", "soxr", "tqdm", "click"} & set(loaded)
+
+
+def test_version_is_the_project_s():
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+    assert re.search(r'^version = "(.*)"$', text, re.MULTILINE)[1] == codec.__version__
+
+
+@pytest.mark.parametrize("samples", [*range(1, 8), 479, 480, 481, 961, 24_000])
+@pytest.mark.parametrize("channels", [1, 2, 8])
+def test_audio_comes_back_at_its_length_and_place(samples, channels):
+    audio = noise(samples, channels)
+    tokens = SMALL.encode(audio, 24_000)
+    assert tokens.codes.shape == (channels, 12, -(-samples // 480))
+    back = SMALL.decode(tokens)
+    assert back.dtype == np.float32
+    assert back.shape == audio.shape
+    assert np.abs(back - audio).max() < 1e-6
+
+
+def test_token_rate_is_exact_for_every_length_up_to_a_second():
+    config = SMALL.config
+    for samples in range(1, 24_001):
+        exact = -(-samples * 50 // 24_000)
+        assert config.n_frames(samples) == frames_for(samples, 24_000, Fraction(50)) == exact
+    for samples in range(1, 1450, 7):
+        tokens = SMALL.encode(np.zeros(samples, np.float32), 24_000, n_codebooks=1)
+        assert tokens.n_frames == -(-samples * 50 // 24_000)
+
+
+@settings(max_examples=60, deadline=None)
+@given(samples=st.integers(1, 3000), rate=st.integers(1_000, 768_000))
+def test_any_rate_and_length(samples, rate):
+    tokens = SMALL.encode(np.full(samples, 0.25), rate, n_codebooks=2)
+    resampled = -(-samples * 24_000 // rate)
+    assert tokens.n_frames == -(-resampled // 480)
+    assert SMALL.decode(tokens).shape == (1, samples)
+
+
+def test_resampled_audio_stays_in_place():
+    step = np.concatenate([np.full(22_050, -0.5), np.full(22_050, 0.5)])
+    back = SMALL.decode(SMALL.encode(step, 44_100))[0]
+    assert np.abs(back[2000:21_000] + 0.5).max() < 1e-3
+    assert np.abs(back[23_100:42_100] - 0.5).max() < 1e-3
+
+
+def test_dtypes_agree():
+    audio = (noise(1000) * 32767).round().astype(np.int16)
+    floats = audio / 32768
+    for same in (audio, audio[0], floats, floats.astype(np.float32)):
+        assert SMALL.encode(same, 24_000) == SMALL.encode(audio, 24_000)
+
+
+def test_channels_do_not_touch_each_other():
+    audio = noise(1000, 3)
+    whole = SMALL.encode(audio, 24_000)
+    for channel, codes in zip(audio, whole.codes, strict=True):
+        assert np.array_equal(SMALL.encode(channel, 24_000).codes[0], codes)
+
+
+def test_a_prefix_of_the_codebooks_is_the_coarser_encoding():
+    audio = noise(2000, 2)
+    whole = SMALL.encode(audio, 24_000)
+    for count in (1, 5, 12):
+        assert whole.first(count) == SMALL.encode(audio, 24_000, n_codebooks=count)
+    errors = [np.abs(SMALL.decode(whole.first(n)) - audio).max() for n in (1, 2, 3)]
+    assert errors[0] > 10 * errors[1] > 0
+    for count in (0, 13):
+        with pytest.raises(TokensError):
+            whole.first(count)
+
+
+def test_bitrates():
+    for kbps, count in [(0.5, 1), (0.99, 1), (1, 2), (1.5, 3), (3, 6), (3.2, 6), (6, 12)]:
+        tokens = SMALL.encode(noise(480), 24_000, bitrate=kbps * 1000)
+        assert tokens.n_codebooks == count
+        assert tokens.bitrate == count * 500
+    for bitrate in (0, 3, 499, 6100, -1, np.nan, np.inf):
+        with pytest.raises(BitrateError, match=r"choose from 0.5, 1, 1.5, .*, 6$"):
+            SMALL.encode(noise(480), 24_000, bitrate=bitrate)
+    with pytest.raises(BitrateError, match="not both"):
+        SMALL.encode(noise(480), 24_000, n_codebooks=1, bitrate=3000)
+    for count in (0, 13):
+        with pytest.raises(BitrateError, match="1 to 12"):
+            SMALL.encode(noise(480), 24_000, n_codebooks=count)
+
+
+@pytest.mark.parametrize("each", [0.7, 3.3, 275.0, 500.0, 1000 / 3])
+def test_every_multiple_of_the_codebook_rate_is_a_bitrate(each):
+    class Config(ModelConfig):
+        bitrate_per_codebook = each
+
+    tool = codec.load(backend=MeanBackend(Config()))
+    assert [tool.codebooks_for(n * each) for n in range(1, 13)] == list(range(1, 13))
+    assert [tool.codebooks_for(float(f"{n * each / 1000:.9g}") * 1000) for n in (1, 7)] == [1, 7]
+
+
+def test_bytes_round_trip():
+    audio = noise(30_000, 2)
+    data = SMALL.compress(audio, 24_000, n_codebooks=3)
+    back, rate = SMALL.decompress(data)
+    assert rate == 24_000
+    assert np.array_equal(back, SMALL.decode(SMALL.encode(audio, 24_000, n_codebooks=3)))
+    with pytest.raises(FormatError):
+        SMALL.decompress(data[:-1])
+
+
+@pytest.mark.parametrize("rate", [0, -1, 999, 768_001, 24_000.5, "24000", None])
+def test_sample_rates_that_cannot_be(rate):
+    with pytest.raises(AudioError, match="sample rate"):
+        SMALL.encode(noise(480), rate)
+
+
+def test_another_model_s_tokens_are_refused():
+    tokens = SMALL.encode(noise(480), 24_000)
+    other = codec.load(backend=MeanBackend(model_id=bytes(8)))
+    with pytest.raises(ModelError, match=tokens.model_id.hex()):
+        other.decode(tokens)
+    for config in (
+        ModelConfig(n_codebooks=8),
+        ModelConfig(codebook_size=512),
+        ModelConfig(hop_length=960),
+    ):
+        with pytest.raises(ModelError, match="dimensions"):
+            codec.load(backend=MeanBackend(config)).decode(tokens)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"codes": np.zeros((1, 2, 2), np.int64)},
+        {"codes": np.zeros((2, 2), np.uint16)},
+        {"codes": [[[0, 0]]]},
+        {"codes": np.zeros((0, 2, 2), np.uint16)},
+        {"codes": np.zeros((1, 0, 2), np.uint16)},
+        {"codes": np.zeros((1, 2, 3), np.uint16)},
+        {"codes": np.full((1, 2, 2), 1024, np.uint16)},
+        {"n_samples": 0},
+        {"n_samples": 480},
+        {"n_samples": 961},
+        {"sample_rate": 0},
+        {"frame_rate": 0.0},
+        {"frame_rate": float("nan")},
+        {"codebook_size": 1},
+        {"model_id": b"short"},
+    ],
+)
+def test_tokens_must_fit_together(change):
+    sound = codec.Tokens(np.zeros((1, 2, 2), np.uint16), 50.0, 960, 24_000, 1024, bytes(8))
+    with pytest.raises(TokensError):
+        dataclasses.replace(sound, **change)
+
+
+@given(
+    numerator=st.integers(1, 768_000),
+    denominator=st.integers(1, 1 << 16),
+)
+def test_the_frame_rate_is_exact_although_a_float(numerator, denominator):
+    exact = Fraction(numerator, denominator)
+    tokens = codec.Tokens(
+        np.zeros((1, 1, frames_for(1000, 1000, exact)), np.uint16),
+        float(exact), 1000, 1000, 2, bytes(8),
+    )  # fmt: skip
+    assert tokens.exact_frame_rate == exact
+
+
+def test_missing_weights(tmp_path):
+    with pytest.raises(ModelError, match="no such weights"):
+        codec.load(tmp_path / "none.safetensors")
+
+
+def test_missing_torch(tmp_path):
+    weights = tmp_path / "some.safetensors"
+    weights.write_bytes(b"")
+    # None in sys.modules is how an import is made to fail; a process of its own, because modules
+    # imported twice would not be the same to other tests.
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import codec\n"
+        "try: codec.load(sys.argv[1])\n"
+        "except codec.ModelError as error: print(error)"
+    )
+    assert "pip install 'codec[torch]'" in python(code, str(weights))
+
+
+def test_the_shipped_model_keeps_the_same_promises(shipped):
+    config = shipped.config
+    for samples in (1, 7, config.hop_length, config.hop_length + 1, 5000):
+        tokens = shipped.encode(np.zeros(samples, np.float32), config.sample_rate)
+        assert tokens.n_frames == config.n_frames(samples)
+        audio = shipped.decode(tokens)
+        assert audio.shape == (1, samples)
+        assert np.isfinite(audio).all()
+    tone = np.sin(np.arange(12_000) * 0.05).astype(np.float32) * 0.3
+    tokens = shipped.encode(tone, config.sample_rate)
+    assert tokens.first(2) == shipped.encode(tone, config.sample_rate, n_codebooks=2)
+    assert np.corrcoef(np.abs(shipped.decode(tokens)[0]), np.abs(tone))[0, 1] > 0
