@@ -6,6 +6,7 @@ WAV may) is kept for coding, and clipped only where 16-bit samples are written.
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import BinaryIO
@@ -38,6 +39,8 @@ MAX_PEAK = 256.0
 MAX_WAV_BYTES = 2**32 - 4096
 
 _BLOCK_VALUES = 1 << 20  # read or written at a time, whatever a header claims
+_SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM: a write failed, and it does not say why
+_NOT_WRITTEN = "cannot write the audio: is the disk full?"
 
 
 def check_sample_rate(sample_rate: int) -> None:
@@ -155,10 +158,11 @@ def read_audio(source: Path | BinaryIO) -> tuple[Audio, int]:
     return as_channels(np.concatenate(blocks, axis=1)), rate
 
 
-def write_audio(target: Path | BinaryIO, audio: Audio, sample_rate: int, suffix: str) -> None:
+def write_audio(target: Path | io.BytesIO, audio: Audio, sample_rate: int, suffix: str) -> None:
     """Write `audio` [channels, samples] in the format of `suffix`, a key of `WRITE_FORMATS`.
 
-    WAV and FLAC take 16-bit samples, clipped at full scale. A file object must be seekable.
+    WAV and FLAC take 16-bit samples, clipped at full scale. A file object must be in memory, as
+    libsndfile cannot pass on what goes wrong in one.
     Raises AudioError if the format cannot hold so many channels or such a rate, or the disk is
     full.
     """
@@ -178,12 +182,14 @@ def write_audio(target: Path | BinaryIO, audio: Audio, sample_rate: int, suffix:
                 block = audio[:, start : start + step].T
                 file.write(as_int16(block) if subtype == "PCM_16" else np.clip(block, -1, 1))
     except soundfile.LibsndfileError as error:
+        if error.code == _SYSTEM_ERROR:
+            raise AudioError(_NOT_WRITTEN) from None
         raise AudioError(
             f"cannot write {channels} channels at {sample_rate} Hz as {suffix}: {_reason(error)}"
         ) from None
     except AssertionError:
         # soundfile asserts that all was written; libsndfile gives no reason when it was not.
-        raise AudioError("cannot write the audio: is the disk full?") from None
+        raise AudioError(_NOT_WRITTEN) from None
 
 
 def _reason(error: Exception) -> str:

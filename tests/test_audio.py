@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import resource
 import struct
 
 import numpy as np
@@ -126,6 +127,17 @@ def test_ogg_is_written(tmp_path):
 def test_a_format_that_cannot_hold_it_is_an_error(tmp_path):
     with pytest.raises(AudioError, match=r"9 channels at 24000 Hz as \.flac"):
         write_audio(tmp_path / "a.flac", np.zeros((9, 10), np.float32), 24_000, ".flac")
+
+
+def test_a_full_disk_is_an_error(tmp_path):
+    audio = np.zeros((1, 100_000), np.float32)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(AudioError, match="is the disk full"):
+            write_audio(tmp_path / "a.wav", audio, 24_000, ".wav")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_blocks_join(monkeypatch):
