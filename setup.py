@@ -28,7 +28,7 @@ class BuildNative(build_ext):
         # compiler fuses no product and sum by itself; csrc/isa.h explains.
         flags = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
         if os.environ.get("CODEC_SANITIZE"):
-            flags += ["-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
+            flags += ["-O0", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
             ext.extra_link_args += ["-fsanitize=address,undefined"]
         ext.extra_compile_args += flags
         ext.optional = not os.environ.get("CODEC_REQUIRE_NATIVE")

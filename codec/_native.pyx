@@ -5,7 +5,7 @@ Internal: `codec.rvq` and `codec.mel` are the public faces. Every function takes
 arrays, and `isa`, one of `isas()`, for tests and benchmarks; the default is the widest.
 """
 
-from libc.stdint cimport uint16_t, uintptr_t
+from libc.stdint cimport int32_t, uint16_t, uintptr_t
 
 import numpy as np
 
@@ -102,4 +102,93 @@ def decode_rvq(const uint16_t[:, ::1] codes, const float[:, :, ::1] codebooks):
     cdef float[:, ::1] rows = out
     with nogil:
         rvq_decode(&codebooks[0, 0, 0], codewords, dim, levels, &codes[0, 0], n, &rows[0, 0])
+    return out
+
+
+cdef extern from "fft.h" nogil:
+    ctypedef struct fft_plan:
+        size_t n, n_steps
+        const int32_t *radices
+        const float *twiddles
+        const float *unpack
+
+cdef extern from "mel.h" nogil:
+    ctypedef struct mel_plan:
+        fft_plan fft
+        size_t hop, n_mels
+        const float *window
+        const int32_t *band_start
+        const int32_t *band_size
+        const float *band_weights
+    size_t mel_scratch_size(const mel_plan *plan)
+    void mel_run(const mel_plan *plan, codec_isa isa, const float *audio, size_t n, float *out,
+                 float *scratch)
+    void mel_log10(const float *x, size_t n, float *out)
+
+
+cdef class MelPlan:
+    """A log-mel front end from `codec.kernels.mel_tables.MelTables`; threads may share it."""
+
+    cdef mel_plan plan
+    cdef const float[::1] window, twiddles, weights  # own the memory that `plan` points to
+    cdef const float[:, ::1] unpack
+    cdef const int32_t[::1] radices, start, size
+
+    def __cinit__(self, tables):
+        self.window, self.twiddles, self.unpack = tables.window, tables.twiddles, tables.unpack
+        self.radices, self.start, self.size = tables.radices, tables.band_start, tables.band_size
+        self.weights = tables.band_weights
+        cdef Py_ssize_t half = self.window.shape[0] // 2, length = half, total = 0, weights = 0
+        cdef Py_ssize_t i, radix
+        for i in range(self.radices.shape[0]):
+            radix = self.radices[i]
+            if radix not in (2, 3, 4, 5) or length % radix:
+                raise ValueError("the radices do not multiply to n_fft / 2")
+            length //= radix
+            total += length * (radix - 1) * 2
+        for i in range(self.size.shape[0]):
+            if self.start[i] < 0 or self.size[i] < 0 or self.start[i] + self.size[i] > half + 1:
+                raise ValueError("a band reaches past the spectrum")
+            weights += self.size[i]
+        if not (
+            length == 1
+            and half >= 2
+            and self.window.shape[0] == 2 * half
+            and self.twiddles.shape[0] == total
+            and self.unpack.shape[0] == half // 2 + 1
+            and self.unpack.shape[1] == 2
+            and self.start.shape[0] == self.size.shape[0] >= 1
+            and self.weights.shape[0] == weights
+            and tables.hop_length >= 1
+        ):
+            raise ValueError("the tables do not fit each other")
+        self.plan.fft = fft_plan(2 * half, self.radices.shape[0], &self.radices[0],
+                                 &self.twiddles[0], &self.unpack[0, 0])
+        self.plan.hop, self.plan.n_mels = tables.hop_length, self.start.shape[0]
+        self.plan.window, self.plan.band_weights = &self.window[0], &self.weights[0]
+        self.plan.band_start, self.plan.band_size = &self.start[0], &self.size[0]
+
+    def __call__(self, const float[:, ::1] clips, isa=None):
+        """clips [B, samples] -> float32 [B, n_mels, samples // hop]."""
+        cdef size_t n = clips.shape[1], frames = n // self.plan.hop
+        cdef Py_ssize_t b
+        cdef codec_isa chosen = _isa(isa)
+        mel = np.empty((clips.shape[0], self.plan.n_mels, frames), np.float32)
+        if mel.size == 0:
+            return mel
+        cdef float[:, :, ::1] out = mel
+        cdef float[::1] scratch = _aligned(mel_scratch_size(&self.plan))
+        with nogil:
+            for b in range(clips.shape[0]):
+                mel_run(&self.plan, chosen, &clips[b, 0], n, &out[b, 0, 0], &scratch[0])
+        return mel
+
+
+def log10(const float[::1] x):
+    """log10 of positive, normal, finite values as the mel kernels compute it; for tests."""
+    out = np.empty(x.shape[0], np.float32)
+    cdef float[::1] y = out
+    if x.shape[0]:
+        with nogil:
+            mel_log10(&x[0], x.shape[0], &y[0])
     return out

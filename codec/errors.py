@@ -45,3 +45,7 @@ class ArrayError(CodecError, ValueError):
 
 class BackendError(CodecError):
     """An implementation that is unknown, or whose compiler or library is not there."""
+
+
+class SpecError(CodecError, ValueError):
+    """A front end whose numbers make no sense, or that is not implemented."""

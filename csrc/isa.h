@@ -27,14 +27,15 @@
 #define CODEC_X86 0
 #endif
 
-/* The row loop of a register tile is unrolled in full and the column loop left to the vectoriser
- * (unrolled before it, the columns become scalars and spill). */
+/* VECTORISE goes on a loop over independent outputs: short loops would otherwise be unrolled into scalars,
+ * which spill, before the vectoriser sees them. UNROLL_ROWS goes on the row loop around it in a
+ * register tile, whose sums must all have constant indices to live in registers. */
 #if defined(__clang__)
 #define UNROLL_ROWS _Pragma("clang loop unroll(full)")
-#define VECTORISE_COLUMNS _Pragma("clang loop vectorize(enable)")
+#define VECTORISE _Pragma("clang loop vectorize(enable)")
 #else
 #define UNROLL_ROWS _Pragma("GCC unroll 16")
-#define VECTORISE_COLUMNS _Pragma("GCC unroll 1")
+#define VECTORISE _Pragma("GCC unroll 1") _Pragma("GCC ivdep")
 #endif
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))

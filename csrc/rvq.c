@@ -61,7 +61,7 @@ ALWAYS_INLINE void tile(const int rows, const int cols, size_t dim, const float 
     float sum[MAX_ROWS][RVQ_PANEL];
     UNROLL_ROWS
     for (int r = 0; r < rows; r++) {
-        VECTORISE_COLUMNS
+        VECTORISE
         for (int c = 0; c < cols; c++) sum[r][c] = 0.0f;
     }
     for (size_t d = 0; d < dim; d++) {
@@ -69,14 +69,14 @@ ALWAYS_INLINE void tile(const int rows, const int cols, size_t dim, const float 
         UNROLL_ROWS
         for (int r = 0; r < rows; r++) {
             const float coordinate = x[(size_t)r * dim + d];
-            VECTORISE_COLUMNS
+            VECTORISE
             for (int c = 0; c < cols; c++)
                 sum[r][c] = __builtin_fmaf(coordinate, word[c], sum[r][c]);
         }
     }
     UNROLL_ROWS
     for (int r = 0; r < rows; r++) {
-        VECTORISE_COLUMNS
+        VECTORISE
         for (int c = 0; c < cols; c++) dot[r * RVQ_PANEL + c] = sum[r][c];
     }
 }
