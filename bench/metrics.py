@@ -52,10 +52,16 @@ def trim_silence(reference: Audio, decoded: Audio, sample_rate: int) -> tuple[Au
 
 
 def speech_copies(reference: Audio, decoded: Audio) -> tuple[Audio, Audio]:
-    """Silence-trimmed copies at 16 kHz, as PESQ, STOI and ViSQOL's speech mode hear them."""
+    """Silence-trimmed copies at 16 kHz, as PESQ, STOI and ViSQOL's speech mode hear them.
+
+    Raises MetricError if either is silent: PESQ and ViSQOL have no value then.
+    """
     _check_pair(reference, decoded)
     copies = (soxr.resample(x, SAMPLE_RATE, SPEECH_RATE, "VHQ") for x in (reference, decoded))
-    return trim_silence(*copies, SPEECH_RATE)
+    trimmed = trim_silence(*copies, SPEECH_RATE)
+    if not trimmed[1].any():
+        raise MetricError("the decoded audio is silent")
+    return trimmed
 
 
 def pesq_wb(reference: Audio, decoded: Audio) -> float:
@@ -69,6 +75,9 @@ def pesq_wb(reference: Audio, decoded: Audio) -> float:
         reason = error.args[0] if error.args else type(error).__name__
         text = reason.decode() if isinstance(reason, bytes) else str(reason)
         raise MetricError(f"PESQ: {text}") from None
+    except ValueError:
+        # The binding turns the score into an error code, whatever it is; NaN cannot be.
+        raise MetricError("PESQ: measured nan") from None
 
 
 def stoi(reference: Audio, decoded: Audio) -> float:

@@ -29,7 +29,8 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from codec.errors import DataError
+from codec.audio import READ_SUFFIXES, check_sample_rate
+from codec.errors import AudioError, DataError
 
 VERSION = 1
 AUDIO_NAME = "audio.i16"
@@ -37,9 +38,7 @@ INDEX_NAME = "index.json"
 PART_NAME = "audio.i16.part"
 JOURNAL_NAME = "journal.jsonl"
 
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".w64"})
-
-BLOCK = 1 << 18  # frames of the source in memory at a time
+BLOCK = 1 << 18  # samples of the source in memory at a time, of all its channels together
 FULL_SCALE = 32_768
 PEAK_LIMIT = 4.0  # lossy decoders overshoot full scale a little; more is not audio at this scale
 
@@ -132,7 +131,7 @@ def prepare(
             name = sources[number].relative_to(source).as_posix()
             try:
                 entry = _append(sources[number], audio, offset, sample_rate)
-            except (soundfile.SoundFileError, DataError) as error:
+            except (soundfile.SoundFileError, AudioError, DataError) as error:
                 audio.truncate(offset * 2)
                 reason = getattr(error, "error_string", str(error)).strip()
                 report(f"skipped {name}: {reason}")
@@ -185,10 +184,12 @@ def find_audio(source: Path) -> list[Path]:
     found = [
         path
         for path in source.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in READ_SUFFIXES and not path.name.startswith(".") and path.is_file()
     ]
     if not found:
-        raise DataError(f"no audio files in {source} (looked for {' '.join(sorted(SUFFIXES))})")
+        raise DataError(
+            f"no audio files in {source} (looked for {' '.join(sorted(READ_SUFFIXES))})"
+        )
     return sorted(found, key=lambda path: path.relative_to(source).as_posix())
 
 
@@ -232,6 +233,7 @@ def _append(path: Path, audio: IO[bytes], offset: int, sample_rate: int) -> dict
     spectrum = Spectrum()
     samples, peak, energy = 0, 0.0, 0.0
     with soundfile.SoundFile(path) as file:
+        check_sample_rate(file.samplerate)
         for block in _mono_blocks(file, sample_rate):
             if not np.isfinite(block).all():
                 raise DataError("it has samples that are not finite")
@@ -264,7 +266,8 @@ def _mono_blocks(file: soundfile.SoundFile, sample_rate: int) -> Iterator[npt.ND
         if file.samplerate != sample_rate
         else None
     )
-    while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+    frames = max(1, BLOCK // file.channels)
+    while len(block := file.read(frames, dtype="float32", always_2d=True)):
         mono = block.mean(axis=1)
         yield mono if stream is None else stream.resample_chunk(mono)
     if stream is not None:

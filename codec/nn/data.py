@@ -136,5 +136,5 @@ def _uniform(seed: int, step: int, count: int) -> Uniform:
     """
     key = np.array([seed, step], np.uint64)
     raw = np.random.Philox(key=key).random_raw(count)
-    uniform: Uniform = (raw >> np.uint64(11)) * 2.0**-53
+    uniform: Uniform = (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return uniform
