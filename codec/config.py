@@ -14,9 +14,30 @@ class ModelConfig:
     """Every dimension of the network. Lengths are in samples or frames, as each field says."""
 
     sample_rate: int = 24_000
-    hop_length: int = 480  # samples a frame
+    hop_length: int = 480  # samples a token frame
     n_codebooks: int = 12
     codebook_size: int = 1024
+    latent_dim: int = 96
+
+    backbone_hop: int = 480  # samples a backbone frame; divides hop_length
+
+    long_fft: int = 960  # analysis window of the log-magnitudes with fine frequency resolution
+    short_fft: int = 240  # and of those with fine time resolution, every short_fft / 2 samples
+    phase_bins: int = 160  # bins of the long FFT given to the encoder as compressed complex values
+
+    encoder_dim: int = 384
+    encoder_blocks: int = 6
+    encoder_lookahead: int = 1  # frames
+    decoder_dim: int = 384
+    decoder_blocks: int = 8
+    decoder_lookahead: int = 0  # frames
+    kernel_size: int = 7  # frames, of the depthwise convolutions
+    expansion: int = 3
+
+    head: str = "gain_shape"
+    synthesis_fft: int = 960
+    synthesis_hop: int = 240
+    gain_bands: int = 32
 
     @property
     def frame_rate(self) -> float:
@@ -31,6 +52,15 @@ class ModelConfig:
     def bitrate_per_codebook(self) -> float:
         """Bits a second that one codebook adds, for one channel."""
         return self.frame_rate * self.bits_per_code
+
+    @property
+    def latency(self) -> int:
+        """Samples from an input sample's arrival to its output, at the worst: the frame it opens,
+        what both networks look ahead, and the reach of the analysis and synthesis windows."""
+        analysis = (self.long_fft - self.backbone_hop) // 2
+        synthesis = (self.synthesis_fft - self.synthesis_hop) // 2
+        lookahead = self.backbone_hop * (self.encoder_lookahead + self.decoder_lookahead)
+        return self.hop_length + analysis + lookahead + synthesis
 
     def n_frames(self, n_samples: int) -> int:
         """Frames of `n_samples` samples at `sample_rate`: ceil(n_samples / hop_length)."""

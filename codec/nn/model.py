@@ -1,0 +1,109 @@
+"""The network: encoder, residual vector quantiser, decoder."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from codec.config import ModelConfig
+from codec.nn.blocks import Backbone
+from codec.nn.frontend import FrontEnd
+from codec.nn.heads import SpectralHead
+from codec.nn.quantiser import ResidualQuantiser
+
+
+class Encoder(nn.Module):
+    """audio [batch, n * hop_length] -> latents [batch, n, latent_dim]."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.stack = config.hop_length // config.backbone_hop
+        self.front = FrontEnd(config)
+        dim = config.encoder_dim
+        self.embed = nn.Linear(self.front.size, dim)
+        self.backbone = Backbone(
+            dim, config.encoder_blocks, config.kernel_size, config.expansion, config.encoder_lookahead
+        )
+        self.project = nn.Linear(dim * self.stack, config.latent_dim)
+
+    @torch.no_grad()
+    def fit(self, audio: Tensor) -> None:
+        """Start the embedding from the statistics of `audio` [batch, n * hop_length].
+
+        Half of the embedding takes the leading principal components of the log-magnitudes, half
+        those of the compressed complex values, each with unit variance. From a random start the
+        few large directions (loudness, tilt) drown the many small ones that carry phase, and
+        training takes thousands of steps to dig them out.
+        """
+        self.front.fit(audio)
+        features = self.front(audio).flatten(0, 1).double()
+        self.embed.weight.zero_()
+        self.embed.bias.zero_()
+        split = self.front.size - self.front.phase_size
+        dim = self.embed.out_features
+        half = dim // 2 if self.front.phase_size else dim
+        for rows, columns in (
+            (slice(0, half), slice(0, split)),
+            (slice(half, dim), slice(split, self.front.size)),
+        ):
+            part = features[:, columns]
+            if not part.shape[1] or rows.start == rows.stop:
+                continue
+            values, vectors = torch.linalg.eigh(part.T @ part / len(part))
+            k = min(rows.stop - rows.start, part.shape[1])
+            values, vectors = values.flip(0)[:k], vectors.flip(1)[:, :k]
+            white = vectors / torch.sqrt(values + 0.1 * values.mean())
+            self.embed.weight[rows.start : rows.start + k, columns] = white.T.float()
+
+    def forward(self, audio: Tensor) -> Tensor:
+        x = self.backbone(self.embed(self.front(audio)))
+        batch, n, dim = x.shape
+        out: Tensor = self.project(x.reshape(batch, n // self.stack, dim * self.stack))
+        return out
+
+
+class Decoder(nn.Module):
+    """latents [batch, n, latent_dim] -> audio [batch, n * hop_length]."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.stack = config.hop_length // config.backbone_hop
+        dim = config.decoder_dim
+        self.embed = nn.Linear(config.latent_dim, dim * self.stack)
+        self.backbone = Backbone(
+            dim, config.decoder_blocks, config.kernel_size, config.expansion, config.decoder_lookahead
+        )
+        self.head = SpectralHead(config, dim)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        x = self.embed(latents)
+        batch, n, dim = x.shape
+        x = self.backbone(x.reshape(batch, n * self.stack, dim // self.stack))
+        out: Tensor = self.head(x.float())
+        return out
+
+
+class CodecModel(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.quantiser = ResidualQuantiser(
+            config.n_codebooks, config.codebook_size, config.latent_dim
+        )
+        self.decoder = Decoder(config)
+
+    @torch.no_grad()
+    def encode(self, audio: Tensor, n_codebooks: int | None = None) -> Tensor:
+        """audio float32 [batch, n * hop_length] -> codes int64 [n_codebooks, batch, n]."""
+        latents = self.encoder(audio)
+        used = None
+        if n_codebooks is not None:
+            used = torch.full((len(audio),), n_codebooks, device=audio.device)
+        return self.quantiser(latents, used, learn=False).codes
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor) -> Tensor:
+        """codes int64 [n_codebooks, batch, n] -> audio float32 [batch, n * hop_length]."""
+        out: Tensor = self.decoder(self.quantiser.decode(codes))
+        return out
