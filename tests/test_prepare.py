@@ -186,7 +186,6 @@ def test_resumed_is_fresh(source: Path, tmp_path: Path, after: int, torn: bytes)
     for name, tail in ((module.PART_NAME, b"half a file"), (module.JOURNAL_NAME, torn)):
         with (out / name).open("ab") as file:
             file.write(tail)
-    # One file more was done than `seen` says only when the kill came after the last of them.
     rest: list[tuple[str, int, int]] = []
     prepare(source, out, progress=lambda *state: rest.append(state), report=lines.append)
     assert contents(out) == contents(tmp_path / "fresh")
