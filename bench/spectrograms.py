@@ -2,7 +2,7 @@
 
     python bench/spectrograms.py EVAL_DIR -o DIR [--bitrate 6] [--weights W.safetensors] [--all]
 
-The original is above, the decoded below, both in dB under the original's loudest bin, so that a
+The original is above, the decoded below, both in dB relative to the original's loudest bin, so that a
 gap, a click (a vertical line) or a buzz (a horizontal line) shows. Speech only with --all.
 """
 
@@ -59,7 +59,7 @@ def draw_pair(original: Audio, decoded: Audio, title: str, path: Path) -> None:
         axis.set_title(f"{title}: {name}")
         axis.set_ylabel("kHz")
     axes[-1].set_xlabel("s")
-    figure.colorbar(image, ax=axes, label="dB under the original's loudest bin")
+    figure.colorbar(image, ax=axes, label="dB re the original's loudest bin")
     figure.savefig(path, dpi=80)
     plt.close(figure)
 
