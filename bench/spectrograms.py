@@ -2,8 +2,8 @@
 
     python bench/spectrograms.py EVAL_DIR -o DIR [--bitrate 6] [--weights W.safetensors] [--all]
 
-The original is above, the decoded below, both in dB relative to the original's loudest bin, so that a
-gap, a click (a vertical line) or a buzz (a horizontal line) shows. Speech only with --all.
+The original is above, the decoded below, both in dB relative to the original's loudest bin, so that
+a gap, a click (a vertical line) or a buzz (a horizontal line) shows. Speech only with --all.
 """
 
 from __future__ import annotations
