@@ -34,10 +34,10 @@ class BuildNative(build_ext):
         ext.optional = not os.environ.get("CODEC_REQUIRE_NATIVE")
         try:
             super().build_extension(ext)
-        except Exception as error:  # every compiler class raises errors of its own
+        except Exception:  # every compiler class raises errors of its own
             if not ext.optional:
                 raise
-            warnings.warn(WITHOUT.format(reason=error), stacklevel=1)
+            warnings.warn(WITHOUT.format(reason="compiling failed, see above"), stacklevel=1)
 
 
 def native_extension() -> list[Extension]:

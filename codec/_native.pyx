@@ -23,7 +23,7 @@ cdef extern from "rvq.h" nogil:
     size_t rvq_panels_size(size_t levels, size_t codewords, size_t dim)
     size_t rvq_half_size(size_t levels, size_t codewords)
     size_t rvq_scratch_size(size_t dim)
-    void rvq_pack(const rvq_plan *plan, const float *codebooks)
+    void rvq_pack(const rvq_plan *plan, codec_isa isa, const float *codebooks)
     void rvq_encode(const rvq_plan *plan, codec_isa isa, size_t levels, const float *latents,
                     size_t n, uint16_t *codes, float *scratch)
     void rvq_decode(const float *codebooks, size_t codewords, size_t dim, size_t levels,
@@ -60,7 +60,8 @@ cdef class RvqPlan:
     cdef rvq_plan plan
     cdef float[::1] panels, half  # own the memory that `plan` points to
 
-    def __cinit__(self, const float[:, :, ::1] codebooks):
+    def __cinit__(self, const float[:, :, ::1] codebooks, isa=None):
+        cdef codec_isa chosen = _isa(isa)
         cdef size_t levels = codebooks.shape[0]
         cdef size_t codewords = codebooks.shape[1]
         cdef size_t dim = codebooks.shape[2]
@@ -70,7 +71,7 @@ cdef class RvqPlan:
         self.half = _aligned(rvq_half_size(levels, codewords))
         self.plan = rvq_plan(levels, codewords, dim, &self.panels[0], &self.half[0])
         with nogil:
-            rvq_pack(&self.plan, &codebooks[0, 0, 0])
+            rvq_pack(&self.plan, chosen, &codebooks[0, 0, 0])
 
     def encode(self, const float[:, ::1] latents, size_t levels, isa=None):
         """latents [N, D] -> codes uint16 [levels, N], of the first `levels` codebooks."""

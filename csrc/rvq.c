@@ -22,28 +22,54 @@ size_t rvq_half_size(size_t levels, size_t codewords)
 
 size_t rvq_scratch_size(size_t dim) { return CHUNK * dim; }
 
-void rvq_pack(const rvq_plan *plan, const float *codebooks)
+ALWAYS_INLINE void pack(const rvq_plan *plan, const float *codebooks)
 {
-    const fp_env caller = fp_env_enter();
     const size_t K = plan->codewords, D = plan->dim, panels = n_panels(K);
 
     for (size_t level = 0; level < plan->levels; level++) {
         for (size_t p = 0; p < panels; p++) {
             float *panel = plan->panels + (level * panels + p) * D * RVQ_PANEL;
             float *half = plan->half + (level * panels + p) * RVQ_PANEL;
-            for (size_t c = 0; c < RVQ_PANEL; c++) {
-                const size_t k = p * RVQ_PANEL + c;
-                const float *word = codebooks + (level * K + k) * D;
-                float norm = 0.0f;
-                for (size_t d = 0; d < D; d++) {
-                    const float x = k < K ? word[d] : 0.0f;
-                    panel[d * RVQ_PANEL + c] = x;
-                    norm = __builtin_fmaf(x, x, norm);
-                }
-                half[c] = k < K ? 0.5f * norm : __builtin_inff();
+            const size_t first = p * RVQ_PANEL;
+            const size_t here = K - first < RVQ_PANEL ? K - first : RVQ_PANEL;
+            const float *words = codebooks + (level * K + first) * D;
+            float norm[RVQ_PANEL] = {0};
+
+            for (size_t d = 0; d < D; d++) {
+                float *row = panel + d * RVQ_PANEL;
+                for (size_t c = 0; c < here; c++) row[c] = words[c * D + d];
+                for (size_t c = here; c < RVQ_PANEL; c++) row[c] = 0.0f;
+                VECTORISE
+                for (int c = 0; c < RVQ_PANEL; c++)
+                    norm[c] = __builtin_fmaf(row[c], row[c], norm[c]);
             }
+            for (size_t c = 0; c < RVQ_PANEL; c++)
+                half[c] = c < here ? 0.5f * norm[c] : __builtin_inff();
         }
     }
+}
+
+static void pack_base(const rvq_plan *plan, const float *codebooks) { pack(plan, codebooks); }
+
+#if CODEC_X86
+/* Packing moves memory: wider vectors than AVX2's would not help. */
+TARGET_AVX2 static void pack_avx2(const rvq_plan *plan, const float *codebooks)
+{
+    pack(plan, codebooks);
+}
+#endif
+
+void rvq_pack(const rvq_plan *plan, codec_isa isa, const float *codebooks)
+{
+    const fp_env caller = fp_env_enter();
+#if CODEC_X86
+    if (isa >= ISA_AVX2)
+        pack_avx2(plan, codebooks);
+    else
+#else
+    (void)isa;
+#endif
+        pack_base(plan, codebooks);
     fp_env_leave(caller);
 }
 

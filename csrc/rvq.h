@@ -35,7 +35,7 @@ size_t rvq_panels_size(size_t levels, size_t codewords, size_t dim);
 size_t rvq_half_size(size_t levels, size_t codewords);
 
 /* Fills plan->panels and plan->half from codebooks [Q][K][D]. */
-void rvq_pack(const rvq_plan *plan, const float *codebooks);
+void rvq_pack(const rvq_plan *plan, codec_isa isa, const float *codebooks);
 
 /* Floats that rvq_encode needs as scratch memory, aligned to RVQ_ALIGN. */
 size_t rvq_scratch_size(size_t dim);

@@ -36,7 +36,7 @@ rng = np.random.default_rng(0)
 for n, q, k, d in [(1, 1, 1, 1), (241, 2, 33, 5), (7, 3, 64, 8), (500, 1, 31, 3)]:
     books = rng.standard_normal((q, k, d), np.float32)
     for isa in native.isas():
-        codes = native.RvqPlan(books).encode(rng.standard_normal((n, d), np.float32), q, isa)
+        codes = native.RvqPlan(books, isa).encode(rng.standard_normal((n, d), np.float32), q, isa)
     native.decode_rvq(codes, books)
 for s in (WHISPER_80, MelSpec(n_fft=10, hop_length=3, n_mels=2), MelSpec(n_fft=480)):
     plan = native.MelPlan(mel_tables(mel_filters(s), s.hop_length))
