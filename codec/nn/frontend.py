@@ -23,9 +23,9 @@ def frames(audio: Tensor, size: int, hop: int) -> Tensor:
 class FrontEnd(nn.Module):
     """audio float32 [batch, n * hop] -> features [batch, n, size].
 
-        frame t              |---- hop ----|
-        long window    |-------- long_fft --------|
-        short windows      |--^--|  every short_fft / 2, hop / (short_fft / 2) of them
+    frame t              |---- hop ----|
+    long window    |-------- long_fft --------|
+    short windows      |--^--|  every short_fft / 2, hop / (short_fft / 2) of them
     """
 
     mean: Tensor
@@ -40,7 +40,8 @@ class FrontEnd(nn.Module):
         self.per_frame = config.backbone_hop // self.short_hop
         self.phase_size = 2 * config.phase_bins
         self.size = (
-            config.long_fft // 2 + 1
+            config.long_fft // 2
+            + 1
             + self.per_frame * (config.short_fft // 2 + 1)
             + self.phase_size
         )
@@ -52,7 +53,9 @@ class FrontEnd(nn.Module):
     def raw(self, audio: Tensor) -> Tensor:
         """Features before normalisation."""
         config = self.config
-        long = torch.fft.rfft(frames(audio, config.long_fft, config.backbone_hop) * self.long_window)
+        long = torch.fft.rfft(
+            frames(audio, config.long_fft, config.backbone_hop) * self.long_window
+        )
         short = torch.fft.rfft(frames(audio, config.short_fft, self.short_hop) * self.short_window)
         power = long.real.square() + long.imag.square()
         short_power = short.real.square() + short.imag.square()

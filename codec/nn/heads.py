@@ -36,7 +36,9 @@ def overlap_add(windows: Tensor, hop: int) -> Tensor:
     """
     batch, n, size = windows.shape
     length = (n - 1) * hop + size
-    out = F.fold(windows.transpose(1, 2), (1, length), (1, size), stride=(1, hop)).view(batch, length)
+    out = F.fold(windows.transpose(1, 2), (1, length), (1, size), stride=(1, hop)).view(
+        batch, length
+    )
     reach = (size - hop) // 2
     return out[:, reach : reach + n * hop]
 

@@ -62,7 +62,9 @@ class SpectralLoss(nn.Module):
         z = torch.stft(x, n_fft, n_fft // 4, window=window, return_complex=True).transpose(1, 2)
         return z, z.real.square() + z.imag.square()
 
-    def forward(self, target: Tensor, output: Tensor, scales: Sequence[Scale] | None = None) -> dict[str, Tensor]:
+    def forward(
+        self, target: Tensor, output: Tensor, scales: Sequence[Scale] | None = None
+    ) -> dict[str, Tensor]:
         scales = self.scales if scales is None else scales
         loud = target.square().mean(1, keepdim=True).sqrt().clamp(min=1e-3)
         mel, magnitude, phase, n_complex = 0.0, 0.0, 0.0, 0

@@ -22,7 +22,11 @@ class Encoder(nn.Module):
         dim = config.encoder_dim
         self.embed = nn.Linear(self.front.size, dim)
         self.backbone = Backbone(
-            dim, config.encoder_blocks, config.kernel_size, config.expansion, config.encoder_lookahead
+            dim,
+            config.encoder_blocks,
+            config.kernel_size,
+            config.expansion,
+            config.encoder_lookahead,
         )
         self.project = nn.Linear(dim * self.stack, config.latent_dim)
 
@@ -71,7 +75,11 @@ class Decoder(nn.Module):
         dim = config.decoder_dim
         self.embed = nn.Linear(config.latent_dim, dim * self.stack)
         self.backbone = Backbone(
-            dim, config.decoder_blocks, config.kernel_size, config.expansion, config.decoder_lookahead
+            dim,
+            config.decoder_blocks,
+            config.kernel_size,
+            config.expansion,
+            config.decoder_lookahead,
         )
         self.head = SpectralHead(config, dim)
 
