@@ -14,28 +14,29 @@ class ModelConfig:
     """Every dimension of the network. Lengths are in samples or frames, as each field says."""
 
     sample_rate: int = 24_000
-    hop_length: int = 480  # samples a token frame
-    n_codebooks: int = 12
+    hop_length: int = 960  # samples a token frame
+    n_codebooks: int = 24
     codebook_size: int = 1024
-    latent_dim: int = 96
+    latent_dim: int = 160
 
-    backbone_hop: int = 480  # samples a backbone frame; divides hop_length
+    backbone_hop: int = 480  # samples a frame of the front end and the decoder; divides hop_length
+    encoder_stack: int = 2  # front-end frames that make one encoder frame
 
     long_fft: int = 960  # analysis window of the log-magnitudes with fine frequency resolution
     short_fft: int = 240  # and of those with fine time resolution, every short_fft / 2 samples
     phase_bins: int = 160  # bins of the long FFT given to the encoder as compressed complex values
 
     encoder_dim: int = 384
-    encoder_blocks: int = 6
-    encoder_lookahead: int = 1  # frames
+    encoder_blocks: int = 4
+    encoder_lookahead: int = 0  # encoder frames
     decoder_dim: int = 384
-    decoder_blocks: int = 8
-    decoder_lookahead: int = 0  # frames
+    decoder_blocks: int = 6
+    decoder_lookahead: int = 1  # decoder frames
     kernel_size: int = 7  # frames, of the depthwise convolutions
     expansion: int = 3
 
     head: str = "gain_shape"
-    synthesis_fft: int = 960
+    synthesis_fft: int = 480
     synthesis_hop: int = 240
     gain_bands: int = 32
 
@@ -59,7 +60,9 @@ class ModelConfig:
         what both networks look ahead, and the reach of the analysis and synthesis windows."""
         analysis = (self.long_fft - self.backbone_hop) // 2
         synthesis = (self.synthesis_fft - self.synthesis_hop) // 2
-        lookahead = self.backbone_hop * (self.encoder_lookahead + self.decoder_lookahead)
+        lookahead = self.backbone_hop * (
+            self.encoder_lookahead * self.encoder_stack + self.decoder_lookahead
+        )
         return self.hop_length + analysis + lookahead + synthesis
 
     def n_frames(self, n_samples: int) -> int:

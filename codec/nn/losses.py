@@ -32,8 +32,9 @@ class SpectralLoss(nn.Module):
     """Distances of `output` from `target`, each float32 [batch, samples].
 
     mel: mean |ln mel(x) - ln mel(y)| over the scales, hop a quarter of the window.
-    magnitude, phase: with Z' = Z / |Z|^0.5 (compressed as in Braun & Tashev 2020, arXiv 2009.12286,
-    eq. 5, with c = 0.5: the gradients then need square roots only), the mean squares of |X'| - |Y'| and of X' - Y', each relative to the mean of |X'|^2, over the bins up to
+    magnitude, phase: with Z' = Z / |Z|^0.5 (compressed as in Braun & Tashev 2020, arXiv
+    2009.12286, eq. 5, with c = 0.5: the gradients then need square roots only), the mean squares
+    of |X'| - |Y'| and of X' - Y', each relative to the mean of |X'|^2, over the bins up to
     `phase_edge` hertz for `phase` (weight falling to `phase_tail` above) and all for `magnitude`.
     """
 

@@ -17,10 +17,11 @@ class Encoder(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.stack = config.hop_length // config.backbone_hop
         self.front = FrontEnd(config)
+        self.front_stack = config.encoder_stack
+        self.stack = config.hop_length // (config.backbone_hop * config.encoder_stack)
         dim = config.encoder_dim
-        self.embed = nn.Linear(self.front.size, dim)
+        self.embed = nn.Linear(self.front.size * self.front_stack, dim)
         self.backbone = Backbone(
             dim,
             config.encoder_blocks,
@@ -40,27 +41,31 @@ class Encoder(nn.Module):
         training takes thousands of steps to dig them out.
         """
         self.front.fit(audio)
-        features = self.front(audio).flatten(0, 1).double()
+        features = self.features(audio).flatten(0, 1).double()
         self.embed.weight.zero_()
         self.embed.bias.zero_()
-        split = self.front.size - self.front.phase_size
+        position = torch.arange(features.shape[1]) % self.front.size
+        is_phase = position >= self.front.size - self.front.phase_size
         dim = self.embed.out_features
         half = dim // 2 if self.front.phase_size else dim
-        for rows, columns in (
-            (slice(0, half), slice(0, split)),
-            (slice(half, dim), slice(split, self.front.size)),
-        ):
-            part = features[:, columns]
-            if not part.shape[1] or rows.start == rows.stop:
+        for start, stop, columns in ((0, half, ~is_phase), (half, dim, is_phase)):
+            if start == stop:
                 continue
+            part = features[:, columns]
+            k = min(stop - start, part.shape[1])
             values, vectors = torch.linalg.eigh(part.T @ part / len(part))
-            k = min(rows.stop - rows.start, part.shape[1])
             values, vectors = values.flip(0)[:k], vectors.flip(1)[:, :k]
             white = vectors / torch.sqrt(values + 0.1 * values.mean())
-            self.embed.weight[rows.start : rows.start + k, columns] = white.T.float()
+            self.embed.weight[start : start + k, columns] = white.T.float()
+
+    def features(self, audio: Tensor) -> Tensor:
+        """Front-end frames side by side, as many as make one encoder frame."""
+        x = self.front(audio)
+        batch, n, size = x.shape
+        return x.reshape(batch, n // self.front_stack, size * self.front_stack)
 
     def forward(self, audio: Tensor) -> Tensor:
-        x = self.backbone(self.embed(self.front(audio)))
+        x = self.backbone(self.embed(self.features(audio)))
         batch, n, dim = x.shape
         out: Tensor = self.project(x.reshape(batch, n // self.stack, dim * self.stack))
         return out

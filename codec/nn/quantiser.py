@@ -22,7 +22,7 @@ def nearest(x: Tensor, codebook: Tensor) -> Tensor:
 
 @torch.no_grad()
 def kmeans(x: Tensor, size: int, iterations: int, generator: torch.Generator) -> Tensor:
-    """Lloyd's algorithm from random points; an empty cluster moves to a random point. [size, dim]"""
+    """Codebook [size, dim] by Lloyd's algorithm; an empty cluster moves to a random point."""
     codebook = x[torch.randperm(len(x), generator=generator)[:size]].clone()
     for _ in range(iterations):
         codes = nearest(x, codebook)
