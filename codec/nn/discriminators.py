@@ -1,0 +1,87 @@
+"""Critics of short-time spectra at several resolutions, and the losses that they give."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
+
+RESOLUTIONS = (2048, 1024, 512)  # FFT sizes; the hop is a quarter
+
+
+class SpectralCritic(nn.Module):
+    """Scores patches of one complex STFT; small version of EnCodec's MS-STFTD
+    (Défossez et al. 2022, arXiv 2210.13438, fig. 2).
+
+    audio float32 [batch, samples] -> [score, *features], each [batch, channels, frames, bins].
+    Dilation doubles over time while the stride halves the bins. The spectra, relative to the
+    loudness of the clip, are compressed to Z / |Z|^0.5 so that weak high bands are seen too.
+    """
+
+    window: Tensor
+
+    def __init__(self, n_fft: int, channels: int) -> None:
+        super().__init__()
+        self.n_fft = n_fft
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+
+        def conv(inputs: int, dilation: int, stride: int) -> nn.Module:
+            return weight_norm(
+                nn.Conv2d(
+                    inputs, channels, (3, 9), (1, stride), (dilation, 4), dilation=(dilation, 1)
+                )
+            )
+
+        self.layers = nn.ModuleList(
+            [conv(2, 1, 2), conv(channels, 1, 2), conv(channels, 2, 2), conv(channels, 4, 2)]
+        )
+        self.score = weight_norm(nn.Conv2d(channels, 1, (3, 3), padding=(1, 1)))
+
+    def forward(self, audio: Tensor) -> list[Tensor]:
+        loudness = audio.detach().square().mean(1, keepdim=True).sqrt().clamp(min=1e-3)
+        z = torch.stft(
+            audio / loudness, self.n_fft, self.n_fft // 4, window=self.window,
+            normalized=True, return_complex=True,
+        ).transpose(1, 2)
+        gain = torch.rsqrt(torch.sqrt(z.real.square() + z.imag.square() + 1e-4))
+        x = torch.stack([z.real * gain, z.imag * gain], 1)
+        features = []
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), 0.2)
+            features.append(x)
+        return [self.score(x), *features]
+
+
+class Critics(nn.ModuleList):
+    """One `SpectralCritic` for each of `RESOLUTIONS`. Drawing one a step cuts the cost to a third."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(SpectralCritic(n_fft, channels) for n_fft in RESOLUTIONS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    critic: Tensor  # the critic's own hinge loss, scalar
+    adversarial: Tensor  # the generator's, scalar
+    features: Tensor  # distance of the features, each layer's relative to its mean size, scalar
+
+
+def judge(critic: nn.Module, target: Tensor, output: Tensor) -> Judgement:
+    """Hinge losses and feature matching of `output` against `target`, [batch, samples] each.
+
+    Hinge: Lim & Ye 2017, arXiv 1705.02894; feature matching: EnCodec, eq. 2.
+    """
+    real_score, *real = critic(target)
+    fake_score, *fake = critic(output)
+    distances = [
+        (a.detach() - b).abs().mean() / a.detach().abs().mean().clamp(min=1e-6)
+        for a, b in zip(real, fake, strict=True)
+    ]
+    return Judgement(
+        critic=F.relu(1 - real_score).mean() + F.relu(1 + fake_score).mean(),
+        adversarial=F.relu(1 - fake_score).mean(),
+        features=torch.stack(distances).mean(),
+    )

@@ -1,0 +1,312 @@
+"""One training step: networks, losses, optimisers, weight averages, and what must be saved."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import time
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from codec.errors import TrainingError
+from codec.nn.discriminators import RESOLUTIONS, Critics, judge
+from codec.nn.losses import SpectralLoss
+from codec.nn.model import CodecModel
+from codec.nn.training_config import TrainConfig
+
+
+class Learner:
+    """The model in training. Everything random in step n is a function of (seed, n), except
+    which vectors revive dead codewords: that is torch's generator, saved with the rest."""
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        torch.manual_seed(config.seed)
+        self.config = config
+        self.device = device
+        self.model = CodecModel(config.model).to(device)
+        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
+        self.loss = SpectralLoss(
+            config.model.sample_rate, phase_edge=config.phase_edge, phase_tail=config.phase_tail
+        ).to(device)
+        self.optimiser = _adamw(self.model, config, config.lr)
+        self.critics: Critics | None = None
+        self.critic_optimiser: torch.optim.Optimizer | None = None
+        self.quantised = False
+        self.bad_steps = 0
+        self._parameters = list(self.model.parameters())
+        self._averages = list(self.average.parameters())
+
+    def accelerate(self) -> list[str]:
+        """bfloat16 and compiled backbones where they pay; lines that say what was chosen."""
+        config, model = self.config, self.model
+        backbones = [model.encoder.backbone, model.decoder.backbone]
+        said = []
+        if config.precision == "bfloat16" or (
+            config.precision == "auto" and bfloat16_pays(self.device)
+        ):
+            for backbone in backbones:
+                _autocast(backbone, self.device.type)
+            said.append("bfloat16 backbones")
+        compiler = self.device.type == "cuda" or any(map(shutil.which, ("c++", "g++", "clang++")))
+        if config.compile == "on" or (config.compile == "auto" and compiler):
+            said.append(self._compile(backbones))
+        return said
+
+    def _compile(self, backbones: list[Any]) -> str:
+        # nn.Module.compile, not torch.compile: it leaves the names of the weights alone.
+        started = time.monotonic()
+        dim, frames = self.config.model, self.config.crop_samples // self.config.model.backbone_hop
+        try:
+            for backbone, size in zip(backbones, (dim.encoder_dim, dim.decoder_dim), strict=True):
+                backbone.compile(dynamic=False)
+                trial = torch.zeros(
+                    self.config.batch_size, frames, size, device=self.device, requires_grad=True
+                )
+                backbone(trial).sum().backward()
+        except Exception as error:  # whatever the compiler, its cache or its headers raise
+            for backbone in backbones:
+                backbone._compiled_call_impl = None
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            warnings.warn(f"not compiled, training goes on slower: {reason}", stacklevel=2)
+            return "backbones not compiled"
+        finally:
+            self.optimiser.zero_grad()
+        return f"backbones compiled in {time.monotonic() - started:.0f} s"
+
+    def start(self, audio: Tensor) -> None:
+        """Begin a new model from the statistics of `audio` [batch, n * hop_length]."""
+        self.model.encoder.fit(audio.to(self.device))
+        self.copy_to_average()
+
+    @torch.no_grad()
+    def fit_codebooks(self, batches: list[Tensor]) -> list[float]:
+        """K-means of all codebooks on the latents of `batches`; the energy left after each level,
+        relative to that of the latents."""
+        with torch.compiler.set_stance("force_eager"):
+            latents = torch.cat(
+                [self.model.encoder(audio.to(self.device)).flatten(0, 1) for audio in batches]
+            )
+        # K-means draws with a CPU generator, and is cheap enough there.
+        generator = torch.Generator().manual_seed(self.config.seed)
+        quantiser = self.model.quantiser.cpu()
+        left = quantiser.fit(latents.float().cpu(), generator, self.config.kmeans_iterations)
+        quantiser.to(self.device)
+        self.quantised = True
+        return left
+
+    def step(self, step: int, audio: Tensor, lr: float) -> dict[str, Tensor] | None:
+        """Learn from `audio` [batch_size, crop_samples]; the losses, detached, on the device.
+
+        "codes" is int64 [levels, batch, frames], -1 where a level was not used. None if something
+        was not finite: nothing was learned then. Raises TrainingError after `max_bad_steps` such
+        steps in a row.
+        """
+        losses = self._learn(step, audio.to(self.device), lr)
+        self.bad_steps = 0 if losses is not None else self.bad_steps + 1
+        if self.bad_steps >= self.config.max_bad_steps:
+            raise TrainingError(
+                f"the loss or its gradient was not finite for {self.bad_steps} steps in a row, "
+                f"up to step {step}; the last checkpoint is from before"
+            )
+        return losses
+
+    def _learn(self, step: int, audio: Tensor, lr: float) -> dict[str, Tensor] | None:
+        config = self.config
+        random = np.random.Generator(np.random.Philox(key=[config.seed, 2**63 + step]))
+        self.model.train()
+        latents = self.model.encoder(audio)
+        # Before the codebooks learn from them: they would carry a NaN on forever.
+        if not bool(torch.isfinite(latents.detach().sum())):
+            return None
+        losses: dict[str, Tensor] = {}
+        if self.quantised:
+            quantised = self.model.quantiser(latents, self._depths(random))
+            latents, losses["commitment"] = quantised.latents, quantised.commitment
+        output = self.model.decoder(latents)
+        scales = self.loss.scales
+        drawn = [
+            random.choice(np.array([i for i, scale in enumerate(scales) if scale.complex == which]))
+            for which in (True, False)
+        ]
+        losses |= self.loss(audio, output, [scales[i] for i in drawn])
+        total = sum(
+            (getattr(config, f"{name}_weight") * value for name, value in losses.items()),
+            start=output.new_zeros(()),
+        )
+        critic_gradients: tuple[Tensor, ...] = ()
+        critic = self._critic(step, int(random.integers(len(RESOLUTIONS))))
+        if critic is not None:
+            assert config.adversarial_from is not None
+            judgement = judge(critic, audio, output)
+            critic_gradients = torch.autograd.grad(
+                judgement.critic, list(critic.parameters()), retain_graph=True
+            )
+            ramp = min(1.0, (step - config.adversarial_from + 1) / max(config.adversarial_warmup, 1))
+            wanted = ramp * (
+                config.adversarial_weight * judgement.adversarial
+                + config.feature_weight * judgement.features
+            )
+            # Its gradient by the audio alone: the critic's weights must not see this loss.
+            (pull,) = torch.autograd.grad(wanted, output)
+            total = total + (output * pull).sum()
+            losses |= {
+                "critic": judgement.critic,
+                "adversarial": judgement.adversarial,
+                "features": judgement.features,
+            }
+        self.optimiser.zero_grad()
+        total.backward()
+        norm = nn.utils.clip_grad_norm_(self._parameters, config.clip_norm, foreach=True)
+        if not bool(torch.isfinite(norm + total.detach())):
+            return None
+        _set_lr(self.optimiser, lr)
+        self.optimiser.step()
+        if critic is not None and self.critic_optimiser is not None:
+            self._step_critic(critic, critic_gradients, lr)
+        weight = 1 - min(config.ema_decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self._averages, self._parameters, weight)  # type: ignore[arg-type]
+        result = {name: value.detach() for name, value in losses.items()} | {"norm": norm}
+        if self.quantised:
+            result["codes"] = quantised.codes
+        return result
+
+    def _depths(self, random: np.random.Generator) -> Tensor:
+        """Codebooks used by each crop of the batch, int64 [batch_size]."""
+        config = self.config
+        levels, batch = config.model.n_codebooks, config.batch_size
+        if random.random() < config.full_depth_share:
+            return torch.full((batch,), levels, device=self.device)
+        choices = np.array([max(1, int(levels * depth)) for depth in config.depths])
+        return torch.from_numpy(random.choice(choices, batch)).to(self.device)
+
+    def _critic(self, step: int, number: int) -> nn.Module | None:
+        begin = self.config.adversarial_from
+        if begin is None or step < begin:
+            return None
+        if self.critics is None:
+            self.make_critics()
+        assert self.critics is not None
+        return self.critics[number]
+
+    def make_critics(self) -> None:
+        with torch.random.fork_rng():
+            torch.manual_seed(self.config.seed)
+            self.critics = Critics(self.config.critic_channels).to(self.device)
+        self.critic_optimiser = _adamw(self.critics, self.config, self.config.critic_lr)
+
+    def _step_critic(self, critic: nn.Module, gradients: tuple[Tensor, ...], lr: float) -> None:
+        assert self.critic_optimiser is not None
+        self.critic_optimiser.zero_grad()  # to None: the critics not drawn are left alone
+        for parameter, gradient in zip(critic.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        norm = nn.utils.clip_grad_norm_(critic.parameters(), self.config.clip_norm)
+        if bool(torch.isfinite(norm)):
+            # It decays with the model, so that the balance between the two is kept.
+            _set_lr(self.critic_optimiser, self.config.critic_lr * lr / self.config.lr)
+            self.critic_optimiser.step()
+
+    @torch.no_grad()
+    def copy_to_average(self) -> None:
+        self.average.load_state_dict(self.model.state_dict())
+
+    @torch.no_grad()
+    def averaged(self) -> CodecModel:
+        """The model with averaged parameters and the codebooks as they are now."""
+        for average, now in zip(self.average.buffers(), self.model.buffers(), strict=True):
+            average.copy_(now)
+        return self.average
+
+    def state(self) -> dict[str, Any]:
+        """What `load` needs to go on to the bit."""
+        state: dict[str, Any] = {
+            "model": self.model.state_dict(),
+            "average": dict(self.average.named_parameters()),
+            "optimiser": self.optimiser.state_dict(),
+            "quantised": self.quantised,
+            "bad_steps": self.bad_steps,
+            "rng": torch.get_rng_state(),
+        }
+        if self.device.type == "cuda":
+            state["rng_cuda"] = torch.cuda.get_rng_state(self.device)
+        if self.critics is not None and self.critic_optimiser is not None:
+            state["critics"] = self.critics.state_dict()
+            state["critic_optimiser"] = self.critic_optimiser.state_dict()
+        return state
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["model"] | state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        # The saved groups bring the old run's settings along; this run's count.
+        for group in self.optimiser.param_groups:
+            group.update(betas=self.config.betas, weight_decay=self.config.weight_decay)
+        self.quantised, self.bad_steps = state["quantised"], state["bad_steps"]
+        if "critics" in state:
+            self.make_critics()
+            assert self.critics is not None
+            assert self.critic_optimiser is not None
+            try:
+                self.critics.load_state_dict(state["critics"])
+                self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+            except (RuntimeError, ValueError):  # another width was asked for: they start afresh
+                self.make_critics()
+        torch.set_rng_state(state["rng"].cpu())
+        if "rng_cuda" in state and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["rng_cuda"].cpu(), self.device)
+
+    def begin_from(self, state: dict[str, Any]) -> None:
+        """Take the averaged weights and codebooks of another run's `state`, nothing else."""
+        try:
+            self.model.load_state_dict(state["model"] | state["average"])
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise TrainingError(f"those weights are of another model: {reason}") from None
+        self.quantised = state["quantised"]
+        self.copy_to_average()
+
+
+def bfloat16_pays(device: torch.device) -> bool:
+    """Whether matrix products in bfloat16 are faster: without native support far from it."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    seconds = []
+    for dtype in (torch.float32, torch.bfloat16):
+        a = torch.ones(128, 128, dtype=dtype)
+        a @ a  # the first call sets the library up
+        started = time.perf_counter()
+        for _ in range(4):
+            a @ a
+        seconds.append(time.perf_counter() - started)
+    return seconds[1] < 0.8 * seconds[0]
+
+
+def _autocast(module: Any, device: str) -> None:
+    """Make `module` compute in bfloat16 inside and give float32."""
+    forward = module.forward
+
+    def run(x: Tensor) -> Tensor:
+        with torch.autocast(device, dtype=torch.bfloat16):
+            out: Tensor = forward(x).float()
+        return out
+
+    module.forward = run
+
+
+def _adamw(module: nn.Module, config: TrainConfig, lr: float) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        module.parameters(),
+        lr=lr,
+        betas=(config.betas[0], config.betas[1]),
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+
+
+def _set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = lr

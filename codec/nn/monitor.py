@@ -1,0 +1,173 @@
+"""What a run shows while it goes on: a live line, and scalars for TensorBoard."""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LINE_SECONDS = 60.0
+
+
+def perplexity(codes: Tensor, size: int) -> Tensor:
+    """exp of the entropy of each level's codes: 1 if one is used, `size` if all are, evenly.
+
+    codes int64 [levels, ...]; negative ones do not count -> float32 [levels].
+    """
+    return _perplexity(_histogram(codes, size))
+
+
+def _histogram(codes: Tensor, size: int) -> Tensor:
+    """How often each code occurs at each level; float32 [levels, size]."""
+    levels = len(codes)
+    flat = codes.reshape(levels, -1)
+    slots = flat + size * torch.arange(levels, device=codes.device)[:, None]
+    return torch.bincount(slots[flat >= 0], minlength=levels * size).view(levels, size).float()
+
+
+def _perplexity(histogram: Tensor) -> Tensor:
+    share = histogram / histogram.sum(1, keepdim=True).clamp(min=1)
+    return torch.exp(torch.special.entr(share).sum(1))
+
+
+class Monitor:
+    """Means over the last `every` steps, kept on the device until they are shown.
+
+    On a terminal a tqdm bar, in a pipe one line a minute, both on standard error.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        step: int,
+        *,
+        every: int,
+        audio_seconds: float,
+        levels: int,
+        codebook_size: int,
+        last_step: int | None,
+        minutes: float | None,
+    ) -> None:
+        self._every, self._audio_seconds = every, audio_seconds
+        self._shape = (levels, codebook_size)
+        self._last_step = last_step
+        self._started = time.monotonic()
+        self._deadline = None if minutes is None else self._started + 60 * minutes
+        self._said = self._started
+        self._writer = _writer(folder, step)
+        self._bar: Any = None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=last_step, initial=step, unit="step", dynamic_ncols=True, file=sys.stderr
+            )
+        self.seconds_per_step = 0.0
+        self.means: dict[str, float] = {}
+        self._clear()
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def say(self, line: str) -> None:
+        """Print a line without breaking the bar."""
+        if self._bar is not None:
+            self._bar.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def add(self, step: int, lr: float, seconds: float, losses: dict[str, Tensor] | None) -> None:
+        """Count step `step`, which took `seconds`; `losses` is None if it was skipped."""
+        self._steps += 1
+        self._seconds += seconds
+        if losses is None:
+            self._skipped += 1
+        else:
+            for name, value in losses.items():
+                if name == "codes":
+                    part = _histogram(value, self._shape[1])
+                    seen = self._codes if self._codes is not None else torch.zeros(
+                        self._shape, device=part.device
+                    )
+                    seen[: len(part)] += part
+                    self._codes = seen
+                else:
+                    total, count = self._sums.get(name, (torch.zeros_like(value), 0))
+                    self._sums[name] = (total + value, count + 1)
+        if self._bar is not None:
+            self._bar.update()
+        if self._steps >= self._every or self._due():
+            self._show(step, lr)
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        if self._writer is not None:
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
+
+    def _due(self) -> bool:
+        return self._bar is None and time.monotonic() - self._said >= LINE_SECONDS
+
+    def _clear(self) -> None:
+        self._steps, self._seconds, self._skipped = 0, 0.0, 0
+        self._sums: dict[str, tuple[Tensor, int]] = {}
+        self._codes: Tensor | None = None
+
+    def _show(self, step: int, lr: float) -> None:
+        self.seconds_per_step = self._seconds / self._steps
+        rate = self._audio_seconds / self.seconds_per_step
+        self.means = {name: float(total / count) for name, (total, count) in self._sums.items()}
+        scalars = {f"train/{name}": value for name, value in self.means.items()}
+        parts = [f"{rate:.1f}x", f"lr {lr:.1e}"]
+        parts += [f"{name} {value:.3f}" for name, value in self.means.items()]
+        if self._codes is not None:
+            values = _perplexity(self._codes).tolist()
+            scalars |= {f"perplexity/{level + 1}": value for level, value in enumerate(values)}
+            shown = (values[0], values[len(values) // 2], values[-1])
+            parts.append("perplexity " + "/".join(f"{value:.0f}" for value in shown))
+        if self._skipped:
+            parts.append(f"{self._skipped} steps skipped")
+        self.scalars(step, scalars | {"train/lr": lr, "train/audio_seconds_per_second": rate})
+        self._clear()
+        if self._bar is not None:
+            self._bar.set_postfix_str("  ".join(parts))
+        elif self._due():
+            left = self._left(step)
+            eta = [] if left is None else [f"{left / 60:.0f} min left"]
+            self.say("  ".join([f"step {step}", *parts, *eta]))
+            self._said = time.monotonic()
+
+    def _left(self, step: int) -> float | None:
+        """Seconds until the run ends by itself."""
+        ends = []
+        if self._last_step is not None:
+            ends.append((self._last_step - step) * self.seconds_per_step)
+        if self._deadline is not None:
+            ends.append(self._deadline - time.monotonic())
+        return max(0.0, min(ends)) if ends else None
+
+
+def _writer(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        warnings.warn("no TensorBoard logs: pip install tensorboard", stacklevel=2)
+        return None
+    # What a killed run logged beyond its last checkpoint is not shown any more.
+    return SummaryWriter(str(folder), purge_step=step)  # type: ignore[no-untyped-call]
