@@ -38,7 +38,7 @@ class Checkpoint:
 
 def save(checkpoint: Checkpoint, path: Path, keep: Path | None = None) -> None:
     """Write to `path`; what was there becomes `keep`. A kill at any moment leaves one of them."""
-    fields = {field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)}
+    fields = dict(vars(checkpoint))
     fields["config"] = checkpoint.config.to_json()
     fields["decay"] = dataclasses.astuple(checkpoint.decay) if checkpoint.decay else None
     with replacing(path, overwrite=True) as aside:

@@ -17,7 +17,7 @@ class SpectralCritic(nn.Module):
     (Défossez et al. 2022, arXiv 2210.13438, fig. 2).
 
     audio float32 [batch, samples] -> [score, *features], each [batch, channels, frames, bins].
-    Dilation doubles over time while the stride halves the bins. The spectra, relative to the
+    Dilation grows over time while strides halve the bins. The spectra, relative to the
     loudness of the clip, are compressed to Z / |Z|^0.5 so that weak high bands are seen too.
     """
 
@@ -28,15 +28,11 @@ class SpectralCritic(nn.Module):
         self.n_fft = n_fft
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
 
-        def conv(inputs: int, dilation: int, stride: int) -> nn.Module:
-            return weight_norm(
-                nn.Conv2d(
-                    inputs, channels, (3, 9), (1, stride), (dilation, 4), dilation=(dilation, 1)
-                )
-            )
-
         self.layers = nn.ModuleList(
-            [conv(2, 1, 2), conv(channels, 1, 2), conv(channels, 2, 2), conv(channels, 4, 2)]
+            weight_norm(
+                nn.Conv2d(inputs, channels, (3, 9), (1, 2), (dilation, 4), dilation=(dilation, 1))
+            )
+            for inputs, dilation in ((2, 1), (channels, 1), (channels, 2), (channels, 4))
         )
         self.score = weight_norm(nn.Conv2d(channels, 1, (3, 3), padding=(1, 1)))
 
@@ -56,7 +52,7 @@ class SpectralCritic(nn.Module):
 
 
 class Critics(nn.ModuleList):
-    """One `SpectralCritic` for each of `RESOLUTIONS`. Drawing one a step cuts the cost to a third."""
+    """One `SpectralCritic` for each of `RESOLUTIONS`; drawing one a step cuts the cost to a third."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(SpectralCritic(n_fft, channels) for n_fft in RESOLUTIONS)

@@ -59,12 +59,17 @@ class Learner:
     def _compile(self, backbones: list[Any]) -> str:
         # nn.Module.compile, not torch.compile: it leaves the names of the weights alone.
         started = time.monotonic()
-        dim, frames = self.config.model, self.config.crop_samples // self.config.model.backbone_hop
+        shape = self.config.model
+        frames = self.config.crop_samples // shape.backbone_hop
+        sizes = (
+            (frames // shape.encoder_stack, shape.encoder_dim),
+            (frames, shape.decoder_dim),
+        )
         try:
-            for backbone, size in zip(backbones, (dim.encoder_dim, dim.decoder_dim), strict=True):
+            for backbone, size in zip(backbones, sizes, strict=True):
                 backbone.compile(dynamic=False)
                 trial = torch.zeros(
-                    self.config.batch_size, frames, size, device=self.device, requires_grad=True
+                    self.config.batch_size, *size, device=self.device, requires_grad=True
                 )
                 backbone(trial).sum().backward()
         except Exception as error:  # whatever the compiler, its cache or its headers raise
@@ -116,7 +121,7 @@ class Learner:
 
     def _learn(self, step: int, audio: Tensor, lr: float) -> dict[str, Tensor] | None:
         config = self.config
-        random = np.random.Generator(np.random.Philox(key=[config.seed, 2**63 + step]))
+        random = step_generator(config.seed, step)
         self.model.train()
         latents = self.model.encoder(audio)
         # Before the codebooks learn from them: they would carry a NaN on forever.
@@ -145,8 +150,8 @@ class Learner:
             critic_gradients = torch.autograd.grad(
                 judgement.critic, list(critic.parameters()), retain_graph=True
             )
-            ramp = min(1.0, (step - config.adversarial_from + 1) / max(config.adversarial_warmup, 1))
-            wanted = ramp * (
+            age = step - config.adversarial_from + 1
+            wanted = min(1.0, age / max(config.adversarial_warmup, 1)) * (
                 config.adversarial_weight * judgement.adversarial
                 + config.feature_weight * judgement.features
             )
@@ -270,10 +275,16 @@ class Learner:
         self.copy_to_average()
 
 
+def step_generator(seed: int, step: int) -> np.random.Generator:
+    """The random numbers of `step`, apart from those that its crops are drawn with."""
+    # As uint64: numpy would make floats of such a list, and the same key of every step.
+    return np.random.Generator(np.random.Philox(key=np.array([seed, 2**63 + step], np.uint64)))
+
+
 def bfloat16_pays(device: torch.device) -> bool:
     """Whether matrix products in bfloat16 are faster: without native support far from it."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     seconds = []
     for dtype in (torch.float32, torch.bfloat16):
         a = torch.ones(128, 128, dtype=dtype)

@@ -70,6 +70,8 @@ class Monitor:
             )
         self.seconds_per_step = 0.0
         self.means: dict[str, float] = {}
+        self._sums: dict[str, tuple[Tensor, int]] = {}
+        self._codes: Tensor | None = None
         self._clear()
 
     def __enter__(self) -> Monitor:
@@ -103,11 +105,9 @@ class Monitor:
             for name, value in losses.items():
                 if name == "codes":
                     part = _histogram(value, self._shape[1])
-                    seen = self._codes if self._codes is not None else torch.zeros(
-                        self._shape, device=part.device
-                    )
-                    seen[: len(part)] += part
-                    self._codes = seen
+                    if self._codes is None:
+                        self._codes = torch.zeros(self._shape, device=part.device)
+                    self._codes[: len(part)] += part
                 else:
                     total, count = self._sums.get(name, (torch.zeros_like(value), 0))
                     self._sums[name] = (total + value, count + 1)
@@ -126,8 +126,7 @@ class Monitor:
 
     def _clear(self) -> None:
         self._steps, self._seconds, self._skipped = 0, 0.0, 0
-        self._sums: dict[str, tuple[Tensor, int]] = {}
-        self._codes: Tensor | None = None
+        self._sums, self._codes = {}, None
 
     def _show(self, step: int, lr: float) -> None:
         self.seconds_per_step = self._seconds / self._steps

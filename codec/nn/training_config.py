@@ -18,7 +18,7 @@ from codec.errors import ModelError, TrainingError
 class TrainConfig:
     """Counts are in steps, lengths in samples, times in minutes, as each name or comment says."""
 
-    model: ModelConfig = ModelConfig()
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
 
     seed: int = 0
     batch_size: int = 8
