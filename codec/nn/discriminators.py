@@ -52,7 +52,7 @@ class SpectralCritic(nn.Module):
 
 
 class Critics(nn.ModuleList):
-    """One `SpectralCritic` for each of `RESOLUTIONS`; drawing one a step cuts the cost to a third."""
+    """One `SpectralCritic` for each of `RESOLUTIONS`; drawing one a step is a third of the cost."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(SpectralCritic(n_fft, channels) for n_fft in RESOLUTIONS)

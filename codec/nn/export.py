@@ -1,0 +1,84 @@
+"""From a checkpoint to the weights that ship: float16 safetensors, the same bytes every time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from codec.atomic import check_writable, replacing
+from codec.errors import ModelError
+from codec.nn import checkpoint as checkpoints
+
+# What only training needs of the quantiser.
+TRAINING_ONLY = ("quantiser.counts", "quantiser.sums")
+
+
+def export_weights(
+    path: Path,
+    output: Path,
+    *,
+    raw: bool = False,
+    licence: str = "Apache-2.0",
+    overwrite: bool = False,
+) -> int:
+    """Write the weights of the checkpoint at `path`; the size of the file in bytes.
+
+    Averaged weights, or the last ones if `raw`; the codebooks as they are. All become float16, and
+    what that rounds them to is the model from then on. The metadata has the model's `config`, and
+    the `step`, `hours` of audio learned from (each time it was seen counts), `data` (fingerprint),
+    `losses` (recent means) and `licence`.
+
+    Raises TrainingError on a bad checkpoint, ModelError on one without codebooks or with weights
+    that are not finite in float16, OutputError.
+    """
+    check_writable(output, overwrite=overwrite)
+    saved = checkpoints.load(path)
+    if not saved.learner["quantised"]:
+        raise ModelError(f"{path} has no codebooks yet: it is still a plain autoencoder")
+    weights = saved.learner["model"] | ({} if raw else saved.learner["average"])
+    halves = {
+        name: tensor.detach().half()
+        for name, tensor in weights.items()
+        if name not in TRAINING_ONLY
+    }
+    for name, tensor in halves.items():
+        if not torch.isfinite(tensor).all():
+            raise ModelError(f"{path}: {name} is not finite in float16")
+    metadata = {
+        "config": saved.config.model.to_json(),
+        "data": saved.data,
+        "hours": f"{saved.audio_seconds / 3600:.2f}",
+        "licence": licence,
+        "losses": json.dumps({k: round(v, 6) for k, v in saved.losses.items()}, sort_keys=True),
+        "step": str(saved.step),
+    }
+    data = safetensors_bytes(halves, metadata)
+    with replacing(output, overwrite=overwrite) as aside:
+        aside.write_bytes(data)
+    return len(data)
+
+
+def safetensors_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file of float16 tensors, its names sorted.
+
+        8 bytes, little-endian: n | n bytes of JSON, filled up to 8 with spaces | the data
+
+    The safetensors library writes the metadata in an order that changes from call to call, but a
+    model is named by the hash of its file.
+    """
+    header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
+    parts, end = [], 0
+    for name, tensor in sorted(tensors.items()):
+        part = tensor.cpu().contiguous().numpy().astype("<f2").tobytes()
+        start, end = end, end + len(part)
+        header[name] = {
+            "dtype": "F16", "shape": list(tensor.shape), "data_offsets": [start, end]
+        }
+        parts.append(part)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + b"".join(parts)
