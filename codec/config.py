@@ -31,12 +31,12 @@ class ModelConfig:
     encoder_lookahead: int = 0  # encoder frames
     decoder_dim: int = 384
     decoder_blocks: int = 6
-    decoder_lookahead: int = 1  # decoder frames
+    decoder_lookahead: int = 0  # decoder frames
     kernel_size: int = 7  # frames, of the depthwise convolutions
     expansion: int = 3
 
     head: str = "gain_shape"
-    synthesis_fft: int = 480
+    synthesis_fft: int = 960
     synthesis_hop: int = 240
     gain_bands: int = 32
 
