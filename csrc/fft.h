@@ -143,16 +143,11 @@ ALWAYS_INLINE void step5(size_t m, size_t stride, const float *w, const float *r
     }
 }
 
-/* |X_k|^2 of LANES real signals x [n][LANES] -> power [n / 2 + 1][LANES]; x is used up.
- *
- * Of Z, the transform of the h = n / 2 complex samples, E_k = (Z_k + conj Z_(h-k)) / 2 transforms
- * the even samples and O_k = (Z_k - conj Z_(h-k)) / 2i the odd ones (Z_h is Z_0), and
- *     X_k = E_k + e^(-2 pi i k / n) O_k      X_(h-k) = conj(E_k - e^(-2 pi i k / n) O_k) */
-ALWAYS_INLINE void fft_power(const fft_plan *plan, float *x, float *work, float *restrict power)
+/* The transform of LANES complex signals x [n / 2][re, im][LANES], in x or in work: returns which. */
+ALWAYS_INLINE float *fft_complex(const fft_plan *plan, float *x, float *work)
 {
-    const size_t h = plan->n / 2;
     const float *w = plan->twiddles;
-    size_t length = h, stride = 1;
+    size_t length = plan->n / 2, stride = 1;
 
     for (size_t i = 0; i < plan->n_steps; i++) {
         const size_t radix = (size_t)plan->radices[i], m = length / radix;
@@ -171,6 +166,19 @@ ALWAYS_INLINE void fft_power(const fft_plan *plan, float *x, float *work, float 
         x = work;
         work = swap;
     }
+    return x;
+}
+
+/* |X_k|^2 of LANES real signals x [n][LANES] -> power [n / 2 + 1][LANES]; x is used up.
+ *
+ * Of Z, the transform of the h = n / 2 complex samples, E_k = (Z_k + conj Z_(h-k)) / 2 transforms
+ * the even samples and O_k = (Z_k - conj Z_(h-k)) / 2i the odd ones (Z_h is Z_0), and
+ *     X_k = E_k + e^(-2 pi i k / n) O_k      X_(h-k) = conj(E_k - e^(-2 pi i k / n) O_k) */
+ALWAYS_INLINE void fft_power(const fft_plan *plan, float *x, float *work, float *restrict power)
+{
+    const size_t h = plan->n / 2;
+
+    x = fft_complex(plan, x, work);
     for (size_t k = 0; k <= h / 2; k++) {
         const float *a = RE(x, k), *b = RE(x, k ? h - k : 0);
         const float c = plan->unpack[2 * k], s = plan->unpack[2 * k + 1];

@@ -1,0 +1,209 @@
+/* Frames of audio to features, and spectra to frames of audio, LANES frames side by side. */
+
+/* Floats of LANES spectra of a transform of n samples: bin k at [k][re, im][LANES]. */
+#define SPECTRUM_SIZE(n) (((n) / 2 + 1) * 2 * LANES)
+
+/* Frames of plan->n samples, the l-th from audio + l * hop for l < here, times the window, to
+ * spectra; further lanes are silent. fft.h has the formulas. */
+ALWAYS_INLINE void spectra(const fft_plan *plan, const float *window, const float *audio,
+                           size_t hop, size_t here, float *scratch, float *restrict out)
+{
+    const size_t n = plan->n, h = n / 2;
+    float *x = scratch;
+
+    for (size_t l = 0; l < LANES; l++) {
+        const float *samples = audio + (l < here ? l : 0) * hop;
+        for (size_t j = 0; j < n; j++) x[j * LANES + l] = l < here ? samples[j] * window[j] : 0.0f;
+    }
+    x = fft_complex(plan, x, scratch + n * LANES);
+    for (size_t k = 0; k <= h / 2; k++) {
+        const float *a = RE(x, k), *b = RE(x, k ? h - k : 0);
+        const float c = plan->unpack[2 * k], s = plan->unpack[2 * k + 1];
+        float *low = RE(out, k), *high = RE(out, h - k);
+        float low_r[LANES], low_i[LANES], high_r[LANES], high_i[LANES];
+        VECTORISE
+        for (int l = 0; l < LANES; l++) {
+            const float er = 0.5f * (RE(a, 0)[l] + RE(b, 0)[l]);
+            const float ei = 0.5f * (IM(a, 0)[l] - IM(b, 0)[l]);
+            const float odr = 0.5f * (IM(a, 0)[l] + IM(b, 0)[l]);
+            const float odi = 0.5f * (RE(b, 0)[l] - RE(a, 0)[l]);
+            const float tr = odr * c - odi * s, ti = odr * s + odi * c;
+            low_r[l] = er + tr;
+            low_i[l] = ei + ti;
+            high_r[l] = er - tr;
+            high_i[l] = ti - ei;
+        }
+        memcpy(low, low_r, sizeof low_r);
+        memcpy(low + LANES, low_i, sizeof low_i);
+        /* Where k = h - k both are that bin, up to rounding; the second write stands. */
+        memcpy(high, high_r, sizeof high_r);
+        memcpy(high + LANES, high_i, sizeof high_i);
+    }
+}
+
+#define POWER_FLOOR 1e-5f /* added to powers before the logarithm */
+
+/* Power of a bin of LANES spectra, plus the floor. */
+ALWAYS_INLINE void power_of(const float *bin, float *restrict power)
+{
+    VECTORISE
+    for (int l = 0; l < LANES; l++)
+        power[l] = RE(bin, 0)[l] * RE(bin, 0)[l] + IM(bin, 0)[l] * IM(bin, 0)[l] + POWER_FLOOR;
+}
+
+/* Feature f of `here` frames, normalised; the frames' rows are `stride` floats apart. */
+ALWAYS_INLINE void put(const analysis *plan, size_t f, const float *value, size_t here,
+                       float *features, size_t stride)
+{
+    for (size_t l = 0; l < here; l++)
+        features[l * stride] = (value[l] - plan->mean[f]) * plan->scale[f];
+}
+
+/* Of a frame, in this order: log power of the long spectrum; of the short spectra, one after the
+ * other; then X / |X|^0.5 of the long spectrum's bins 1 ... phase_bins, real parts, imaginary
+ * parts. The long window lies centred on the frame, a short one on its share of the frame. */
+static void run_analyse(const analysis *plan, const float *audio, size_t rows, float *features,
+                        float *scratch)
+{
+    const size_t bins = plan->long_fft.n / 2 + 1, short_bins = plan->short_fft.n / 2 + 1;
+    const size_t short_hop = plan->hop / plan->per_frame, size = plan->size;
+    const size_t long_start = plan->left - (plan->long_fft.n - plan->hop) / 2;
+    const size_t short_start = plan->left - (plan->short_fft.n - short_hop) / 2;
+    const size_t phases = bins + plan->per_frame * short_bins;
+    float *spectrum = scratch;
+    const size_t longest =
+        plan->long_fft.n > plan->short_fft.n ? plan->long_fft.n : plan->short_fft.n;
+    scratch += SPECTRUM_SIZE(longest);
+
+    for (size_t row = 0; row < rows; row += LANES) {
+        const size_t here = rows - row < LANES ? rows - row : LANES;
+        float *out = features + row * size, power[LANES], value[LANES];
+        spectra(&plan->long_fft, plan->long_window, audio + long_start + row * plan->hop,
+                plan->hop, here, scratch, spectrum);
+        for (size_t k = 0; k < bins; k++) {
+            const float *bin = RE(spectrum, k);
+            power_of(bin, power);
+            VECTORISE
+            for (int l = 0; l < LANES; l++) value[l] = log_positive(power[l]);
+            put(plan, k, value, here, out + k, size);
+
+            if (k < 1 || k > plan->phase_bins) continue;
+            float imaginary[LANES];
+            VECTORISE
+            for (int l = 0; l < LANES; l++) {
+                const float gain = 1.0f / __builtin_sqrtf(__builtin_sqrtf(power[l]));
+                value[l] = RE(bin, 0)[l] * gain;
+                imaginary[l] = IM(bin, 0)[l] * gain;
+            }
+            const size_t re = phases + k - 1, im = re + plan->phase_bins;
+            put(plan, re, value, here, out + re, size);
+            put(plan, im, imaginary, here, out + im, size);
+        }
+    }
+    for (size_t i = 0; i < rows * plan->per_frame; i += LANES) {
+        const size_t left = rows * plan->per_frame - i, here = left < LANES ? left : LANES;
+        float power[LANES], value[LANES];
+        spectra(&plan->short_fft, plan->short_window, audio + short_start + i * short_hop,
+                short_hop, here, scratch, spectrum);
+        for (size_t k = 0; k < short_bins; k++) {
+            power_of(RE(spectrum, k), power);
+            VECTORISE
+            for (int l = 0; l < LANES; l++) value[l] = log_positive(power[l]);
+            for (size_t l = 0; l < here; l++) {
+                const size_t row = (i + l) / plan->per_frame, part = (i + l) % plan->per_frame;
+                const size_t f = bins + part * short_bins + k;
+                put(plan, f, value + l, 1, features + row * size + f, size);
+            }
+        }
+    }
+}
+
+/* Spectra of `here` windows, the first of which is window i, to LANES signals of fft.n samples:
+ * fft.n times the inverse transform. Returns where they lie: sample 2j at IM(x, j), 2j + 1 at
+ * RE(x, j).
+ *
+ * With E and O the transforms of the even and odd samples (fft.h), their interleaved complex signal
+ * has the transform Z = E + i O, and
+ *     E_k = (X_k + conj X_(h-k)) / 2      O_k = (X_k - conj X_(h-k)) / 2 e^(2 pi i k / n)
+ *     Z_k = E_k + i O_k                   Z_(h-k) = conj(E_k) + i conj(O_k)
+ * (the halves are left out here). Real and imaginary parts trade places on the way in and out, which
+ * turns the forward transform into the inverse one. */
+ALWAYS_INLINE float *signals(const synthesis *plan, const float *spectrum, float *scratch)
+{
+    const size_t h = plan->fft.n / 2;
+    float *z = scratch;
+
+    for (size_t k = 0; k <= h / 2; k++) {
+        const float *a = RE(spectrum, k), *b = RE(spectrum, h - k);
+        const float c = plan->fft.unpack[2 * k], s = plan->fft.unpack[2 * k + 1];
+        const float keep = k ? 1.0f : 0.0f; /* the ends of a real signal's spectrum are real */
+        float low_r[LANES], low_i[LANES], high_r[LANES], high_i[LANES];
+        VECTORISE
+        for (int l = 0; l < LANES; l++) {
+            const float ai = keep * IM(a, 0)[l], bi = keep * IM(b, 0)[l];
+            const float er = RE(a, 0)[l] + RE(b, 0)[l], ei = ai - bi;
+            const float dr = RE(a, 0)[l] - RE(b, 0)[l], di = ai + bi;
+            const float or = dr * c + di * s, oi = di * c - dr * s;
+            low_r[l] = er - oi;
+            low_i[l] = ei + or;
+            high_r[l] = er + oi;
+            high_i[l] = or - ei;
+        }
+        memcpy(RE(z, k), low_i, sizeof low_i);
+        memcpy(IM(z, k), low_r, sizeof low_r);
+        if (k) {
+            memcpy(RE(z, h - k), high_i, sizeof high_i);
+            memcpy(IM(z, h - k), high_r, sizeof high_r);
+        }
+    }
+    return fft_complex(&plan->fft, z, scratch + plan->fft.n * LANES);
+}
+
+/* A shape row holds per_frame spectra [re, im][bins], a gain row per_frame times [bands] logarithms
+ * of gains; a bin's gain is interpolated between its two bands. Windows are added in the order of
+ * time, so that a sample is one chain of fused multiply-adds, wherever a block ends. */
+static void run_synthesise(const synthesis *plan, const float *shapes, size_t shape_stride,
+                           const float *gains, size_t gain_stride, size_t rows, float *audio,
+                           float *scratch)
+{
+    const size_t n = plan->fft.n, bins = n / 2 + 1, bands = plan->bands;
+    float *spectrum = scratch, *gain = spectrum + SPECTRUM_SIZE(n);
+    scratch = gain + bands * LANES;
+
+    for (size_t i = 0; i < rows * plan->per_frame; i += LANES) {
+        const size_t left = rows * plan->per_frame - i, here = left < LANES ? left : LANES;
+        const float *shape[LANES];
+        for (size_t l = 0; l < LANES; l++) {
+            const size_t at = i + (l < here ? l : 0);
+            const size_t row = at / plan->per_frame, part = at % plan->per_frame;
+            shape[l] = shapes + row * shape_stride + part * 2 * bins;
+            const float *log_gain = gains + row * gain_stride + part * bands;
+            for (size_t band = 0; band < bands; band++) gain[band * LANES + l] = log_gain[band];
+        }
+        for (size_t band = 0; band < bands; band++) {
+            float *g = gain + band * LANES;
+            VECTORISE
+            for (int l = 0; l < LANES; l++) g[l] = exp_clamped(g[l] < 8.0f ? g[l] : 8.0f);
+        }
+        for (size_t k = 0; k < bins; k++) {
+            const float *lower = gain + (size_t)plan->band[k] * LANES, *upper = lower + LANES;
+            float *bin = RE(spectrum, k);
+            VECTORISE
+            for (int l = 0; l < LANES; l++) {
+                const float g =
+                    __builtin_fmaf(upper[l], plan->upper[k], lower[l] * plan->lower[k]);
+                RE(bin, 0)[l] = shape[l][k] * g;
+                IM(bin, 0)[l] = shape[l][bins + k] * g;
+            }
+        }
+        const float *x = signals(plan, spectrum, scratch);
+        for (size_t l = 0; l < here; l++) {
+            float *out = audio + (i + l) * plan->hop;
+            for (size_t j = 0; j < n / 2; j++) {
+                out[2 * j] = __builtin_fmaf(IM(x, j)[l], plan->window[2 * j], out[2 * j]);
+                out[2 * j + 1] =
+                    __builtin_fmaf(RE(x, j)[l], plan->window[2 * j + 1], out[2 * j + 1]);
+            }
+        }
+    }
+}
