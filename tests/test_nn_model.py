@@ -1,0 +1,178 @@
+"""The network's shapes, its reach in time, and its transforms against references."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codec.config import ModelConfig
+from codec.nn.backend import decoder_context, encoder_context
+from codec.nn.frontend import POWER_FLOOR, FrontEnd, frames
+from codec.nn.heads import band_matrix, overlap_add
+from codec.nn.model import CodecModel
+from tests.nn_models import MODEL
+
+CONFIGS = {
+    "25 Hz": MODEL,
+    "look-ahead in both": dataclasses.replace(MODEL, encoder_lookahead=1, decoder_lookahead=2),
+    "50 Hz": dataclasses.replace(
+        MODEL, hop_length=480, encoder_stack=1, encoder_lookahead=1, decoder_lookahead=0
+    ),
+    "long windows": dataclasses.replace(MODEL, long_fft=1920, synthesis_fft=960, head="mag_phase"),
+}
+
+
+@pytest.fixture(params=CONFIGS)
+def model(request: pytest.FixtureRequest) -> CodecModel:
+    torch.manual_seed(0)
+    return CodecModel(CONFIGS[request.param]).eval()
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return 0.1 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def test_lengths(model: CodecModel):
+    config = model.config
+    for n in (1, 2, 5):
+        latents = model.encoder(noise(2, n * config.hop_length))
+        assert latents.shape == (2, n, config.latent_dim)
+        assert model.decoder(latents).shape == (2, n * config.hop_length)
+
+
+@given(st.integers(1, 24_000))
+def test_frames_are_the_ceiling(samples):
+    for config in CONFIGS.values():
+        frames = config.n_frames(samples)
+        assert (frames - 1) * config.hop_length < samples <= frames * config.hop_length
+
+
+@torch.no_grad()
+def test_latency_is_what_the_config_says(model: CodecModel):
+    """Change all samples from the k-th on, for every k of one frame: the earliest output that
+    changes was waiting for sample k. With boxes for windows, whose last samples count too."""
+    config = model.config
+    for window in (model.encoder.front.long_window, model.encoder.front.short_window):
+        window.fill_(1)
+    model.decoder.head.window.fill_(1)
+    hop = config.hop_length
+    first = 4 * hop
+    total = 7 * hop
+    audio = noise(1, total).repeat(hop, 1)  # of one shape with the other, so of the same bits
+    changed = audio.clone()
+    for row in range(hop):
+        changed[row, first + row :] += 3
+    before = model.decoder(model.encoder(audio))
+    after = model.decoder(model.encoder(changed))
+    moved = after != before
+    earliest = moved.int().argmax(1)
+    assert moved.any(1).all()
+    waited = first + torch.arange(hop) - earliest + 1
+    assert int(waited.max()) == config.latency
+
+
+@torch.no_grad()
+def test_reach_of_the_encoder(model: CodecModel):
+    left, right = encoder_context(model.config)
+    hop, total = model.config.hop_length, 30
+    audio = noise(1, total * hop)
+    centre = left + 2
+    within = audio.clone()
+    within[:, : (centre - left) * hop] = noise(1, (centre - left) * hop, seed=1)
+    within[:, (centre + right + 1) * hop :] = 0
+    assert torch.equal(model.encoder(audio)[:, centre], model.encoder(within)[:, centre])
+
+
+@torch.no_grad()
+def test_reach_of_the_decoder(model: CodecModel):
+    left, right = decoder_context(model.config)
+    hop, total = model.config.hop_length, 30
+    latents = noise(1, total, model.config.latent_dim)
+    centre = left + 2
+    within = latents.clone()
+    within[:, : centre - left] = 1
+    within[:, centre + right + 1 :] = -1
+    kept = slice(centre * hop, (centre + 1) * hop)
+    assert torch.equal(model.decoder(latents)[:, kept], model.decoder(within)[:, kept])
+
+
+@torch.no_grad()
+def test_codes_decode_to_what_was_quantised(model: CodecModel):
+    config = model.config
+    audio = noise(2, 5 * config.hop_length)
+    model.quantiser.codebooks.normal_(0, 0.3)
+    codes = model.encode(audio)
+    assert codes.shape == (config.n_codebooks, 2, 5)
+    assert torch.equal(model.encode(audio, 2), codes[:2])
+    quantised = model.quantiser(model.encoder(audio), learn=False).latents
+    torch.testing.assert_close(model.decode(codes), model.decoder(quantised))
+
+
+def test_front_end_equals_torch_stft():
+    config = MODEL
+    front = FrontEnd(config)
+    n = 6
+    audio = noise(2, n * config.backbone_hop)
+    raw = front.raw(audio)
+    assert raw.shape == (2, n, front.size)
+
+    def stft(size: int, hop: int) -> torch.Tensor:
+        # Frame t is centred on the middle of its hop, torch.stft's on its start.
+        padded = torch.nn.functional.pad(audio, (size // 2 - hop // 2, size))
+        window = torch.hann_window(size)
+        return torch.stft(padded, size, hop, window=window, center=False, return_complex=True)
+
+    long = stft(config.long_fft, config.backbone_hop).transpose(1, 2)[:, :n]
+    bins = config.long_fft // 2 + 1
+    torch.testing.assert_close(raw[..., :bins], torch.log(long.abs().square() + POWER_FLOOR))
+    short = stft(config.short_fft, config.short_fft // 2).transpose(1, 2)
+    per_frame = config.backbone_hop // (config.short_fft // 2)
+    short = torch.log(short.abs().square() + POWER_FLOOR)[:, : n * per_frame].reshape(2, n, -1)
+    torch.testing.assert_close(
+        raw[..., bins : bins + short.shape[2]], short, atol=1e-4, rtol=1e-4
+    )
+    low = long[..., 1 : config.phase_bins + 1]
+    real, imaginary = raw[..., -2 * config.phase_bins :].chunk(2, -1)
+    expected = low / (low.abs().square() + POWER_FLOOR).sqrt().sqrt()
+    torch.testing.assert_close(torch.complex(real, imaginary), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_front_end_fits_mean_and_variance():
+    front = FrontEnd(MODEL)
+    audio = noise(8, 20 * MODEL.backbone_hop)
+    front.fit(audio)
+    features = front(audio).flatten(0, 1)
+    torch.testing.assert_close(features.mean(0), torch.zeros(front.size), atol=1e-4, rtol=0)
+    torch.testing.assert_close(features.std(0), torch.ones(front.size), atol=1e-3, rtol=0)
+
+
+@given(st.sampled_from([(480, 240), (960, 240), (960, 480), (256, 64)]), st.integers(4, 9))
+@settings(deadline=None)
+def test_windows_add_up_to_the_signal(shape, n):
+    size, hop = shape
+    audio = noise(2, n * hop)
+    sine = torch.sin(torch.pi * (torch.arange(size) + 0.5) / size)
+    out = overlap_add(frames(audio, size, hop) * sine.square() * (2 * hop / size), hop)
+    assert out.shape == audio.shape
+    # where all windows that cover a sample are there
+    inside = slice(size // 2, n * hop - size // 2)
+    torch.testing.assert_close(out[:, inside], audio[:, inside])
+
+
+@given(st.integers(4, 64), st.integers(65, 500))
+def test_bands_share_every_bin(n_bands, n_bins):
+    matrix = band_matrix(n_bands, n_bins, 24_000)
+    assert (matrix >= 0).all()
+    torch.testing.assert_close(matrix.sum(0), torch.ones(n_bins))
+
+
+def test_config_survives_json():
+    for config in CONFIGS.values():
+        assert ModelConfig.from_json(config.to_json()) == config
