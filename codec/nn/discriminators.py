@@ -13,8 +13,8 @@ RESOLUTIONS = (2048, 1024, 512)  # FFT sizes; the hop is a quarter
 
 
 class SpectralCritic(nn.Module):
-    """Scores patches of one complex STFT; small version of EnCodec's MS-STFTD
-    (Défossez et al. 2022, arXiv 2210.13438, fig. 2).
+    """Scores patches of one complex STFT; a small version of EnCodec's
+    MS-STFTD (Défossez et al. 2022, arXiv 2210.13438, fig. 2).
 
     audio float32 [batch, samples] -> [score, *features], each [batch, channels, frames, bins].
     Dilation grows over time while strides halve the bins. The spectra, relative to the
@@ -27,10 +27,9 @@ class SpectralCritic(nn.Module):
         super().__init__()
         self.n_fft = n_fft
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
-
         self.layers = nn.ModuleList(
             weight_norm(
-                nn.Conv2d(inputs, channels, (3, 9), (1, 2), (dilation, 4), dilation=(dilation, 1))
+                nn.Conv2d(inputs, channels, (3, 5), (1, 2), (dilation, 2), dilation=(dilation, 1))
             )
             for inputs, dilation in ((2, 1), (channels, 1), (channels, 2), (channels, 4))
         )

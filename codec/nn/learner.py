@@ -146,7 +146,8 @@ class Learner:
         critic = self._critic(step, int(random.integers(len(RESOLUTIONS))))
         if critic is not None:
             assert config.adversarial_from is not None
-            judgement = judge(critic, audio, output)
+            seen = slice(config.critic_crops)
+            judgement = judge(critic, audio[seen], output[seen])
             critic_gradients = torch.autograd.grad(
                 judgement.critic, list(critic.parameters()), retain_graph=True
             )

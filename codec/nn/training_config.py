@@ -45,6 +45,7 @@ class TrainConfig:
     adversarial_weight: float = 0.1
     feature_weight: float = 0.2
     critic_channels: int = 16
+    critic_crops: int = 4  # of the batch: critics cost more than the model
     critic_lr: float = 5e-4
 
     lr: float = 1e-3
@@ -67,6 +68,8 @@ class TrainConfig:
         for name, good in (
             ("batch_size", self.batch_size >= 1),
             ("crop_samples", self.crop_samples >= 1),
+            ("critic_crops", self.critic_crops >= 1),
+            ("critic_channels", self.critic_channels >= 1),
             ("fit_crops", self.fit_crops >= 1),
             ("kmeans_frames", self.kmeans_frames >= self.model.codebook_size),
             ("depths", bool(self.depths) and all(0 < depth <= 1 for depth in self.depths)),
