@@ -25,6 +25,7 @@ class ModelConfig:
     long_fft: int = 960  # analysis window of the log-magnitudes with fine frequency resolution
     short_fft: int = 240  # and of those with fine time resolution, every short_fft / 2 samples
     phase_bins: int = 160  # bins of the long FFT given to the encoder as compressed complex values
+    waveform: bool = False  # give it the samples of the long window too
 
     encoder_dim: int = 384
     encoder_blocks: int = 4

@@ -38,7 +38,7 @@ class FrontEnd(nn.Module):
         self.config = config
         self.short_hop = config.short_fft // 2
         self.per_frame = config.backbone_hop // self.short_hop
-        self.phase_size = 2 * config.phase_bins
+        self.phase_size = 2 * config.phase_bins + config.long_fft * config.waveform
         self.size = (
             config.long_fft // 2
             + 1
@@ -69,6 +69,9 @@ class FrontEnd(nn.Module):
             # X / |X|^0.5: square roots alone, which every machine rounds alike
             gain = torch.rsqrt(torch.sqrt(power[..., low] + POWER_FLOOR))
             parts += [long.real[..., low] * gain, long.imag[..., low] * gain]
+        if config.waveform:
+            loudness = windows.square().mean(-1, keepdim=True)
+            parts.append(windows * torch.rsqrt(torch.sqrt(loudness + POWER_FLOOR)))
         return torch.cat(parts, -1)
 
     def forward(self, audio: Tensor) -> Tensor:

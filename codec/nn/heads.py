@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from codec.config import ModelConfig
+from codec.errors import ModelError
 
 
 def band_matrix(n_bands: int, n_bins: int, sample_rate: int) -> Tensor:
@@ -43,44 +44,67 @@ def overlap_add(windows: Tensor, hop: int) -> Tensor:
     return out[:, reach : reach + n * hop]
 
 
+HEADS = ("gain_shape", "mag_phase", "real_imag", "mdct")
+
+
 class SpectralHead(nn.Module):
     """frames [batch, n, dim] -> audio float32 [batch, n * backbone_hop].
 
-    Each frame gives backbone_hop / synthesis_hop spectra. `gain_shape`: real and imaginary parts,
-    linear in the input, times positive band gains, exponential in it: the gains span the dynamic
-    range that a linear layer alone learns slowly, the shapes carry phase without a wrap.
-    `mag_phase`: exp(m) (cos p, sin p), after Vocos (Siuzdak 2023, arXiv 2306.00814, eq. 3).
+    Each frame gives backbone_hop / synthesis_hop short-time spectra, by `config.head`:
+
+    gain_shape  real and imaginary parts, linear in the input, times positive band gains,
+                exponential in it: the gains span the dynamic range that a linear layer alone
+                learns slowly, the shapes carry phase without a wrap
+    mag_phase   exp(m) (cos p + i sin p), after Vocos (Siuzdak 2023, arXiv 2306.00814, eq. 3)
+    real_imag   real and imaginary parts alone
+    mdct        synthesis_hop real coefficients times band gains; windows of 2 synthesis_hop
     """
 
     window: Tensor
     bands: Tensor
+    basis: Tensor
 
     def __init__(self, config: ModelConfig, dim: int) -> None:
         super().__init__()
+        if config.head not in HEADS:
+            raise ModelError(f"there is no head {config.head!r}; there are {', '.join(HEADS)}")
         self.kind = config.head
-        self.hop, self.size = config.synthesis_hop, config.synthesis_fft
+        self.hop = config.synthesis_hop
+        self.size = 2 * self.hop if self.kind == "mdct" else config.synthesis_fft
         self.per_frame = config.backbone_hop // self.hop
-        self.n_bins = self.size // 2 + 1
+        self.n_bins = self.hop if self.kind == "mdct" else self.size // 2 + 1
         window = torch.sin(math.pi * (torch.arange(self.size) + 0.5) / self.size)
         # sin^2 windows hop = size / 2^j apart sum to size / (2 hop): divided out here
         self.register_buffer("window", window * (2 * self.hop / self.size), persistent=False)
         matrix = band_matrix(config.gain_bands, self.n_bins, config.sample_rate)
         self.register_buffer("bands", matrix, persistent=False)
-        if self.kind == "gain_shape":
+        if self.kind in ("gain_shape", "mdct"):
             self.gain = nn.Linear(dim, self.per_frame * config.gain_bands)
             nn.init.zeros_(self.gain.bias)
-        self.shape = nn.Linear(dim, self.per_frame * self.n_bins * 2)
+        parts = 1 if self.kind == "mdct" else 2
+        self.shape = nn.Linear(dim, self.per_frame * self.n_bins * parts)
         nn.init.normal_(self.shape.weight, std=0.5 / dim**0.5)
         nn.init.zeros_(self.shape.bias)
+        if self.kind == "mdct":
+            n = torch.arange(self.size, dtype=torch.float64)[None] + (1 + self.hop) / 2
+            k = torch.arange(self.hop, dtype=torch.float64)[:, None] + 0.5
+            # scaled like the inverse FFT, so that all heads start equally loud
+            basis = torch.cos(math.pi / self.hop * n * k) * (2 / self.hop)
+            self.register_buffer("basis", basis.float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         batch, n, _ = x.shape
-        first, second = self.shape(x).view(batch, n * self.per_frame, 2, self.n_bins).unbind(2)
-        if self.kind == "gain_shape":
+        shape = self.shape(x).view(batch, n * self.per_frame, -1, self.n_bins)
+        if self.kind in ("gain_shape", "mdct"):
             gains = torch.exp(self.gain(x).clamp(max=8)).view(batch, n * self.per_frame, -1)
-            gain = gains @ self.bands
-            spectrum = torch.complex(first * gain, second * gain)
+            shape = shape * (gains @ self.bands)[:, :, None]
+        if self.kind == "mdct":
+            windows = shape[:, :, 0] @ self.basis
         else:
-            spectrum = torch.polar(torch.exp(first.clamp(max=8)), second)
-        windows = torch.fft.irfft(spectrum, n=self.size) * self.window
-        return overlap_add(windows, self.hop)
+            first, second = shape.unbind(2)
+            if self.kind == "mag_phase":
+                spectrum = torch.polar(torch.exp(first.clamp(max=8)), second)
+            else:
+                spectrum = torch.complex(first, second)
+            windows = torch.fft.irfft(spectrum, n=self.size)
+        return overlap_add(windows * self.window, self.hop)
