@@ -53,9 +53,8 @@ class FrontEnd(nn.Module):
     def raw(self, audio: Tensor) -> Tensor:
         """Features before normalisation."""
         config = self.config
-        long = torch.fft.rfft(
-            frames(audio, config.long_fft, config.backbone_hop) * self.long_window
-        )
+        windows = frames(audio, config.long_fft, config.backbone_hop)
+        long = torch.fft.rfft(windows * self.long_window)
         short = torch.fft.rfft(frames(audio, config.short_fft, self.short_hop) * self.short_window)
         power = long.real.square() + long.imag.square()
         short_power = short.real.square() + short.imag.square()
