@@ -174,7 +174,8 @@ class Learner:
         if critic is not None and self.critic_optimiser is not None:
             self._step_critic(critic, critic_gradients, lr)
         weight = 1 - min(config.ema_decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self._averages, self._parameters, weight)  # type: ignore[arg-type]
+        with torch.no_grad():
+            torch._foreach_lerp_(self._averages, self._parameters, weight)  # type: ignore[arg-type]
         result = {name: value.detach() for name, value in losses.items()} | {"norm": norm}
         if self.quantised:
             result["codes"] = quantised.codes
