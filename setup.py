@@ -1,4 +1,4 @@
-"""Builds `codec._native` from csrc/ where there is a C compiler; pyproject.toml has the rest."""
+"""Builds the C extensions from csrc/ where there is a C compiler; pyproject.toml has the rest."""
 
 from __future__ import annotations
 
@@ -48,14 +48,21 @@ def native_extension() -> list[Extension]:
             raise
         warnings.warn(WITHOUT.format(reason="Cython is not there"), stacklevel=1)
         return []
-    extension = Extension(
-        "codec._native",
-        sources=["codec/_native.pyx", *sorted(str(path) for path in Path("csrc").glob("*.c"))],
-        depends=sorted(str(path) for path in Path("csrc").glob("*.h")),
-        include_dirs=["csrc"],
-        libraries=[] if sys.platform == "win32" else ["m"],
-    )
-    return cythonize([extension], language_level=3)
+    sources = {
+        "codec._native": Path("csrc").glob("*.c"),
+        "codec._engine": [*Path("csrc/engine").glob("*.c"), Path("csrc/rvq.c")],
+    }
+    extensions = [
+        Extension(
+            name,
+            sources=[f"{name.replace('.', '/')}.pyx", *sorted(map(str, paths))],
+            depends=sorted(str(path) for path in Path("csrc").rglob("*.h")),
+            include_dirs=["csrc"],
+            libraries=[] if sys.platform == "win32" else ["m"],
+        )
+        for name, paths in sources.items()
+    ]
+    return cythonize(extensions, language_level=3)
 
 
 setup(ext_modules=native_extension(), cmdclass={"build_ext": BuildNative})

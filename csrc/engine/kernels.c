@@ -1,5 +1,7 @@
 #include "kernels.h"
 
+#include "elementary.h"
+
 extern const kernels kernels_scalar;
 #if CODEC_X86
 extern const kernels kernels_avx2, kernels_avx512;
@@ -39,4 +41,10 @@ void dense_pack(const float *weight, size_t depth, size_t columns, float *panels
         for (size_t k = 0; k < depth; k++, panels += PANEL)
             for (size_t c = 0; c < PANEL; c++)
                 panels[c] = first + c < columns ? weight[(first + c) * depth + k] : 0.0f;
+}
+
+void elementary(int which, const float *x, size_t n, float *y)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = which == 0 ? exp_clamped(x[i]) : which == 1 ? log_positive(x[i]) : gelu_of(x[i]);
 }

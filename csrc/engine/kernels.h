@@ -41,6 +41,7 @@ typedef struct {
     const float *long_window, *short_window; /* [long_fft.n], [short_fft.n] */
     const float *mean, *scale;               /* [size] */
     size_t hop, per_frame, phase_bins, size; /* short frames are hop / per_frame samples apart */
+    int waveform;       /* whether the samples themselves are features */
     size_t left, right; /* samples before a frame's first, and after its last, that it sees */
 } analysis;
 
@@ -88,5 +89,8 @@ size_t synthesise_scratch(const synthesis *plan);   /* floats */
 
 /* weight [columns][depth], as torch has it, to panels of ceil(columns / PANEL) * PANEL columns. */
 void dense_pack(const float *weight, size_t depth, size_t columns, float *panels);
+
+/* exp (0), log (1) or GELU (2) of x, as the kernels compute them; for tests. */
+void elementary(int which, const float *x, size_t n, float *y);
 
 #endif

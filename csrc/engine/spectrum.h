@@ -59,9 +59,25 @@ ALWAYS_INLINE void put(const analysis *plan, size_t f, const float *value, size_
         features[l * stride] = (value[l] - plan->mean[f]) * plan->scale[f];
 }
 
+/* Features from f on: the samples under the long window. Their squares are summed like the rows of
+ * layers.h. */
+ALWAYS_INLINE void put_samples(const analysis *plan, size_t f, const float *x, float *features)
+{
+    const size_t n = plan->long_fft.n;
+    float sum[PANEL] = {0};
+    for (size_t i = 0; i < n; i += PANEL)
+        for (size_t l = 0; l < PANEL && i + l < n; l++)
+            sum[l] = __builtin_fmaf(x[i + l], x[i + l], sum[l]);
+    const float loudness = fold(sum) / (float)n + POWER_FLOOR;
+    const float gain = 1.0f / __builtin_sqrtf(__builtin_sqrtf(loudness));
+    for (size_t i = 0; i < n; i++)
+        features[f + i] = (x[i] * gain - plan->mean[f + i]) * plan->scale[f + i];
+}
+
 /* Of a frame, in this order: log power of the long spectrum; of the short spectra, one after the
  * other; then X / |X|^0.5 of the long spectrum's bins 1 ... phase_bins, real parts, imaginary
- * parts. The long window lies centred on the frame, a short one on its share of the frame. */
+ * parts; and, with `waveform`, the samples x under the long window, over the fourth root of their
+ * mean square. The long window lies centred on the frame, a short one on its share of the frame. */
 static void run_analyse(const analysis *plan, const float *audio, size_t rows, float *features,
                         float *scratch)
 {
@@ -100,6 +116,9 @@ static void run_analyse(const analysis *plan, const float *audio, size_t rows, f
             put(plan, im, imaginary, here, out + im, size);
         }
     }
+    for (size_t row = 0; plan->waveform && row < rows; row++)
+        put_samples(plan, phases + 2 * plan->phase_bins, audio + long_start + row * plan->hop,
+                    features + row * size);
     for (size_t i = 0; i < rows * plan->per_frame; i += LANES) {
         const size_t left = rows * plan->per_frame - i, here = left < LANES ? left : LANES;
         float power[LANES], value[LANES];

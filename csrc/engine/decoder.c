@@ -1,0 +1,180 @@
+#include "decoder.h"
+
+#include <string.h>
+
+#include "../fp_env.h"
+
+/* A state's parts, in this order in its memory. */
+typedef struct {
+    int64_t *skip; /* samples of the windows' reach before the stream's start, still to be dropped */
+    int64_t *done;
+    backbone_state body;
+    float *tail; /* [overlap]: what the windows so far add to samples yet to come */
+} parts;
+
+enum { FIELDS = 2 };
+
+/* Samples that a window shares with later ones. */
+static size_t overlap(const decoder *net) { return net->back.fft.n - net->back.hop; }
+
+/* Samples of a window before the hop that it is centred on. */
+static size_t reach(const decoder *net) { return overlap(net) / 2; }
+
+static size_t frame_size(const decoder *net) { return net->back.hop * net->back.per_frame; }
+
+static parts parts_of(const decoder *net, const void *state)
+{
+    int64_t *fields = (int64_t *)(uintptr_t)state;
+    parts s = {.skip = fields, .done = fields + 1};
+    s.body.have = fields + FIELDS;
+    s.body.history = (float *)(fields + FIELDS + net->body.n_blocks);
+    s.tail = s.body.history + backbone_history(&net->body);
+    return s;
+}
+
+size_t decoder_state_size(const decoder *net)
+{
+    const size_t floats = backbone_history(&net->body) + overlap(net);
+    const size_t bytes = (FIELDS + net->body.n_blocks) * sizeof(int64_t) + floats * sizeof(float);
+    return (bytes + 7) / 8 * 8;
+}
+
+void decoder_reset(const decoder *net, void *state)
+{
+    memset(state, 0, decoder_state_size(net));
+    const parts s = parts_of(net, state);
+    backbone_reset(&net->body, s.body);
+    *s.skip = (int64_t)reach(net);
+}
+
+int decoder_valid(const decoder *net, const void *state)
+{
+    const parts s = parts_of(net, state);
+    return *s.skip >= 0 && *s.skip <= (int64_t)reach(net) && (*s.done == 0 || *s.done == 1) &&
+           backbone_valid(&net->body, s.body);
+}
+
+int decoder_done(const decoder *net, const void *state)
+{
+    return *parts_of(net, state).done != 0;
+}
+
+static size_t samples(const decoder *net, const parts *s, size_t n, int flush)
+{
+    const size_t rows = backbone_ready(&net->body, s->body, n * net->stack, flush);
+    const size_t final = rows * frame_size(net) + (flush ? reach(net) : 0);
+    return final < (size_t)*s->skip ? 0 : final - (size_t)*s->skip;
+}
+
+size_t decoder_ready(const decoder *net, const void *state, size_t n)
+{
+    const parts s = parts_of(net, state);
+    return samples(net, &s, n, 0);
+}
+
+size_t decoder_left(const decoder *net, const void *state)
+{
+    const parts s = parts_of(net, state);
+    return samples(net, &s, 0, 1);
+}
+
+/* Where scratch memory is used for what. */
+typedef struct {
+    float *latents, *x, *gains, *shapes, *audio, *rest;
+    uint16_t *codes;
+    size_t size;
+} layout;
+
+static size_t aligned(size_t floats) { return (floats + 15) / 16 * 16; }
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+static layout layout_of(const decoder *net, float *scratch)
+{
+    const size_t rows = net->block + net->body.lookahead, tokens = net->block / net->stack;
+    const size_t before = backbone_room_before(&net->body) * net->body.width;
+    const size_t after = backbone_room_after(&net->body) * net->body.width;
+    layout at = {0};
+    size_t used = 0;
+
+    at.codes = (uint16_t *)scratch;
+    used += aligned(tokens * net->levels / 2 + 1);
+    at.latents = scratch + used;
+    used += aligned(tokens * net->latent);
+    at.x = scratch + used + before;
+    used += before + rows * net->body.width + after;
+    at.gains = scratch + used;
+    used += rows * net->gain.width;
+    at.shapes = scratch + used;
+    used += rows * net->shape.width;
+    at.audio = scratch + used;
+    used += aligned(rows * frame_size(net) + overlap(net));
+    at.rest = scratch + used;
+    used += aligned(larger(synthesise_scratch(&net->back),
+                           backbone_scratch(&net->body, net->block)));
+    at.size = used;
+    return at;
+}
+
+size_t decoder_scratch(const decoder *net)
+{
+    static float none[1];
+    return layout_of(net, none).size;
+}
+
+/* The network on n token frames whose latents lie in at->latents. Returns the end of its audio. */
+static float *run(const decoder *net, const parts *s, const layout *at, size_t n, int flush,
+                  float *audio)
+{
+    const kernels *k = net->k;
+    float *x;
+
+    k->dense(&net->embed, at->latents, net->latent, n, at->x);
+    const size_t rows =
+        backbone_run(&net->body, k, s->body, at->x, n * net->stack, flush, at->rest, &x);
+    k->dense(&net->gain, x, net->body.width, rows, at->gains);
+    k->dense(&net->shape, x, net->body.width, rows, at->shapes);
+
+    const size_t fresh = rows * frame_size(net);
+    memcpy(at->audio, s->tail, overlap(net) * sizeof *audio);
+    memset(at->audio + overlap(net), 0, fresh * sizeof *audio);
+    k->synthesise(&net->back, at->shapes, net->shape.width, at->gains, net->gain.width, rows,
+                  at->audio, at->rest);
+    memcpy(s->tail, at->audio + fresh, overlap(net) * sizeof *audio);
+
+    const size_t final = fresh + (flush ? reach(net) : 0);
+    const size_t skip = (size_t)*s->skip < final ? (size_t)*s->skip : final;
+    memcpy(audio, at->audio + skip, (final - skip) * sizeof *audio);
+    *s->skip -= (int64_t)skip;
+    return audio + (final - skip);
+}
+
+void decoder_push(const decoder *net, void *state, const uint16_t *codes, size_t stride, size_t n,
+                  size_t levels, float *audio, float *scratch)
+{
+    const fp_env caller = fp_env_enter();
+    const parts s = parts_of(net, state);
+    const layout at = layout_of(net, scratch);
+    const size_t most = net->block / net->stack;
+
+    for (size_t done = 0; done < n;) {
+        const size_t here = n - done < most ? n - done : most;
+        for (size_t level = 0; level < levels; level++)
+            memcpy(at.codes + level * here, codes + level * stride + done, here * sizeof *codes);
+        rvq_decode(net->codebooks, net->codewords, net->latent, levels, at.codes, here,
+                   at.latents);
+        audio = run(net, &s, &at, here, 0, audio);
+        done += here;
+    }
+    fp_env_leave(caller);
+}
+
+void decoder_flush(const decoder *net, void *state, float *audio, float *scratch)
+{
+    const fp_env caller = fp_env_enter();
+    const parts s = parts_of(net, state);
+    const layout at = layout_of(net, scratch);
+    run(net, &s, &at, 0, 1, audio);
+    *s.done = 1;
+    fp_env_leave(caller);
+}
