@@ -147,6 +147,8 @@ cdef const kernels *_kernels(object name) except NULL:
 # Frames worked on at a time: enough to use each weight often, few enough to stay in the cache.
 BLOCK = 48
 
+PANEL_WIDTH = PANEL
+
 
 cdef size_t _padded(size_t n, size_t unit=PANEL) noexcept:
     return (n + unit - 1) // unit * unit
@@ -211,7 +213,8 @@ cdef class _Weights:
             dense_pack(&rows[0, 0], depth, columns, &panels[0])
         self.keep.append(panels)
         layer.depth, layer.width, layer.panels = depth, _padded(columns), &panels[0]
-        layer.bias = NULL if bias is None else self.padded(bias, columns)
+        if bias is not None:
+            layer.bias = self.padded(bias, columns)
         return 0
 
     cdef int load_norm(self, conv_norm *layer, weights, size_t dim) except -1:
@@ -333,6 +336,15 @@ cdef class Encoder(_Weights):
             + self.net.body.lookahead * self.net.gather * self.net.front.hop
 
     @property
+    def context(self):
+        """Token frames before one that its codes depend on, rounded up."""
+        cdef size_t past = self.net.body.n_blocks * (self.net.body.taps - 1)
+        past -= self.net.body.lookahead
+        cdef size_t hop = self.net.gather * self.net.front.hop
+        past += (self.net.front.left + hop - 1) // hop
+        return (past + self.net.stack - 1) // self.net.stack
+
+    @property
     def state_size(self):
         return encoder_state_size(&self.net) // 8
 
@@ -354,6 +366,9 @@ cdef class Encoder(_Weights):
     def valid(self, int64_t[::1] state):
         """Whether `state`, from outside, is safe to run on."""
         return bool(encoder_valid(&self.net, self.memory(state)))
+
+    def ended(self, int64_t[::1] state):
+        return bool(encoder_done(&self.net, self.memory(state)))
 
     def push(self, int64_t[::1] state, const float[::1] audio, size_t levels):
         """Codes uint16 [levels, frames that `audio` completes]."""
@@ -458,6 +473,15 @@ cdef class Decoder(_Weights):
             + self.net.body.lookahead * self.net.back.hop * self.net.back.per_frame
 
     @property
+    def context(self):
+        """Token frames before one that its samples depend on, rounded up."""
+        cdef size_t past = self.net.body.n_blocks * (self.net.body.taps - 1)
+        cdef size_t row = self.net.back.hop * self.net.back.per_frame
+        past -= self.net.body.lookahead
+        past = past * row + (self.net.back.fft.n - self.net.back.hop) // 2
+        return (past + row * self.net.stack - 1) // (row * self.net.stack)
+
+    @property
     def state_size(self):
         return decoder_state_size(&self.net) // 8
 
@@ -477,6 +501,9 @@ cdef class Decoder(_Weights):
     def valid(self, int64_t[::1] state):
         """Whether `state`, from outside, is safe to run on."""
         return bool(decoder_valid(&self.net, self.memory(state)))
+
+    def ended(self, int64_t[::1] state):
+        return bool(decoder_done(&self.net, self.memory(state)))
 
     def push(self, int64_t[::1] state, const uint16_t[:, ::1] codes):
         """Audio float32 [samples that are final now] of codes [levels, n]."""

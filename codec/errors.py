@@ -49,3 +49,7 @@ class BackendError(CodecError):
 
 class SpecError(CodecError, ValueError):
     """A front end whose numbers make no sense, or that is not implemented."""
+
+
+class StateError(CodecError, ValueError):
+    """A stream that has ended, or a saved state that is damaged or of another model."""
