@@ -11,6 +11,11 @@ from codec.nn.training_config import TrainConfig
 from codec.prepare import AUDIO_NAME, AudioEntry, PreparedAudio
 
 MODEL = ModelConfig(
+    hop_length=480,
+    backbone_hop=240,
+    long_fft=480,
+    synthesis_fft=240,
+    synthesis_hop=120,
     n_codebooks=4,
     codebook_size=16,
     latent_dim=8,

@@ -1,0 +1,85 @@
+"""Critics: the formulas of their losses, what they look at, and what may learn from them."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codec.nn.discriminators import RESOLUTIONS, Critics, SpectralCritic, judge
+from tests.nn_models import chirps
+
+
+class Fixed(torch.nn.Module):
+    """Scores and one layer of features that are linear in the audio."""
+
+    def forward(self, audio: torch.Tensor) -> list[torch.Tensor]:
+        return [3 * audio, 2 * audio]
+
+
+@given(st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=8))
+@settings(deadline=None)
+def test_losses_are_those_of_the_papers(values):
+    output = torch.tensor([values])
+    target = torch.linspace(-0.7, 0.9, len(values))[None]
+    found = judge(Fixed(), target, output)
+    relu = torch.relu
+    hinge = relu(1 - 3 * target).mean() + relu(1 + 3 * output).mean()
+    torch.testing.assert_close(found.critic, hinge)
+    torch.testing.assert_close(found.adversarial, relu(1 - 3 * output).mean())
+    distance = (target - output).abs().mean() / target.abs().mean()
+    torch.testing.assert_close(found.features, distance)
+
+
+def test_features_of_equal_signals_are_equal():
+    audio = torch.from_numpy(chirps(4800))[None]
+    for critic in Critics(4):
+        assert judge(critic, audio, audio).features.item() == 0
+
+
+@given(st.floats(0.1, 10))
+@settings(max_examples=10, deadline=None)
+def test_loudness_does_not_count(gain):
+    critic = SpectralCritic(512, 4)
+    audio = torch.from_numpy(chirps(4800))[None]
+    for quiet, loud in zip(critic(audio), critic(gain * audio), strict=True):
+        torch.testing.assert_close(quiet, loud, atol=1e-4, rtol=1e-3)
+
+
+def test_any_length_of_audio_and_silence():
+    for n_fft, critic in zip(RESOLUTIONS, Critics(4), strict=True):
+        for samples in (n_fft, n_fft + 1, 4800):
+            score, *features = critic(torch.zeros(2, samples))
+            assert score.shape[:3] == (2, 1, samples // (n_fft // 4) + 1)
+            assert all(torch.isfinite(layer).all() for layer in (score, *features))
+
+
+def test_gradients_reach_the_audio_even_from_silence():
+    for critic in Critics(4):
+        output = torch.zeros(1, 4800, requires_grad=True)
+        judgement = judge(critic, torch.from_numpy(chirps(4800))[None], output)
+        (gradient,) = torch.autograd.grad(judgement.adversarial + judgement.features, output)
+        assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("number", range(len(RESOLUTIONS)))
+def test_a_critic_learns_to_tell_noise_from_voice(number):
+    torch.manual_seed(0)
+    critic = Critics(4)[number]
+    optimiser = torch.optim.Adam(critic.parameters(), 1e-2)
+    voice = torch.from_numpy(chirps(2 * 4800)).view(2, 4800)
+
+    def loss(seed: int) -> torch.Tensor:
+        noise = 0.1 * torch.randn(2, 4800, generator=torch.Generator().manual_seed(seed))
+        return judge(critic, voice, noise).critic
+
+    for seed in range(40):
+        optimiser.zero_grad()
+        loss(seed).backward()
+        optimiser.step()
+    # 2 is what a critic that always says 0 has.
+    assert loss(1000).item() < 1
