@@ -31,7 +31,7 @@ class ModelConfig:
     encoder_blocks: int = 4
     encoder_lookahead: int = 0  # encoder frames
     decoder_dim: int = 384
-    decoder_blocks: int = 6
+    decoder_blocks: int = 5
     decoder_lookahead: int = 0  # decoder frames
     kernel_size: int = 7  # frames, of the depthwise convolutions
     expansion: int = 3
