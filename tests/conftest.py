@@ -28,7 +28,7 @@ class MeanBackend:
     def __init__(
         self, config: ModelConfig | None = None, model_id: bytes = b"\x01mean\x00\xff\x02"
     ):
-        self.config = config or ModelConfig()
+        self.config = config or ModelConfig(hop_length=480, n_codebooks=12)
         self.model_id = model_id
 
     def _scale(self, level: int) -> float:

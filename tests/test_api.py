@@ -164,9 +164,9 @@ def test_another_model_s_tokens_are_refused():
     with pytest.raises(ModelError, match=tokens.model_id.hex()):
         other.decode(tokens)
     for config in (
-        ModelConfig(n_codebooks=8),
-        ModelConfig(codebook_size=512),
-        ModelConfig(hop_length=960),
+        ModelConfig(hop_length=480, n_codebooks=8),
+        ModelConfig(hop_length=480, n_codebooks=12, codebook_size=512),
+        ModelConfig(hop_length=960, n_codebooks=12),
     ):
         with pytest.raises(ModelError, match="dimensions"):
             codec.load(backend=MeanBackend(config)).decode(tokens)

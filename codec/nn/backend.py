@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from codec import codebooks
 from codec.backend import MODEL_ID_BYTES
 from codec.config import ModelConfig
 from codec.errors import ModelError
-from codec.nn.export import TRAINING_ONLY
+from codec.nn.export import CODEBOOKS, CODEWORDS, SCALES, TRAINING_ONLY
 from codec.nn.model import CodecModel
 
 BLOCK_SECONDS = 20
@@ -119,6 +120,9 @@ def read_model(data: bytes, name: str) -> CodecModel:
     except (safetensors.SafetensorError, ValueError, KeyError, OverflowError) as error:
         raise ModelError(f"{name} is damaged, or not a safetensors file: {error}") from None
     config = _config(data, name)
+    if CODEWORDS in weights and SCALES in weights:
+        unpacked = codebooks.unpack(weights.pop(CODEWORDS).numpy(), weights.pop(SCALES).numpy())
+        weights[CODEBOOKS] = torch.from_numpy(unpacked)
     try:
         # Without memory first: a damaged configuration may claim any size.
         with torch.device("meta"):

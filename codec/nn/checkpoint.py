@@ -1,8 +1,8 @@
 """Checkpoints of a run: written whole or not at all, and the one before kept.
 
-    latest.pt     the run, to go on from            previous.pt   the one before it
-    decaying.pt   a decay that was interrupted      decayed.pt    the end of a decay
-    best.pt       the averaged weights that evaluated best, without optimisers
+latest.pt     the run, to go on from            previous.pt   the one before it
+decaying.pt   a decay that was interrupted      decayed.pt    the end of a decay
+best.pt       the averaged weights that evaluated best, without optimisers
 """
 
 from __future__ import annotations

@@ -38,8 +38,12 @@ class SpectralCritic(nn.Module):
     def forward(self, audio: Tensor) -> list[Tensor]:
         loudness = audio.detach().square().mean(1, keepdim=True).sqrt().clamp(min=1e-3)
         z = torch.stft(
-            audio / loudness, self.n_fft, self.n_fft // 4, window=self.window,
-            normalized=True, return_complex=True,
+            audio / loudness,
+            self.n_fft,
+            self.n_fft // 4,
+            window=self.window,
+            normalized=True,
+            return_complex=True,
         ).transpose(1, 2)
         gain = torch.rsqrt(torch.sqrt(z.real.square() + z.imag.square() + 1e-4))
         x = torch.stack([z.real * gain, z.imag * gain], 1)

@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
 
+from codec import codebooks
 from codec.atomic import check_writable, replacing
 from codec.errors import ModelError
 from codec.nn import checkpoint as checkpoints
 
 # What only training needs of the quantiser.
 TRAINING_ONLY = ("quantiser.counts", "quantiser.sums")
+
+# In the model, and in the file instead of it.
+CODEBOOKS, CODEWORDS, SCALES = "quantiser.codebooks", "quantiser.codewords", "quantiser.scales"
 
 
 def export_weights(
@@ -27,10 +33,10 @@ def export_weights(
 ) -> int:
     """Write the weights of the checkpoint at `path`; the size of the file in bytes.
 
-    Averaged weights, or the last ones if `raw`; the codebooks as they are. All become float16, and
-    what that rounds them to is the model from then on. The metadata has the model's `config`, and
-    the `step`, `hours` of audio learned from (each time it was seen counts), `data` (fingerprint),
-    `losses` (recent means) and `licence`.
+    Averaged weights, or the last ones if `raw`, become float16; the codebooks, as they are, 8 bits
+    with a scale for each codeword. What that rounds them to is the model from then on. The
+    metadata has the model's `config`, and the `step`, `hours` of audio learned from (each time it
+    was seen counts), `data` (fingerprint), `losses` (recent means) and `licence`.
 
     Raises TrainingError on a bad checkpoint, ModelError on one without codebooks or with weights
     that are not finite in float16, OutputError.
@@ -43,11 +49,14 @@ def export_weights(
     halves = {
         name: tensor.detach().half()
         for name, tensor in weights.items()
-        if name not in TRAINING_ONLY
+        if name not in (*TRAINING_ONLY, CODEBOOKS)
     }
-    for name, tensor in halves.items():
+    for name, tensor in (*halves.items(), (CODEBOOKS, weights[CODEBOOKS].half())):
         if not torch.isfinite(tensor).all():
             raise ModelError(f"{path}: {name} is not finite in float16")
+    codewords, scales = codebooks.pack(weights[CODEBOOKS].numpy())
+    arrays = {name: tensor.numpy() for name, tensor in halves.items()}
+    arrays |= {CODEWORDS: codewords, SCALES: scales}
     metadata = {
         "config": saved.config.model.to_json(),
         "data": saved.data,
@@ -56,14 +65,14 @@ def export_weights(
         "losses": json.dumps({k: round(v, 6) for k, v in saved.losses.items()}, sort_keys=True),
         "step": str(saved.step),
     }
-    data = safetensors_bytes(halves, metadata)
+    data = safetensors_bytes(arrays, metadata)
     with replacing(output, overwrite=overwrite) as aside:
         aside.write_bytes(data)
     return len(data)
 
 
-def safetensors_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file of float16 tensors, its names sorted.
+def safetensors_bytes(arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file of float16 and int8 arrays, wider ones first, then by name.
 
         8 bytes, little-endian: n | n bytes of JSON, filled up to 8 with spaces | the data
 
@@ -72,12 +81,11 @@ def safetensors_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
     """
     header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
     parts, end = [], 0
-    for name, tensor in sorted(tensors.items()):
-        part = tensor.cpu().contiguous().numpy().astype("<f2").tobytes()
+    for name, array in sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0])):
+        dtype, layout = ("I8", "i1") if array.dtype == np.int8 else ("F16", "<f2")
+        part = array.astype(layout).tobytes()
         start, end = end, end + len(part)
-        header[name] = {
-            "dtype": "F16", "shape": list(tensor.shape), "data_offsets": [start, end]
-        }
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [start, end]}
         parts.append(part)
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)

@@ -68,7 +68,8 @@ class SpectralLoss(nn.Module):
     ) -> dict[str, Tensor]:
         scales = self.scales if scales is None else scales
         loud = target.square().mean(1, keepdim=True).sqrt().clamp(min=1e-3)
-        mel, magnitude, phase, n_complex = 0.0, 0.0, 0.0, 0
+        mel = magnitude = phase = output.new_zeros(())
+        n_complex = 0
         for scale in scales:
             with torch.no_grad():
                 x, px = self.spectrum(target, scale.n_fft)
@@ -95,11 +96,8 @@ class SpectralLoss(nn.Module):
                 (energy_x * weight).mean() + 1e-6
             )
             magnitude = magnitude + dm.square().mean() / (energy_x.mean() + 1e-6)
-        assert isinstance(mel, Tensor)
-        zero = mel.new_zeros(())
-        scale_count = max(n_complex, 1)
         return {
             "mel": mel / len(scales),
-            "magnitude": zero + magnitude / scale_count,
-            "phase": zero + phase / scale_count,
+            "magnitude": magnitude / max(n_complex, 1),
+            "phase": phase / max(n_complex, 1),
         }

@@ -9,7 +9,7 @@ from codec.config import ModelConfig
 from codec.nn.blocks import Backbone
 from codec.nn.frontend import FrontEnd
 from codec.nn.heads import SpectralHead
-from codec.nn.quantiser import ResidualQuantiser
+from codec.nn.quantiser import Quantised, ResidualQuantiser
 
 
 class Encoder(nn.Module):
@@ -60,7 +60,7 @@ class Encoder(nn.Module):
 
     def features(self, audio: Tensor) -> Tensor:
         """Front-end frames side by side, as many as make one encoder frame."""
-        x = self.front(audio)
+        x: Tensor = self.front(audio)
         batch, n, size = x.shape
         return x.reshape(batch, n // self.front_stack, size * self.front_stack)
 
@@ -109,11 +109,12 @@ class CodecModel(nn.Module):
     @torch.no_grad()
     def encode(self, audio: Tensor, n_codebooks: int | None = None) -> Tensor:
         """audio float32 [batch, n * hop_length] -> codes int64 [n_codebooks, batch, n]."""
-        latents = self.encoder(audio)
+        latents: Tensor = self.encoder(audio)
         used = None
         if n_codebooks is not None:
             used = torch.full((len(audio),), n_codebooks, device=audio.device)
-        return self.quantiser(latents, used, learn=False).codes
+        quantised: Quantised = self.quantiser(latents, used, learn=False)
+        return quantised.codes
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:

@@ -89,7 +89,7 @@ class ResidualQuantiser(nn.Module):
         """Quantise x [batch, n, dim] with the first used[b] levels for item b (all when None)."""
         batch, n, dim = x.shape
         residual = x.detach().reshape(-1, dim).float()
-        energy = residual.var(0).sum().clamp(min=1e-6)
+        energy = residual.var(0, unbiased=False).sum().clamp(min=1e-6)
         out = torch.zeros_like(residual)
         if used is None:
             used = torch.full((batch,), len(self.codebooks), device=x.device)
