@@ -146,7 +146,6 @@ cdef const kernels *_kernels(object name) except NULL:
 
 # Frames worked on at a time: enough to use each weight often, few enough to stay in the cache.
 BLOCK = 48
-
 PANEL_WIDTH = PANEL
 
 
@@ -273,7 +272,8 @@ cdef class Encoder(_Weights):
         cdef encoder *net = &self.net
         self.keep, self.spare = [], []
         net.k = _kernels(isa)
-        if config.encoder_stack < 1 or config.hop_length % (config.backbone_hop * config.encoder_stack):
+        if (config.encoder_stack < 1 or config.backbone_hop < 1 or config.hop_length < 1
+                or config.hop_length % (config.backbone_hop * config.encoder_stack)):
             raise ValueError("the frames of the encoder do not fit the hop")
         net.gather = config.encoder_stack
         net.stack = config.hop_length // (config.backbone_hop * config.encoder_stack)
@@ -426,7 +426,8 @@ cdef class Decoder(_Weights):
         cdef decoder *net = &self.net
         self.keep, self.spare = [], []
         net.k = _kernels(isa)
-        if config.hop_length < config.backbone_hop or config.hop_length % config.backbone_hop:
+        if (config.backbone_hop < 1 or config.hop_length < 1
+                or config.hop_length % config.backbone_hop):
             raise ValueError("the frames of the decoder do not fit the hop")
         net.stack = config.hop_length // config.backbone_hop
         net.block = _padded(block, net.stack)

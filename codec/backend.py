@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.config import ModelConfig
-from codec.errors import ModelError
+from codec.errors import BackendError, ModelError
 
 DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / "default.safetensors"
 MODEL_ID_BYTES = 8
@@ -39,15 +39,41 @@ class Backend(Protocol):
         """
 
 
-def load_backend(weights: Path) -> Backend:
-    """The engine for the weights at `weights`. Raises ModelError if it cannot run here."""
+def load_backend(weights: Path, engine: str | None = None) -> Backend:
+    """The engine for the weights at `weights`.
+
+    engine: "native", the definition, exact and fast; "torch", equal to it up to rounding; by
+    default the native one where it is installed and knows the model.
+    Raises ModelError if the weights cannot run here, BackendError if the engine is unknown or not
+    installed.
+    """
+    if engine not in (None, "native", "torch"):
+        raise BackendError(f"engine is native or torch, not {engine!r}")
     if not weights.is_file():
         raise ModelError(f"{weights}: no such weights")
+    backend: Backend
+    if engine != "torch":
+        try:
+            from codec.engine import NativeBackend, UnsupportedModelError
+        except ModuleNotFoundError as error:
+            if error.name != "codec._engine":
+                raise
+            if engine == "native":
+                raise BackendError(
+                    "the native engine is not here: install a C compiler and reinstall codec"
+                ) from None
+        else:
+            try:
+                backend = NativeBackend(weights)
+                return backend
+            except UnsupportedModelError:
+                if engine == "native":
+                    raise
     try:
         from codec.nn.backend import TorchBackend
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         raise ModelError("the model needs PyTorch: pip install 'codec[torch]'") from None
-    backend: Backend = TorchBackend(weights)
+    backend = TorchBackend(weights)
     return backend

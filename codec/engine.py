@@ -7,6 +7,7 @@ threads, or how the audio was cut into pieces. It needs no torch.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import mmap
 import os
 import threading
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
-from codec import _engine
+from codec import _engine, codebooks
 from codec.backend import MODEL_ID_BYTES
 from codec.config import ModelConfig
 from codec.errors import AudioError, BackendError, BitrateError, ModelError, TokensError
@@ -34,25 +35,35 @@ SPAN_CONTEXTS = 4
 T = TypeVar("T")
 
 
+class UnsupportedModelError(ModelError):
+    """Good weights of a model that the engine has not all parts of; torch runs it."""
+
+
 class NativeBackend:
     """A `codec.backend.Backend` in C. Safe to share between threads.
 
     weights: a safetensors file as `codec export` writes it. isa: one of `isas()`; by default the
-    environment's CODEC_ISA, else the widest.
+    environment's CODEC_ISA, else the widest. block: frames worked on together, which changes speed
+    and memory, never a bit.
 
-    Raises ModelError if the weights are damaged, do not fit their configuration, or have parts
-    that only torch runs; BackendError if this CPU does not have the instruction set.
+    Raises ModelError if the weights are damaged or do not fit their configuration (in part on
+    first use), UnsupportedModelError if they have parts that only torch runs, BackendError if this
+    CPU does not have the instruction set.
     """
 
-    def __init__(self, weights: Path, isa: str | None = None) -> None:
+    def __init__(self, weights: Path, isa: str | None = None, block: int = _engine.BLOCK) -> None:
         isa = isa or os.environ.get("CODEC_ISA") or None
         if isa is not None and isa not in isas():
             raise BackendError(f"this CPU runs {', '.join(isas())}, not {isa}")
-        self._isa = isa
+        if block < 1:
+            raise BackendError(f"a block is 1 frame or more, not {block}")
+        self._isa, self._block = isa, block
         self._path = weights
         self._config, self._model_id = _identify(weights)
         if not supports(self._config):
-            raise ModelError(f"{weights.name}: the native engine has no head {self._config.head!r}")
+            raise UnsupportedModelError(
+                f"{weights.name}: the native engine has no head {self._config.head!r}"
+            )
         self._lock = threading.Lock()
         self._encoder: _engine.Encoder | None = None
         self._decoder: _engine.Decoder | None = None
@@ -131,14 +142,14 @@ class NativeBackend:
 
         return _joined(decode_span, _spans(total, decoder.context, threads), axis=0)
 
-    def _build(self, make: Callable[[ModelConfig, Weights, str | None], T]) -> T:
+    def _build(self, make: Callable[[ModelConfig, Weights, str | None, int], T]) -> T:
         """`make` of the weights, of which it reads what it needs."""
         try:
-            with _open(self._path) as file, np.errstate(over="raise"):
-                return make(self._config, _Tensors(file), self._isa)
+            with _open(self._path) as file, np.errstate(divide="raise", invalid="raise"):
+                return make(self._config, _Tensors(file), self._isa, self._block)
         except ModelError as error:
             raise ModelError(f"{self._path.name}: {error}") from None
-        except (KeyError, ValueError, ArithmeticError, SafetensorError) as error:
+        except (TypeError, ValueError, ArithmeticError, SafetensorError) as error:
             raise ModelError(f"{self._path.name} does not fit its configuration: {error}") from None
 
 
@@ -185,7 +196,7 @@ def _spans(total: int, context: int, threads: int) -> list[tuple[int, int]]:
     """Cuts `total` frames for `threads` threads: [(first, last), ...]."""
     count = max(1, min(threads, total // max(1, SPAN_CONTEXTS * context)))
     edges = [total * i // count for i in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def _joined(
@@ -226,7 +237,7 @@ class _Tensors(Mapping[str, Floats]):
         if name not in self._names:
             raise ModelError(f"{name} is missing")
         tensor = self._file.get_tensor(name)
-        if tensor.dtype.kind != "f" or not np.isfinite(tensor).all():
+        if tensor.dtype.kind not in "fi" or not np.isfinite(tensor).all():
             raise ModelError(f"{name} has values that are not finite numbers")
         return cast(Floats, tensor.astype(np.float32))
 
@@ -263,7 +274,7 @@ def _padded_columns(matrix: Floats, groups: int, dim: int) -> Floats:
     return padded.reshape(len(matrix), groups * width)
 
 
-def _encoder(config: ModelConfig, tensors: Weights, isa: str | None) -> _engine.Encoder:
+def _encoder(config: ModelConfig, tensors: Weights, isa: str | None, block: int) -> _engine.Encoder:
     tables = {
         "long_fft": engine_tables.fft_tables(config.long_fft),
         "short_fft": engine_tables.fft_tables(config.short_fft),
@@ -283,15 +294,16 @@ def _encoder(config: ModelConfig, tensors: Weights, isa: str | None) -> _engine.
         },
         "codebooks": _codebooks(config, tensors),
     }
-    return _engine.Encoder(config, tables, weights, isa)
+    return _engine.Encoder(config, tables, weights, isa, block)
 
 
-def _decoder(config: ModelConfig, tensors: Weights, isa: str | None) -> _engine.Decoder:
+def _decoder(config: ModelConfig, tensors: Weights, isa: str | None, block: int) -> _engine.Decoder:
+    fft = engine_tables.fft_tables(config.synthesis_fft)
     band, lower, upper = engine_tables.band_weights(
         config.gain_bands, config.synthesis_fft, config.sample_rate
     )
     tables = {
-        "fft": engine_tables.fft_tables(config.synthesis_fft),
+        "fft": fft,
         "window": engine_tables.synthesis_window(config.synthesis_fft, config.synthesis_hop),
         "band": band,
         "lower": lower,
@@ -309,11 +321,11 @@ def _decoder(config: ModelConfig, tensors: Weights, isa: str | None) -> _engine.
         "gain": _linear(tensors, "decoder.head.gain"),
         "shape": _linear(tensors, "decoder.head.shape"),
     }
-    return _engine.Decoder(config, tables, weights, isa)
+    return _engine.Decoder(config, tables, weights, isa, block)
 
 
 def _codebooks(config: ModelConfig, tensors: Weights) -> Floats:
-    books: Floats = tensors["quantiser.codebooks"]
+    books = codebooks.unpack(tensors["quantiser.codewords"], tensors["quantiser.scales"])
     if books.shape != (config.n_codebooks, config.codebook_size, config.latent_dim):
         raise ModelError(f"codebooks of shape {list(books.shape)} are not the model's")
     return books

@@ -1,9 +1,16 @@
 """Coding audio while it arrives: pushed in pieces of any size, with the tokens of the whole.
 
-    encoder = StreamEncoder(backend)           decoder = StreamDecoder(backend)
-    for samples in microphone:                 for codes in network:
-        send(encoder.push(samples))                play(decoder.push(codes))
-    send(encoder.flush())                      play(decoder.flush())
+Sending, then receiving:
+
+    encoder = StreamEncoder(backend)
+    for samples in microphone:
+        send(encoder.push(samples))
+    send(encoder.flush())
+
+    decoder = StreamDecoder(backend)
+    for codes in network:
+        play(decoder.push(codes))
+    play(decoder.flush())
 """
 
 from __future__ import annotations

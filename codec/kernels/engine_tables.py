@@ -20,6 +20,7 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 Doubles = npt.NDArray[np.float64]
 
+MAX_FFT = 1 << 16  # beyond it a damaged configuration asks for memory, not a model
 HALF_PI = float.fromhex("0x1.921fb54442d18p0")
 
 
@@ -56,10 +57,10 @@ class FftTables:
 
 
 def fft_tables(n: int) -> FftTables:
-    """Raises ModelError unless n is even and n / 2 has no prime factor above 5."""
-    radices = factors(n // 2) if n >= 4 and n % 2 == 0 else None
+    """Raises ModelError unless n is even, 4 to MAX_FFT, and n / 2 has no prime factor above 5."""
+    radices = factors(n // 2) if 4 <= n <= MAX_FFT and n % 2 == 0 else None
     if radices is None:
-        raise ModelError(f"no FFT of {n} samples: an even size of factors 2, 3 and 5 is needed")
+        raise ModelError(f"no FFT of {n} samples: 4 to {MAX_FFT}, even, of factors 2, 3 and 5")
     twiddles, length = [], n // 2
     for radix in radices:
         twiddles.append(_turns(np.outer(np.arange(length // radix), np.arange(1, radix)), length))
@@ -104,7 +105,12 @@ def band_edges(n_bands: int, sample_rate: int) -> Doubles:
 
 
 def band_weights(n_bands: int, n_fft: int, sample_rate: int) -> tuple[Ints, Floats, Floats]:
-    """For each bin: the lower of the two bands it lies between, and the weights of both."""
+    """For each bin: the lower of the two bands it lies between, and the weights of both.
+
+    Raises ModelError unless there are 2 bands or more, and no more than bins.
+    """
+    if not 2 <= n_bands <= n_fft // 2 + 1:
+        raise ModelError(f"{n_bands} bands for the {n_fft // 2 + 1} bins of a spectrum")
     edges = band_edges(n_bands, sample_rate)
     hertz = np.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
     upper = np.clip(np.searchsorted(edges, hertz), 1, n_bands - 1)
