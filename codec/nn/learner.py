@@ -128,16 +128,20 @@ class Learner:
         if not bool(torch.isfinite(latents.detach().sum())):
             return None
         losses: dict[str, Tensor] = {}
+        phase_share = None
         if self.quantised:
-            quantised = self.model.quantiser(latents, self._depths(random))
+            depths = self._depths(random)
+            quantised = self.model.quantiser(latents, depths)
             latents, losses["commitment"] = quantised.latents, quantised.commitment
+            # A few codebooks cannot carry the waveform: asked for it, they lose the spectrum too.
+            phase_share = depths / config.model.n_codebooks
         output = self.model.decoder(latents)
         scales = self.loss.scales
         drawn = [
             random.choice(np.array([i for i, scale in enumerate(scales) if scale.complex == which]))
             for which in (True, False)
         ]
-        losses |= self.loss(audio, output, [scales[i] for i in drawn])
+        losses |= self.loss(audio, output, [scales[i] for i in drawn], phase_share)
         total = sum(
             (getattr(config, f"{name}_weight") * value for name, value in losses.items()),
             start=output.new_zeros(()),

@@ -64,8 +64,15 @@ class SpectralLoss(nn.Module):
         return z, z.real.square() + z.imag.square()
 
     def forward(
-        self, target: Tensor, output: Tensor, scales: Sequence[Scale] | None = None
+        self,
+        target: Tensor,
+        output: Tensor,
+        scales: Sequence[Scale] | None = None,
+        phase_share: Tensor | None = None,
     ) -> dict[str, Tensor]:
+        """The three distances; of `phase`, item b counts `phase_share`[b] (1 when None)."""
+        if phase_share is None:
+            phase_share = output.new_ones(len(output))
         scales = self.scales if scales is None else scales
         loud = target.square().mean(1, keepdim=True).sqrt().clamp(min=1e-3)
         mel = magnitude = phase = output.new_zeros(())
@@ -92,9 +99,8 @@ class SpectralLoss(nn.Module):
             energy_x = px / unit * gx.square()
             dm = torch.sqrt(energy_x + 1e-8) - torch.sqrt(py / unit * gy.square() + 1e-8)
             weight = self.get_buffer(f"weight{scale.n_fft}")
-            phase = phase + ((dr.square() + di.square()) * weight).mean() / (
-                (energy_x * weight).mean() + 1e-6
-            )
+            error = ((dr.square() + di.square()) * weight).mean((1, 2))
+            phase = phase + (error * phase_share).mean() / ((energy_x * weight).mean() + 1e-6)
             magnitude = magnitude + dm.square().mean() / (energy_x.mean() + 1e-6)
         return {
             "mel": mel / len(scales),
