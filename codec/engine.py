@@ -115,7 +115,7 @@ class NativeBackend:
             codes = encoder.push(state, samples[start * hop : end], n_codebooks)
             if end >= len(samples):
                 codes = np.concatenate([codes, encoder.flush(state, n_codebooks)], axis=1)
-            return cast(Codes, codes[:, first - start : last - start])
+            return codes[:, first - start : last - start]
 
         spans = _spans(self.config.n_frames(len(samples)), encoder.context, threads)
         return _joined(encode_span, spans, axis=1)
@@ -138,7 +138,7 @@ class NativeBackend:
             audio = decoder.push(state, np.ascontiguousarray(codes[:, start:end]))
             if end >= total:
                 audio = np.concatenate([audio, decoder.flush(state)])
-            return cast(Floats, audio[(first - start) * hop : (last - start) * hop])
+            return audio[(first - start) * hop : (last - start) * hop]
 
         return _joined(decode_span, _spans(total, decoder.context, threads), axis=0)
 
@@ -155,7 +155,7 @@ class NativeBackend:
 
 def isas() -> tuple[str, ...]:
     """Names of the instruction sets that this CPU runs, of scalar, avx2, avx512 and neon."""
-    return cast("tuple[str, ...]", _engine.isas())
+    return _engine.isas()
 
 
 def supports(config: ModelConfig) -> bool:
