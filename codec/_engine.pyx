@@ -19,11 +19,12 @@ cdef extern from "fft.h" nogil:
 cdef extern from "rvq.h" nogil:
     ctypedef struct rvq_plan:
         size_t levels, codewords, dim
+        const float *codebooks
         float *panels
         float *half
     size_t rvq_panels_size(size_t levels, size_t codewords, size_t dim)
     size_t rvq_half_size(size_t levels, size_t codewords)
-    void rvq_pack(const rvq_plan *plan, int isa, const float *codebooks)
+    void rvq_pack(const rvq_plan *plan, int isa)
 
 cdef extern from "engine/kernels.h" nogil:
     enum:
@@ -320,10 +321,10 @@ cdef class Encoder(_Weights):
         rvq.levels, rvq.codewords, rvq.dim = books.shape[0], books.shape[1], books.shape[2]
         panels = _aligned(rvq_panels_size(rvq.levels, rvq.codewords, rvq.dim))
         half = _aligned(rvq_half_size(rvq.levels, rvq.codewords))
-        self.keep += [panels, half]
-        rvq.panels, rvq.half = &panels[0], &half[0]
+        self.keep += [books, panels, half]
+        rvq.codebooks, rvq.panels, rvq.half = &books[0, 0, 0], &panels[0], &half[0]
         with nogil:
-            rvq_pack(rvq, self.net.k.isa, &books[0, 0, 0])
+            rvq_pack(rvq, self.net.k.isa)
 
     @property
     def isa(self):

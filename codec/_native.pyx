@@ -18,12 +18,13 @@ cdef extern from "rvq.h" nogil:
         RVQ_ALIGN
     ctypedef struct rvq_plan:
         size_t levels, codewords, dim
+        const float *codebooks
         float *panels
         float *half
     size_t rvq_panels_size(size_t levels, size_t codewords, size_t dim)
     size_t rvq_half_size(size_t levels, size_t codewords)
     size_t rvq_scratch_size(size_t dim)
-    void rvq_pack(const rvq_plan *plan, codec_isa isa, const float *codebooks)
+    void rvq_pack(const rvq_plan *plan, codec_isa isa)
     void rvq_encode(const rvq_plan *plan, codec_isa isa, size_t levels, const float *latents,
                     size_t n, uint16_t *codes, float *scratch)
     void rvq_decode(const float *codebooks, size_t codewords, size_t dim, size_t levels,
@@ -58,7 +59,8 @@ cdef class RvqPlan:
     """Codebooks float32 [Q, K, D] packed for the search; immutable, so threads may share it."""
 
     cdef rvq_plan plan
-    cdef float[::1] panels, half  # own the memory that `plan` points to
+    cdef const float[:, :, ::1] codebooks  # these own the memory that `plan` points to
+    cdef float[::1] panels, half
 
     def __cinit__(self, const float[:, :, ::1] codebooks, isa=None):
         cdef codec_isa chosen = _isa(isa)
@@ -67,11 +69,14 @@ cdef class RvqPlan:
         cdef size_t dim = codebooks.shape[2]
         if not (levels and dim and 1 <= codewords <= 65536):
             raise ValueError("codebooks are [Q, K, D] with Q, D >= 1 and 1 <= K <= 65536")
+        self.codebooks = codebooks
         self.panels = _aligned(rvq_panels_size(levels, codewords, dim))
         self.half = _aligned(rvq_half_size(levels, codewords))
-        self.plan = rvq_plan(levels, codewords, dim, &self.panels[0], &self.half[0])
+        self.plan = rvq_plan(
+            levels, codewords, dim, &codebooks[0, 0, 0], &self.panels[0], &self.half[0]
+        )
         with nogil:
-            rvq_pack(&self.plan, chosen, &codebooks[0, 0, 0])
+            rvq_pack(&self.plan, chosen)
 
     def encode(self, const float[:, ::1] latents, size_t levels, isa=None):
         """latents [N, D] -> codes uint16 [levels, N], of the first `levels` codebooks."""

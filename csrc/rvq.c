@@ -20,7 +20,7 @@ size_t rvq_half_size(size_t levels, size_t codewords)
     return levels * n_panels(codewords) * RVQ_PANEL;
 }
 
-size_t rvq_scratch_size(size_t dim) { return CHUNK * dim; }
+size_t rvq_scratch_size(size_t dim) { return CHUNK * (dim + 2 * RVQ_PANEL); }
 
 ALWAYS_INLINE void pack(const rvq_plan *plan, const float *codebooks)
 {
@@ -59,17 +59,17 @@ TARGET_AVX2 static void pack_avx2(const rvq_plan *plan, const float *codebooks)
 }
 #endif
 
-void rvq_pack(const rvq_plan *plan, codec_isa isa, const float *codebooks)
+void rvq_pack(const rvq_plan *plan, codec_isa isa)
 {
     const fp_env caller = fp_env_enter();
 #if CODEC_X86
     if (isa >= ISA_AVX2)
-        pack_avx2(plan, codebooks);
+        pack_avx2(plan, plan->codebooks);
     else
 #else
     (void)isa;
 #endif
-        pack_base(plan, codebooks);
+        pack_base(plan, plan->codebooks);
     fp_env_leave(caller);
 }
 
@@ -107,67 +107,77 @@ ALWAYS_INLINE void tile(const int rows, const int cols, size_t dim, const float 
     }
 }
 
-/* Codes of `rows` residuals, and the residuals that they leave. */
-ALWAYS_INLINE void search(const int rows, const int cols, const float *restrict panels,
-                          const float *restrict half, size_t n_panel, size_t dim,
-                          float *restrict x, uint16_t *restrict codes)
-{
-    float best[MAX_ROWS][RVQ_PANEL];
-    int32_t where[MAX_ROWS][RVQ_PANEL];
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < RVQ_PANEL; c++) best[r][c] = __builtin_inff(), where[r][c] = 0;
+/* The lowest score that each lane of a panel has seen for a residual, and in which panel. */
+typedef struct {
+    float score[RVQ_PANEL];
+    int32_t panel[RVQ_PANEL];
+} lanes;
 
-    for (size_t p = 0; p < n_panel; p++) {
-        float dot[MAX_ROWS * RVQ_PANEL];
-        for (int c = 0; c < RVQ_PANEL; c += cols)
-            tile(rows, cols, dim, x, panels + p * dim * RVQ_PANEL + c, dot + c);
-        const float *h = half + p * RVQ_PANEL;
-        for (int r = 0; r < rows; r++) {
-            for (int c = 0; c < RVQ_PANEL; c++) {
-                const float score = h[c] - dot[r * RVQ_PANEL + c];
-                const int lower = score < best[r][c];
-                best[r][c] = lower ? score : best[r][c];
-                where[r][c] = lower ? (int32_t)p : where[r][c];
-            }
-        }
-    }
-    /* A lane holds its first lowest panel: strict `<` kept the earlier one. Of lanes that tie, the
-     * lowest panel wins, and in the same panel the lowest lane: that is the lowest k. */
+/* Scores `rows` residuals against panel p, and keeps the lower ones: strict `<`, so that a lane keeps
+ * its first lowest panel. */
+ALWAYS_INLINE void score(const int rows, const int cols, const float *restrict panel,
+                         const float *restrict half, int32_t p, size_t dim,
+                         const float *restrict x, lanes *restrict best)
+{
+    float dot[MAX_ROWS * RVQ_PANEL];
+    for (int c = 0; c < RVQ_PANEL; c += cols) tile(rows, cols, dim, x, panel + c, dot + c);
     for (int r = 0; r < rows; r++) {
-        float low = __builtin_inff();
-        int32_t k = 0;
+        VECTORISE
         for (int c = 0; c < RVQ_PANEL; c++) {
-            const int32_t candidate = where[r][c] * RVQ_PANEL + c;
-            if (best[r][c] < low || (best[r][c] == low && candidate < k)) {
-                low = best[r][c];
-                k = candidate;
-            }
+            const float found = half[c] - dot[r * RVQ_PANEL + c], before = best[r].score[c];
+            const int32_t lower = -(int32_t)(found < before); /* all bits, or none */
+            best[r].panel[c] = (lower & p) | (~lower & best[r].panel[c]);
+            best[r].score[c] = found < before ? found : before;
         }
-        codes[r] = (uint16_t)k;
-        const float *word = panels + (size_t)(k / RVQ_PANEL) * dim * RVQ_PANEL + k % RVQ_PANEL;
-        for (size_t d = 0; d < dim; d++) x[(size_t)r * dim + d] -= word[d * RVQ_PANEL];
     }
 }
 
+/* Of lanes that tie, the lowest panel wins, and in the same panel the lowest lane: that is the
+ * lowest k. Where no score is below infinity, it is codeword 0. */
+ALWAYS_INLINE int32_t lowest(const lanes *best)
+{
+    float low = __builtin_inff();
+    int32_t k = 0;
+    for (int c = 0; c < RVQ_PANEL; c++) {
+        const int32_t candidate = best->panel[c] * RVQ_PANEL + c;
+        if (best->score[c] < low || (best->score[c] == low && candidate < k)) {
+            low = best->score[c];
+            k = candidate;
+        }
+    }
+    return k;
+}
+
+/* A panel at a time against all residuals of the chunk: it stays in the first-level cache. */
 ALWAYS_INLINE void encode(const int rows, const int cols, const rvq_plan *plan, size_t levels,
                           const float *latents, size_t n, uint16_t *codes, float *scratch)
 {
     const size_t D = plan->dim, panels = n_panels(plan->codewords);
+    lanes *best = (lanes *)scratch;
+    float *x = scratch + CHUNK * sizeof(lanes) / sizeof *scratch;
 
     for (size_t start = 0; start < n; start += CHUNK) {
         const size_t here = n - start < CHUNK ? n - start : CHUNK;
-        memcpy(scratch, latents + start * D, here * D * sizeof *scratch);
+        const size_t tiled = (here + (size_t)rows - 1) / (size_t)rows * (size_t)rows;
+        memcpy(x, latents + start * D, here * D * sizeof *x);
         /* The last tile may reach past the vectors: zeros there, whose codes are dropped. */
-        memset(scratch + here * D, 0, (CHUNK - here) * D * sizeof *scratch);
+        memset(x + here * D, 0, (tiled - here) * D * sizeof *x);
 
         for (size_t level = 0; level < levels; level++) {
-            for (size_t row = 0; row < here; row += (size_t)rows) {
-                uint16_t found[MAX_ROWS];
-                search(rows, cols, plan->panels + level * panels * D * RVQ_PANEL,
-                       plan->half + level * panels * RVQ_PANEL, panels, D, scratch + row * D,
-                       found);
-                const size_t keep = here - row < (size_t)rows ? here - row : (size_t)rows;
-                memcpy(codes + level * n + start + row, found, keep * sizeof *codes);
+            const float *words = plan->panels + level * panels * D * RVQ_PANEL;
+            const float *half = plan->half + level * panels * RVQ_PANEL;
+            for (size_t row = 0; row < tiled; row++)
+                for (int c = 0; c < RVQ_PANEL; c++)
+                    best[row].score[c] = __builtin_inff(), best[row].panel[c] = 0;
+            for (size_t p = 0; p < panels; p++)
+                for (size_t row = 0; row < tiled; row += (size_t)rows)
+                    score(rows, cols, words + p * D * RVQ_PANEL, half + p * RVQ_PANEL,
+                          (int32_t)p, D, x + row * D, best + row);
+            for (size_t row = 0; row < here; row++) {
+                const size_t k = (size_t)lowest(best + row);
+                const float *word = plan->codebooks + (level * plan->codewords + k) * D;
+                codes[level * n + start + row] = (uint16_t)k;
+                for (size_t d = 0; d < D; d++) x[row * D + d] -= word[d];
             }
         }
     }

@@ -19,14 +19,16 @@
 /* Codewords that lie side by side in a packed panel, and the alignment of packed memory, bytes. */
 enum { RVQ_PANEL = 32, RVQ_ALIGN = 64 };
 
-/* Codebooks of Q levels, K codewords each, D dimensions, packed for the search.
+/* Codebooks of Q levels, K codewords each, D dimensions, as they are and packed for the search.
  *
+ *     codebooks [Q][K][D]
  *     panels  [Q][ceil(K / 32)][D][32]   half  [Q][ceil(K / 32) * 32]
  *
  * so that a vector load takes the d-th coordinate of neighbouring codewords. The last panel is
  * filled up with zero codewords of half = +inf: they score +inf, and never win. */
 typedef struct {
     size_t levels, codewords, dim;
+    const float *codebooks;
     float *panels, *half;
 } rvq_plan;
 
@@ -34,8 +36,8 @@ typedef struct {
 size_t rvq_panels_size(size_t levels, size_t codewords, size_t dim);
 size_t rvq_half_size(size_t levels, size_t codewords);
 
-/* Fills plan->panels and plan->half from codebooks [Q][K][D]. */
-void rvq_pack(const rvq_plan *plan, codec_isa isa, const float *codebooks);
+/* Fills plan->panels and plan->half from plan->codebooks. */
+void rvq_pack(const rvq_plan *plan, codec_isa isa);
 
 /* Floats that rvq_encode needs as scratch memory, aligned to RVQ_ALIGN. */
 size_t rvq_scratch_size(size_t dim);
