@@ -134,7 +134,7 @@ class Learner:
             quantised = self.model.quantiser(latents, depths)
             latents, losses["commitment"] = quantised.latents, quantised.commitment
             # A few codebooks cannot carry the waveform: asked for it, they lose the spectrum too.
-            phase_share = depths / config.model.n_codebooks
+            phase_share = (depths / config.model.n_codebooks) ** config.phase_power
         output = self.model.decoder(latents)
         scales = self.loss.scales
         drawn = [

@@ -34,8 +34,9 @@ class TrainConfig:
     depths: tuple[float, ...] = (1 / 12, 1 / 4, 1 / 2, 1 / 2)  # fractions of the codebooks
 
     mel_weight: float = 1.0
-    magnitude_weight: float = 1.0
+    magnitude_weight: float = 2.0
     phase_weight: float = 1.0
+    phase_power: float = 2.0  # at a depth of d of n codebooks the weight is times (d / n)^this
     phase_edge: float = 4000.0  # hertz
     phase_tail: float = 0.1
     commitment_weight: float = 0.25
