@@ -6,10 +6,12 @@ WAV may) is kept for coding, and clipped only where 16-bit samples are written.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +40,7 @@ MAX_PEAK = 256.0
 # WAV counts its bytes in 32 bits; beyond that libsndfile writes RF64, the same with 64.
 MAX_WAV_BYTES = 2**32 - 4096
 
-_BLOCK_VALUES = 1 << 20  # read or written at a time, whatever a header claims
+_BLOCK_VALUES = 1 << 18  # read, resampled or written at a time, whatever a header claims
 _SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM: a write failed, and it does not say why
 _NOT_WRITTEN = "cannot write the audio: is the disk full?"
 
@@ -96,100 +98,211 @@ def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
     return -(-n_samples * to_rate // from_rate)
 
 
-def resample(audio: Audio, from_rate: int, to_rate: int, n_samples: int | None = None) -> Audio:
-    """One channel [samples] at another rate, by soxr at its quality HQ.
+def resample_blocks(
+    blocks: Iterable[Audio], from_rate: int, to_rate: int, n_samples: int | None = None
+) -> Iterator[Audio]:
+    """Blocks [channels, samples] of any length at another rate, by soxr at its quality HQ.
 
-    Gives `n_samples`, by default `resampled_length`. soxr itself rounds the length, and takes
-    what follows the end for silence; zeros appended here let it run on as far as we need and
-    change nothing before.
+    Gives `n_samples` in all, by default `resampled_length` of what there was. How the audio was
+    cut into blocks changes no bit: soxr filters sample by sample, each channel by itself. It
+    rounds the length itself, and takes what follows the end for silence; zeros appended here let
+    it run on as far as we need and change nothing before.
     """
+    taken = given = channels = 0
+    stream = None
+    if from_rate != to_rate:
+        import soxr
+    for block in blocks:
+        channels, taken = len(block), taken + block.shape[1]
+        if from_rate != to_rate:
+            stream = stream or soxr.ResampleStream(from_rate, to_rate, channels, quality="HQ")
+            block = _chunk(stream, block)
+        if n_samples is not None:
+            block = block[:, : n_samples - given]
+        given += block.shape[1]
+        if block.shape[1]:
+            yield block
+    if not channels:
+        return
     if n_samples is None:
-        n_samples = resampled_length(len(audio), from_rate, to_rate)
-    if from_rate == to_rate:
-        return fit(audio, n_samples)
-    import soxr
+        n_samples = resampled_length(taken, from_rate, to_rate)
+    rest = np.zeros((channels, 0), np.float32)
+    if stream:
+        tail = np.zeros((channels, -(-from_rate // to_rate) + 1), np.float32)
+        rest = _chunk(stream, tail, last=True)
+    if n_samples > given:
+        yield fit(rest, n_samples - given)
 
-    tail = np.zeros(-(-from_rate // to_rate) + 1, np.float32)
-    resampled: Audio = soxr.resample(np.concatenate([audio, tail]), from_rate, to_rate, "HQ")
-    return fit(resampled, n_samples)
+
+def _chunk(stream: Any, block: Audio, last: bool = False) -> Audio:
+    # soxr takes [samples], or [samples, channels]
+    interleaved = np.ascontiguousarray(block.T)
+    if len(block) == 1:
+        interleaved = interleaved[:, 0]
+    resampled: Audio = stream.resample_chunk(interleaved, last=last)
+    return resampled.reshape(-1, len(block)).T
+
+
+def resample(audio: Audio, from_rate: int, to_rate: int, n_samples: int | None = None) -> Audio:
+    """One channel [samples] at another rate: `resample_blocks` of one block."""
+    blocks = resample_blocks([audio[None]], from_rate, to_rate, n_samples)
+    return np.concatenate(list(blocks), axis=1)[0]
 
 
 def fit(audio: Audio, n_samples: int) -> Audio:
-    """`audio` [samples] cut, or continued with silence, to exactly `n_samples`."""
-    missing = n_samples - len(audio)
-    return audio[:n_samples] if missing <= 0 else np.pad(audio, (0, missing))
+    """`audio` [..., samples] cut, or continued with silence, to exactly `n_samples`."""
+    missing = n_samples - audio.shape[-1]
+    if missing <= 0:
+        return audio[..., :n_samples]
+    return np.pad(audio, [(0, 0)] * (audio.ndim - 1) + [(0, missing)])
+
+
+def in_blocks(audio: Audio) -> Iterator[Audio]:
+    """`audio` [channels, samples] in blocks as small as those that files are read in."""
+    step = _block_samples(len(audio))
+    for start in range(0, audio.shape[1], step):
+        yield audio[:, start : start + step]
+
+
+def _block_samples(channels: int) -> int:
+    return max(1, _BLOCK_VALUES // channels)
+
+
+class AudioReader:
+    """Reads audio in any format libsndfile knows, in constant memory.
+
+    Iterate over it, once, for blocks float32 [channels, samples], full scale ±1. The format is
+    told by content, not by name. A file object must be seekable. Nothing is done on the word of
+    a header: the samples are those that are there, not the number that it claims. Raises
+    AudioError, also in the iteration, on what is not audio, is damaged, or cannot be coded (see
+    `as_channels`), OSError on a file that cannot be opened.
+    """
+
+    def __init__(self, source: Path | BinaryIO) -> None:
+        import soundfile
+
+        class Sequential(soundfile.SoundFile):  # type: ignore[misc]
+            """soundfile seeks after every block, which a FLAC of unknown length (a pipe's)
+            refuses."""
+
+            def seekable(self) -> bool:
+                return False
+
+        self._error = soundfile.LibsndfileError
+        if isinstance(source, Path):
+            with source.open("rb"):  # for an OSError that says why
+                pass
+        try:
+            self._file = Sequential(os.fspath(source) if isinstance(source, Path) else source)
+        except self._error as error:
+            raise AudioError(f"cannot read audio: {_reason(error)}") from None
+        except TypeError:
+            # soundfile asks for the rate and channels of a file named .raw.
+            raise AudioError("raw samples without a header cannot be read") from None
+        self.channels = int(self._file.channels)
+        self.sample_rate = int(self._file.samplerate)
+        self.claimed = int(self._file.frames)  # samples, as the header says: 0 or huge from pipes
+        self.n_samples = 0  # read so far, of each channel
+        try:
+            check_sample_rate(self.sample_rate)
+            if self.channels > MAX_CHANNELS:
+                raise AudioError(f"{self.channels} channels, at most {MAX_CHANNELS}")
+        except AudioError:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> AudioReader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[Audio]:
+        samples = _block_samples(self.channels)
+        while len(block := self._read(samples)):
+            self.n_samples += len(block)
+            yield as_channels(block.T)
+        if not self.n_samples:
+            raise AudioError("no audio: 0 samples")
+
+    def _read(self, samples: int) -> npt.NDArray[np.float32]:
+        try:
+            block: npt.NDArray[np.float32] = self._file.read(samples, "float32", always_2d=True)
+        except self._error as error:
+            raise AudioError(f"cannot read audio: {_reason(error)}") from None
+        return block
 
 
 def read_audio(source: Path | BinaryIO) -> tuple[Audio, int]:
-    """Audio float32 [channels, samples] and its rate in Hz, in any format libsndfile knows.
-
-    The format is told by content, not by name. A file object must be seekable. Memory grows with
-    the samples that are there, not with the number that a header claims. Raises AudioError on
-    what is not audio, is damaged, or cannot be coded (see `as_channels`), OSError on a file that
-    cannot be opened.
-    """
-    import soundfile
-
-    class Sequential(soundfile.SoundFile):  # type: ignore[misc]
-        """soundfile seeks after every block, which a FLAC of unknown length (a pipe's) refuses."""
-
-        def seekable(self) -> bool:
-            return False
-
-    if isinstance(source, Path):
-        with source.open("rb"):  # for an OSError that says why
-            pass
-    try:
-        with Sequential(os.fspath(source) if isinstance(source, Path) else source) as file:
-            channels, rate = int(file.channels), int(file.samplerate)
-            check_sample_rate(rate)
-            if channels > MAX_CHANNELS:
-                raise AudioError(f"{channels} channels, at most {MAX_CHANNELS}")
-            blocks = []
-            while len(block := file.read(_BLOCK_VALUES // channels, "float32", always_2d=True)):
-                blocks.append(block.T)
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"cannot read audio: {_reason(error)}") from None
-    except TypeError:
-        # soundfile asks for the rate and channels of a file named .raw.
-        raise AudioError("raw samples without a header cannot be read") from None
-    if not blocks:
-        raise AudioError("no audio: 0 samples")
-    return as_channels(np.concatenate(blocks, axis=1)), rate
+    """All of a file that `AudioReader` reads: float32 [channels, samples], and its rate in Hz."""
+    with AudioReader(source) as reader:
+        return np.concatenate(list(reader), axis=1), reader.sample_rate
 
 
-def write_audio(target: Path | io.BytesIO, audio: Audio, sample_rate: int, suffix: str) -> None:
-    """Write `audio` [channels, samples] in the format of `suffix`, a key of `WRITE_FORMATS`.
+class AudioWriter:
+    """Writes audio block by block, in the format of `suffix`, a key of `WRITE_FORMATS`.
 
-    WAV and FLAC take 16-bit samples, clipped at full scale. A file object must be in memory, as
-    libsndfile cannot pass on what goes wrong in one.
+    WAV and FLAC take 16-bit samples, clipped at full scale; a WAV that `n_samples` make too long
+    for its 32-bit sizes becomes RF64. A file object must be in memory, as libsndfile cannot pass
+    on what goes wrong in one.
     Raises AudioError if the format cannot hold so many channels or such a rate, or the disk is
     full.
     """
-    import soundfile
 
-    container, subtype = WRITE_FORMATS[suffix]
-    channels, samples = audio.shape
-    if container == "WAV" and 2 * channels * samples > MAX_WAV_BYTES:
-        container = "RF64"
-    name = os.fspath(target) if isinstance(target, Path) else target
-    try:
-        with soundfile.SoundFile(
-            name, "w", sample_rate, channels, subtype, format=container
-        ) as file:
-            step = max(1, _BLOCK_VALUES // channels)
-            for start in range(0, samples, step):
-                block = audio[:, start : start + step].T
-                file.write(as_int16(block) if subtype == "PCM_16" else np.clip(block, -1, 1))
-    except soundfile.LibsndfileError as error:
-        if error.code == _SYSTEM_ERROR:
+    def __init__(
+        self,
+        target: Path | io.BytesIO,
+        sample_rate: int,
+        channels: int,
+        n_samples: int,
+        suffix: str,
+    ) -> None:
+        import soundfile
+
+        container, self._subtype = WRITE_FORMATS[suffix]
+        if container == "WAV" and 2 * channels * n_samples > MAX_WAV_BYTES:
+            container = "RF64"
+        self._error = soundfile.LibsndfileError
+        self._what = f"{channels} channels at {sample_rate} Hz as {suffix}"
+        name = os.fspath(target) if isinstance(target, Path) else target
+        with self._reasons():
+            self._file = soundfile.SoundFile(
+                name, "w", sample_rate, channels, self._subtype, format=container
+            )
+
+    def __enter__(self) -> AudioWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        with contextlib.suppress(AudioError) if kind else contextlib.nullcontext():
+            with self._reasons():
+                self._file.close()
+
+    def write(self, audio: Audio) -> None:
+        """Append `audio` float32 [channels, samples]."""
+        for block in in_blocks(audio):
+            values = as_int16(block) if self._subtype == "PCM_16" else np.clip(block, -1, 1)
+            with self._reasons():
+                self._file.write(values.T)
+
+    @contextlib.contextmanager
+    def _reasons(self) -> Iterator[None]:
+        try:
+            yield
+        except self._error as error:
+            if error.code == _SYSTEM_ERROR:
+                raise AudioError(_NOT_WRITTEN) from None
+            raise AudioError(f"cannot write {self._what}: {_reason(error)}") from None
+        except AssertionError:
+            # soundfile asserts that all was written; libsndfile gives no reason when it was not.
             raise AudioError(_NOT_WRITTEN) from None
-        raise AudioError(
-            f"cannot write {channels} channels at {sample_rate} Hz as {suffix}: {_reason(error)}"
-        ) from None
-    except AssertionError:
-        # soundfile asserts that all was written; libsndfile gives no reason when it was not.
-        raise AudioError(_NOT_WRITTEN) from None
+
+
+def write_audio(target: Path | io.BytesIO, audio: Audio, sample_rate: int, suffix: str) -> None:
+    """All of `audio` [channels, samples] by `AudioWriter`."""
+    channels, samples = audio.shape
+    with AudioWriter(target, sample_rate, channels, samples, suffix) as writer:
+        writer.write(audio)
 
 
 def _reason(error: Exception) -> str:
