@@ -145,8 +145,9 @@ cdef const kernels *_kernels(object name) except NULL:
     return kernels_at(available.index(name))
 
 
-# Frames worked on at a time: enough to use each weight often, few enough to stay in the cache.
-BLOCK = 48
+# Frames worked on at a time: a multiple of every tile, enough to use each weight often (measured:
+# 1.2 x the speed of 48, and no less than 288), few enough to be small beside the weights.
+BLOCK = 144
 PANEL_WIDTH = PANEL
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,26 @@ SMALL = ModelConfig(
     decoder_blocks=2,
     expansion=2,
 )
+
+# Frames gathered and stacked, layers that look ahead, samples as features, other transforms.
+VARIANTS = {
+    "small": SMALL,
+    "gathered": dataclasses.replace(SMALL, encoder_stack=1, hop_length=960, waveform=True),
+    "ahead": dataclasses.replace(
+        SMALL, encoder_lookahead=1, decoder_lookahead=2, hop_length=1920, kernel_size=5
+    ),
+    "transforms": dataclasses.replace(
+        SMALL,
+        encoder_stack=1,
+        hop_length=480,
+        synthesis_fft=480,
+        synthesis_hop=160,
+        long_fft=1200,
+        short_fft=96,
+        phase_bins=0,
+        gain_bands=7,
+    ),
+}
 
 
 def random_weights(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]:

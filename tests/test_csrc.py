@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SOURCES = sorted((ROOT / "csrc").glob("*.c"))
+SOURCES = sorted((ROOT / "csrc").rglob("*.c"))
 GCC = shutil.which("gcc")
 
 pytestmark = pytest.mark.skipif(GCC is None, reason="needs gcc")
@@ -47,25 +47,67 @@ native.log10(np.geomspace(1e-10, 1e30, 100, dtype=np.float32))
 """
 
 
-def test_sanitizers(tmp_path: Path) -> None:
-    """Builds the extension with ASan and UBSan, apart from the one in use, and runs the kernels."""
-    runtime = subprocess.run(
-        [str(GCC), "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    if not Path(runtime).is_absolute() or not (ROOT / "setup.py").exists():
-        pytest.skip("needs libasan and the source tree")
+ENGINE = """
+import importlib.util, sys
+from pathlib import Path
+import numpy as np
+import codec
+spec = importlib.util.spec_from_file_location("codec._engine", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+sys.modules["codec._engine"] = codec._engine = module
+spec.loader.exec_module(module)
+from codec.engine import NativeBackend
+from codec.stream import StreamDecoder, StreamEncoder
+from tests.engine_weights import VARIANTS, noise, write_weights
+
+for config in VARIANTS.values():
+    path = write_weights(Path(sys.argv[2]) / "weights.safetensors", config)
+    for isa in module.isas():
+        for block in (1, 5, module.BLOCK):
+            backend = NativeBackend(path, isa, block)
+            assert sys.modules["codec.engine"]._engine is module
+            for n in (0, 1, 959, 961, 9001):
+                codes = backend.encode(noise(n), config.n_codebooks)
+                assert len(backend.decode(codes)) == config.n_frames(n) * config.hop_length
+        encoder, decoder = StreamEncoder(backend), StreamDecoder(backend)
+        for n in (1, 700, 4000, 3):
+            decoder.push(encoder.push(noise(n)))
+        decoder.push(encoder.flush())
+        decoder.flush()
+        backend.encoder.latents(np.full(5000, 3e38, np.float32))
+for name in ("exp", "log", "gelu"):
+    module.elementwise(name, np.array([1e-38, 1e30, np.inf, np.nan], np.float32))
+"""
+
+
+@pytest.fixture(scope="module")
+def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the extensions built with ASan and UBSan, apart from those in use."""
+    if not (ROOT / "setup.py").exists():
+        pytest.skip("needs the source tree")
     pytest.importorskip("Cython")
-    build = [sys.executable, "setup.py", "build_ext", "--build-lib", str(tmp_path / "lib")]
+    path = tmp_path_factory.mktemp("sanitized")
+    build = [sys.executable, "setup.py", "build_ext", "--build-lib", str(path / "lib")]
     subprocess.run(
-        [*build, "--build-temp", str(tmp_path / "temp")],
+        [*build, "--build-temp", str(path / "temp")],
         cwd=ROOT,
         env=os.environ | {"CODEC_SANITIZE": "1", "CODEC_REQUIRE_NATIVE": "1"},
         check=True,
         capture_output=True,
     )
-    (extension,) = (tmp_path / "lib" / "codec").glob("_native*.so")
+    return path / "lib" / "codec"
+
+
+@pytest.mark.parametrize(("name", "script"), [("_native", KERNELS), ("_engine", ENGINE)])
+def test_sanitizers(sanitized: Path, tmp_path: Path, name: str, script: str) -> None:
+    runtime = subprocess.run(
+        [str(GCC), "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    if not Path(runtime).is_absolute():
+        pytest.skip("needs libasan")
+    (extension,) = sanitized.glob(f"{name}*.so")
     result = subprocess.run(
-        [sys.executable, "-c", KERNELS, str(extension)],
+        [sys.executable, "-c", script, str(extension), str(tmp_path)],
         cwd=ROOT,
         env=os.environ
         | {

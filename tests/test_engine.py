@@ -20,33 +20,13 @@ from codec.backend import load_backend
 from codec.config import ModelConfig
 from codec.errors import AudioError, BackendError, BitrateError, ModelError, TokensError
 from codec.kernels import engine_tables
-from tests.engine_weights import SMALL, noise, random_weights, write_weights
+from tests.engine_weights import SMALL, VARIANTS, noise, random_weights, write_weights
 from tests.test_rvq import fma
 
 _engine = pytest.importorskip("codec._engine", reason="needs the native engine")
 from codec.engine import NativeBackend, isas  # noqa: E402
 
 ISAS = isas()
-
-# Frames gathered and stacked, layers that look ahead, samples as features, other transforms.
-VARIANTS = {
-    "small": SMALL,
-    "gathered": dataclasses.replace(SMALL, encoder_stack=1, hop_length=960, waveform=True),
-    "ahead": dataclasses.replace(
-        SMALL, encoder_lookahead=1, decoder_lookahead=2, hop_length=1920, kernel_size=5
-    ),
-    "transforms": dataclasses.replace(
-        SMALL,
-        encoder_stack=1,
-        hop_length=480,
-        synthesis_fft=480,
-        synthesis_hop=160,
-        long_fft=1200,
-        short_fft=96,
-        phase_bins=0,
-        gain_bands=7,
-    ),
-}
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
@@ -206,6 +186,21 @@ def test_threads_change_nothing(weights: Path) -> None:
     for threads in (2, 3, 50):
         np.testing.assert_array_equal(backend.encode(audio, 3, threads=threads), codes)
         np.testing.assert_array_equal(backend.decode(codes, threads=threads), decoded)
+
+
+def test_context_is_what_is_needed_and_no_more(weights: Path) -> None:
+    backend = NativeBackend(weights)
+    hop, frame = backend.config.hop_length, 40
+    audio = noise(60 * hop, seed=7)
+    codes = backend.encode(audio, 3)
+    latents, decoded = backend.encoder.latents(audio), backend.decode(codes)
+    for missing in (0, 1):
+        left = backend.encoder.context - missing
+        same = backend.encoder.latents(audio[(frame - left) * hop :])[left:] == latents[frame:]
+        assert same.all() == (missing == 0)
+        left = backend.decoder.context - missing
+        same = backend.decode(codes[:, frame - left :])[left * hop :] == decoded[frame * hop :]
+        assert same.all() == (missing == 0)
 
 
 def test_items_at_once_change_nothing(small: NativeBackend) -> None:

@@ -80,8 +80,8 @@ size_t decoder_left(const decoder *net, const void *state)
 
 /* Where scratch memory is used for what. */
 typedef struct {
-    float *latents, *x, *gains, *shapes, *audio, *rest;
-    uint16_t *codes;
+    float *scratch;
+    size_t codes, latents, x, gains, shapes, audio, rest; /* offsets */
     size_t size;
 } layout;
 
@@ -94,22 +94,22 @@ static layout layout_of(const decoder *net, float *scratch)
     const size_t rows = net->block + net->body.lookahead, tokens = net->block / net->stack;
     const size_t before = backbone_room_before(&net->body) * net->body.width;
     const size_t after = backbone_room_after(&net->body) * net->body.width;
-    layout at = {0};
+    layout at = {.scratch = scratch};
     size_t used = 0;
 
-    at.codes = (uint16_t *)scratch;
+    at.codes = used;
     used += aligned(tokens * net->levels / 2 + 1);
-    at.latents = scratch + used;
+    at.latents = used;
     used += aligned(tokens * net->latent);
-    at.x = scratch + used + before;
+    at.x = used + before;
     used += before + rows * net->body.width + after;
-    at.gains = scratch + used;
+    at.gains = used;
     used += rows * net->gain.width;
-    at.shapes = scratch + used;
+    at.shapes = used;
     used += rows * net->shape.width;
-    at.audio = scratch + used;
+    at.audio = used;
     used += aligned(rows * frame_size(net) + overlap(net));
-    at.rest = scratch + used;
+    at.rest = used;
     used += aligned(larger(synthesise_scratch(&net->back),
                            backbone_scratch(&net->body, net->block)));
     at.size = used;
@@ -118,33 +118,32 @@ static layout layout_of(const decoder *net, float *scratch)
 
 size_t decoder_scratch(const decoder *net)
 {
-    static float none[1];
-    return layout_of(net, none).size;
+    return layout_of(net, NULL).size;
 }
 
-/* The network on n token frames whose latents lie in at->latents. Returns the end of its audio. */
+/* The network on n token frames whose latents lie at at->latents. Returns the end of its audio. */
 static float *run(const decoder *net, const parts *s, const layout *at, size_t n, int flush,
                   float *audio)
 {
     const kernels *k = net->k;
-    float *x;
+    float *x = at->scratch + at->x, *rest = at->scratch + at->rest;
+    float *gains = at->scratch + at->gains, *shapes = at->scratch + at->shapes;
+    float *mix = at->scratch + at->audio;
 
-    k->dense(&net->embed, at->latents, net->latent, n, at->x);
-    const size_t rows =
-        backbone_run(&net->body, k, s->body, at->x, n * net->stack, flush, at->rest, &x);
-    k->dense(&net->gain, x, net->body.width, rows, at->gains);
-    k->dense(&net->shape, x, net->body.width, rows, at->shapes);
+    k->dense(&net->embed, at->scratch + at->latents, net->latent, n, x);
+    const size_t rows = backbone_run(&net->body, k, s->body, x, n * net->stack, flush, rest, &x);
+    k->dense(&net->gain, x, net->body.width, rows, gains);
+    k->dense(&net->shape, x, net->body.width, rows, shapes);
 
     const size_t fresh = rows * frame_size(net);
-    memcpy(at->audio, s->tail, overlap(net) * sizeof *audio);
-    memset(at->audio + overlap(net), 0, fresh * sizeof *audio);
-    k->synthesise(&net->back, at->shapes, net->shape.width, at->gains, net->gain.width, rows,
-                  at->audio, at->rest);
-    memcpy(s->tail, at->audio + fresh, overlap(net) * sizeof *audio);
+    memcpy(mix, s->tail, overlap(net) * sizeof *mix);
+    memset(mix + overlap(net), 0, fresh * sizeof *mix);
+    k->synthesise(&net->back, shapes, net->shape.width, gains, net->gain.width, rows, mix, rest);
+    memcpy(s->tail, mix + fresh, overlap(net) * sizeof *mix);
 
     const size_t final = fresh + (flush ? reach(net) : 0);
     const size_t skip = (size_t)*s->skip < final ? (size_t)*s->skip : final;
-    memcpy(audio, at->audio + skip, (final - skip) * sizeof *audio);
+    memcpy(audio, mix + skip, (final - skip) * sizeof *audio);
     *s->skip -= (int64_t)skip;
     return audio + (final - skip);
 }
@@ -156,13 +155,14 @@ void decoder_push(const decoder *net, void *state, const uint16_t *codes, size_t
     const parts s = parts_of(net, state);
     const layout at = layout_of(net, scratch);
     const size_t most = net->block / net->stack;
+    uint16_t *chosen = (uint16_t *)(scratch + at.codes);
 
     for (size_t done = 0; done < n;) {
         const size_t here = n - done < most ? n - done : most;
         for (size_t level = 0; level < levels; level++)
-            memcpy(at.codes + level * here, codes + level * stride + done, here * sizeof *codes);
-        rvq_decode(net->codebooks, net->codewords, net->latent, levels, at.codes, here,
-                   at.latents);
+            memcpy(chosen + level * here, codes + level * stride + done, here * sizeof *codes);
+        rvq_decode(net->codebooks, net->codewords, net->latent, levels, chosen, here,
+                   scratch + at.latents);
         audio = run(net, &s, &at, here, 0, audio);
         done += here;
     }

@@ -98,10 +98,10 @@ size_t encoder_left(const encoder *net, const void *state)
     return token_frames(net, &s, padding(net, &s), 1);
 }
 
-/* Where scratch memory is used for what; rows are backbone frames, at most `rows` at a time. */
+/* Where scratch memory is used for what. */
 typedef struct {
-    size_t rows;
-    float *audio, *features, *x, *latents, *rest;
+    float *scratch;
+    size_t audio, features, x, latents, rest; /* offsets */
     size_t size;
 } layout;
 
@@ -115,18 +115,18 @@ static layout layout_of(const encoder *net, float *scratch)
     const size_t tokens = rows / net->stack + 1;
     const size_t before = backbone_room_before(&net->body) + net->stack - 1;
     const size_t after = backbone_room_after(&net->body);
-    layout at = {.rows = net->block};
+    layout at = {.scratch = scratch};
     size_t used = 0;
 
-    at.audio = scratch + used;
+    at.audio = used;
     used += aligned(window(net) - 1 + net->block * hop_of(net));
-    at.features = scratch + used;
+    at.features = used;
     used += aligned(net->block * net->embed.depth);
-    at.x = scratch + used + before * width;
+    at.x = used + before * width;
     used += (before + rows + after) * width;
-    at.latents = scratch + used;
+    at.latents = used;
     used += aligned(tokens * (net->project.width + net->latent));
-    at.rest = scratch + used;
+    at.rest = used;
     /* the quantiser's codes lie before its scratch, two to a float */
     used += larger(larger(analyse_scratch(&net->front),
                           aligned(backbone_scratch(&net->body, net->block))),
@@ -137,8 +137,7 @@ static layout layout_of(const encoder *net, float *scratch)
 
 size_t encoder_scratch(const encoder *net)
 {
-    static float none[1];
-    return layout_of(net, none).size;
+    return layout_of(net, NULL).size;
 }
 
 /* Where results go: to `codes` if there are any, else to `latents`. */
@@ -151,34 +150,36 @@ typedef struct {
 static void quantise(const encoder *net, const layout *at, const float *latents, size_t n,
                      sink *to)
 {
-    uint16_t *codes = (uint16_t *)at->rest;
-    float *rest = at->rest + aligned(n * net->rvq.levels / 2 + 1);
-    rvq_encode(&net->rvq, net->k->isa, to->levels, latents, n, codes, rest);
+    float *rest = at->scratch + at->rest;
+    uint16_t *codes = (uint16_t *)rest;
+    float *more = rest + aligned(n * net->rvq.levels / 2 + 1);
+    rvq_encode(&net->rvq, net->k->isa, to->levels, latents, n, codes, more);
     for (size_t level = 0; level < to->levels; level++)
         memcpy(to->codes + level * to->stride + to->frame, codes + level * n, n * sizeof *codes);
 }
 
-/* The network on `rows` backbone frames whose samples lie in at->audio. */
+/* The network on `rows` backbone frames whose samples lie at at->audio. */
 static void run(const encoder *net, const parts *s, const layout *at, size_t rows, int flush,
                 sink *to)
 {
     const kernels *k = net->k;
     const size_t width = net->body.width, stacked = (size_t)*s->stacked;
-    float *x;
+    float *features = at->scratch + at->features, *rest = at->scratch + at->rest;
+    float *x = at->scratch + at->x;
 
-    k->analyse(&net->front, at->audio, rows * net->gather, at->features, at->rest);
-    k->dense(&net->embed, at->features, net->embed.depth, rows, at->x);
-    rows = backbone_run(&net->body, k, s->body, at->x, rows, flush, at->rest, &x);
+    k->analyse(&net->front, at->scratch + at->audio, rows * net->gather, features, rest);
+    k->dense(&net->embed, features, net->embed.depth, rows, x);
+    rows = backbone_run(&net->body, k, s->body, x, rows, flush, rest, &x);
 
     x -= stacked * width;
     memcpy(x, s->frames, stacked * width * sizeof *x);
     rows += stacked;
-    const size_t n = rows / net->stack, rest = rows % net->stack;
-    memcpy(s->frames, x + n * net->stack * width, rest * width * sizeof *x);
-    *s->stacked = (int64_t)rest;
+    const size_t n = rows / net->stack, over = rows % net->stack;
+    memcpy(s->frames, x + n * net->stack * width, over * width * sizeof *x);
+    *s->stacked = (int64_t)over;
     if (n == 0) return;
 
-    float *latents = at->latents, *packed = latents + n * net->project.width;
+    float *latents = at->scratch + at->latents, *packed = latents + n * net->project.width;
     k->dense(&net->project, x, net->stack * width, n, latents);
     if (to->latents) packed = to->latents + to->frame * net->latent;
     for (size_t i = 0; i < n; i++)
@@ -196,7 +197,7 @@ static void feed(const encoder *net, const parts *s, const float *audio, size_t 
     const size_t hop = hop_of(net), capacity = window(net) - 1 + net->block * hop;
     size_t held = (size_t)*s->held;
     const int few = complete(net, held, n) == 0; /* no frame: the samples only join the others */
-    float *buffer = few ? s->audio : at.audio;
+    float *buffer = few ? s->audio : scratch + at.audio;
 
     if (!few) memcpy(buffer, s->audio, held * sizeof *buffer);
     while (n > 0) {
