@@ -83,3 +83,15 @@ def test_a_critic_learns_to_tell_noise_from_voice(number):
         optimiser.step()
     # 2 is what a critic that always says 0 has.
     assert loss(1000).item() < 1
+
+
+def test_a_critic_pulls_only_in_the_band_it_hears():
+    torch.manual_seed(0)
+    critic = SpectralCritic(512, 4, first=128)
+    audio = (torch.randn(1, 9600) * 0.1).requires_grad_()
+    score, *features = critic(audio)
+    (pull,) = torch.autograd.grad(score.sum() + sum(f.square().sum() for f in features), audio)
+    energy = torch.fft.rfft(pull[0]).abs().square()
+    # 128 of 256 bins: half of the band; Hann windows leak two bins of theirs below it
+    below = energy[: len(energy) * 126 // 256]
+    assert below.sum() < 1e-3 * energy.sum()

@@ -13,7 +13,7 @@ RESOLUTIONS = (2048, 1024, 512)  # FFT sizes; the hop is a quarter
 
 
 class SpectralCritic(nn.Module):
-    """Scores patches of one complex STFT; a small version of EnCodec's
+    """Scores patches of one complex STFT from bin `first` up; a small version of EnCodec's
     MS-STFTD (Défossez et al. 2022, arXiv 2210.13438, fig. 2).
 
     audio float32 [batch, samples] -> [score, *features], each [batch, channels, frames, bins].
@@ -23,9 +23,9 @@ class SpectralCritic(nn.Module):
 
     window: Tensor
 
-    def __init__(self, n_fft: int, channels: int) -> None:
+    def __init__(self, n_fft: int, channels: int, first: int = 0) -> None:
         super().__init__()
-        self.n_fft = n_fft
+        self.n_fft, self.first = n_fft, first
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
         self.layers = nn.ModuleList(
             weight_norm(
@@ -44,7 +44,7 @@ class SpectralCritic(nn.Module):
             window=self.window,
             normalized=True,
             return_complex=True,
-        ).transpose(1, 2)
+        ).transpose(1, 2)[..., self.first :]
         gain = torch.rsqrt(torch.sqrt(z.real.square() + z.imag.square() + 1e-4))
         x = torch.stack([z.real * gain, z.imag * gain], 1)
         features = []
@@ -55,10 +55,16 @@ class SpectralCritic(nn.Module):
 
 
 class Critics(nn.ModuleList):
-    """One `SpectralCritic` for each of `RESOLUTIONS`; drawing one a step is a third of the cost."""
+    """One `SpectralCritic` for each of `RESOLUTIONS`; drawing one a step is a third of the cost.
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(SpectralCritic(n_fft, channels) for n_fft in RESOLUTIONS)
+    They hear what lies above the share `low` of the band: below it the codes carry phase, and a
+    critic's taste would only cost fidelity.
+    """
+
+    def __init__(self, channels: int, low: float = 0.0) -> None:
+        super().__init__(
+            SpectralCritic(n_fft, channels, round(low * n_fft / 2)) for n_fft in RESOLUTIONS
+        )
 
 
 @dataclasses.dataclass(frozen=True)

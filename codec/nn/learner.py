@@ -206,7 +206,10 @@ class Learner:
     def make_critics(self) -> None:
         with torch.random.fork_rng():
             torch.manual_seed(self.config.seed)
-            self.critics = Critics(self.config.critic_channels).to(self.device)
+            self.critics = Critics(
+                self.config.critic_channels,
+                2 * self.config.critic_low / self.config.model.sample_rate,
+            ).to(self.device)
         self.critic_optimiser = _adamw(self.critics, self.config, self.config.critic_lr)
 
     def _step_critic(self, critic: nn.Module, gradients: tuple[Tensor, ...], lr: float) -> None:

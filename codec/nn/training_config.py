@@ -46,6 +46,7 @@ class TrainConfig:
     adversarial_weight: float = 0.1
     feature_weight: float = 0.2
     critic_channels: int = 16
+    critic_low: float = 3500.0  # hertz, below which the critics hear nothing
     critic_crops: int = 4  # of the batch: critics cost more than the model
     critic_lr: float = 5e-4
 
