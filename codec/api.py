@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import operator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +15,9 @@ import numpy.typing as npt
 from codec import audio as audio_
 from codec.backend import DEFAULT_WEIGHTS, Backend, load_backend
 from codec.config import ModelConfig
-from codec.container import read_tokens, write_tokens
-from codec.errors import AudioError, BitrateError, ModelError
+from codec.container import Codes, Header, read_tokens, write_tokens
+from codec.errors import AudioError, BackendError, BitrateError, ModelError
+from codec.spans import Workers, decode_spans, encode_spans
 from codec.tokens import Tokens
 
 
@@ -55,6 +58,7 @@ class Codec:
         sample_rate: int,
         n_codebooks: int | None = None,
         bitrate: float | None = None,
+        threads: int = 1,
     ) -> Tokens:
         """Tokens of `audio`, each channel by itself.
 
@@ -63,40 +67,73 @@ class Codec:
         sample_rate: of `audio`, in Hz. Another rate than the model's is resampled (soxr, HQ).
         n_codebooks, bitrate: at most one of them; the bitrate in bits a second for one channel
             stands for the most codebooks that fit. By default all codebooks.
+        threads: over which long audio and channels are spread; the tokens stay the same.
 
         The tokens have exactly ceil(r / config.hop_length) frames, where r = ceil(samples *
         config.sample_rate / sample_rate). Raises AudioError or BitrateError.
         """
         rate = _integer_rate(sample_rate)
-        count = self._n_codebooks(n_codebooks, bitrate)
         channels = audio_.as_channels(audio)
-        config = self.config
-        codes = [
-            self._backend.encode(audio_.resample(channel, rate, config.sample_rate), count)
-            for channel in channels
-        ]
+        count = self._n_codebooks(n_codebooks, bitrate)
+        with Workers(_positive(threads)) as workers:
+            codes = list(self.encode_blocks(audio_.in_blocks(channels), rate, count, workers))
         return Tokens(
-            codes=np.stack(codes),
-            frame_rate=config.frame_rate,
+            codes=np.concatenate(codes, axis=2),
+            frame_rate=self.config.frame_rate,
             n_samples=channels.shape[1],
             sample_rate=rate,
-            codebook_size=config.codebook_size,
+            codebook_size=self.config.codebook_size,
             model_id=self.model_id,
         )
 
-    def decode(self, tokens: Tokens) -> npt.NDArray[np.float32]:
+    def decode(self, tokens: Tokens, threads: int = 1) -> npt.NDArray[np.float32]:
         """Audio float32 [channels, tokens.n_samples] at `tokens.sample_rate`, full scale ±1.
 
+        threads: as for `encode`; the samples stay the same.
         Raises ModelError if another model made the tokens.
         """
-        self._check_model(tokens)
-        config, rate, samples = self.config, tokens.sample_rate, tokens.n_samples
-        length = audio_.resampled_length(samples, rate, config.sample_rate)
-        audio = np.empty((tokens.channels, samples), np.float32)
-        for channel, codes in zip(audio, tokens.codes, strict=True):
-            decoded = audio_.fit(self._backend.decode(codes), length)
-            channel[:] = audio_.resample(decoded, config.sample_rate, rate, samples)
+        header = Header.of(tokens)
+        step = header.frames_per_chunk
+        chunks = (tokens.codes[:, :, i : i + step] for i in range(0, tokens.n_frames, step))
+        audio = np.empty((tokens.channels, tokens.n_samples), np.float32)
+        filled = 0
+        with Workers(_positive(threads)) as workers:
+            for block in self.decode_blocks(chunks, header, tokens.n_samples, workers):
+                audio[:, filled : filled + block.shape[1]] = block
+                filled += block.shape[1]
         return audio
+
+    def encode_blocks(
+        self, blocks: Iterable[audio_.Audio], sample_rate: int, n_codebooks: int, workers: Workers
+    ) -> Iterator[Codes]:
+        """What `encode` does, in constant memory.
+
+        blocks: float32 [channels, samples], one after another, of any length, checked by
+            `codec.audio.as_channels`.
+
+        Gives the codes uint16 [channels, n_codebooks, frames] a span at a time; joined they are
+        those of `encode`.
+        """
+        resampled = audio_.resample_blocks(blocks, sample_rate, self.config.sample_rate)
+        return encode_spans(self._backend, resampled, n_codebooks, workers)
+
+    def decode_blocks(
+        self, chunks: Iterable[Codes], header: Header, n_samples: int, workers: Workers
+    ) -> Iterator[audio_.Audio]:
+        """What `decode` does, in constant memory.
+
+        chunks: codes uint16 [channels, codebooks, frames] as a `container.Reader` gives them, with
+            its header and number of samples.
+
+        Gives float32 [channels, samples], `n_samples` in all. Raises ModelError at once if another
+        model made the codes.
+        """
+        self._check_model(header)
+        rate, own = header.sample_rate, self.config.sample_rate
+        decoded = decode_spans(self._backend, chunks, workers)
+        # What fills up the last frame is not of the audio, and must not be resampled into it.
+        length = audio_.resampled_length(n_samples, rate, own)
+        return audio_.resample_blocks(audio_.first(decoded, length), own, rate, n_samples)
 
     def compress(
         self,
@@ -104,19 +141,20 @@ class Codec:
         sample_rate: int,
         n_codebooks: int | None = None,
         bitrate: float | None = None,
+        threads: int = 1,
     ) -> bytes:
         """`audio` as the bytes of a .nac file; the arguments are those of `encode`."""
         file = io.BytesIO()
-        write_tokens(file, self.encode(audio, sample_rate, n_codebooks, bitrate))
+        write_tokens(file, self.encode(audio, sample_rate, n_codebooks, bitrate, threads))
         return file.getvalue()
 
-    def decompress(self, data: bytes) -> tuple[npt.NDArray[np.float32], int]:
+    def decompress(self, data: bytes, threads: int = 1) -> tuple[npt.NDArray[np.float32], int]:
         """Audio float32 [channels, samples] and its rate in Hz from the bytes of a .nac file.
 
         Raises FormatError on damaged bytes, ModelError if another model made them.
         """
         tokens = read_tokens(io.BytesIO(data))
-        return self.decode(tokens), tokens.sample_rate
+        return self.decode(tokens, threads), tokens.sample_rate
 
     def _n_codebooks(self, n_codebooks: int | None, bitrate: float | None) -> int:
         if bitrate is not None:
@@ -131,28 +169,35 @@ class Codec:
             )
         return operator.index(n_codebooks)
 
-    def _check_model(self, tokens: Tokens) -> None:
+    def _check_model(self, header: Header) -> None:
         config = self.config
-        if tokens.model_id != self.model_id:
+        if header.model_id != self.model_id:
             raise ModelError(
-                f"made with model {tokens.model_id.hex()}, but this is {self.model_id.hex()}"
+                f"made with model {header.model_id.hex()}, but this is {self.model_id.hex()}"
             )
         if (
-            tokens.n_codebooks > config.n_codebooks
-            or tokens.codebook_size != config.codebook_size
-            or tokens.exact_frame_rate != Fraction(config.sample_rate, config.hop_length)
+            header.n_codebooks > config.n_codebooks
+            or header.codebook_size != config.codebook_size
+            or header.frame_rate != Fraction(config.sample_rate, config.hop_length)
         ):
             raise ModelError("these tokens bear the model's name but not its dimensions")
 
 
-def load(model: str | Path = "default", backend: Backend | None = None) -> Codec:
+def load(
+    model: str | Path = "default", backend: Literal["native", "torch"] | Backend | None = None
+) -> Codec:
     """A codec with the weights that the package ships, or those of a .safetensors file.
 
-    model: "default" or the path of the weights. backend: an engine already made, used as it is.
-    Raises ModelError if the weights are missing or damaged, or cannot run here.
+    model: "default" or the path of the weights.
+    backend: "native", which defines the codec and is exact; "torch", equal to it up to rounding,
+        and only as exact as the machine; by default the native one where it is installed and has
+        all of the model's parts. Or an engine already made, used as it is.
+
+    Raises ModelError if the weights are missing or damaged, or cannot run here, BackendError if
+    the backend is unknown or not installed.
     """
-    if backend is None:
-        backend = load_backend(DEFAULT_WEIGHTS if model == "default" else Path(model))
+    if backend is None or isinstance(backend, str):
+        backend = load_backend(DEFAULT_WEIGHTS if model == "default" else Path(model), backend)
     return Codec(backend)
 
 
@@ -163,3 +208,9 @@ def _integer_rate(sample_rate: int) -> int:
         raise AudioError(f"the sample rate must be whole Hz, not {sample_rate!r}") from None
     audio_.check_sample_rate(rate)
     return rate
+
+
+def _positive(threads: int) -> int:
+    if threads < 1:
+        raise BackendError(f"{threads} threads; at least 1 is needed")
+    return operator.index(threads)

@@ -139,8 +139,8 @@ def _chunk(stream: Any, block: Audio, last: bool = False) -> Audio:
     interleaved = np.ascontiguousarray(block.T)
     if len(block) == 1:
         interleaved = interleaved[:, 0]
-    resampled: Audio = stream.resample_chunk(interleaved, last=last)
-    return resampled.reshape(-1, len(block)).T
+    resampled: Audio = stream.resample_chunk(interleaved, last=last).reshape(-1, len(block))
+    return resampled.T
 
 
 def resample(audio: Audio, from_rate: int, to_rate: int, n_samples: int | None = None) -> Audio:
@@ -162,6 +162,14 @@ def in_blocks(audio: Audio) -> Iterator[Audio]:
     step = _block_samples(len(audio))
     for start in range(0, audio.shape[1], step):
         yield audio[:, start : start + step]
+
+
+def first(blocks: Iterable[Audio], n_samples: int) -> Iterator[Audio]:
+    """The first `n_samples` of blocks [channels, samples]."""
+    for block in blocks:
+        if n_samples:
+            yield block[:, :n_samples]
+        n_samples -= min(n_samples, block.shape[1])
 
 
 def _block_samples(channels: int) -> int:
@@ -274,9 +282,9 @@ class AudioWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        with contextlib.suppress(AudioError) if kind else contextlib.nullcontext():
-            with self._reasons():
-                self._file.close()
+        quiet = contextlib.suppress(AudioError) if kind else contextlib.nullcontext()
+        with quiet, self._reasons():
+            self._file.close()
 
     def write(self, audio: Audio) -> None:
         """Append `audio` float32 [channels, samples]."""

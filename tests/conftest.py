@@ -104,7 +104,7 @@ def cli(
     capfdbinary: pytest.CaptureFixture[bytes],
     backend: MeanBackend,
 ) -> Iterator[Cli]:
-    monkeypatch.setattr("codec.api.load_backend", lambda weights: backend)
+    monkeypatch.setattr("codec.api.load_backend", lambda weights, engine=None: backend)
     handler = signal.getsignal(signal.SIGTERM)
     yield Cli(monkeypatch, capfdbinary)
     signal.signal(signal.SIGTERM, handler)

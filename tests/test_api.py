@@ -224,7 +224,7 @@ def test_missing_torch(tmp_path):
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "import codec\n"
-        "try: codec.load(sys.argv[1])\n"
+        "try: codec.load(sys.argv[1], backend='torch')\n"
         "except codec.ModelError as error: print(error)"
     )
     assert "pip install 'codec[torch]'" in python(code, str(weights))

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec.config import ModelConfig
-from codec.nn.backend import decoder_context, encoder_context
 from codec.nn.frontend import POWER_FLOOR, FrontEnd, frames
 from codec.nn.heads import band_matrix, overlap_add
 from codec.nn.model import CodecModel
+from codec.reach import decoder_reach, encoder_reach
 from tests.nn_models import MODEL
 
 CONFIGS = {
@@ -81,7 +81,7 @@ def test_latency_is_what_the_config_says(model: CodecModel):
 
 @torch.no_grad()
 def test_reach_of_the_encoder(model: CodecModel):
-    left, right = encoder_context(model.config)
+    left, right = encoder_reach(model.config)
     hop, total = model.config.hop_length, 30
     audio = noise(1, total * hop)
     centre = left + 2
@@ -93,7 +93,7 @@ def test_reach_of_the_encoder(model: CodecModel):
 
 @torch.no_grad()
 def test_reach_of_the_decoder(model: CodecModel):
-    left, right = decoder_context(model.config)
+    left, right = decoder_reach(model.config)
     hop, total = model.config.hop_length, 30
     latents = noise(1, total, model.config.latent_dim)
     centre = left + 2

@@ -20,6 +20,7 @@ from codec.config import ModelConfig
 from codec.errors import ModelError
 from codec.nn.export import CODEBOOKS, CODEWORDS, SCALES, TRAINING_ONLY
 from codec.nn.model import CodecModel
+from codec.reach import decoder_reach, encoder_reach
 
 BLOCK_SECONDS = 20
 
@@ -53,7 +54,7 @@ class TorchBackend:
         """Codes uint16 [n_codebooks, frames] of `audio` float32 [samples]."""
         config = self.config
         total, hop = config.n_frames(len(audio)), config.hop_length
-        left, right = encoder_context(config)
+        left, right = encoder_reach(config)
         codes = np.empty((n_codebooks, total), np.uint16)
         for start in range(0, total, self._block):
             stop = min(start + self._block, total)
@@ -69,7 +70,7 @@ class TorchBackend:
         """Audio float32 [frames * hop_length] of `codes` uint16 [n_codebooks, frames]."""
         config = self.config
         total, hop = codes.shape[1], config.hop_length
-        left, right = decoder_context(config)
+        left, right = decoder_reach(config)
         audio = np.empty(total * hop, np.float32)
         for start in range(0, total, self._block):
             stop = min(start + self._block, total)
@@ -80,37 +81,6 @@ class TorchBackend:
                 (start - first) * hop : (stop - first) * hop
             ].numpy()
         return audio
-
-
-def encoder_context(config: ModelConfig) -> tuple[int, int]:
-    """Token frames before and after a frame that its latents depend on, rounded up."""
-    # The windows reach beyond their frames, centred on them; the short ones no further.
-    reach = config.long_fft - config.backbone_hop
-    before, after = reach // 2, reach - reach // 2
-    left, right = _backbone_context(
-        config.encoder_blocks, config.kernel_size, config.encoder_lookahead
-    )
-    frame = config.backbone_hop * config.encoder_stack
-    return (
-        -(-(left * frame + before) // config.hop_length),
-        -(-(right * frame + after) // config.hop_length),
-    )
-
-
-def decoder_context(config: ModelConfig) -> tuple[int, int]:
-    """Token frames before and after a frame that its samples depend on, rounded up."""
-    reach = config.synthesis_fft - config.synthesis_hop
-    left, right = _backbone_context(
-        config.decoder_blocks, config.kernel_size, config.decoder_lookahead
-    )
-    samples = (side * config.backbone_hop + reach // 2 for side in (left, right))
-    before, after = (-(-count // config.hop_length) for count in samples)
-    return before, after
-
-
-def _backbone_context(blocks: int, kernel_size: int, lookahead: int) -> tuple[int, int]:
-    ahead = min(lookahead, blocks)
-    return blocks * (kernel_size - 1) - ahead, ahead
 
 
 def read_model(data: bytes, name: str) -> CodecModel:
