@@ -2,18 +2,12 @@
 
     python bench/speed.py [--seconds 8] [--weights FILE]
 
-One thread. A figure is seconds of audio a second of CPU time, the best of several runs that take
-turns, so that other load on the machine slows all alike. Peers have random weights, which cost as
-much as trained ones; those whose packages are not installed are left out.
+One thread. A figure is seconds of audio a second of CPU time (that of all threads), the best of
+several runs that take turns, so that other load on the machine slows all alike. Peers have random
+weights, which cost as much as trained ones; those whose packages are not installed are left out.
 """
 
 from __future__ import annotations
-
-import os
-
-# before NumPy and torch start their threads
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
 
 import argparse
 import dataclasses
@@ -26,7 +20,9 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+ROOT = Path(__file__).parent.parent
+if str(ROOT) not in sys.path:  # for the tests' random weights
+    sys.path.insert(0, str(ROOT))
 
 from codec import _engine
 from codec.backend import DEFAULT_WEIGHTS
@@ -187,7 +183,7 @@ def measure(found: list[Entry], seconds: float, runs: int) -> list[tuple[str, fl
 
 
 def products(runs: int) -> list[tuple[str, float]]:
-    """GFLOP/s of matrix products: the libraries' on a large square, ours on the network's shapes."""
+    """GFLOP/s of matrix products: the libraries' on a square, ours on the network's shapes."""
     rng = np.random.default_rng(0)
     side = rng.standard_normal((768, 768), np.float32)
     jobs: list[tuple[str, float, Callable[[], Any]]] = [

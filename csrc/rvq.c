@@ -185,24 +185,34 @@ ALWAYS_INLINE void encode(const int rows, const int cols, const rvq_plan *plan, 
 
 /* Tiles that fill the registers: rows * cols / lanes sums, cols / lanes codewords, one residual.
  *     AVX-512  12 x 32: 24 + 2 + 1 of 32      AVX2  6 x 16: 12 + 2 + 1 of 16
- *     NEON      6 x 16: 24 + 4 + 1 of 32 */
+ *     NEON      6 x 16: 24 + 4 + 1 of 32
+ * One or two vectors, as a stream has them, would fill a third of such a tile: a row at a time. */
 static void encode_base(const rvq_plan *plan, size_t levels, const float *latents, size_t n,
                         uint16_t *codes, float *scratch)
 {
-    encode(6, 16, plan, levels, latents, n, codes, scratch);
+    if (n < 3)
+        encode(1, 32, plan, levels, latents, n, codes, scratch);
+    else
+        encode(6, 16, plan, levels, latents, n, codes, scratch);
 }
 
 #if CODEC_X86
 TARGET_AVX2 static void encode_avx2(const rvq_plan *plan, size_t levels, const float *latents,
                                     size_t n, uint16_t *codes, float *scratch)
 {
-    encode(6, 16, plan, levels, latents, n, codes, scratch);
+    if (n < 3)
+        encode(1, 32, plan, levels, latents, n, codes, scratch);
+    else
+        encode(6, 16, plan, levels, latents, n, codes, scratch);
 }
 
 TARGET_AVX512 static void encode_avx512(const rvq_plan *plan, size_t levels, const float *latents,
                                         size_t n, uint16_t *codes, float *scratch)
 {
-    encode(12, 32, plan, levels, latents, n, codes, scratch);
+    if (n < 3)
+        encode(1, 32, plan, levels, latents, n, codes, scratch);
+    else
+        encode(12, 32, plan, levels, latents, n, codes, scratch);
 }
 #endif
 
