@@ -1,6 +1,6 @@
 """Encoding and decoding speed of this codec and its peers, in one run over the same audio.
 
-    python bench/speed.py [--seconds 8] [--weights FILE]
+    python -m bench.speed [--seconds 8] [--weights FILE]
 
 One thread. A figure is seconds of audio a second of CPU time (that of all threads), the best of
 several runs that take turns, so that other load on the machine slows all alike. Peers have random
@@ -19,10 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-ROOT = Path(__file__).parent.parent
-if str(ROOT) not in sys.path:  # for the tests' random weights
-    sys.path.insert(0, str(ROOT))
 
 from codec import _engine
 from codec.backend import DEFAULT_WEIGHTS
