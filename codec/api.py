@@ -103,6 +103,14 @@ class Codec:
                 filled += block.shape[1]
         return audio
 
+    def header(self, channels: int, sample_rate: int, n_codebooks: int) -> Header:
+        """The header of a file with codes of this model."""
+        config = self.config
+        rate = Fraction(config.sample_rate, config.hop_length)
+        return Header.make(
+            channels, n_codebooks, config.codebook_size, rate, sample_rate, self.model_id
+        )
+
     def encode_blocks(
         self, blocks: Iterable[audio_.Audio], sample_rate: int, n_codebooks: int, workers: Workers
     ) -> Iterator[Codes]:
@@ -170,15 +178,15 @@ class Codec:
         return operator.index(n_codebooks)
 
     def _check_model(self, header: Header) -> None:
-        config = self.config
         if header.model_id != self.model_id:
             raise ModelError(
                 f"made with model {header.model_id.hex()}, but this is {self.model_id.hex()}"
             )
+        own = self.header(header.channels, header.sample_rate, self.config.n_codebooks)
         if (
-            header.n_codebooks > config.n_codebooks
-            or header.codebook_size != config.codebook_size
-            or header.frame_rate != Fraction(config.sample_rate, config.hop_length)
+            header.n_codebooks > own.n_codebooks
+            or header.codebook_size != own.codebook_size
+            or header.frame_rate != own.frame_rate
         ):
             raise ModelError("these tokens bear the model's name but not its dimensions")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -112,7 +113,7 @@ def resample_blocks(
     stream = None
     if from_rate != to_rate:
         import soxr
-    for block in blocks:
+    for block in itertools.chain.from_iterable(map(in_blocks, blocks)):
         channels, taken = len(block), taken + block.shape[1]
         if from_rate != to_rate:
             stream = stream or soxr.ResampleStream(from_rate, to_rate, channels, quality="HQ")
@@ -139,14 +140,15 @@ def _chunk(stream: Any, block: Audio, last: bool = False) -> Audio:
     interleaved = np.ascontiguousarray(block.T)
     if len(block) == 1:
         interleaved = interleaved[:, 0]
-    resampled: Audio = stream.resample_chunk(interleaved, last=last).reshape(-1, len(block))
-    return resampled.T
+    resampled: Audio = stream.resample_chunk(interleaved, last=last)
+    return np.atleast_2d(resampled.T)
 
 
 def resample(audio: Audio, from_rate: int, to_rate: int, n_samples: int | None = None) -> Audio:
     """One channel [samples] at another rate: `resample_blocks` of one block."""
     blocks = resample_blocks([audio[None]], from_rate, to_rate, n_samples)
-    return np.concatenate(list(blocks), axis=1)[0]
+    joined: Audio = np.concatenate([audio[None, :0], *blocks], axis=1)[0]
+    return joined
 
 
 def fit(audio: Audio, n_samples: int) -> Audio:
@@ -165,7 +167,7 @@ def in_blocks(audio: Audio) -> Iterator[Audio]:
 
 
 def first(blocks: Iterable[Audio], n_samples: int) -> Iterator[Audio]:
-    """The first `n_samples` of blocks [channels, samples]."""
+    """The first `n_samples` of blocks [channels, samples], all of which are taken."""
     for block in blocks:
         if n_samples:
             yield block[:, :n_samples]

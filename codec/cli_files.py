@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Literal
 
 import click
 
+from codec.config import ModelConfig
 from codec.errors import BitrateError, CodecError
-from codec.files import (
-    SUFFIX,
-    Failure,
-    Info,
-    Job,
-    compress_file,
-    decompress_file,
-    inspect_file,
-    plan,
-)
+from codec.files import Info, compress_file, decompress_file, inspect_file
+from codec.jobs import SUFFIX, Failure, Job, plan
+from codec.progress import FileProgress, Progress
+from codec.spans import Workers
 
 _inputs = click.argument("inputs", nargs=-1, required=True)
 _output = click.option(
@@ -30,6 +29,14 @@ _quiet = click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 _model = click.option(
     "--model", default="default", show_default=True, help="Weights: a .safetensors file."
 )
+_threads = click.option(
+    "-t", "--threads", type=click.IntRange(1), help="Of the network. [default: the CPU's cores]"
+)
+_engine = click.option(
+    "--engine",
+    type=click.Choice(["native", "torch"]),
+    help="What runs the network. [default: native, where it can]",
+)
 
 
 @click.command()
@@ -39,6 +46,8 @@ _model = click.option(
 @click.option("-n", "--codebooks", type=int, help="Codebooks, in place of --bitrate.")
 @_force
 @_quiet
+@_threads
+@_engine
 @_model
 def compress(
     inputs: tuple[str, ...],
@@ -47,6 +56,8 @@ def compress(
     codebooks: int | None,
     force: bool,
     quiet: bool,
+    threads: int | None,
+    engine: Literal["native", "torch"] | None,
     model: str,
 ) -> None:
     """Compress audio files, or all audio below folders, to .nac files.
@@ -62,14 +73,18 @@ def compress(
     jobs, failures = plan(inputs, _output_of(inputs, output), READ_SUFFIXES, SUFFIX)
     if not jobs:
         _finish(failures, len(failures))
-    codec = load(model)
+    codec = load(model, engine)
     if bitrate is not None:
         codebooks = codec.codebooks_for(bitrate * 1000)
     most = codec.config.n_codebooks
     count = most if codebooks is None else codebooks
     if not 1 <= count <= most:
         raise BitrateError(f"{count} codebooks; the model has 1 to {most}")
-    _run(jobs, failures, quiet, lambda job: compress_file(codec, job, count, overwrite=force))
+
+    def work(job: Job, workers: Workers, progress: FileProgress) -> None:
+        compress_file(codec, job, count, workers, progress.report, overwrite=force)
+
+    _run(jobs, failures, work, threads=threads, quiet=quiet)
 
 
 @click.command()
@@ -85,6 +100,8 @@ def compress(
 )
 @_force
 @_quiet
+@_threads
+@_engine
 @_model
 def decompress(
     inputs: tuple[str, ...],
@@ -92,6 +109,8 @@ def decompress(
     format_: str,
     force: bool,
     quiet: bool,
+    threads: int | None,
+    engine: Literal["native", "torch"] | None,
     model: str,
 ) -> None:
     """Restore audio from .nac files, or from all below folders.
@@ -105,8 +124,12 @@ def decompress(
     jobs, failures = plan(inputs, _output_of(inputs, output), {SUFFIX}, suffix)
     if not jobs:
         _finish(failures, len(failures))
-    codec = load(model)
-    _run(jobs, failures, quiet, lambda job: decompress_file(codec, job, suffix, overwrite=force))
+    codec = load(model, engine)
+
+    def work(job: Job, workers: Workers, progress: FileProgress) -> None:
+        decompress_file(codec, job, suffix, workers, progress.report, overwrite=force)
+
+    _run(jobs, failures, work, threads=threads, quiet=quiet)
 
 
 @click.command()
@@ -117,17 +140,31 @@ def info(inputs: tuple[str, ...], as_json: bool) -> None:
     show = _json if as_json else _text
     jobs, failures = plan(inputs, None, {SUFFIX}, SUFFIX)
 
-    def inspect(job: Job) -> float:
+    def inspect(job: Job, workers: Workers, progress: FileProgress) -> None:
         held = inspect_file(job.source)
-        click.echo(show(job.name, held))
-        return held.duration
+        model = _default_model()
+        known = model is not None and model[0] == held.header.model_id
+        click.echo(show(job.name, held, model[1] if model and known else None))
 
     # No bar: what is printed on standard output would run through it.
-    _run(jobs, failures, True, inspect)
+    _run(jobs, failures, inspect, threads=1, quiet=True)
 
 
-def _text(name: str, held: Info) -> str:
+@functools.cache
+def _default_model() -> tuple[bytes, ModelConfig] | None:
+    """Name and dimensions of the model that the package ships, if it is here."""
+    from codec.api import load
+
+    try:
+        codec = load(backend="native")
+    except CodecError:
+        return None
+    return codec.model_id, codec.config
+
+
+def _text(name: str, held: Info, model: ModelConfig | None) -> str:
     header = held.header
+    latency = f", the default: {_latency(model):g} ms latency" if model else ""
     return (
         f"{name}\n"
         f"  audio   {held.duration:.3f} s: {held.n_samples} samples at {header.sample_rate} Hz,"
@@ -137,11 +174,11 @@ def _text(name: str, held: Info) -> str:
         f" {held.channel_bitrate / 1000:g} kbit/s a channel\n"
         f"  file    {held.n_bytes} bytes, {held.n_chunks}"
         f" chunk{'s' * (held.n_chunks > 1)}, all sound\n"
-        f"  model   {header.model_id.hex()}"
+        f"  model   {header.model_id.hex()}{latency}"
     )
 
 
-def _json(name: str, held: Info) -> str:
+def _json(name: str, held: Info, model: ModelConfig | None) -> str:
     header = held.header
     return json.dumps(
         {
@@ -157,8 +194,13 @@ def _json(name: str, held: Info) -> str:
             "channel_bitrate": held.channel_bitrate,
             "bytes": held.n_bytes,
             "model": header.model_id.hex(),
+            "latency_ms": _latency(model) if model else None,
         }
     )
+
+
+def _latency(model: ModelConfig) -> float:
+    return model.latency / model.sample_rate * 1000
 
 
 def _output_of(inputs: Iterable[str], output: str | None) -> str | None:
@@ -167,28 +209,63 @@ def _output_of(inputs: Iterable[str], output: str | None) -> str | None:
 
 
 def _run(
-    jobs: list[Job], failures: list[Failure], quiet: bool, work: Callable[[Job], float]
+    jobs: list[Job],
+    failures: list[Failure],
+    work: Callable[[Job, Workers, FileProgress], None],
+    *,
+    threads: int | None,
+    quiet: bool,
 ) -> None:
-    """Work on all jobs, whatever becomes of each; exit with 1 if one failed."""
-    from codec.progress import Progress
+    """Work on all jobs, as many at once as there are threads, whatever becomes of each.
 
-    total = len(jobs) + len(failures)
-    with Progress(sum(job.n_bytes for job in jobs), shown=not quiet) as progress:
+    Exits with 1 if one failed.
+    """
+    threads = threads or _cores()
+    files = max(1, min(threads, len(jobs)))
+    failed = list(failures)
+    with (
+        Progress(sum(job.n_bytes for job in jobs), shown=not quiet) as progress,
+        Workers(threads, files) as workers,
+    ):
         for failure in failures:
             progress.say(_line(failure))
-        failed = list(failures)
-        for job in jobs:
-            progress.name(Path(job.name).name)
-            seconds = 0.0
+
+        def attempt(job: Job) -> None:
+            file = progress.start(Path(job.name).name, job.n_bytes)
             try:
-                seconds = work(job)
+                work(job, workers, file)
             except BrokenPipeError:
                 raise
             except (CodecError, OSError, MemoryError) as error:
                 failed.append(Failure(job.name, _reason(error)))
                 progress.say(_line(failed[-1]))
-            progress.done(job.n_bytes, seconds)
-    _conclude(failed, total)
+            file.done()
+
+        if files == 1:
+            for job in jobs:
+                attempt(job)
+        else:
+            _side_by_side(attempt, jobs, files, progress)
+    _conclude(failed, len(jobs) + len(failures))
+
+
+def _side_by_side(
+    attempt: Callable[[Job], None], jobs: list[Job], files: int, progress: Progress
+) -> None:
+    """`attempt` every job, `files` at once. What is raised here, as by Ctrl-C, ends them all."""
+    with ThreadPoolExecutor(files, "codec-file") as pool:
+        try:
+            for future in as_completed([pool.submit(attempt, job) for job in jobs]):
+                future.result()
+        except BaseException:
+            progress.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _finish(failures: list[Failure], total: int) -> None:

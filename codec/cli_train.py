@@ -124,8 +124,7 @@ def _prepare(data: Path, output: Path, kind: str | None) -> PreparedAudio:
     def show(name: str, so_far: int, total: int) -> None:
         nonlocal bar, done
         bar = bar or Progress(total)
-        bar.name(name)
-        bar.done(so_far - done, 0.0)
+        bar.advance(name, so_far - done)
         done = so_far
 
     try:

@@ -96,17 +96,30 @@ class Header:
             raise FormatError(f"the header claims chunks above {MAX_CHUNK_BYTES} bytes")
 
     @classmethod
+    def make(
+        cls,
+        channels: int,
+        n_codebooks: int,
+        codebook_size: int,
+        frame_rate: Fraction,
+        sample_rate: int,
+        model_id: bytes,
+    ) -> Header:
+        """A header with as many frames a chunk as we write."""
+        frame_bits = channels * n_codebooks * (codebook_size - 1).bit_length()
+        frames = min(FRAMES_PER_CHUNK, MAX_CHUNK_BYTES * 8 // frame_bits)
+        return cls(channels, n_codebooks, codebook_size, frame_rate, sample_rate, model_id, frames)
+
+    @classmethod
     def of(cls, tokens: Tokens) -> Header:
         """The header of a file that holds `tokens`."""
-        frame_bits = tokens.channels * tokens.n_codebooks * tokens.bits_per_code
-        return cls(
-            channels=tokens.channels,
-            n_codebooks=tokens.n_codebooks,
-            codebook_size=tokens.codebook_size,
-            frame_rate=tokens.exact_frame_rate,
-            sample_rate=tokens.sample_rate,
-            model_id=tokens.model_id,
-            frames_per_chunk=min(FRAMES_PER_CHUNK, MAX_CHUNK_BYTES * 8 // frame_bits),
+        return cls.make(
+            tokens.channels,
+            tokens.n_codebooks,
+            tokens.codebook_size,
+            tokens.exact_frame_rate,
+            tokens.sample_rate,
+            tokens.model_id,
         )
 
     @property

@@ -3,57 +3,105 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from types import TracebackType
 from typing import Any
+
+_FORMAT = "{desc} {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
+
+
+class Stopped(BaseException):
+    """Ends the work on a file in a thread, which Ctrl-C does not reach."""
 
 
 class Progress:
-    """A bar over the bytes of the inputs, with rate and time left, on standard error.
+    """A bar over all inputs, with the speed so far and the time left, on standard error.
 
-    Bytes, because their number is known before a file is opened. Shown only if `shown` and
-    standard error is a terminal.
+    Inputs count by their bytes, whose number is known before a file is opened; within one they
+    pass by the time of its audio. Shown only if `shown` and standard error is a terminal. Safe to
+    share between threads.
     """
 
     def __init__(self, total_bytes: int, *, shown: bool = True) -> None:
         self._bar: Any = None
+        self._stopped = False
+        self._lock = threading.Lock()
         self._started = time.monotonic()
         self._seconds = 0.0
         if shown and sys.stderr.isatty():
             from tqdm import tqdm
 
             self._bar = tqdm(
-                total=total_bytes, unit="B", unit_scale=True, dynamic_ncols=True, file=sys.stderr
+                total=total_bytes,
+                bar_format=_FORMAT,
+                smoothing=0,
+                dynamic_ncols=True,
+                file=sys.stderr,
             )
 
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._bar is not None:
             self._bar.close()
 
-    def name(self, name: str) -> None:
-        """Show which file is at work."""
-        if self._bar is not None:
-            self._bar.set_description(name[-32:])
+    def start(self, name: str, n_bytes: int) -> FileProgress:
+        """Begin with an input."""
+        return FileProgress(self, name, n_bytes)
 
-    def done(self, n_bytes: int, seconds: float) -> None:
-        """Count a file of `n_bytes` bytes and `seconds` seconds of audio."""
-        self._seconds += seconds
-        if self._bar is not None:
-            speed = self._seconds / max(time.monotonic() - self._started, 1e-9)
-            self._bar.set_postfix_str(f"{speed:.1f}x real time", refresh=False)
+    def advance(self, what: str, n_bytes: float, seconds: float = 0.0) -> None:
+        """Count bytes and seconds of audio, of `what`. Raises Stopped after `stop`."""
+        if self._stopped:
+            raise Stopped
+        if self._bar is None:
+            return
+        with self._lock:
+            self._seconds += seconds
+            self._bar.set_description_str(what[-48:], refresh=False)
+            if self._seconds:
+                speed = self._seconds / max(time.monotonic() - self._started, 1e-9)
+                self._bar.set_postfix_str(f"{speed:.0f}x real time", refresh=False)
             self._bar.update(n_bytes)
+
+    def stop(self) -> None:
+        """Let every thread that reports from now on end with `Stopped`."""
+        self._stopped = True
 
     def say(self, line: str) -> None:
         """Print a line on standard error without breaking the bar."""
-        if self._bar is not None:
-            self._bar.write(line, file=sys.stderr)
-        else:
-            print(line, file=sys.stderr)
+        with self._lock:
+            if self._bar is not None:
+                self._bar.write(line, file=sys.stderr)
+            else:
+                print(line, file=sys.stderr)
+
+
+class FileProgress:
+    """How far one input is."""
+
+    def __init__(self, progress: Progress, name: str, n_bytes: int) -> None:
+        self._progress, self._name, self._n_bytes = progress, name[-24:], n_bytes
+        self._seconds = self._bytes = 0.0
+
+    def report(self, seconds: float, total: float) -> None:
+        """`seconds` of audio are done of `total`, which is 0 if it is not known.
+
+        A header may claim any total; nothing worse comes of it than a bar that jumps at the end.
+        """
+        share = min(1.0, seconds / total) if total > 0 else 0.0
+        n_bytes = max(self._bytes, share * self._n_bytes)
+        of = f"/{_clock(total)}" if total >= seconds else ""
+        position = f"{self._name} {_clock(seconds)}{of}"
+        self._progress.advance(position, n_bytes - self._bytes, seconds - self._seconds)
+        self._seconds, self._bytes = seconds, n_bytes
+
+    def done(self) -> None:
+        """The input is done with, well or not."""
+        self._progress.advance(self._name, self._n_bytes - self._bytes, 0.0)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

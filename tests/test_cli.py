@@ -197,13 +197,11 @@ def test_damaged_files_leave_nothing(cli, wav, tmp_path):
     ],
 )  # fmt: skip
 def test_interrupted_in_the_middle_of_a_write(cli, wav, tmp_path, monkeypatch, interrupt, expected):
-    def write_half(file, tokens):
-        file.write(b"half a file")
-        file.flush()
+    def end(writer, n_samples):
         assert any(name.endswith(".part") for name in tree(tmp_path))
         next(iter(interrupt() or ()), None)
 
-    monkeypatch.setattr("codec.files.write_tokens", write_half)
+    monkeypatch.setattr("codec.files.Writer.finish", end)
     code, _, err = cli("compress", wav("a.wav"), "-o", tmp_path / "new/a.nac")
     assert code == expected[0]
     assert expected[1] in err
@@ -238,7 +236,7 @@ def test_a_name_with_a_line_end_makes_one_line(cli, tmp_path):
 
 
 def test_an_error_that_is_our_own_is_one_line_too(cli, wav, monkeypatch):
-    monkeypatch.setattr("codec.files.read_audio", lambda source: 1 / 0)
+    monkeypatch.setattr("codec.files.AudioReader", lambda source: 1 / 0)
     failed(cli("compress", wav("a.wav")), "internal error: ZeroDivisionError")
 
 

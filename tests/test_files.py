@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from codec.atomic import replacing
 from codec.errors import OutputError
-from codec.files import Failure, Job, compress_file, decompress_file, inspect_file, plan
+from codec.files import compress_file, decompress_file, inspect_file
+from codec.jobs import Failure, Job, plan
+from codec.spans import Workers
 
 AUDIO = {".wav", ".flac"}
 
@@ -147,17 +151,18 @@ def test_what_is_in_the_way_is_not_replaced(tmp_path):
 def test_a_file_there_and_back(small, wav, tmp_path):
     source = wav("a.wav", samples=5000, rate=24_000, channels=2)
     packed, restored = tmp_path / "a.nac", tmp_path / "b.wav"
-    duration = compress_file(small, Job(source, packed), 3, overwrite=False)
-    assert duration == 5000 / 24_000
+    said = []
+    report = lambda *seconds: said.append(seconds)
+    compress_file(small, Job(source, packed), 3, Workers(), report, overwrite=False)
+    # Whole frames are coded.
+    assert said == [(11 / 50, 5000 / 24_000)]
     held = inspect_file(packed)
     assert (held.n_samples, held.n_frames, held.n_chunks) == (5000, 11, 1)
     assert held.n_bytes == packed.stat().st_size
     assert held.channel_bitrate == 1500
-    assert decompress_file(small, Job(packed, restored), ".wav", overwrite=False) == duration
+    decompress_file(small, Job(packed, restored), ".wav", Workers(), report, overwrite=False)
+    assert said[1:] == [(held.duration, held.duration)] == [(5000 / 24_000, 5000 / 24_000)]
     # Three codebooks of MeanBackend are exact to 16 bits, up to rounding.
     assert restored.stat().st_size == source.stat().st_size
-    import numpy as np
-    import soundfile
-
     before, after = (soundfile.read(path, dtype="int16")[0] for path in (source, restored))
     assert np.abs(before.astype(int) - after).max() <= 1
