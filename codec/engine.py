@@ -6,33 +6,27 @@ threads, or how the audio was cut into pieces. It needs no torch.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import mmap
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
 
-from codec import _engine, codebooks
-from codec.backend import MODEL_ID_BYTES
+from codec import _engine
 from codec.config import ModelConfig
+from codec.engine_weights import EngineWeights
 from codec.errors import AudioError, BackendError, BitrateError, ModelError, TokensError
-from codec.kernels import engine_tables
 
 Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint16]
-Weights = Mapping[str, Any]
 
 # A span costs its context twice over; shorter ones than this many contexts are not worth a thread.
 SPAN_CONTEXTS = 4
-T = TypeVar("T")
 
 
 class UnsupportedModelError(ModelError):
@@ -58,11 +52,10 @@ class NativeBackend:
         if block < 1:
             raise BackendError(f"a block is 1 frame or more, not {block}")
         self._isa, self._block = isa, block
-        self._path = weights
-        self._config, self._model_id = _identify(weights)
-        if not supports(self._config):
+        self._weights = EngineWeights(weights)
+        if not supports(self.config):
             raise UnsupportedModelError(
-                f"{weights.name}: the native engine has no head {self._config.head!r}"
+                f"{weights.name}: the native engine has no head {self.config.head!r}"
             )
         self._lock = threading.Lock()
         self._encoder: _engine.Encoder | None = None
@@ -70,11 +63,11 @@ class NativeBackend:
 
     @property
     def config(self) -> ModelConfig:
-        return self._config
+        return self._weights.config
 
     @property
     def model_id(self) -> bytes:
-        return self._model_id
+        return self._weights.model_id
 
     @property
     def isa(self) -> str:
@@ -86,7 +79,7 @@ class NativeBackend:
         """The encoder's half of the network, its weights packed on first use."""
         with self._lock:
             if self._encoder is None:
-                self._encoder = self._build(_encoder)
+                self._encoder = self._weights.encoder(self._isa, self._block)
             return self._encoder
 
     @property
@@ -94,7 +87,7 @@ class NativeBackend:
         """The decoder's half of the network, its weights packed on first use."""
         with self._lock:
             if self._decoder is None:
-                self._decoder = self._build(_decoder)
+                self._decoder = self._weights.decoder(self._isa, self._block)
             return self._decoder
 
     def encode(self, audio: Floats, n_codebooks: int, threads: int = 1) -> Codes:
@@ -141,16 +134,6 @@ class NativeBackend:
             return audio[(first - start) * hop : (last - start) * hop]
 
         return _joined(decode_span, _spans(total, decoder.context, threads), axis=0)
-
-    def _build(self, make: Callable[[ModelConfig, Weights, str | None, int], T]) -> T:
-        """`make` of the weights, of which it reads what it needs."""
-        try:
-            with _open(self._path) as file, np.errstate(divide="raise", invalid="raise"):
-                return make(self._config, _Tensors(file), self._isa, self._block)
-        except ModelError as error:
-            raise ModelError(f"{self._path.name}: {error}") from None
-        except (TypeError, ValueError, ArithmeticError, SafetensorError) as error:
-            raise ModelError(f"{self._path.name} does not fit its configuration: {error}") from None
 
 
 def isas() -> tuple[str, ...]:
@@ -206,126 +189,3 @@ def _joined(
         return work(*spans[0])
     with ThreadPoolExecutor(len(spans)) as pool:
         return np.concatenate(list(pool.map(lambda span: work(*span), spans)), axis=axis)
-
-
-def _open(path: Path) -> Any:
-    try:
-        return safe_open(path, framework="numpy")
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path.name} is damaged, or not a safetensors file: {error}") from None
-
-
-def _identify(path: Path) -> tuple[ModelConfig, bytes]:
-    """The configuration in a weights file, and the start of the hash of the file."""
-    with _open(path) as file:
-        config = (file.metadata() or {}).get("config")
-    if config is None:
-        raise ModelError(f"{path.name} has no model configuration: not weights of codec")
-    with path.open("rb") as whole, mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        model_id = hashlib.sha256(data).digest()[:MODEL_ID_BYTES]
-    return ModelConfig.from_json(config), model_id
-
-
-class _Tensors(Mapping[str, Floats]):
-    """The tensors of an open safetensors file, read from the mapped file when asked for."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self._names = list(file.keys())
-
-    def __getitem__(self, name: str) -> Floats:
-        if name not in self._names:
-            raise ModelError(f"{name} is missing")
-        tensor = self._file.get_tensor(name)
-        if tensor.dtype.kind not in "fi" or not np.isfinite(tensor).all():
-            raise ModelError(f"{name} has values that are not finite numbers")
-        return cast(Floats, tensor.astype(np.float32))
-
-    def __iter__(self) -> Any:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-
-def _linear(tensors: Weights, name: str) -> Weights:
-    return {part: tensors[f"{name}.{part}"] for part in ("weight", "bias")}
-
-
-def _backbone(tensors: Weights, name: str, n_blocks: int) -> Weights:
-    blocks = []
-    for i in range(n_blocks):
-        block = f"{name}.{i}"
-        # each row of `reduce` makes one channel, which the block then scales
-        reduce = tensors[f"{block}.reduce.weight"] * tensors[f"{block}.scale"][:, None]
-        parts = {part: _linear(tensors, f"{block}.{part}") for part in ("conv", "norm", "expand")}
-        blocks.append({**parts, "reduce": {"weight": reduce}})
-    return {"blocks": blocks, "norm": _linear(tensors, f"{name}.{n_blocks}")}
-
-
-def _padded_columns(matrix: Floats, groups: int, dim: int) -> Floats:
-    """[rows, groups * dim] -> each group filled up with zeros to a multiple of the engine's panel.
-
-    So wide are the engine's frames, which lie in the groups.
-    """
-    width = -(-dim // _engine.PANEL_WIDTH) * _engine.PANEL_WIDTH
-    padded = np.zeros((len(matrix), groups, width), np.float32)
-    padded[:, :, :dim] = matrix.reshape(len(matrix), groups, dim)
-    return padded.reshape(len(matrix), groups * width)
-
-
-def _encoder(config: ModelConfig, tensors: Weights, isa: str | None, block: int) -> _engine.Encoder:
-    tables = {
-        "long_fft": engine_tables.fft_tables(config.long_fft),
-        "short_fft": engine_tables.fft_tables(config.short_fft),
-        "long_window": engine_tables.hann(config.long_fft),
-        "short_window": engine_tables.hann(config.short_fft),
-    }
-    project = _linear(tensors, "encoder.project")
-    stack = config.hop_length // (config.backbone_hop * config.encoder_stack)
-    weights = {
-        "mean": tensors["encoder.front.mean"],
-        "scale": tensors["encoder.front.scale"],
-        "embed": _linear(tensors, "encoder.embed"),
-        "body": _backbone(tensors, "encoder.backbone", config.encoder_blocks),
-        "project": {
-            "weight": _padded_columns(project["weight"], stack, config.encoder_dim),
-            "bias": project["bias"],
-        },
-        "codebooks": _codebooks(config, tensors),
-    }
-    return _engine.Encoder(config, tables, weights, isa, block)
-
-
-def _decoder(config: ModelConfig, tensors: Weights, isa: str | None, block: int) -> _engine.Decoder:
-    fft = engine_tables.fft_tables(config.synthesis_fft)
-    band, lower, upper = engine_tables.band_weights(
-        config.gain_bands, config.synthesis_fft, config.sample_rate
-    )
-    tables = {
-        "fft": fft,
-        "window": engine_tables.synthesis_window(config.synthesis_fft, config.synthesis_hop),
-        "band": band,
-        "lower": lower,
-        "upper": upper,
-    }
-    embed = _linear(tensors, "decoder.embed")
-    stack = config.hop_length // config.backbone_hop
-    weights = {
-        "codebooks": _codebooks(config, tensors),
-        "embed": {
-            "weight": _padded_columns(embed["weight"].T, stack, config.decoder_dim).T,
-            "bias": _padded_columns(embed["bias"][None], stack, config.decoder_dim)[0],
-        },
-        "body": _backbone(tensors, "decoder.backbone", config.decoder_blocks),
-        "gain": _linear(tensors, "decoder.head.gain"),
-        "shape": _linear(tensors, "decoder.head.shape"),
-    }
-    return _engine.Decoder(config, tables, weights, isa, block)
-
-
-def _codebooks(config: ModelConfig, tensors: Weights) -> Floats:
-    books = codebooks.unpack(tensors["quantiser.codewords"], tensors["quantiser.scales"])
-    if books.shape != (config.n_codebooks, config.codebook_size, config.latent_dim):
-        raise ModelError(f"codebooks of shape {list(books.shape)} are not the model's")
-    return books

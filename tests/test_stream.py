@@ -36,8 +36,13 @@ def backend(path: Path) -> NativeBackend:
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> NativeBackend:
-    return NativeBackend(write_weights(tmp_path_factory.mktemp("small") / "w.safetensors", SMALL))
+def small_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_weights(tmp_path_factory.mktemp("small") / "w.safetensors", SMALL)
+
+
+@pytest.fixture(scope="module")
+def small(small_path: Path) -> NativeBackend:
+    return NativeBackend(small_path)
 
 
 def pieces(x: np.ndarray, sizes: Iterator[int]) -> Iterator[np.ndarray]:
@@ -157,9 +162,11 @@ def test_decoded_audio_has_no_offset(backend: NativeBackend) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(cut=st.integers(0, 8000), isa=st.sampled_from(isas()))
-def test_a_restored_stream_goes_on(small: NativeBackend, cut: int, isa: str) -> None:
+def test_a_restored_stream_goes_on(
+    small: NativeBackend, small_path: Path, cut: int, isa: str
+) -> None:
     """Also in another engine, with another instruction set and other blocks."""
-    other = NativeBackend(small._path, isa, block=3)
+    other = NativeBackend(small_path, isa, block=3)
     audio = noise(9000, seed=5)
     first, second = StreamEncoder(small), StreamEncoder(other)
     head = first.push(audio[:cut])
