@@ -40,6 +40,7 @@ class ModelConfig:
     synthesis_fft: int = 960
     synthesis_hop: int = 240
     gain_bands: int = 32
+    noise_from: int = 4000  # hertz, from which on the decoder gives its spectra random signs
 
     @property
     def frame_rate(self) -> float:

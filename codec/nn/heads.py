@@ -44,6 +44,23 @@ def overlap_add(windows: Tensor, hop: int) -> Tensor:
     return out[:, reach : reach + n * hop]
 
 
+def noise_signs(first: int, n: int, n_bins: int, first_bin: int) -> Tensor:
+    """Signs ±1 of the spectra first … first + n - 1 of a stream, float32 [n, n_bins].
+
+    1 below `first_bin`; from there on the lowest bit of a hash of spectrum and bin, in integers
+    modulo 2^32 (multiply-xorshift with the constants of C. Wellons's hash "triple32"), so that
+    every machine draws the same.
+    """
+    m = torch.arange(first, first + n, dtype=torch.int64)[:, None]
+    k = torch.arange(n_bins, dtype=torch.int64)[None]
+    mask = 0xFFFFFFFF
+    h = (m * 0x9E3779B1 + k) & mask
+    for shift, factor in ((17, 0xED5AD4BB), (11, 0xAC4C1B51), (15, 0x31848BAB)):
+        h = ((h ^ (h >> shift)) * factor) & mask
+    h ^= h >> 14
+    return torch.where((k >= first_bin) & (h & 1 == 1), -1.0, 1.0)
+
+
 HEADS = ("gain_shape", "mag_phase", "real_imag", "mdct")
 
 
@@ -58,6 +75,10 @@ class SpectralHead(nn.Module):
     mag_phase   exp(m) (cos p + i sin p), after Vocos (Siuzdak 2023, arXiv 2306.00814, eq. 3)
     real_imag   real and imaginary parts alone
     mdct        synthesis_hop real coefficients times band gains; windows of 2 synthesis_hop
+
+    From config.noise_from on, where the codes carry no phase, the spectra get signs of no order
+    (`noise_signs`): left to itself the network gives every frame the same phases there, which is
+    a pulse a frame, and buzzes. The signs depend on nothing but a spectrum's place in the stream.
     """
 
     window: Tensor
@@ -81,6 +102,7 @@ class SpectralHead(nn.Module):
         if self.kind in ("gain_shape", "mdct"):
             self.gain = nn.Linear(dim, self.per_frame * config.gain_bands)
             nn.init.zeros_(self.gain.bias)
+        self.noise_bin = -(-config.noise_from * 2 * (self.n_bins - 1) // config.sample_rate)
         parts = 1 if self.kind == "mdct" else 2
         self.shape = nn.Linear(dim, self.per_frame * self.n_bins * parts)
         nn.init.normal_(self.shape.weight, std=0.5 / dim**0.5)
@@ -92,19 +114,23 @@ class SpectralHead(nn.Module):
             basis = torch.cos(math.pi / self.hop * n * k) * (2 / self.hop)
             self.register_buffer("basis", basis.float(), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, first: int = 0) -> Tensor:
+        """`first`: the frame of the stream that x begins with."""
         batch, n, _ = x.shape
+        signs = noise_signs(
+            first * self.per_frame, n * self.per_frame, self.n_bins, self.noise_bin
+        ).to(x.device)
         shape = self.shape(x).view(batch, n * self.per_frame, -1, self.n_bins)
         if self.kind in ("gain_shape", "mdct"):
             gains = torch.exp(self.gain(x).clamp(max=8)).view(batch, n * self.per_frame, -1)
             shape = shape * (gains @ self.bands)[:, :, None]
         if self.kind == "mdct":
-            windows = shape[:, :, 0] @ self.basis
+            windows = (shape[:, :, 0] * signs) @ self.basis
         else:
             first, second = shape.unbind(2)
             if self.kind == "mag_phase":
                 spectrum = torch.polar(torch.exp(first.clamp(max=8)), second)
             else:
                 spectrum = torch.complex(first, second)
-            windows = torch.fft.irfft(spectrum, n=self.size)
+            windows = torch.fft.irfft(spectrum * signs, n=self.size)
         return overlap_add(windows * self.window, self.hop)

@@ -135,7 +135,7 @@ class Learner:
             latents, losses["commitment"] = quantised.latents, quantised.commitment
             # A few codebooks cannot carry the waveform: asked for it, they lose the spectrum too.
             phase_share = (depths / config.model.n_codebooks) ** config.phase_power
-        output = self.model.decoder(latents)
+        output = self.model.decoder(latents, first=int(random.integers(2**20)))
         scales = self.loss.scales
         drawn = [
             random.choice(np.array([i for i, scale in enumerate(scales) if scale.complex == which]))

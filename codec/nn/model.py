@@ -88,11 +88,12 @@ class Decoder(nn.Module):
         )
         self.head = SpectralHead(config, dim)
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, first: int = 0) -> Tensor:
+        """`first`: the token frame of the stream that the latents begin with."""
         x = self.embed(latents)
         batch, n, dim = x.shape
         x = self.backbone(x.reshape(batch, n * self.stack, dim // self.stack))
-        out: Tensor = self.head(x.float())
+        out: Tensor = self.head(x.float(), first * self.stack)
         return out
 
 
@@ -117,7 +118,10 @@ class CodecModel(nn.Module):
         return quantised.codes
 
     @torch.no_grad()
-    def decode(self, codes: Tensor) -> Tensor:
-        """codes int64 [n_codebooks, batch, n] -> audio float32 [batch, n * hop_length]."""
-        out: Tensor = self.decoder(self.quantiser.decode(codes))
+    def decode(self, codes: Tensor, first: int = 0) -> Tensor:
+        """codes int64 [n_codebooks, batch, n] -> audio float32 [batch, n * hop_length].
+
+        `first`: the frame of the stream that the codes begin with.
+        """
+        out: Tensor = self.decoder(self.quantiser.decode(codes), first)
         return out
