@@ -32,11 +32,9 @@ class Backend(Protocol):
         `n_codebooks` >= k is asked for.
         """
 
-    def decode(self, codes: npt.NDArray[np.uint16], *, first: int = 0) -> npt.NDArray[np.float32]:
+    def decode(self, codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
         """Audio [frames * config.hop_length] of `codes` [n_codebooks, frames].
 
-        `first` is the frame of the whole that the codes begin with: the noise of a place in the
-        audio depends on where it is.
         Every delay of the network is compensated: sample i out belongs to sample i in.
         """
 

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Literal
 
@@ -252,8 +253,6 @@ def _side_by_side(
     attempt: Callable[[Job], None], jobs: list[Job], files: int, progress: Progress
 ) -> None:
     """`attempt` every job, `files` at once. What is raised here, as by Ctrl-C, ends them all."""
-    from concurrent.futures import ThreadPoolExecutor, as_completed
-
     with ThreadPoolExecutor(files, "codec-file") as pool:
         try:
             for future in as_completed([pool.submit(attempt, job) for job in jobs]):

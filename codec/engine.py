@@ -113,10 +113,9 @@ class NativeBackend:
         spans = _spans(self.config.n_frames(len(samples)), encoder.context, threads)
         return _joined(encode_span, spans, axis=1)
 
-    def decode(self, codes: Codes, threads: int = 1, *, first: int = 0) -> Floats:
+    def decode(self, codes: Codes, threads: int = 1) -> Floats:
         """Audio float32 [frames * config.hop_length] of `codes` uint16 [1 to Q, frames].
 
-        first: the frame of the whole that the codes begin with.
         Long audio is cut into spans for `threads` threads; the samples stay the same.
         Raises TokensError.
         """

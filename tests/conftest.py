@@ -49,7 +49,7 @@ class MeanBackend:
             rest = rest - (code / top * 2 - 1) * scale
         return codes
 
-    def decode(self, codes: np.ndarray, *, first: int = 0) -> np.ndarray:
+    def decode(self, codes: np.ndarray) -> np.ndarray:
         assert codes.dtype == np.uint16
         top = self.config.codebook_size - 1
         means = sum((code / top * 2 - 1) * self._scale(level) for level, code in enumerate(codes))

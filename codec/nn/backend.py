@@ -66,20 +66,19 @@ class TorchBackend:
         return codes
 
     @torch.inference_mode()
-    def decode(self, codes: npt.NDArray[np.uint16], *, first: int = 0) -> npt.NDArray[np.float32]:
-        """Audio float32 [frames * hop_length] of `codes` uint16 [n_codebooks, frames], which begin
-        with frame `first` of the whole."""
+    def decode(self, codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+        """Audio float32 [frames * hop_length] of `codes` uint16 [n_codebooks, frames]."""
         config = self.config
         total, hop = codes.shape[1], config.hop_length
         left, right = decoder_reach(config)
         audio = np.empty(total * hop, np.float32)
         for start in range(0, total, self._block):
             stop = min(start + self._block, total)
-            begin, end = max(0, start - left), min(total, stop + right)
-            block = torch.from_numpy(codes[:, None, begin:end].astype(np.int64))
-            output = self._model.decode(block, first + begin)[0]
+            first, last = max(0, start - left), min(total, stop + right)
+            block = torch.from_numpy(codes[:, None, first:last].astype(np.int64))
+            output = self._model.decode(block, first)[0]
             audio[start * hop : stop * hop] = output[
-                (start - begin) * hop : (stop - begin) * hop
+                (start - first) * hop : (stop - first) * hop
             ].numpy()
         return audio
 
