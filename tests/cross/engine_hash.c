@@ -1,0 +1,152 @@
+/* Runs the engine on numbers from a generator, with every table of kernels that the CPU has, and
+ * prints a hash of all tokens and samples for each: equal lines on every machine and compiler.
+ *
+ * The transforms' tables are noise too: whether they are sines is no concern of equality. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/decoder.h"
+#include "engine/encoder.h"
+
+enum { DIM = 40, WIDTH = 48, HIDDEN = 96, TAPS = 7, BLOCKS = 3, AHEAD = 1 };
+enum { LATENT = 20, LEVELS = 3, WORDS = 50, HOP = 480, GATHER = 2, FRAMES = 12 };
+enum { LONG = 960, SHORT = 240, PHASES = 160, BANDS = 32, STACK = 2, PER_FRAME = 2 };
+enum { BINS = LONG / 2 + 1, SIZE = BINS + 4 * (SHORT / 2 + 1) + 2 * PHASES, BLOCK = 12 };
+
+static uint32_t seed = 1;
+
+static float uniform(void)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return (float)(int32_t)(seed >> 8) / 8388608.0f - 1.0f; /* exact */
+}
+
+static void *memory(size_t bytes)
+{
+    void *p = aligned_alloc(ENGINE_ALIGN, (bytes + ENGINE_ALIGN - 1) / ENGINE_ALIGN * ENGINE_ALIGN);
+    if (!p) exit(1);
+    return p;
+}
+
+static float *noise(size_t n, float size, float mean)
+{
+    float *x = memory(n * sizeof *x);
+    for (size_t i = 0; i < n; i++) x[i] = mean + size * uniform();
+    return x;
+}
+
+static dense layer(size_t depth, size_t columns, float size)
+{
+    const size_t width = (columns + PANEL - 1) / PANEL * PANEL;
+    float *weight = noise(columns * depth, size, 0), *panels = memory(width * depth * 4);
+    dense_pack(weight, depth, columns, panels);
+    free(weight);
+    return (dense){depth, width, panels, noise(width, 0.1f, 0)};
+}
+
+static conv_norm norm(void)
+{
+    return (conv_norm){DIM, WIDTH, TAPS, noise(TAPS * WIDTH, 0.5f, 0), noise(WIDTH, 0.1f, 0),
+                       noise(WIDTH, 0.2f, 1), noise(WIDTH, 0.1f, 0)};
+}
+
+static backbone body(void)
+{
+    block *blocks = memory(BLOCKS * sizeof *blocks);
+    for (size_t i = 0; i < BLOCKS; i++)
+        blocks[i] = (block){norm(), i < AHEAD, layer(DIM, HIDDEN, 0.3f), layer(HIDDEN, DIM, 0.1f)};
+    return (backbone){BLOCKS, blocks, norm(), WIDTH, HIDDEN, TAPS, AHEAD};
+}
+
+static fft_plan fft(size_t n, const int32_t *radices, size_t steps)
+{
+    size_t length = n / 2, twiddles = 0;
+    for (size_t i = 0; i < steps; i++) {
+        length /= (size_t)radices[i];
+        twiddles += length * (size_t)(radices[i] - 1) * 2;
+    }
+    return (fft_plan){n, steps, radices, noise(twiddles, 1, 0), noise((n / 4 + 1) * 2, 1, 0)};
+}
+
+static uint64_t hash(uint64_t h, const void *data, size_t n)
+{
+    const unsigned char *bytes = data;
+    for (size_t i = 0; i < n; i++) h = (h ^ bytes[i]) * 1099511628211u; /* FNV-1a */
+    return h;
+}
+
+int main(void)
+{
+    static const int32_t of_480[] = {5, 4, 4, 3, 2}, of_120[] = {5, 4, 3, 2};
+    float *books = noise(LEVELS * WORDS * LATENT, 1, 0);
+    encoder enc = {.gather = GATHER, .stack = 1, .latent = LATENT, .block = BLOCK};
+    enc.front = (analysis){.long_fft = fft(LONG, of_480, 5), .short_fft = fft(SHORT, of_120, 4),
+                           .long_window = noise(LONG, 0.1f, 0),
+                           .short_window = noise(SHORT, 0.1f, 0), .mean = noise(SIZE + LONG, 1, 0),
+                           .scale = noise(SIZE + LONG, 0.1f, 0.3f), .hop = HOP, .per_frame = 4,
+                           .phase_bins = PHASES, .size = SIZE + LONG, .waveform = 1, .left = 240,
+                           .right = 240};
+    enc.embed = layer(GATHER * (SIZE + LONG), DIM, 0.03f);
+    enc.body = body();
+    enc.project = layer(WIDTH, LATENT, 0.5f);
+    enc.rvq = (rvq_plan){LEVELS, WORDS, LATENT, books,
+                         memory(rvq_panels_size(LEVELS, WORDS, LATENT) * sizeof(float)),
+                         memory(rvq_half_size(LEVELS, WORDS) * sizeof(float))};
+    decoder dec = {.codebooks = books, .levels = LEVELS, .codewords = WORDS, .latent = LATENT,
+                   .stack = STACK, .block = BLOCK};
+    dec.embed = layer(LATENT, STACK * WIDTH, 0.3f);
+    dec.body = body();
+    dec.gain = layer(DIM, PER_FRAME * BANDS, 0.3f);
+    dec.shape = layer(DIM, PER_FRAME * BINS * 2, 0.3f);
+    int *band = memory(BINS * sizeof *band);
+    for (int k = 0; k < BINS; k++) band[k] = k * (BANDS - 1) / BINS;
+    dec.back = (synthesis){fft(LONG, of_480, 5), noise(LONG, 0.001f, 0), band, noise(BINS, 1, 0),
+                           noise(BINS, 1, 0), HOP / PER_FRAME, PER_FRAME, BANDS};
+
+    const size_t samples = FRAMES * HOP * GATHER - 123;
+    float *audio = noise(samples, 0.5f, 0), *out = memory((FRAMES + 1) * 960 * sizeof *out);
+    uint16_t *codes = memory(LEVELS * FRAMES * sizeof *codes);
+    for (size_t i = 0; kernels_at(i); i++) {
+        enc.k = dec.k = kernels_at(i);
+        rvq_pack(&enc.rvq, enc.k->isa);
+        void *state = memory(encoder_state_size(&enc) + decoder_state_size(&dec));
+        float *scratch = memory((encoder_scratch(&enc) + decoder_scratch(&dec)) * sizeof *scratch);
+        size_t frames = 0;
+        encoder_reset(&enc, state);
+        for (size_t at = 0; at < samples; at += 1700) {
+            const size_t n = samples - at < 1700 ? samples - at : 1700;
+            const size_t ready = encoder_ready(&enc, state, n);
+            encoder_push(&enc, state, audio + at, n, LEVELS, codes + frames, FRAMES, scratch);
+            frames += ready;
+        }
+        const size_t left = encoder_left(&enc, state);
+        encoder_flush(&enc, state, LEVELS, codes + frames, FRAMES, scratch);
+        decoder_reset(&dec, state);
+        const size_t made = decoder_ready(&dec, state, FRAMES);
+        decoder_push(&dec, state, codes, FRAMES, FRAMES, LEVELS, out, scratch);
+        const size_t rest = decoder_left(&dec, state);
+        decoder_flush(&dec, state, out + made, scratch);
+
+        uint64_t h = hash(14695981039346656037u, codes, LEVELS * FRAMES * sizeof *codes);
+        h = hash(h, out, (made + rest) * sizeof *out);
+        /* what all inputs gave alike would prove nothing */
+        float low = out[0], high = out[0];
+        size_t changes = 0;
+        for (size_t at = 1; at < LEVELS * FRAMES; at++) changes += codes[at] != codes[at - 1];
+        for (size_t at = 0; at < made + rest; at++) {
+            low = out[at] < low ? out[at] : low;
+            high = out[at] > high ? out[at] : high;
+        }
+        if (!(low < 0 && high > 0 && high < 1e6f && changes > FRAMES)) {
+            fprintf(stderr, "no signal: %g to %g, %zu changes of code\n", (double)low, (double)high,
+                    changes);
+            return 1;
+        }
+        printf("%s %zu frames %zu samples %016llx\n", kernels_at(i)->name, frames + left,
+               made + rest, (unsigned long long)h);
+        free(state);
+        free(scratch);
+    }
+    return 0; /* the process's end frees the rest */
+}
