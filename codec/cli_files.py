@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Literal
 
@@ -139,27 +138,25 @@ def info(inputs: tuple[str, ...], as_json: bool) -> None:
     """Check .nac files, or all below folders, through to the end, and say what they hold."""
     show = _json if as_json else _text
     jobs, failures = plan(inputs, None, {SUFFIX}, SUFFIX)
+    default_model = functools.cache(_default_model)
 
     def inspect(job: Job, workers: Workers, progress: FileProgress) -> None:
         held = inspect_file(job.source)
-        model = _default_model()
-        known = model is not None and model[0] == held.header.model_id
-        click.echo(show(job.name, held, model[1] if model and known else None))
+        click.echo(show(job.name, held, default_model().get(held.header.model_id)))
 
     # No bar: what is printed on standard output would run through it.
     _run(jobs, failures, inspect, threads=1, quiet=True)
 
 
-@functools.cache
-def _default_model() -> tuple[bytes, ModelConfig] | None:
+def _default_model() -> dict[bytes, ModelConfig]:
     """Name and dimensions of the model that the package ships, if it is here."""
     from codec.api import load
 
     try:
         codec = load(backend="native")
     except CodecError:
-        return None
-    return codec.model_id, codec.config
+        return {}
+    return {codec.model_id: codec.config}
 
 
 def _text(name: str, held: Info, model: ModelConfig | None) -> str:
@@ -253,6 +250,8 @@ def _side_by_side(
     attempt: Callable[[Job], None], jobs: list[Job], files: int, progress: Progress
 ) -> None:
     """`attempt` every job, `files` at once. What is raised here, as by Ctrl-C, ends them all."""
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
     with ThreadPoolExecutor(files, "codec-file") as pool:
         try:
             for future in as_completed([pool.submit(attempt, job) for job in jobs]):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import itertools
 import resource
 import struct
 
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+import soxr
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -19,6 +21,7 @@ from codec.audio import (
     fit,
     read_audio,
     resample,
+    resample_blocks,
     resampled_length,
     write_audio,
 )
@@ -85,6 +88,31 @@ def test_resampled_length_covers_the_duration_and_no_more(n, rates):
     assert out.dtype == np.float32
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    rates=st.tuples(*[st.sampled_from([8000, 16_000, 22_050, 24_000, 44_100, 48_000])] * 2),
+    n=st.integers(1, 9000),
+    channels=st.sampled_from([1, 2, 8]),
+    sizes=st.lists(st.integers(1, 5000), min_size=1, max_size=4),
+    wanted=st.none() | st.integers(1, 20_000),
+)
+def test_blocks_are_resampled_as_soxr_resamples_the_whole(rates, n, channels, sizes, wanted):
+    source, target = rates
+    audio = np.random.default_rng(n).normal(0, 0.2, (channels, n)).astype(np.float32)
+    blocks, start = [], 0
+    for size in itertools.cycle(sizes):
+        if start >= n:
+            break
+        blocks.append(audio[:, start : start + size])
+        start += size
+    found = np.concatenate(list(resample_blocks(blocks, source, target, wanted)), axis=1)
+    padded = np.pad(audio, ((0, 0), (0, -(-source // target) + 1)))
+    whole = np.stack([soxr.resample(channel, source, target, "HQ") for channel in padded])
+    expected = audio if source == target else whole
+    length = resampled_length(n, source, target) if wanted is None else wanted
+    assert np.array_equal(found, fit(expected, length))
+
+
 def test_resampling_is_aligned_and_runs_to_the_last_sample():
     # A tone below both band limits, faded in and out: what is resampled must be the same tone.
     def tone(rate, n):
@@ -114,6 +142,15 @@ def test_written_audio_is_read_back(tmp_path, suffix, channels):
     assert rate == 11_025
     assert back.flags.c_contiguous or channels > 1
     assert np.array_equal(as_int16(back), audio)
+
+
+def test_what_is_too_long_for_wav_becomes_rf64(tmp_path, monkeypatch):
+    monkeypatch.setattr("codec.audio.MAX_WAV_BYTES", 1000)
+    for samples, magic in ((250, b"RIFF"), (251, b"RF64")):
+        audio = np.random.default_rng(0).integers(-32768, 32768, (2, samples), np.int16)
+        write_audio(tmp_path / "a.wav", as_channels(audio), 8000, ".wav")
+        assert (tmp_path / "a.wav").read_bytes().startswith(magic)
+        assert np.array_equal(as_int16(read_audio(tmp_path / "a.wav")[0]), audio)
 
 
 def test_ogg_is_written(tmp_path):

@@ -6,15 +6,21 @@ import io
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
 import codec
+from codec.audio import as_int16, read_audio
 from codec.cli import COMMANDS
 from codec.cli import cli as group
+from codec.errors import BackendError
+from tests.engine_weights import SMALL, write_weights
 
 
 def tree(root):
@@ -45,6 +51,58 @@ def test_there_and_back(cli, wav, tmp_path, channels, samples, rate):
         after.frames, after.samplerate, after.channels, after.subtype,
     )  # fmt: skip
     assert tree(tmp_path) == ["back.wav", "in.nac", "in.wav"]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 8])
+@pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 24_000, 44_100, 48_000])
+def test_files_are_coded_as_arrays_are(cli, wav, tmp_path, monkeypatch, small, channels, rate):
+    # Many blocks and spans, none of which ends where another does.
+    monkeypatch.setattr("codec.audio._BLOCK_VALUES", 7777)
+    monkeypatch.setattr("codec.spans.SHORTEST_SPAN", 3)
+    monkeypatch.setattr("codec.spans.FRAMES_AT_WORK", 64)
+    source = wav("in.wav", 2 * rate + 12_347, rate, channels)
+    audio, _ = read_audio(source)
+    monkeypatch.setattr("codec.audio._BLOCK_VALUES", 1 << 30)
+    whole = small.compress(audio, rate)
+    monkeypatch.setattr("codec.audio._BLOCK_VALUES", 7777)
+    restored = as_int16(small.decompress(whole)[0])
+    for threads in (1, 2, 5):
+        assert cli("compress", source, "-f", "-t", threads) == (0, b"", "")
+        assert (tmp_path / "in.nac").read_bytes() == whole
+        back = tmp_path / "back.wav"
+        assert cli("decompress", tmp_path / "in.nac", "-f", "-o", back, "-t", threads)[0] == 0
+        assert np.array_equal(as_int16(read_audio(back)[0]), restored)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    pytest.importorskip("codec._engine", reason="needs the native engine")
+    write_weights(tmp_path / "w.safetensors", SMALL)
+    # 20 minutes that make 230 MB of samples at the model's rate.
+    rng = np.random.default_rng(0)
+    with soundfile.SoundFile(tmp_path / "a.wav", "w", 8000, 2, "PCM_16") as file:
+        for _ in range(120):
+            file.write(rng.normal(0, 0.1, (80_000, 2)))
+    code = (
+        "import re, sys\n"
+        "from pathlib import Path\n"
+        "from codec.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert 'torch' not in sys.modules\n"
+        "print(re.search(r'VmHWM:\\s*(\\d+)', Path('/proc/self/status').read_text())[1])"
+    )
+    weights = ("--model", tmp_path / "w.safetensors", "--threads", "2")
+    for command in (
+        ("compress", tmp_path / "a.wav"),
+        ("decompress", tmp_path / "a.nac", "-o", tmp_path / "b.flac"),
+    ):
+        run = subprocess.run(
+            [sys.executable, "-c", code, *map(str, (*command, *weights))],
+            capture_output=True, text=True, check=True, cwd=Path(codec.__file__).parents[1],
+        )  # fmt: skip
+        assert int(run.stdout) < 150_000, command  # KiB
+    assert soundfile.info(tmp_path / "b.flac").frames == 120 * 80_000
 
 
 def test_pipes_carry_the_same_bytes_as_files(cli, wav, tmp_path):
@@ -86,18 +144,78 @@ def test_folders_with_a_bad_file_among_good_ones(cli, wav, tmp_path):
     assert tree(tmp_path / "back") == ["a.wav", "b/c.wav"]
 
 
-def test_info(cli, wav, tmp_path):
+def test_many_files_at_once_are_those_one_by_one(cli, wav, tmp_path):
+    for i in range(12):
+        wav(f"in/{i}.wav", 100 + 5000 * (i % 3), channels=1 + i % 2, seed=i)
+    (tmp_path / "in/bad.wav").write_bytes(b"RIFF")
+    packed = {}
+    for threads in (1, 2, 5):
+        out = tmp_path / f"out{threads}"
+        failed(
+            cli("compress", tmp_path / "in", "-o", out, "--threads", threads),
+            "bad.wav: cannot read audio", "1 of 13 failed",
+        )  # fmt: skip
+        packed[threads] = {name: (out / name).read_bytes() for name in tree(out)}
+        assert len(packed[threads]) == 12
+    assert packed[1] == packed[2] == packed[5]
+
+
+def test_interrupted_with_many_files_at_work(cli, wav, tmp_path, monkeypatch):
+    for i in range(6):
+        wav(f"in/{i}.wav")
+    at_work = threading.Barrier(3)
+
+    def interrupt(writer, n_samples):
+        if at_work.wait(timeout=20) == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("codec.files.Writer.finish", interrupt)
+    code, _, err = cli("compress", tmp_path / "in", "-o", tmp_path / "out", "-t", 3)
+    assert code == 143
+    assert set(err.splitlines()) <= {
+        f"codec: {tmp_path}/in/{i}.wav: no space left on device" for i in range(6)
+    }
+    assert not (tmp_path / "out").exists()
+
+
+def test_engines(cli, wav, monkeypatch):
+    asked = []
+
+    def load(weights, engine=None):
+        asked.append(engine)
+        raise BackendError("not here")
+
+    monkeypatch.setattr("codec.api.load_backend", load)
+    failed(cli("compress", wav("a.wav"), "--engine", "torch"), "not here")
+    failed(cli("compress", wav("a.wav"), "--engine", "native"), "not here")
+    assert asked == ["torch", "native"]
+    assert cli("compress", wav("a.wav"), "--engine", "abacus")[0] == 2
+    assert cli("compress", wav("a.wav"), "--threads", "0")[0] == 2
+
+
+def test_info(cli, wav, tmp_path, backend):
     cli("compress", wav("a.wav", 5000, 44_100, channels=2), "-b", "3")
     path = tmp_path / "a.nac"
     code, out, _ = cli("info", path)
     assert code == 0
-    for text in ("5000 samples at 44100 Hz, 2 channels", "3 kbit/s a channel", "50 Hz"):
+    # 480 samples a frame, 240 and 360 that the windows reach beyond theirs: 45 ms.
+    for text in (
+        "the default: 45 ms latency",
+        "5000 samples at 44100 Hz, 2 channels",
+        "3 kbit/s a channel",
+        "50 Hz",
+    ):
         assert text in out.decode()
     code, out, _ = cli("info", "--json", tmp_path)
     held = json.loads(out)
     assert held["bytes"] == path.stat().st_size
     assert (held["samples"], held["frames"], held["codebooks"]) == (5000, 6, 6)
+    assert held["latency_ms"] == 45
     assert json.loads(cli("info", "--json", "-", stdin=path.read_bytes())[1])["samples"] == 5000
+    backend.model_id = bytes(8)
+    assert b"latency" not in cli("info", path)[1]
+    assert json.loads(cli("info", "--json", path)[1])["latency_ms"] is None
     path.write_bytes(path.read_bytes()[:-3])
     failed(cli("info", path), "truncated")
 
