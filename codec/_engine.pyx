@@ -55,7 +55,7 @@ cdef extern from "engine/kernels.h" nogil:
         const int32_t *band
         const float *lower
         const float *upper
-        size_t hop, per_frame, bands
+        size_t hop, per_frame, bands, noise_bin
     ctypedef struct kernels:
         const char *name
         int isa
@@ -452,6 +452,7 @@ cdef class Decoder(_Weights):
         if back.hop < 1 or config.backbone_hop % back.hop or n < back.hop or (n - back.hop) % 2:
             raise ValueError("the synthesis window does not fit the hop")
         back.per_frame = config.backbone_hop // back.hop
+        back.noise_bin = min(max(tables["noise_bin"], 0), bins)
         back.window = self.floats(tables["window"], n)
         cdef const int32_t[::1] band = tables["band"]
         if <size_t>band.shape[0] != bins or not 0 <= min(band) <= max(band) < config.gain_bands - 1:

@@ -129,7 +129,11 @@ def _prepare(data: Path, output: Path, kind: str | None) -> PreparedAudio:
 
     try:
         return prepare_audio(
-            data, output, ModelConfig().sample_rate, kind=kind, progress=show,
+            data,
+            output,
+            ModelConfig().sample_rate,
+            kind=kind,
+            progress=show,
             report=lambda line: bar.say(line) if bar else print(line, file=sys.stderr),
         )
     finally:

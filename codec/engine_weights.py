@@ -105,6 +105,7 @@ class EngineWeights:
             "band": band,
             "lower": lower,
             "upper": upper,
+            "noise_bin": -(-config.noise_from * config.synthesis_fft // config.sample_rate),
         }
         embed = _linear(tensors, "decoder.embed")
         stack = config.hop_length // config.backbone_hop

@@ -18,14 +18,16 @@ import functools
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from codec.backend import Backend
 from codec.reach import Reach, decoder_reach, encoder_reach
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 Audio = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint16]
@@ -45,7 +47,11 @@ class Workers:
     """
 
     def __init__(self, threads: int = 1, files: int = 1) -> None:
-        self._pool = ThreadPoolExecutor(threads, "codec") if threads > 1 else None
+        self._pool: ThreadPoolExecutor | None = None
+        if threads > 1:
+            from concurrent.futures import ThreadPoolExecutor  # slow to import
+
+            self._pool = ThreadPoolExecutor(threads, "codec")
         self.in_flight = max(2, 2 * threads // files) if self._pool else 1
         self._frames = FRAMES_AT_WORK // files
 
@@ -119,6 +125,7 @@ def decode_spans(backend: Backend, chunks: Iterable[Codes], workers: Workers) ->
 class Window(NamedTuple):
     """A span among its neighbours."""
 
+    first: int  # frame of the whole that `data` begins with
     data: Array  # [..., units]
     start: int  # frames of `data` before the span
     stop: int  # and those before its end
@@ -134,6 +141,7 @@ def windows(
     """
     held: list[Array] = []
     units = 0  # of `held`
+    first = 0  # frame that `held` begins with
     start = 0  # frames of `held` before the next span
     lengths = iter(spans)
     stop = next(lengths)
@@ -142,15 +150,16 @@ def windows(
         units += piece.shape[-1]
         while units >= (end := (stop + reach.after) * frame):
             joined = np.concatenate(held, axis=-1)
-            yield Window(joined[..., :end], start, stop)
-            first = max(0, stop - reach.before)
-            held = [joined[..., first * frame :].copy()]
+            yield Window(first, joined[..., :end], start, stop)
+            done = max(0, stop - reach.before)
+            held = [joined[..., done * frame :].copy()]
             del joined  # lets go of the rest once its window is done
             units = held[0].shape[-1]
-            start = stop - first
+            first += done
+            start = stop - done
             stop = start + next(lengths)
     if units > start * frame:
-        yield Window(np.concatenate(held, axis=-1), start, -(-units // frame))
+        yield Window(first, np.concatenate(held, axis=-1), start, -(-units // frame))
 
 
 def _coded(

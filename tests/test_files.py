@@ -152,7 +152,10 @@ def test_a_file_there_and_back(small, wav, tmp_path):
     source = wav("a.wav", samples=5000, rate=24_000, channels=2)
     packed, restored = tmp_path / "a.nac", tmp_path / "b.wav"
     said = []
-    report = lambda *seconds: said.append(seconds)
+
+    def report(*seconds):
+        said.append(seconds)
+
     compress_file(small, Job(source, packed), 3, Workers(), report, overwrite=False)
     # Whole frames are coded.
     assert said == [(11 / 50, 5000 / 24_000)]

@@ -113,7 +113,7 @@ def test_codes_decode_to_what_was_quantised(model: CodecModel):
     assert codes.shape == (config.n_codebooks, 2, 5)
     assert torch.equal(model.encode(audio, 2), codes[:2])
     quantised = model.quantiser(model.encoder(audio), learn=False).latents
-    torch.testing.assert_close(model.decode(codes), model.decoder(quantised))
+    torch.testing.assert_close(model.decode(codes), model.decoder(quantised, noise_keys(codes)))
 
 
 def test_front_end_equals_torch_stft():
@@ -136,9 +136,7 @@ def test_front_end_equals_torch_stft():
     short = stft(config.short_fft, config.short_fft // 2).transpose(1, 2)
     per_frame = config.backbone_hop // (config.short_fft // 2)
     short = torch.log(short.abs().square() + POWER_FLOOR)[:, : n * per_frame].reshape(2, n, -1)
-    torch.testing.assert_close(
-        raw[..., bins : bins + short.shape[2]], short, atol=1e-4, rtol=1e-4
-    )
+    torch.testing.assert_close(raw[..., bins : bins + short.shape[2]], short, atol=1e-4, rtol=1e-4)
     low = long[..., 1 : config.phase_bins + 1]
     real, imaginary = raw[..., -2 * config.phase_bins :].chunk(2, -1)
     expected = low / (low.abs().square() + POWER_FLOOR).sqrt().sqrt()
@@ -177,3 +175,34 @@ def test_bands_share_every_bin(n_bands, n_bins):
 def test_config_survives_json():
     for config in CONFIGS.values():
         assert ModelConfig.from_json(config.to_json()) == config
+
+
+def test_signs_are_noise_above_their_edge_and_the_same_for_the_same_codes():
+    codes = torch.randint(1024, (4, 1, 500), generator=torch.Generator().manual_seed(0))
+    keys = noise_keys(codes)
+    signs = noise_signs(keys[0], 201, 80)
+    assert torch.equal(signs, noise_signs(noise_keys(codes.clone())[0], 201, 80))
+    assert (signs[:, :80] == 1).all()
+    noise = signs[:, 80:]
+    assert set(noise.unique().tolist()) == {-1.0, 1.0}
+    # 500 x 121 fair signs: means, of products with neighbours too, within 5 standard deviations
+    bound = 5 / noise.numel() ** 0.5
+    for sample in (noise, noise[1:] * noise[:-1], noise[:, 1:] * noise[:, :-1]):
+        assert abs(float(sample.mean())) < 1.01 * bound
+
+
+def test_noise_signs_are_pinned():
+    # by the definition, in Python's integers
+    def sign(seed: int, k: int) -> int:
+        h = (seed * 0x9E3779B1 + k) % 2**32
+        for shift, factor in ((17, 0xED5AD4BB), (11, 0xAC4C1B51), (15, 0x31848BAB)):
+            h = (h ^ h >> shift) * factor % 2**32
+        return -1 if (h ^ h >> 14) & 1 else 1
+
+    seeds = [0, 1, 2**31, 2**32 - 1]
+    expected = [[sign(seed, k) for k in range(9)] for seed in seeds]
+    assert noise_signs(torch.tensor(seeds), 9, 0).tolist() == expected
+    key = 0x811C9DC5
+    for code in (3, 1023, 0):
+        key = (key ^ code) * 0x01000193 % 2**32
+    assert noise_keys(torch.tensor([[3], [1023], [0]])).tolist() == [key]

@@ -51,8 +51,8 @@ def test_windows_tile_the_whole_with_all_that_is_within_reach(units, frame, leng
 
 
 class Place:
-    """Codes that tell of all samples within reach, audio of all codes within reach and of the
-    frame's place: whatever of them a span lacked, or mistook, would show."""
+    """Codes that tell of all samples within reach, and audio of all codes within reach: whatever
+    of them a span lacked, or mistook, would show."""
 
     config = dataclasses.replace(ModelConfig(n_codebooks=2), hop_length=960)
     model_id = bytes(8)
@@ -63,11 +63,10 @@ class Place:
         sums = np.pad(audio, (0, frames * hop - len(audio))).reshape(frames, hop).sum(1)
         return np.stack([self._around(sums, reach) * (q + 1) % 1024 for q in range(n_codebooks)])
 
-    def decode(self, codes, *, first=0):
+    def decode(self, codes):
         hop = self.config.hop_length
         means = self._around(codes.sum(0), decoder_reach(self.config)) * 7.0
-        places = np.arange(first, first + len(means)) % 11
-        return np.repeat(means + places, hop).astype(np.float32)
+        return np.repeat(means, hop).astype(np.float32)
 
     @staticmethod
     def _around(values, reach):

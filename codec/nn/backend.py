@@ -76,7 +76,7 @@ class TorchBackend:
             stop = min(start + self._block, total)
             first, last = max(0, start - left), min(total, stop + right)
             block = torch.from_numpy(codes[:, None, first:last].astype(np.int64))
-            output = self._model.decode(block, first)[0]
+            output = self._model.decode(block)[0]
             audio[start * hop : stop * hop] = output[
                 (start - first) * hop : (stop - first) * hop
             ].numpy()

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from codec.audio import READ_SUFFIXES, read_audio, resample, write_audio
 from codec.errors import AudioError, DataError
+from codec.nn.heads import noise_keys
 from codec.nn.losses import SpectralLoss
 from codec.nn.model import CodecModel
 from codec.nn.monitor import perplexity
@@ -86,11 +87,12 @@ def evaluate(
         if samples is not None:
             _write(samples / f"{clip.name}.wav", clip.audio, config.sample_rate)
         for depth in depths:
-            z = latents[index]
+            z, keys = latents[index], None
             if depth:
                 used = torch.full((1,), depth, device=device)
-                z = model.quantiser(z, used, learn=False).latents
-            output = model.decoder(z)
+                z, codes, _ = model.quantiser(z, used, learn=False)
+                keys = noise_keys(codes)
+            output = model.decoder(z, keys)
             named = {"mel": float(loss(target, output)["mel"])}
             decoded = output[0].cpu().numpy()
             if clip.name.startswith("speech"):

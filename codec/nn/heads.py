@@ -44,21 +44,31 @@ def overlap_add(windows: Tensor, hop: int) -> Tensor:
     return out[:, reach : reach + n * hop]
 
 
-def noise_signs(first: int, n: int, n_bins: int, first_bin: int) -> Tensor:
-    """Signs ±1 of the spectra first … first + n - 1 of a stream, float32 [n, n_bins].
+def noise_signs(seeds: Tensor, n_bins: int, first_bin: int) -> Tensor:
+    """Signs ±1 of spectra with `seeds`, int64 [...] below 2^32 -> float32 [..., n_bins].
 
-    1 below `first_bin`; from there on the lowest bit of a hash of spectrum and bin, in integers
-    modulo 2^32 (multiply-xorshift with the constants of C. Wellons's hash "triple32"), so that
-    every machine draws the same.
+    1 below `first_bin`; from there on the lowest bit of a hash of seed and bin, in integers modulo
+    2^32 (multiply-xorshift with the constants of C. Wellons's hash "triple32"), so that every
+    machine draws the same.
     """
-    m = torch.arange(first, first + n, dtype=torch.int64)[:, None]
-    k = torch.arange(n_bins, dtype=torch.int64)[None]
+    k = torch.arange(n_bins, dtype=torch.int64, device=seeds.device)
     mask = 0xFFFFFFFF
-    h = (m * 0x9E3779B1 + k) & mask
+    h = (seeds[..., None] * 0x9E3779B1 + k) & mask
     for shift, factor in ((17, 0xED5AD4BB), (11, 0xAC4C1B51), (15, 0x31848BAB)):
         h = ((h ^ (h >> shift)) * factor) & mask
     h ^= h >> 14
     return torch.where((k >= first_bin) & (h & 1 == 1), -1.0, 1.0)
+
+
+def noise_keys(codes: Tensor) -> Tensor:
+    """What a token frame draws its signs by: FNV-1a of its codes, modulo 2^32.
+
+    codes int64 [n_codebooks, ...] -> int64 [...]
+    """
+    keys = torch.full_like(codes[0], 0x811C9DC5)
+    for level in codes:
+        keys = ((keys ^ level) * 0x01000193) & 0xFFFFFFFF
+    return keys
 
 
 HEADS = ("gain_shape", "mag_phase", "real_imag", "mdct")
@@ -78,7 +88,8 @@ class SpectralHead(nn.Module):
 
     From config.noise_from on, where the codes carry no phase, the spectra get signs of no order
     (`noise_signs`): left to itself the network gives every frame the same phases there, which is
-    a pulse a frame, and buzzes. The signs depend on nothing but a spectrum's place in the stream.
+    a pulse a frame, and buzzes. The signs depend on the codes of the token frame alone, and so
+    not on where in a stream it stands.
     """
 
     window: Tensor
@@ -114,12 +125,13 @@ class SpectralHead(nn.Module):
             basis = torch.cos(math.pi / self.hop * n * k) * (2 / self.hop)
             self.register_buffer("basis", basis.float(), persistent=False)
 
-    def forward(self, x: Tensor, first: int = 0) -> Tensor:
-        """`first`: the frame of the stream that x begins with."""
+    def forward(self, x: Tensor, keys: Tensor) -> Tensor:
+        """keys: of the token frames (`noise_keys`), int64 [batch, token frames]."""
         batch, n, _ = x.shape
-        signs = noise_signs(
-            first * self.per_frame, n * self.per_frame, self.n_bins, self.noise_bin
-        ).to(x.device)
+        rows = keys[:, :, None] + torch.arange(n // keys.shape[1], device=x.device)
+        seeds = rows.view(batch, n, 1) * self.per_frame
+        seeds = seeds + torch.arange(self.per_frame, device=x.device)
+        signs = noise_signs(seeds.view(batch, -1), self.n_bins, self.noise_bin)
         shape = self.shape(x).view(batch, n * self.per_frame, -1, self.n_bins)
         if self.kind in ("gain_shape", "mdct"):
             gains = torch.exp(self.gain(x).clamp(max=8)).view(batch, n * self.per_frame, -1)

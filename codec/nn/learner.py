@@ -135,7 +135,9 @@ class Learner:
             latents, losses["commitment"] = quantised.latents, quantised.commitment
             # A few codebooks cannot carry the waveform: asked for it, they lose the spectrum too.
             phase_share = (depths / config.model.n_codebooks) ** config.phase_power
-        output = self.model.decoder(latents, first=int(random.integers(2**20)))
+        # Any keys will do: the signs must not tell the decoder anything.
+        keys = torch.from_numpy(random.integers(2**32, size=latents.shape[:2])).to(self.device)
+        output = self.model.decoder(latents, keys)
         scales = self.loss.scales
         drawn = [
             random.choice(np.array([i for i, scale in enumerate(scales) if scale.complex == which]))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from codec.config import ModelConfig
 from codec.nn.blocks import Backbone
 from codec.nn.frontend import FrontEnd
-from codec.nn.heads import SpectralHead
+from codec.nn.heads import SpectralHead, noise_keys
 from codec.nn.quantiser import Quantised, ResidualQuantiser
 
 
@@ -88,12 +88,14 @@ class Decoder(nn.Module):
         )
         self.head = SpectralHead(config, dim)
 
-    def forward(self, latents: Tensor, first: int = 0) -> Tensor:
-        """`first`: the token frame of the stream that the latents begin with."""
+    def forward(self, latents: Tensor, keys: Tensor | None = None) -> Tensor:
+        """keys: `noise_keys` of the codes, int64 [batch, n]; 0 where there are none."""
+        if keys is None:
+            keys = torch.zeros(latents.shape[:2], dtype=torch.int64, device=latents.device)
         x = self.embed(latents)
         batch, n, dim = x.shape
         x = self.backbone(x.reshape(batch, n * self.stack, dim // self.stack))
-        out: Tensor = self.head(x.float(), first * self.stack)
+        out: Tensor = self.head(x.float(), keys)
         return out
 
 
@@ -118,10 +120,7 @@ class CodecModel(nn.Module):
         return quantised.codes
 
     @torch.no_grad()
-    def decode(self, codes: Tensor, first: int = 0) -> Tensor:
-        """codes int64 [n_codebooks, batch, n] -> audio float32 [batch, n * hop_length].
-
-        `first`: the frame of the stream that the codes begin with.
-        """
-        out: Tensor = self.decoder(self.quantiser.decode(codes), first)
+    def decode(self, codes: Tensor) -> Tensor:
+        """codes int64 [n_codebooks, batch, n] -> audio float32 [batch, n * hop_length]."""
+        out: Tensor = self.decoder(self.quantiser.decode(codes), noise_keys(codes))
         return out
