@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from codec.config import ModelConfig
 from codec.nn.frontend import POWER_FLOOR, FrontEnd, frames
-from codec.nn.heads import band_matrix, overlap_add
+from codec.nn.heads import band_matrix, noise_keys, noise_signs, overlap_add
 from codec.nn.model import CodecModel
 from codec.reach import decoder_reach, encoder_reach
 from tests.nn_models import MODEL
