@@ -6,8 +6,12 @@ level, some 44 dB below its codewords, the next level sees in its residual and c
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+
+from codec.errors import ModelError
 
 LARGEST = 127
 
@@ -24,10 +28,18 @@ def pack(
 
 
 def unpack(
-    values: npt.NDArray[np.int8], scales: npt.NDArray[np.float16]
+    values: npt.NDArray[np.int8], scales: npt.NDArray[np.floating[Any]]
 ) -> npt.NDArray[np.float32]:
     """The codebooks that `values` and `scales` define, float32: each product is exact.
 
-    An 8-bit integer times an 11-bit significand fits the 24 bits of a float32.
+    An 8-bit integer times an 11-bit significand fits the 24 bits of a float32; the scales may have
+    been widened already. Raises ModelError unless their shapes and dtypes fit each other and all scales are finite.
     """
+    if values.dtype != np.int8 or scales.dtype.kind != "f" or scales.shape != values.shape[:-1]:
+        raise ModelError(
+            f"codewords {values.dtype} {list(values.shape)} do not go with "
+            f"scales {scales.dtype} {list(scales.shape)}"
+        )
+    if not np.isfinite(scales).all():
+        raise ModelError("scales of codewords that are not finite numbers")
     return values.astype(np.float32) * scales[..., None].astype(np.float32)

@@ -18,11 +18,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import codec
+from codec import codebooks
 from codec.config import ModelConfig
 from codec.errors import ModelError, OutputError
 from codec.nn import checkpoint as checkpoints
 from codec.nn.backend import TorchBackend
-from codec.nn.export import TRAINING_ONLY, export_weights, safetensors_bytes
+from codec.nn.export import (
+    CODEBOOKS,
+    CODEWORDS,
+    SCALES,
+    TRAINING_ONLY,
+    export_weights,
+    safetensors_bytes,
+)
 from codec.nn.learner import Learner
 from tests.nn_models import MODEL, TRAINING, chirps
 
@@ -53,11 +61,14 @@ def weights(saved: Path) -> Path:
 def test_exports_averages_as_float16(saved: Path, weights: Path):
     state = checkpoints.load(saved).learner
     found = safetensors.torch.load_file(weights)
-    assert found.keys() == state["model"].keys() - set(TRAINING_ONLY)
+    size = sum(tensor.nbytes for tensor in found.values())
+    packed = codebooks.pack(state["model"][CODEBOOKS].numpy())
+    for name, array in zip((CODEWORDS, SCALES), packed, strict=True):
+        assert np.array_equal(found.pop(name).numpy(), array)
+    assert found.keys() == state["model"].keys() - {*TRAINING_ONLY, CODEBOOKS}
     for name, tensor in found.items():
         expected = state["average"].get(name, state["model"][name])
         assert torch.equal(tensor, expected.half()), name
-    size = sum(2 * tensor.numel() for tensor in found.values())
     assert weights.stat().st_size - size < 16_384
 
 
@@ -65,7 +76,8 @@ def test_exports_the_last_weights_when_asked(saved: Path, tmp_path: Path):
     export_weights(saved, tmp_path / "raw.safetensors", raw=True)
     state = checkpoints.load(saved).learner["model"]
     for name, tensor in safetensors.torch.load_file(tmp_path / "raw.safetensors").items():
-        assert torch.equal(tensor, state[name].half())
+        if name not in (CODEWORDS, SCALES):
+            assert torch.equal(tensor, state[name].half())
 
 
 def test_metadata(weights: Path):
@@ -95,14 +107,19 @@ def test_same_checkpoint_same_bytes(saved: Path, weights: Path, tmp_path: Path):
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_the_library_reads_what_is_written(tmp_path: Path, shapes, metadata):
-    tensors = {name: torch.randn(shape).half() for name, shape in shapes.items()}
+    random = np.random.default_rng(len(shapes))
+    tensors = {
+        name: random.integers(-9, 9, shape).astype(random.choice([np.int8, np.float16]))
+        for name, shape in shapes.items()
+    }
     path = tmp_path / "x.safetensors"
     path.write_bytes(safetensors_bytes(tensors, metadata))
-    with safetensors.safe_open(path, "pt") as file:
+    with safetensors.safe_open(path, "np") as file:
         assert file.metadata() == metadata
         assert set(file.keys()) == set(tensors)
         for name, tensor in tensors.items():
-            assert torch.equal(file.get_tensor(name), tensor)
+            assert np.array_equal(file.get_tensor(name), tensor)
+            assert file.get_tensor(name).dtype == tensor.dtype
 
 
 def test_no_codebooks_no_export(saved: Path, tmp_path: Path):
@@ -126,6 +143,8 @@ def test_loads(weights: Path):
     assert backend.config == MODEL
     assert backend.model_id == hashlib.sha256(weights.read_bytes()).digest()[:8]
     stored = safetensors.torch.load_file(weights)
+    scales = stored.pop(SCALES).float()
+    stored[CODEBOOKS] = stored.pop(CODEWORDS).float() * scales[..., None]
     for name, tensor in backend._model.state_dict().items():
         if name not in TRAINING_ONLY:
             assert tensor.dtype == torch.float32
@@ -210,7 +229,10 @@ def test_wrong_headers(weights: Path, tmp_path: Path, change):
 
 def test_values_that_are_not_finite(weights: Path, tmp_path: Path):
     bad = tmp_path / "bad.safetensors"
-    bad.write_bytes(weights.read_bytes()[:-2] + b"\x00\x7e")
+    # the codewords, one byte each, come last; before them the two-byte scales
+    end = -MODEL.n_codebooks * MODEL.codebook_size * MODEL.latent_dim
+    whole = weights.read_bytes()
+    bad.write_bytes(whole[: end - 2] + b"\x00\x7e" + whole[end:])
     with pytest.raises(ModelError, match="not finite"):
         TorchBackend(bad)
 

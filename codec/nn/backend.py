@@ -91,7 +91,10 @@ def read_model(data: bytes, name: str) -> CodecModel:
         raise ModelError(f"{name} is damaged, or not a safetensors file: {error}") from None
     config = _config(data, name)
     if CODEWORDS in weights and SCALES in weights:
-        unpacked = codebooks.unpack(weights.pop(CODEWORDS).numpy(), weights.pop(SCALES).numpy())
+        try:
+            unpacked = codebooks.unpack(weights.pop(CODEWORDS).numpy(), weights.pop(SCALES).numpy())
+        except ModelError as error:
+            raise ModelError(f"{name}: {error}") from None
         weights[CODEBOOKS] = torch.from_numpy(unpacked)
     try:
         # Without memory first: a damaged configuration may claim any size.
