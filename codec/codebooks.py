@@ -33,7 +33,7 @@ def unpack(
     """The codebooks that `values` and `scales` define, float32: each product is exact.
 
     An 8-bit integer times an 11-bit significand fits the 24 bits of a float32; the scales may have
-    been widened already. Raises ModelError unless their shapes and dtypes fit each other and all scales are finite.
+    been widened already. Raises ModelError unless shapes and dtypes fit and all scales are finite.
     """
     if values.dtype != np.int8 or scales.dtype.kind != "f" or scales.shape != values.shape[:-1]:
         raise ModelError(
