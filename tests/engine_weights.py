@@ -28,7 +28,12 @@ VARIANTS = {
     "small": SMALL,
     "gathered": dataclasses.replace(SMALL, encoder_stack=1, hop_length=960, waveform=True),
     "ahead": dataclasses.replace(
-        SMALL, encoder_lookahead=1, decoder_lookahead=2, hop_length=1920, kernel_size=5
+        SMALL,
+        encoder_lookahead=1,
+        decoder_lookahead=2,
+        noise_from=0,
+        hop_length=1920,
+        kernel_size=5,
     ),
     "transforms": dataclasses.replace(
         SMALL,
@@ -40,6 +45,7 @@ VARIANTS = {
         short_fft=96,
         phase_bins=0,
         gain_bands=7,
+        noise_from=12_001,
     ),
 }
 

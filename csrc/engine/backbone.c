@@ -39,6 +39,15 @@ size_t backbone_ready(const backbone *body, backbone_state state, size_t rows, i
     return rows;
 }
 
+/* A block has taken in as many rows more than it gave out as its history has grown since the start. */
+size_t backbone_waiting(const backbone *body, backbone_state state)
+{
+    size_t rows = 0;
+    for (size_t i = 0; i < body->n_blocks; i++)
+        rows += (size_t)state.have[i] + body->blocks[i].lookahead - (body->taps - 1);
+    return rows;
+}
+
 size_t backbone_scratch(const backbone *body, size_t rows)
 {
     return (rows + body->lookahead) * (body->width + body->hidden);

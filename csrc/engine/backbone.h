@@ -44,6 +44,9 @@ int backbone_valid(const backbone *body, backbone_state state);
 /* Rows that come out when `rows` go in, and with `flush` all that are due after the last. */
 size_t backbone_ready(const backbone *body, backbone_state state, size_t rows, int flush);
 
+/* Rows that went in and have not come out yet: at most body->lookahead. */
+size_t backbone_waiting(const backbone *body, backbone_state state);
+
 /* Floats of scratch memory for up to `rows` rows. */
 size_t backbone_scratch(const backbone *body, size_t rows);
 

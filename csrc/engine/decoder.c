@@ -9,7 +9,8 @@ typedef struct {
     int64_t *skip; /* samples of the windows' reach before the stream's start, still to be dropped */
     int64_t *done;
     backbone_state body;
-    float *tail; /* [overlap]: what the windows so far add to samples yet to come */
+    float *tail;     /* [overlap]: what the windows so far add to samples yet to come */
+    uint32_t *seeds; /* [lookahead]: of the rows that wait in the backbone */
 } parts;
 
 enum { FIELDS = 2 };
@@ -29,13 +30,14 @@ static parts parts_of(const decoder *net, const void *state)
     s.body.have = fields + FIELDS;
     s.body.history = (float *)(fields + FIELDS + net->body.n_blocks);
     s.tail = s.body.history + backbone_history(&net->body);
+    s.seeds = (uint32_t *)(s.tail + overlap(net));
     return s;
 }
 
 size_t decoder_state_size(const decoder *net)
 {
-    const size_t floats = backbone_history(&net->body) + overlap(net);
-    const size_t bytes = (FIELDS + net->body.n_blocks) * sizeof(int64_t) + floats * sizeof(float);
+    const size_t words = backbone_history(&net->body) + overlap(net) + net->body.lookahead;
+    const size_t bytes = (FIELDS + net->body.n_blocks) * sizeof(int64_t) + words * sizeof(float);
     return (bytes + 7) / 8 * 8;
 }
 
@@ -81,7 +83,7 @@ size_t decoder_left(const decoder *net, const void *state)
 /* Where scratch memory is used for what. */
 typedef struct {
     float *scratch;
-    size_t codes, latents, x, gains, shapes, audio, rest; /* offsets */
+    size_t codes, latents, seeds, x, gains, shapes, audio, rest; /* offsets */
     size_t size;
 } layout;
 
@@ -101,6 +103,8 @@ static layout layout_of(const decoder *net, float *scratch)
     used += aligned(tokens * net->levels / 2 + 1);
     at.latents = used;
     used += aligned(tokens * net->latent);
+    at.seeds = used;
+    used += aligned(rows);
     at.x = used + before;
     used += before + rows * net->body.width + after;
     at.gains = used;
@@ -121,7 +125,22 @@ size_t decoder_scratch(const decoder *net)
     return layout_of(net, NULL).size;
 }
 
-/* The network on n token frames whose latents lie at at->latents. Returns the end of its audio. */
+/* Seeds of the signs of n token frames, one for each row: a hash of the frame's codes (FNV-1a,
+ * modulo 2^32), counted up within the frame. They do not depend on where in a stream it stands. */
+static void draw(const decoder *net, const uint16_t *codes, size_t n, size_t levels,
+                 uint32_t *seeds)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t key = 0x811c9dc5u;
+        for (size_t level = 0; level < levels; level++)
+            key = (key ^ codes[level * n + i]) * 0x01000193u;
+        for (size_t row = 0; row < net->stack; row++)
+            seeds[i * net->stack + row] = key + (uint32_t)row;
+    }
+}
+
+/* The network on n token frames whose latents lie at at->latents, and whose seeds lie at at->seeds
+ * after room for those of the rows that wait. Returns the end of its audio. */
 static float *run(const decoder *net, const parts *s, const layout *at, size_t n, int flush,
                   float *audio)
 {
@@ -129,16 +148,21 @@ static float *run(const decoder *net, const parts *s, const layout *at, size_t n
     float *x = at->scratch + at->x, *rest = at->scratch + at->rest;
     float *gains = at->scratch + at->gains, *shapes = at->scratch + at->shapes;
     float *mix = at->scratch + at->audio;
+    uint32_t *seeds = (uint32_t *)(at->scratch + at->seeds);
 
+    memcpy(seeds, s->seeds, backbone_waiting(&net->body, s->body) * sizeof *seeds);
     k->dense(&net->embed, at->scratch + at->latents, net->latent, n, x);
     const size_t rows = backbone_run(&net->body, k, s->body, x, n * net->stack, flush, rest, &x);
+    if (!flush)
+        memcpy(s->seeds, seeds + rows, backbone_waiting(&net->body, s->body) * sizeof *seeds);
     k->dense(&net->gain, x, net->body.width, rows, gains);
     k->dense(&net->shape, x, net->body.width, rows, shapes);
 
     const size_t fresh = rows * frame_size(net);
     memcpy(mix, s->tail, overlap(net) * sizeof *mix);
     memset(mix + overlap(net), 0, fresh * sizeof *mix);
-    k->synthesise(&net->back, shapes, net->shape.width, gains, net->gain.width, rows, mix, rest);
+    k->synthesise(&net->back, shapes, net->shape.width, gains, net->gain.width, seeds, rows, mix,
+                  rest);
     memcpy(s->tail, mix + fresh, overlap(net) * sizeof *mix);
 
     const size_t final = fresh + (flush ? reach(net) : 0);
@@ -156,6 +180,7 @@ void decoder_push(const decoder *net, void *state, const uint16_t *codes, size_t
     const layout at = layout_of(net, scratch);
     const size_t most = net->block / net->stack;
     uint16_t *chosen = (uint16_t *)(scratch + at.codes);
+    uint32_t *seeds = (uint32_t *)(scratch + at.seeds);
 
     for (size_t done = 0; done < n;) {
         const size_t here = n - done < most ? n - done : most;
@@ -163,6 +188,7 @@ void decoder_push(const decoder *net, void *state, const uint16_t *codes, size_t
             memcpy(chosen + level * here, codes + level * stride + done, here * sizeof *codes);
         rvq_decode(net->codebooks, net->codewords, net->latent, levels, chosen, here,
                    scratch + at.latents);
+        draw(net, chosen, here, levels, seeds + backbone_waiting(&net->body, s.body));
         audio = run(net, &s, &at, here, 0, audio);
         done += here;
     }

@@ -52,6 +52,7 @@ typedef struct {
     const int *band;             /* [bins]: the lower of the two bands that meet in a bin */
     const float *lower, *upper;  /* [bins]: their weights */
     size_t hop, per_frame, bands;
+    size_t noise_bin; /* the first bin whose sign is drawn */
 } synthesis;
 
 typedef struct {
@@ -75,10 +76,11 @@ typedef struct {
     void (*analyse)(const analysis *plan, const float *audio, size_t rows, float *features,
                     float *scratch);
     /* Adds the windows of rows frames to audio, which has rows * per_frame * hop + fft.n - hop
-     * samples; window i starts at sample i * hop. shapes [rows] and gains [rows] are at strides. */
+     * samples; window i starts at sample i * hop. shapes [rows] and gains [rows] are at strides;
+     * signs are drawn from seeds [rows]. */
     void (*synthesise)(const synthesis *plan, const float *shapes, size_t shape_stride,
-                       const float *gains, size_t gain_stride, size_t rows, float *audio,
-                       float *scratch);
+                       const float *gains, size_t gain_stride, const uint32_t *seeds, size_t rows,
+                       float *audio, float *scratch);
 } kernels;
 
 /* The i-th table that this CPU can run, narrowest first; NULL past the last. */

@@ -178,12 +178,24 @@ ALWAYS_INLINE float *signals(const synthesis *plan, const float *spectrum, float
     return fft_complex(&plan->fft, z, scratch + plan->fft.n * LANES);
 }
 
+/* The sign bit, 0 or 1 << 31, of bin k of a spectrum: the lowest bit of a hash in integers modulo
+ * 2^32 (multiply-xorshift, with the constants of C. Wellons's "triple32"). */
+ALWAYS_INLINE uint32_t sign_of(uint32_t seed, uint32_t k)
+{
+    uint32_t h = seed * 0x9e3779b1u + k;
+    h = (h ^ (h >> 17)) * 0xed5ad4bbu;
+    h = (h ^ (h >> 11)) * 0xac4c1b51u;
+    h = (h ^ (h >> 15)) * 0x31848babu;
+    return (h ^ (h >> 14)) << 31;
+}
+
 /* A shape row holds per_frame spectra [re, im][bins], a gain row per_frame times [bands] logarithms
- * of gains; a bin's gain is interpolated between its two bands. Windows are added in the order of
+ * of gains; a bin's gain is interpolated between its two bands, and from noise_bin on has a drawn
+ * sign: spectrum i of a row has the seed seeds[row] * per_frame + i. Windows are added in the order of
  * time, so that a sample is one chain of fused multiply-adds, wherever a block ends. */
 static void run_synthesise(const synthesis *plan, const float *shapes, size_t shape_stride,
-                           const float *gains, size_t gain_stride, size_t rows, float *audio,
-                           float *scratch)
+                           const float *gains, size_t gain_stride, const uint32_t *seeds,
+                           size_t rows, float *audio, float *scratch)
 {
     const size_t n = plan->fft.n, bins = n / 2 + 1, bands = plan->bands;
     float *spectrum = scratch, *gain = spectrum + SPECTRUM_SIZE(n);
@@ -192,10 +204,12 @@ static void run_synthesise(const synthesis *plan, const float *shapes, size_t sh
     for (size_t i = 0; i < rows * plan->per_frame; i += LANES) {
         const size_t left = rows * plan->per_frame - i, here = left < LANES ? left : LANES;
         const float *shape[LANES];
+        uint32_t seed[LANES];
         for (size_t l = 0; l < LANES; l++) {
             const size_t at = i + (l < here ? l : 0);
             const size_t row = at / plan->per_frame, part = at % plan->per_frame;
             shape[l] = shapes + row * shape_stride + part * 2 * bins;
+            seed[l] = seeds[row] * (uint32_t)plan->per_frame + (uint32_t)part;
             const float *log_gain = gains + row * gain_stride + part * bands;
             for (size_t band = 0; band < bands; band++) gain[band * LANES + l] = log_gain[band];
         }
@@ -207,10 +221,16 @@ static void run_synthesise(const synthesis *plan, const float *shapes, size_t sh
         for (size_t k = 0; k < bins; k++) {
             const float *lower = gain + (size_t)plan->band[k] * LANES, *upper = lower + LANES;
             float *bin = RE(spectrum, k);
+            uint32_t sign[LANES] = {0};
+            if (k >= plan->noise_bin) {
+                VECTORISE
+                for (int l = 0; l < LANES; l++) sign[l] = sign_of(seed[l], (uint32_t)k);
+            }
             VECTORISE
             for (int l = 0; l < LANES; l++) {
-                const float g =
+                const float size =
                     __builtin_fmaf(upper[l], plan->upper[k], lower[l] * plan->lower[k]);
+                const float g = float_of((int32_t)((uint32_t)bits_of(size) ^ sign[l]));
                 RE(bin, 0)[l] = shape[l][k] * g;
                 IM(bin, 0)[l] = shape[l][bins + k] * g;
             }

@@ -102,7 +102,7 @@ int main(void)
     int *band = memory(BINS * sizeof *band);
     for (int k = 0; k < BINS; k++) band[k] = k * (BANDS - 1) / BINS;
     dec.back = (synthesis){fft(LONG, of_480, 5), noise(LONG, 0.001f, 0), band, noise(BINS, 1, 0),
-                           noise(BINS, 1, 0), HOP / PER_FRAME, PER_FRAME, BANDS};
+                           noise(BINS, 1, 0), HOP / PER_FRAME, PER_FRAME, BANDS, 160};
 
     const size_t samples = FRAMES * HOP * GATHER - 123;
     float *audio = noise(samples, 0.5f, 0), *out = memory((FRAMES + 1) * 960 * sizeof *out);
