@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any
 
-_FORMAT = "{desc} {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
+_FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
 
 class Stopped(BaseException):
@@ -58,10 +58,10 @@ class Progress:
             return
         with self._lock:
             self._seconds += seconds
-            self._bar.set_description_str(what[-48:], refresh=False)
             if self._seconds:
                 speed = self._seconds / max(time.monotonic() - self._started, 1e-9)
-                self._bar.set_postfix_str(f"{speed:.0f}x real time", refresh=False)
+                what = f"{what}, {speed:.0f}x real time"
+            self._bar.set_description_str(what, refresh=False)
             self._bar.update(n_bytes)
 
     def stop(self) -> None:

@@ -125,7 +125,6 @@ def decode_spans(backend: Backend, chunks: Iterable[Codes], workers: Workers) ->
 class Window(NamedTuple):
     """A span among its neighbours."""
 
-    first: int  # frame of the whole that `data` begins with
     data: Array  # [..., units]
     start: int  # frames of `data` before the span
     stop: int  # and those before its end
@@ -141,7 +140,6 @@ def windows(
     """
     held: list[Array] = []
     units = 0  # of `held`
-    first = 0  # frame that `held` begins with
     start = 0  # frames of `held` before the next span
     lengths = iter(spans)
     stop = next(lengths)
@@ -150,16 +148,15 @@ def windows(
         units += piece.shape[-1]
         while units >= (end := (stop + reach.after) * frame):
             joined = np.concatenate(held, axis=-1)
-            yield Window(first, joined[..., :end], start, stop)
+            yield Window(joined[..., :end], start, stop)
             done = max(0, stop - reach.before)
             held = [joined[..., done * frame :].copy()]
             del joined  # lets go of the rest once its window is done
             units = held[0].shape[-1]
-            first += done
             start = stop - done
             stop = start + next(lengths)
     if units > start * frame:
-        yield Window(first, np.concatenate(held, axis=-1), start, -(-units // frame))
+        yield Window(np.concatenate(held, axis=-1), start, -(-units // frame))
 
 
 def _coded(
