@@ -4,6 +4,7 @@ from codec.api import Codec, load
 from codec.config import ModelConfig
 from codec.errors import (
     AudioError,
+    BackendError,
     BitrateError,
     CodecError,
     FormatError,
@@ -17,6 +18,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AudioError",
+    "BackendError",
     "BitrateError",
     "Codec",
     "CodecError",
