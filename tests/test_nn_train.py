@@ -176,9 +176,7 @@ def test_settings_may_change_and_are_said(audio, tmp_path: Path):
 def test_a_new_run_begins_with_the_averages_of_another(audio, tmp_path: Path):
     go(audio, tmp_path / "old", Until(steps=4))
     old = checkpoints.load(tmp_path / "old" / LATEST).learner
-    session = Session(
-        audio, tmp_path / "new", FIELDS, Until(), init=tmp_path / "old" / LATEST
-    )
+    session = Session(audio, tmp_path / "new", FIELDS, Until(), init=tmp_path / "old" / LATEST)
     assert session.now.step == 0
     assert session.learner.quantised
     for name, parameter in session.learner.model.named_parameters():
@@ -386,7 +384,7 @@ def test_settings_that_make_no_sense(changes, message):
 def test_settings_from_files_and_words(tmp_path: Path):
     (tmp_path / "a.json").write_text('{"lr": 1e-4, "model": {"latent_dim": 5}}')
     changes = read_changes(
-        tmp_path / "a.json", ("lr=2e-4", "model.encoder_dim=8", "compile=off", 'depths=[1]')
+        tmp_path / "a.json", ("lr=2e-4", "model.encoder_dim=8", "compile=off", "depths=[1]")
     )
     assert changes == {
         "lr": 2e-4,
