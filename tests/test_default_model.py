@@ -48,15 +48,15 @@ def test_a_frame_for_every_hop_whatever_the_length(engine: NativeBackend):
 
 
 def test_every_instruction_set_and_cut_gives_the_same(engine: NativeBackend, clip: np.ndarray):
-    second = clip[24_000 : 2 * 24_000 + 17]
-    codes = engine.encode(second, engine.config.n_codebooks)
+    part = clip[24_000 : 24_000 + 7_217]
+    codes = engine.encode(part, engine.config.n_codebooks)
     audio = engine.decode(codes)
     for isa in isas():
         other = NativeBackend(DEFAULT_WEIGHTS, isa)
-        assert np.array_equal(other.encode(second, engine.config.n_codebooks), codes)
+        assert np.array_equal(other.encode(part, engine.config.n_codebooks), codes)
         assert np.array_equal(other.decode(codes), audio)
     encoder, decoder = StreamEncoder(engine), StreamDecoder(engine)
-    pieces = [encoder.push(piece) for piece in np.array_split(second, 29)] + [encoder.flush()]
+    pieces = [encoder.push(piece) for piece in np.array_split(part, 29)] + [encoder.flush()]
     assert np.array_equal(np.concatenate(pieces, axis=1), codes)
     heard = [decoder.push(piece) for piece in pieces] + [decoder.flush()]
     assert np.array_equal(np.concatenate(heard), audio)
