@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,33 +41,45 @@ def replacing(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     check_writable(target, overwrite=overwrite)
     aside = target.with_name(f".codec-{secrets.token_hex(8)}.part")
-    made = _make_folders(target.parent)
     try:
-        # Exclusive: a name that someone else has, or a link planted there, is not written to.
-        aside.open("xb").close()
+        with _folders:
+            _make_folders(target.parent)
+            # Exclusive: a name that someone else has, or a link planted there, is not written to.
+            aside.open("xb").close()
         yield aside
         _flush(aside)
         check_writable(target, overwrite=overwrite)
         aside.replace(target)
     except BaseException:
-        aside.unlink(missing_ok=True)
-        for folder in reversed(made):
-            with contextlib.suppress(OSError):  # someone else's file may be in it by now
-                folder.rmdir()
+        with _folders:
+            aside.unlink(missing_ok=True)
+            _remove_folders(target.parent)
         raise
     if os.name == "posix":
         _flush(target.parent)
 
 
-def _make_folders(folder: Path) -> list[Path]:
-    """Make `folder` and its parents; the ones that were missing, outermost first."""
-    missing = []
+# Folders that this process made, whichever thread: the last of those that fail clears them away.
+_made: set[Path] = set()
+_folders = threading.Lock()
+
+
+def _make_folders(folder: Path) -> None:
+    """Make `folder` and the parents that are missing."""
     parent = folder
     while not parent.exists():
-        missing.append(parent)
+        _made.add(parent)
         parent = parent.parent
     folder.mkdir(parents=True, exist_ok=True)
-    return missing[::-1]
+
+
+def _remove_folders(folder: Path) -> None:
+    """Remove `folder` and its parents as far as this process made them and nothing is in them."""
+    with contextlib.suppress(OSError):
+        while folder in _made:
+            folder.rmdir()
+            _made.discard(folder)
+            folder = folder.parent
 
 
 def _flush(path: Path) -> None:

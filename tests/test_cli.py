@@ -163,11 +163,14 @@ def test_many_files_at_once_are_those_one_by_one(cli, wav, tmp_path):
 def test_interrupted_with_many_files_at_work(cli, wav, tmp_path, monkeypatch):
     for i in range(6):
         wav(f"in/{i}.wav")
-    at_work = threading.Barrier(3)
+    at_work, met = threading.Barrier(3), threading.Event()
 
     def interrupt(writer, n_samples):
-        if at_work.wait(timeout=20) == 0:
-            os.kill(os.getpid(), signal.SIGTERM)
+        if not met.is_set():
+            first = at_work.wait(timeout=20) == 0
+            met.set()
+            if first:
+                os.kill(os.getpid(), signal.SIGTERM)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("codec.files.Writer.finish", interrupt)

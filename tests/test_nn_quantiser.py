@@ -129,7 +129,7 @@ def test_commitment_is_the_mean_residual_energy():
     left = [
         (x - quantiser.decode(result.codes[: k + 1])).square().sum(2).mean() for k in range(LEVELS)
     ]
-    expected = torch.stack(left).mean() / flat.var(0).sum()
+    expected = torch.stack(left).mean() / flat.var(0, unbiased=False).sum()
     torch.testing.assert_close(result.commitment, expected)
 
 
