@@ -1,0 +1,71 @@
+"""The definition, pinned: what the shipped model makes of a generated signal, to the bit.
+
+The golden file was written on one machine and holds on all: whatever the instruction set, compiler
+or release. New weights need a new one: `python -m tests.test_golden`.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codec.backend import DEFAULT_WEIGHTS
+
+GOLDEN = Path(__file__).parent / "golden" / "tokens.json"
+SECONDS = 4
+
+
+def signal() -> np.ndarray:
+    """Float32 [samples] at 24 kHz from integers alone, the same everywhere.
+
+    Three gliding triangle waves and noise, each with a loudness of its own that comes and goes.
+    """
+    n = np.arange(SECONDS * 24_000, dtype=np.int64)
+    total = np.zeros(len(n), np.int64)
+    for step, glide, period in (
+        (600_000, 9, 17_001),
+        (1_900_000, -14, 11_003),
+        (7_000_000, 40, 5_009),
+    ):
+        phase = (n * step + n * n * glide) % 2**32
+        triangle = np.abs(phase - 2**31) - 2**30  # -2^30 … 2^30
+        loudness = np.abs(n % period * 2 - period) * 256 // period  # 0 … 256
+        total += (triangle >> 16) * loudness >> 8
+    state = np.empty(len(n), np.int64)
+    value = 12345
+    for i in range(len(n)):
+        value = (value * 1103515245 + 12345) % 2**31
+        state[i] = value >> 15  # 0 … 65535
+    total += (state - 32768) * (n * 3 % 24_000) // 24_000 >> 3
+    return (total / 2**17).astype(np.float32)
+
+
+def digest(array: np.ndarray, dtype: str) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array, dtype).tobytes()).hexdigest()
+
+
+def made_here() -> dict[str, object]:
+    from codec.engine import NativeBackend
+
+    backend = NativeBackend(DEFAULT_WEIGHTS)
+    codes = backend.encode(signal(), backend.config.n_codebooks)
+    few = backend.config.n_codebooks // 4
+    return {
+        "model_id": backend.model_id.hex(),
+        "signal": digest(signal(), "<f4"),
+        "frame_10": codes[:, 10].tolist(),
+        "codes": digest(codes, "<u2"),
+        "audio": digest(backend.decode(codes), "<f4"),
+        f"audio_of_{few}_codebooks": digest(backend.decode(codes[:few]), "<f4"),
+    }
+
+
+def test_tokens_and_samples_are_those_of_every_machine():
+    pytest.importorskip("codec._engine", reason="the native engine was not built")
+    assert made_here() == json.loads(GOLDEN.read_text())
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(json.dumps(made_here(), indent=1) + "\n")
