@@ -38,7 +38,7 @@ class TrainConfig:
     phase_weight: float = 1.0
     phase_power: float = 2.0  # at a depth of d of n codebooks the weight is times (d / n)^this
     phase_edge: float = 4000.0  # hertz
-    phase_tail: float = 0.1
+    phase_tail: float = 0.0  # weight above the edge, where the signs are noise
     commitment_weight: float = 0.25
 
     adversarial_from: int | None = None  # None: never
