@@ -308,7 +308,7 @@ cdef class Encoder(_Weights):
         cdef size_t dim = config.encoder_dim
         self.load_dense(&net.embed, weights["embed"]["weight"], weights["embed"]["bias"], dim,
                    net.gather * front.size)
-        self.load_body(&net.body, weights["body"], dim, dim * config.expansion, config.kernel_size,
+        self.load_body(&net.body, weights["body"], dim, config.encoder_hidden, config.kernel_size,
                   config.encoder_lookahead)
         net.latent = config.latent_dim
         self.load_dense(&net.project, weights["project"]["weight"], weights["project"]["bias"],
@@ -440,7 +440,7 @@ cdef class Decoder(_Weights):
         net.codebooks = self.floats(books, net.levels * net.codewords * net.latent)
 
         cdef size_t dim = config.decoder_dim
-        self.load_body(&net.body, weights["body"], dim, dim * config.expansion, config.kernel_size,
+        self.load_body(&net.body, weights["body"], dim, config.decoder_hidden, config.kernel_size,
                   config.decoder_lookahead)
         self.load_dense(&net.embed, weights["embed"]["weight"], weights["embed"]["bias"],
                    net.stack * net.body.width, net.latent)
