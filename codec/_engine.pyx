@@ -253,6 +253,7 @@ cdef class _Weights:
         return 0
 
     cdef borrow(self, size_t floats):
+        # As an array: a memoryview would be wrapped once more each time it is lent.
         try:
             return self.spare.pop()
         except IndexError:
@@ -381,10 +382,11 @@ cdef class Encoder(_Weights):
         cdef uint16_t *out = &view[0, 0] if frames else NULL
         if n == 0:
             return codes
-        cdef float[::1] scratch = self.borrow(encoder_scratch(&self.net))
+        memory = self.borrow(encoder_scratch(&self.net))
+        cdef float[::1] scratch = memory
         with nogil:
             encoder_push(&self.net, &state[0], &audio[0], n, levels, out, frames, &scratch[0])
-        self.spare.append(scratch)
+        self.spare.append(memory)
         return codes
 
     def flush(self, int64_t[::1] state, size_t levels):
@@ -394,10 +396,11 @@ cdef class Encoder(_Weights):
         codes = np.empty((levels, frames), np.uint16)
         cdef uint16_t[:, ::1] view = codes
         cdef uint16_t *out = &view[0, 0] if frames else NULL
-        cdef float[::1] scratch = self.borrow(encoder_scratch(&self.net))
+        memory = self.borrow(encoder_scratch(&self.net))
+        cdef float[::1] scratch = memory
         with nogil:
             encoder_flush(&self.net, &state[0], levels, out, frames, &scratch[0])
-        self.spare.append(scratch)
+        self.spare.append(memory)
         return codes
 
     def latents(self, const float[::1] audio):
@@ -522,10 +525,11 @@ cdef class Decoder(_Weights):
         if n == 0:
             return audio
         cdef float[::1] view = audio if samples else np.empty(1, np.float32)
-        cdef float[::1] scratch = self.borrow(decoder_scratch(&self.net))
+        memory = self.borrow(decoder_scratch(&self.net))
+        cdef float[::1] scratch = memory
         with nogil:
             decoder_push(&self.net, &state[0], &codes[0, 0], n, n, levels, &view[0], &scratch[0])
-        self.spare.append(scratch)
+        self.spare.append(memory)
         return audio
 
     def flush(self, int64_t[::1] state):
@@ -534,10 +538,11 @@ cdef class Decoder(_Weights):
         cdef size_t samples = decoder_left(&self.net, &state[0])
         audio = np.empty(samples, np.float32)
         cdef float[::1] view = audio if samples else np.empty(1, np.float32)
-        cdef float[::1] scratch = self.borrow(decoder_scratch(&self.net))
+        memory = self.borrow(decoder_scratch(&self.net))
+        cdef float[::1] scratch = memory
         with nogil:
             decoder_flush(&self.net, &state[0], &view[0], &scratch[0])
-        self.spare.append(scratch)
+        self.spare.append(memory)
         return audio
 
 
