@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from quality import machine
+from machine import machine
 
 BITRATES = (1.5, 3.0, 6.0)
 DECAY_SHARE = 0.3
