@@ -21,8 +21,10 @@ cdef extern from "rvq.h" nogil:
         const float *codebooks
         float *panels
         float *half
+        void *screen
     size_t rvq_panels_size(size_t levels, size_t codewords, size_t dim)
     size_t rvq_half_size(size_t levels, size_t codewords)
+    size_t rvq_screen_size(codec_isa isa, size_t levels, size_t codewords, size_t dim)
     size_t rvq_scratch_size(size_t dim)
     void rvq_pack(const rvq_plan *plan, codec_isa isa)
     void rvq_encode(const rvq_plan *plan, codec_isa isa, size_t levels, const float *latents,
@@ -60,9 +62,9 @@ cdef class RvqPlan:
 
     cdef rvq_plan plan
     cdef const float[:, :, ::1] codebooks  # these own the memory that `plan` points to
-    cdef float[::1] panels, half
+    cdef float[::1] panels, half, screen
 
-    def __cinit__(self, const float[:, :, ::1] codebooks, isa=None):
+    def __cinit__(self, const float[:, :, ::1] codebooks, isa=None, bint screen=True):
         cdef codec_isa chosen = _isa(isa)
         cdef size_t levels = codebooks.shape[0]
         cdef size_t codewords = codebooks.shape[1]
@@ -73,8 +75,12 @@ cdef class RvqPlan:
         self.panels = _aligned(rvq_panels_size(levels, codewords, dim))
         self.half = _aligned(rvq_half_size(levels, codewords))
         self.plan = rvq_plan(
-            levels, codewords, dim, &codebooks[0, 0, 0], &self.panels[0], &self.half[0]
+            levels, codewords, dim, &codebooks[0, 0, 0], &self.panels[0], &self.half[0], NULL
         )
+        cdef size_t screened = rvq_screen_size(chosen, levels, codewords, dim) if screen else 0
+        if screened:
+            self.screen = _aligned(screened // sizeof(float))
+            self.plan.screen = &self.screen[0]
         with nogil:
             rvq_pack(&self.plan, chosen)
 

@@ -25,18 +25,24 @@ enum { RVQ_PANEL = 32, RVQ_ALIGN = 64 };
  *     panels  [Q][ceil(K / 32)][D][32]   half  [Q][ceil(K / 32) * 32]
  *
  * so that a vector load takes the d-th coordinate of neighbouring codewords. The last panel is
- * filled up with zero codewords of half = +inf: they score +inf, and never win. */
+ * filled up with zero codewords of half = +inf: they score +inf, and never win.
+ *
+ * `screen` is what csrc/rvq_screen.h makes of them, or NULL: it changes speed, never a code. */
 typedef struct {
     size_t levels, codewords, dim;
     const float *codebooks;
     float *panels, *half;
+    void *screen;
 } rvq_plan;
 
 /* Floats in `panels` and in `half`; the caller checks that the products do not overflow. */
 size_t rvq_panels_size(size_t levels, size_t codewords, size_t dim);
 size_t rvq_half_size(size_t levels, size_t codewords);
 
-/* Fills plan->panels and plan->half from plan->codebooks. */
+/* Bytes of `screen`, aligned to RVQ_ALIGN; 0 where the CPU or the instruction set has none. */
+size_t rvq_screen_size(codec_isa isa, size_t levels, size_t codewords, size_t dim);
+
+/* Fills plan->panels, plan->half and, if it is there, plan->screen from plan->codebooks. */
 void rvq_pack(const rvq_plan *plan, codec_isa isa);
 
 /* Floats that rvq_encode needs as scratch memory, aligned to RVQ_ALIGN. */
