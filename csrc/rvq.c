@@ -7,7 +7,7 @@
 
 /* Vectors that go through all levels together: their residuals stay in the cache, and scratch
  * memory is constant. A multiple of every tile height below. */
-enum { CHUNK = 240, MAX_ROWS = 12 };
+enum { CHUNK = 120, MAX_ROWS = 12 };
 
 static size_t n_panels(size_t codewords) { return (codewords + RVQ_PANEL - 1) / RVQ_PANEL; }
 

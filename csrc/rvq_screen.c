@@ -16,7 +16,8 @@
 
 /* A tile is ROWS residuals by WIDE codewords: 24 of 32 registers are sums. Scores of SPAN codewords
  * are kept at a time. A residual of more than KEEP survivors is given back. */
-enum { LANES = 16, VECTORS = 4, WIDE = VECTORS * LANES, ROWS = 6, SPAN = 1024, KEEP = 48 };
+enum { LANES = 16, VECTORS = 4, WIDE = VECTORS * LANES, ROWS = 6, SPAN = 1024, PANELS = SPAN / WIDE };
+enum { KEEP = 48 };
 enum { MAX_DIM = 4096 };
 
 /* Of one level: what its codewords have in common, then for each codeword half, s and |c|, then q.
@@ -163,51 +164,91 @@ ALWAYS_INLINE void dots(const int rows, size_t steps, const int8_t *y, const row
     }
 }
 
-/* The bounds of `rows` residuals' scores with one panel: lower [rows][SPAN], and the lowest upper of
- * each residual and lane. */
+/* Not inlined: what follows would take registers from these loops. */
+#define DOTS(rows)                                                                                 \
+    __attribute__((noinline)) static void dots_##rows(                                             \
+        size_t steps, const int8_t *y, const row *of, const uint8_t *words, __m512i *dot)          \
+    {                                                                                              \
+        dots(rows, steps, y, of, words, dot);                                                      \
+    }
+DOTS(1)
+DOTS(2)
+DOTS(3)
+DOTS(6)
+#undef DOTS
+
+/* The lower bounds of `rows` residuals' scores with one panel, [rows][SPAN], and the lowest of each
+ * lane, [rows][PANELS]. */
 ALWAYS_INLINE void screen(const int rows, size_t steps, const int8_t *y, const row *of,
                           const uint8_t *words, const float *half, size_t K, float *lower,
-                          __m512 *upper)
+                          __m512 *lowest)
 {
     __m512i dot[ROWS * VECTORS];
-    const float *scale = half + K, *norm = scale + K;
-    dots(rows, steps, y, of, words, dot);
-    for (int v = 0; v < VECTORS; v++) {
-        const __m512 h = _mm512_load_ps(half + v * LANES), s = _mm512_load_ps(scale + v * LANES);
-        const __m512 n = _mm512_load_ps(norm + v * LANES);
-        for (int r = 0; r < rows; r++) {
-            const __m512 t = _mm512_set1_ps(of[r].scale), a = _mm512_set1_ps(of[r].allowance);
-            const __m512 product = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[r * VECTORS + v]), s);
-            const __m512 rough = _mm512_fnmadd_ps(t, product, h);
-            _mm512_store_ps(lower + r * SPAN + v * LANES, _mm512_fnmadd_ps(a, n, rough));
-            upper[r] = _mm512_min_ps(upper[r], _mm512_fmadd_ps(a, n, rough));
+    (rows == 1 ? dots_1 : rows == 2 ? dots_2 : rows == 3 ? dots_3 : dots_6)(steps, y, of, words, dot);
+    for (int r = 0; r < rows; r++, lower += SPAN, lowest += PANELS) {
+        const __m512 t = _mm512_set1_ps(of[r].scale), a = _mm512_set1_ps(of[r].allowance);
+        __m512 low[VECTORS];
+        UNROLL_ROWS
+        for (int v = 0; v < VECTORS; v++) {
+            const float *at = half + v * LANES;
+            const __m512 product = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[r * VECTORS + v]),
+                                                 _mm512_load_ps(at + K));
+            const __m512 rough = _mm512_fnmadd_ps(t, product, _mm512_load_ps(at));
+            low[v] = _mm512_fnmadd_ps(a, _mm512_load_ps(at + 2 * K), rough);
+            _mm512_store_ps(lower + v * LANES, low[v]);
         }
+        *lowest = _mm512_min_ps(_mm512_min_ps(low[0], low[1]), _mm512_min_ps(low[2], low[3]));
     }
 }
 
 typedef struct {
     size_t count;
+    float low; /* the lowest lower bound */
     uint16_t k[KEEP];
+    float lower[KEEP];
 } survivors;
 
-/* Adds the codewords of lower [count] that may win, from index `start` on. */
-static void collect(survivors *to, const float *lower, size_t count, size_t start, float limit)
+/* Adds the codewords of some panels, from index `start` on, whose lower bounds are at most the lowest
+ * one and `spread`. */
+static void collect(survivors *to, const float *lower, const __m512 *lowest, size_t panels,
+                    size_t start, float spread)
 {
-    const __m512 most = _mm512_set1_ps(limit);
-    for (size_t k = 0; k < count; k += WIDE) {
-        const __m512 a = _mm512_load_ps(lower + k), b = _mm512_load_ps(lower + k + 16);
-        const __m512 c = _mm512_load_ps(lower + k + 32), d = _mm512_load_ps(lower + k + 48);
-        const __m512 low = _mm512_min_ps(_mm512_min_ps(a, b), _mm512_min_ps(c, d));
-        if (!_mm512_cmp_ps_mask(low, most, _CMP_LE_OQ)) continue;
-        uint64_t left = _mm512_cmp_ps_mask(a, most, _CMP_LE_OQ);
-        left |= (uint64_t)_mm512_cmp_ps_mask(b, most, _CMP_LE_OQ) << 16;
-        left |= (uint64_t)_mm512_cmp_ps_mask(c, most, _CMP_LE_OQ) << 32;
-        left |= (uint64_t)_mm512_cmp_ps_mask(d, most, _CMP_LE_OQ) << 48;
-        for (; left; left &= left - 1, to->count++) {
-            if (to->count >= KEEP) continue;
-            to->k[to->count] = (uint16_t)(start + k + (size_t)__builtin_ctzll(left));
+    __m512 low = lowest[0];
+    for (size_t p = 1; p < panels; p++) low = _mm512_min_ps(low, lowest[p]);
+    const float here = _mm512_reduce_min_ps(low);
+    if (here < to->low) to->low = here;
+    const __m512 limit = _mm512_set1_ps(to->low + spread);
+
+    for (size_t p = 0; p < panels; p++) {
+        if (!_mm512_cmp_ps_mask(lowest[p], limit, _CMP_LE_OQ)) continue;
+        for (size_t k = p * WIDE; k < (p + 1) * WIDE; k += LANES) {
+            const __m512 bound = _mm512_load_ps(lower + k);
+            unsigned left = _mm512_cmp_ps_mask(bound, limit, _CMP_LE_OQ);
+            for (; left; left &= left - 1, to->count++) {
+                if (to->count >= KEEP) continue;
+                const size_t at = k + (size_t)__builtin_ctz(left);
+                to->k[to->count] = (uint16_t)(start + at);
+                to->lower[to->count] = lower[at];
+            }
         }
     }
+}
+
+/* Of the codewords within the largest norm's reach those within the reach of their own. */
+static void narrow(survivors *of, float twice, const float *norm)
+{
+    float limit = __builtin_inff();
+    size_t count = 0;
+    for (size_t i = 0; i < of->count; i++) {
+        const float upper = of->lower[i] + twice * norm[of->k[i]];
+        limit = upper < limit ? upper : limit;
+    }
+    limit += 0x1p-119f;
+    for (size_t i = 0; i < of->count; i++) {
+        of->k[count] = of->k[i];
+        count += of->lower[i] <= limit;
+    }
+    of->count = count;
 }
 
 static float dot_in_any_order(const float *x, const float *word, size_t dim)
@@ -251,10 +292,10 @@ static uint16_t decide(survivors *of, size_t dim, const float *codebook, const f
     return best;
 }
 
-/* Scratch memory: lower [ROWS][SPAN], y [ROWS][4 * steps], ROWS survivors. */
+/* lower [ROWS][SPAN], lowest [ROWS][PANELS][LANES], ROWS survivors, y [ROWS][4 * steps]. */
 size_t rvq_screen_scratch(size_t dim)
 {
-    return ROWS * (SPAN + (n_steps(dim) + LANES) + sizeof(survivors) / sizeof(float));
+    return ROWS * (SPAN + PANELS * LANES + n_steps(dim) + LANES + sizeof(survivors) / sizeof(float));
 }
 
 ALWAYS_INLINE size_t search(const int rows, const void *packed, size_t codewords, size_t dim,
@@ -267,16 +308,16 @@ ALWAYS_INLINE size_t search(const int rows, const void *packed, size_t codewords
     const uint8_t *words = (const uint8_t *)(halves + 3 * K);
     const float unit = (float)(dim + 16) * 0x1p-23f;
     float *lower = scratch;
-    survivors *found = (survivors *)(lower + ROWS * SPAN);
+    __m512 *lowest = (__m512 *)(lower + ROWS * SPAN);
+    survivors *found = (survivors *)(lowest + ROWS * PANELS);
     int8_t *y = (int8_t *)(found + ROWS);
     row of[ROWS];
-    __m512 upper[ROWS];
     size_t n_left = 0;
 
     for (int r = 0; r < rows; r++) {
         found[r].count = KEEP + 1;
         of[r] = (row){0, 0, 0, 0};
-        upper[r] = _mm512_set1_ps(__builtin_inff());
+        found[r].low = __builtin_inff();
         if ((size_t)r >= n) continue;
         const rounded is = round_to_int8(x + (size_t)r * dim, dim, y + (size_t)r * steps * 4);
         if (!(is.length < 0x1p60f)) continue;
@@ -291,16 +332,19 @@ ALWAYS_INLINE size_t search(const int rows, const void *packed, size_t codewords
         const size_t count = K - start < SPAN ? K - start : SPAN;
         for (size_t k = 0; k < count; k += WIDE)
             screen(rows, steps, y, of, words + (start + k) * 4 * steps, halves + start + k, K,
-                   lower + k, upper);
+                   lower + k, lowest + k / WIDE);
         for (int r = 0; r < rows; r++)
             if (found[r].count <= KEEP)
-                collect(&found[r], lower + r * SPAN, count, start,
-                        _mm512_reduce_min_ps(upper[r]) + 0x1p-119f);
+                collect(&found[r], lower + r * SPAN, lowest + r * PANELS, count / WIDE, start,
+                        2 * of[r].allowance * all.largest + 0x1p-119f);
     }
     for (size_t r = 0; r < (size_t)rows && r < n; r++) {
-        if (found[r].count > KEEP)
+        if (found[r].count > KEEP) {
             left[n_left++] = (uint16_t)(base + r);
-        else if (found[r].count == 1)
+            continue;
+        }
+        narrow(&found[r], 2 * of[r].allowance, halves + 2 * K);
+        if (found[r].count == 1)
             codes[r] = found[r].k[0];
         else
             codes[r] = decide(&found[r], dim, codebook, half, x + r * dim, of[r].width);
@@ -323,10 +367,12 @@ size_t rvq_screen_search(const void *packed, size_t level, size_t codewords, siz
     n_left += search(rows, at, codewords, dim, codebook, half, x + i * dim, n - i < rows ? n - i : rows, i, \
                      codes + i, left + n_left, scratch)
     for (; n - i > 3; i += ROWS < n - i ? ROWS : n - i) SEARCH(ROWS);
-    if (n - i == 1)
-        SEARCH(1);
-    else if (n - i > 1)
+    if (n - i == 3)
         SEARCH(3);
+    else if (n - i == 2)
+        SEARCH(2);
+    else if (n - i == 1)
+        SEARCH(1);
 #undef SEARCH
     return n_left;
 }
