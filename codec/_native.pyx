@@ -89,6 +89,11 @@ cdef class RvqPlan:
         with nogil:
             rvq_pack(&self.plan, chosen)
 
+    @property
+    def screened(self):
+        """Whether integer arithmetic goes before the search, as CPU and codebooks allow."""
+        return self.plan.screen != NULL
+
     def encode(self, const float[:, ::1] latents, size_t levels, isa=None):
         """latents [N, D] -> codes uint16 [levels, N], of the first `levels` codebooks."""
         cdef size_t n = latents.shape[0]

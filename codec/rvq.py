@@ -47,14 +47,20 @@ class Codebooks:
     """
 
     def __init__(self, codebooks: npt.ArrayLike) -> None:
-        self.values: Floats = _codebooks(codebooks).copy()
-        self.values.setflags(write=False)
+        self._books = _codebooks(codebooks).copy()
         self._plan: Any = None
 
-    def plan(self) -> Any:
+    @property
+    def values(self) -> Floats:
+        """The codebooks [Q, K, D], not to be written to."""
+        view = self._books.view()
+        view.setflags(write=False)
+        return view
+
+    def _native(self) -> Any:
         """The codebooks packed for the native search, on first use."""
         if self._plan is None:  # two threads may both pack: the same
-            self._plan = load("codec._native").RvqPlan(self.values)
+            self._plan = load("codec._native").RvqPlan(self._books)
         return self._plan
 
 
@@ -88,7 +94,7 @@ def encode(
     codes: Any
     if name == "native":
         if isinstance(codebooks, Codebooks):
-            plan = codebooks.plan()
+            plan = codebooks._native()
         else:
             screen = len(x) >= SCREENED
             plan = load("codec._native").RvqPlan(books[:levels], screen=screen)
@@ -136,7 +142,7 @@ def decode(
 
 def _codebooks(codebooks: npt.ArrayLike | Codebooks) -> Floats:
     if isinstance(codebooks, Codebooks):
-        return codebooks.values
+        return codebooks._books
     books = _floats(codebooks, "codebooks", 3)
     if not books.size or books.shape[1] > MAX_CODEWORDS:
         raise ArrayError(

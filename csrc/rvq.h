@@ -6,7 +6,7 @@
  *     score[k]    half[k] - dot(residual, c_k)       = (|residual - c_k|^2 - |residual|^2) / 2
  *     code        the k of the lowest score, the lowest such k on ties
  *     residual[d] residual[d] - c_code[d]            the input of the next level
- * A score that overflows to inf or NaN never wins; if all do, the code is 0.
+ * A score that overflows to +inf or NaN never wins; if all do, the code is 0.
  */
 #ifndef CODEC_RVQ_H
 #define CODEC_RVQ_H
