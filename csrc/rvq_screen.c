@@ -383,12 +383,34 @@ size_t rvq_screen_search(const void *packed, size_t level, size_t codewords, siz
 #pragma GCC pop_options
 #endif
 
-#else
+#else /* no screen, so that nothing but its sizes is ever asked for */
 
 size_t rvq_screen_size(codec_isa isa, size_t levels, size_t codewords, size_t dim)
 {
     (void)isa, (void)levels, (void)codewords, (void)dim;
     return 0;
+}
+
+size_t rvq_screen_scratch(size_t dim)
+{
+    (void)dim;
+    return 0;
+}
+
+void rvq_screen_pack(void *screen, size_t levels, size_t codewords, size_t dim,
+                     const float *codebooks, const float *half, size_t stride)
+{
+    (void)screen, (void)levels, (void)codewords, (void)dim;
+    (void)codebooks, (void)half, (void)stride;
+}
+
+size_t rvq_screen_search(const void *screen, size_t level, size_t codewords, size_t dim,
+                         const float *codebook, const float *half, const float *x, size_t n,
+                         uint16_t *codes, uint16_t *left, float *scratch)
+{
+    (void)screen, (void)level, (void)codewords, (void)dim, (void)codebook, (void)half, (void)x;
+    (void)codes, (void)left, (void)scratch;
+    return n;
 }
 
 #endif
