@@ -35,7 +35,7 @@ Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint16]
 
 MAX_CODEWORDS = 1 << 16  # codes are uint16
-SCREENED = 32  # vectors in a call that make up for preparing the screen in it
+FEW = 32  # vectors in a call that do not make up for preparing all of the codebooks in it
 
 
 class Codebooks:
@@ -94,11 +94,11 @@ def encode(
     codes: Any
     if name == "native":
         if isinstance(codebooks, Codebooks):
-            plan = codebooks._native()
+            codes = codebooks._native().encode(x, levels)
+        elif len(x) < FEW:
+            codes = load("codec._native").encode_rvq_once(x, books[:levels])
         else:
-            screen = len(x) >= SCREENED
-            plan = load("codec._native").RvqPlan(books[:levels], screen=screen)
-        codes = plan.encode(x, levels)
+            codes = load("codec._native").RvqPlan(books[:levels]).encode(x, levels)
     elif name == "numba":
         codes = load("codec.kernels.rvq_numba").encode(x, books[:levels])
     else:

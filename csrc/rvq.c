@@ -273,6 +273,23 @@ void rvq_encode(const rvq_plan *plan, codec_isa isa, size_t levels, const float 
     fp_env_leave(caller);
 }
 
+void rvq_encode_once(const rvq_plan *plan, codec_isa isa, float *latents, size_t n, uint16_t *codes,
+                     float *scratch)
+{
+    const fp_env caller = fp_env_enter();
+    const size_t D = plan->dim;
+    rvq_plan one = *plan;
+    one.levels = 1, one.screen = NULL;
+    for (size_t level = 0; level < plan->levels; level++, codes += n) {
+        rvq_pack(&one, isa);
+        rvq_encode(&one, isa, 1, latents, n, codes, scratch);
+        for (size_t i = 0; i < n; i++)
+            for (size_t d = 0; d < D; d++) latents[i * D + d] -= one.codebooks[codes[i] * D + d];
+        one.codebooks += plan->codewords * D;
+    }
+    fp_env_leave(caller);
+}
+
 void rvq_decode(const float *codebooks, size_t codewords, size_t dim, size_t levels,
                 const uint16_t *codes, size_t n, float *out)
 {

@@ -52,6 +52,12 @@ size_t rvq_scratch_size(size_t dim);
 void rvq_encode(const rvq_plan *plan, codec_isa isa, size_t levels, const float *latents, size_t n,
                 uint16_t *codes, float *scratch);
 
+/* The same from codebooks that are not packed, for a few latents, which are overwritten: packs one
+ * level after the other into plan->panels and plan->half, which have room for one, and stay in the
+ * cache. plan->screen is not used. */
+void rvq_encode_once(const rvq_plan *plan, codec_isa isa, float *latents, size_t n, uint16_t *codes,
+                     float *scratch);
+
 /* codes [levels][n] -> out [n][D]: the sum of the codewords in the order of the levels, from 0.
  * Every code is below `codewords`: the caller has checked. */
 void rvq_decode(const float *codebooks, size_t codewords, size_t dim, size_t levels,

@@ -40,7 +40,9 @@ for n, q, k, d in [
     books = rng.standard_normal((q, k, d), np.float32)
     books[:, : k // 2] = books[:, :1]  # ties that only exact arithmetic decides
     for isa in native.isas():
-        codes = native.RvqPlan(books, isa).encode(rng.standard_normal((n, d), np.float32), q, isa)
+        latents = rng.standard_normal((n, d), np.float32)
+        codes = native.RvqPlan(books, isa).encode(latents, q, isa)
+        assert (native.encode_rvq_once(latents, books, isa) == codes).all()
     native.decode_rvq(codes, books)
 for s in (WHISPER_80, MelSpec(n_fft=10, hop_length=3, n_mels=2), MelSpec(n_fft=480)):
     plan = native.MelPlan(mel_tables(mel_filters(s), s.hop_length))

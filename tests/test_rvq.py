@@ -177,6 +177,8 @@ def test_hard_cases_on_every_instruction_set_with_and_without_the_screen(
         for screen in (False, True):
             plan = load("codec._native").RvqPlan(codebooks, isa, screen=screen)
             np.testing.assert_array_equal(plan.encode(latents, q, isa), expected, f"{isa} {screen}")
+        once = load("codec._native").encode_rvq_once(latents, codebooks, isa)
+        np.testing.assert_array_equal(once, expected)
 
 
 @pytest.mark.parametrize("isa", ISAS)
