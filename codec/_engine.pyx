@@ -22,8 +22,10 @@ cdef extern from "rvq.h" nogil:
         const float *codebooks
         float *panels
         float *half
+        void *screen
     size_t rvq_panels_size(size_t levels, size_t codewords, size_t dim)
     size_t rvq_half_size(size_t levels, size_t codewords)
+    size_t rvq_screen_size(int isa, size_t levels, size_t codewords, size_t dim)
     void rvq_pack(const rvq_plan *plan, int isa)
 
 cdef extern from "engine/kernels.h" nogil:
@@ -271,7 +273,7 @@ cdef class Encoder(_Weights):
     def __init__(self, config, tables, weights, isa=None, size_t block=BLOCK):
         """config: ModelConfig; tables, weights: as `codec.engine` prepares them."""
         cdef const float[:, :, ::1] books
-        cdef float[::1] panels, half
+        cdef float[::1] panels, half, screen
         cdef encoder *net = &self.net
         self.keep, self.spare = [], []
         net.k = _kernels(isa)
@@ -325,6 +327,11 @@ cdef class Encoder(_Weights):
         half = _aligned(rvq_half_size(rvq.levels, rvq.codewords))
         self.keep += [books, panels, half]
         rvq.codebooks, rvq.panels, rvq.half = &books[0, 0, 0], &panels[0], &half[0]
+        cdef size_t screened = rvq_screen_size(net.k.isa, rvq.levels, rvq.codewords, rvq.dim)
+        if screened:
+            screen = _aligned(screened // sizeof(float))
+            self.keep.append(screen)
+            rvq.screen = &screen[0]
         with nogil:
             rvq_pack(rvq, self.net.k.isa)
 

@@ -33,10 +33,16 @@ from codec.kernels.mel_tables import mel_tables
 from codec.mel import WHISPER_80, MelSpec, mel_filters
 
 rng = np.random.default_rng(0)
-for n, q, k, d in [(1, 1, 1, 1), (241, 2, 33, 5), (7, 3, 64, 8), (500, 1, 31, 3)]:
+for n, q, k, d in [
+    (1, 1, 1, 1), (241, 2, 33, 5), (7, 3, 64, 8), (500, 1, 31, 3),
+    (123, 2, 130, 37), (2, 1, 1100, 9),
+]:
     books = rng.standard_normal((q, k, d), np.float32)
+    books[:, : k // 2] = books[:, :1]  # ties that only exact arithmetic decides
     for isa in native.isas():
-        codes = native.RvqPlan(books, isa).encode(rng.standard_normal((n, d), np.float32), q, isa)
+        latents = rng.standard_normal((n, d), np.float32)
+        codes = native.RvqPlan(books, isa).encode(latents, q, isa)
+        assert (native.encode_rvq_once(latents, books, isa) == codes).all()
     native.decode_rvq(codes, books)
 for s in (WHISPER_80, MelSpec(n_fft=10, hop_length=3, n_mels=2), MelSpec(n_fft=480)):
     plan = native.MelPlan(mel_tables(mel_filters(s), s.hop_length))
