@@ -21,7 +21,7 @@ SOURCES = [
     *sorted((ROOT / "csrc" / "engine").glob("*.c")),
     *sorted((ROOT / "csrc").glob("rvq*.c")),
 ]
-FLAGS = ["-std=c11", "-O2", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Werror"]
+FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Werror"]
 ZIG = [sys.executable, "-m", "ziglang", "cc"] if importlib.util.find_spec("ziglang") else None
 ARM_ZIG = [*ZIG, "-target", "aarch64-linux-musl"] if ZIG else None
 QEMU = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
