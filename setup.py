@@ -50,7 +50,7 @@ def native_extension() -> list[Extension]:
         return []
     sources = {
         "codec._native": Path("csrc").glob("*.c"),
-        "codec._engine": [*Path("csrc/engine").glob("*.c"), Path("csrc/rvq.c")],
+        "codec._engine": [*Path("csrc/engine").glob("*.c"), *Path("csrc").glob("rvq*.c")],
     }
     extensions = [
         Extension(

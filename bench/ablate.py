@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from quality import machine
+from machine import machine
 
 from codec.prepare import open_prepared
 

@@ -19,9 +19,9 @@ ROOT = Path(__file__).parent.parent
 SOURCES = [
     ROOT / "tests" / "cross" / "engine_hash.c",
     *sorted((ROOT / "csrc" / "engine").glob("*.c")),
-    ROOT / "csrc" / "rvq.c",
+    *sorted((ROOT / "csrc").glob("rvq*.c")),
 ]
-FLAGS = ["-std=c11", "-O2", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Werror"]
+FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Werror"]
 ZIG = [sys.executable, "-m", "ziglang", "cc"] if importlib.util.find_spec("ziglang") else None
 ARM_ZIG = [*ZIG, "-target", "aarch64-linux-musl"] if ZIG else None
 QEMU = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")

@@ -178,16 +178,6 @@ def test_blocks_change_nothing(weights: Path) -> None:
     assert codes.shape[1] == config.n_frames(30_000)
 
 
-def test_threads_change_nothing(weights: Path) -> None:
-    backend = NativeBackend(weights)
-    audio = noise(24_000 * 14 + 5, seed=3)
-    codes = backend.encode(audio, 3)
-    decoded = backend.decode(codes)
-    for threads in (2, 3, 50):
-        np.testing.assert_array_equal(backend.encode(audio, 3, threads=threads), codes)
-        np.testing.assert_array_equal(backend.decode(codes, threads=threads), decoded)
-
-
 def test_context_is_what_is_needed_and_no_more(weights: Path) -> None:
     backend = NativeBackend(weights)
     hop, frame = backend.config.hop_length, 40
