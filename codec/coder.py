@@ -81,7 +81,15 @@ def load_coder(coder: str | int, codebook_size: int, weights: Path | None = None
         return RawCoder(codebook_size)
     if coder not in CODER_NAMES:
         raise FormatError(f"coder {coder}, which this codec does not know")
-    raise ModelError(f"the model has no data for the coder {CODER_NAMES[coder]!r}")
+    if weights is None:
+        raise ModelError(f"the model has no data for the coder {CODER_NAMES[coder]!r}")
+    try:
+        from codec import entropy
+    except ModuleNotFoundError as error:
+        if error.name != "codec._entropy":
+            raise
+        raise BackendError("the entropy coders are not installed: they need a C compiler") from None
+    return entropy.load(weights, coder)
 
 
 def pack_codes(codes: Codes, bits: int) -> bytes:

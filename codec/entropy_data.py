@@ -41,26 +41,21 @@ class Context:
 
     back: int  # frames before t: 0 or 1
     coarser: int | None  # levels above q; None for level 0, always
+    beyond: int = -1  # only where q is more than this: what another context names counts once
 
     def level(self, q: int) -> int | None:
-        """Its level, None if there is none. Of this frame, only what is coarser than q is known;
-        what two contexts name alike counts once."""
+        """Its level, None if there is none."""
         level = 0 if self.coarser is None else q - self.coarser
-        if level < 0 or (self.back == 0 and level >= q):
-            return None
-        if self.coarser is None and q - level in (c.coarser for c in CONTEXTS if c.back == self.back):
-            return None
-        return level
+        return level if level >= 0 and q > self.beyond else None
 
 
-CONTEXTS: tuple[Context, ...] = ()
 CONTEXTS = (
     Context(1, 0),
     Context(0, 1),
     Context(0, 2),
     Context(0, 3),
-    Context(0, None),
-    Context(1, None),
+    Context(0, None, beyond=3),
+    Context(1, None, beyond=0),
 )
 
 

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codec.entropy_data import CONTEXTS, Prior, Tables, stored
+from codec.entropy_data import CONTEXTS, Prior, Tables
 from codec.nn.prior_batches import chunks_of
 
 FRAMES = 50  # of a training chunk: that of a file
@@ -40,7 +40,7 @@ class PriorNetwork(nn.Module):
 
     def __init__(self, codebooks: Tensor, tables: Tables, state: int, hidden: int) -> None:
         super().__init__()
-        levels, size, dim = codebooks.shape
+        levels, _, dim = codebooks.shape
         self.register_buffer("books", codebooks)
         self.scale = float(1 / codebooks[0].square().mean().sqrt())
         self.sigma = codebooks.square().mean((1, 2)).sqrt()
@@ -100,6 +100,25 @@ class PriorNetwork(nn.Module):
             "norms": self.norms,
         }
         return Prior(**{name: part.detach().numpy().copy() for name, part in parts.items()})
+
+    @torch.no_grad()
+    def load_weights(self, prior: Prior) -> None:
+        """Inverse of `weights`, up to rounding of the scale in the last layer."""
+        for name, part in (
+            ("weight_ih_l0", prior.gru_input),
+            ("weight_hh_l0", prior.gru_state),
+            ("bias_ih_l0", prior.gru_input_bias),
+            ("bias_hh_l0", prior.gru_state_bias),
+        ):
+            getattr(self.gru, name).copy_(torch.from_numpy(part))
+        for q in range(len(self.books)):
+            unit = torch.ones(self.books.shape[2] + 1)
+            unit[:-1] = self.sigma[q]
+            self.from_state[q].copy_(torch.from_numpy(prior.from_state[q]))
+            self.from_sum[q].copy_(torch.from_numpy(prior.from_sum[q]))
+            self.predict[q].copy_(torch.from_numpy(prior.predict[q]) * unit[:, None])
+            self.centre[q].copy_(torch.from_numpy(prior.centre[q]) * unit)
+        self.bias.copy_(torch.from_numpy(prior.bias))
 
     def feature(self, latents: Tensor) -> Tensor:
         """[..., D] -> [..., D + 1]: direction and logarithm of the size. Sizes span 60 dB."""
@@ -180,7 +199,7 @@ def train_prior(
             shown += 0.1
             say(f"prior: {steps} steps, {progress:4.0%}: " + _report(bits(network, test)))
     say(f"prior: {steps} steps: " + _report(bits(network, test)))
-    return stored(network.weights())
+    return network.weights()
 
 
 @torch.no_grad()

@@ -20,8 +20,7 @@ def chunks_of(codes: list[npt.NDArray[np.uint16]], frames: int, limit: int) -> T
     Files that are shorter than a chunk are left out.
     """
     cut = [
-        file[:, : file.shape[1] // frames * frames].reshape(len(file), -1, frames)
-        for file in codes
+        file[:, : file.shape[1] // frames * frames].reshape(len(file), -1, frames) for file in codes
     ]
     every = np.concatenate(cut, axis=1)
     chosen = np.linspace(0, every.shape[1] - 1, min(limit, every.shape[1])).astype(int)

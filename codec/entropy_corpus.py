@@ -1,4 +1,4 @@
-"""Codes of a prepared corpus, encoded once for each model: what the entropy coder's models learn."""
+"""Codes of a prepared corpus, encoded once for each model, for the entropy coders to learn."""
 
 from __future__ import annotations
 
@@ -27,9 +27,14 @@ class Corpus:
     held_out: list[Codes]
 
     @property
+    def frames(self) -> int:
+        """Of training audio."""
+        return sum(codes.shape[1] for codes in self.train)
+
+    @property
     def hours(self) -> float:
         """Of training audio, at 25 frames a second."""
-        return sum(codes.shape[1] for codes in self.train) / 25 / 3600
+        return self.frames / 25 / 3600
 
 
 def open_corpus(
@@ -82,7 +87,7 @@ def _codes(prepared: PreparedAudio, entry: AudioEntry, backend: Backend, path: P
         ):
             return codes
     samples = prepared.audio()[entry.offset : entry.offset + entry.samples]
-    codes = backend.encode(samples.astype(np.float32) / FULL_SCALE, levels)
+    codes = backend.encode(samples.astype(np.float32) / np.float32(FULL_SCALE), levels)
     with replacing(path, overwrite=True) as aside, aside.open("wb") as file:
         np.save(file, codes)
     return codes
