@@ -37,6 +37,8 @@ class PriorNetwork(nn.Module):
 
     books: Tensor
     out: Tensor
+    norms: Tensor
+    sigma: Tensor
 
     def __init__(self, codebooks: Tensor, tables: Tables, state: int, hidden: int) -> None:
         super().__init__()
@@ -86,12 +88,12 @@ class PriorNetwork(nn.Module):
             ],
             1,
         )
-        parts = {
+        parts: dict[str, Tensor] = {
             "input_scale": torch.tensor([self.scale]),
-            "gru_input": self.gru.weight_ih_l0,
-            "gru_state": self.gru.weight_hh_l0,
-            "gru_input_bias": self.gru.bias_ih_l0,
-            "gru_state_bias": self.gru.bias_hh_l0,
+            "gru_input": self.gru.get_parameter("weight_ih_l0"),
+            "gru_state": self.gru.get_parameter("weight_hh_l0"),
+            "gru_input_bias": self.gru.get_parameter("bias_ih_l0"),
+            "gru_state_bias": self.gru.get_parameter("bias_hh_l0"),
             "from_state": stack(self.from_state),
             "from_sum": stack(self.from_sum),
             "bias": self.bias,
