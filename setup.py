@@ -51,6 +51,7 @@ def native_extension() -> list[Extension]:
     sources = {
         "codec._native": Path("csrc").glob("*.c"),
         "codec._engine": [*Path("csrc/engine").glob("*.c"), *Path("csrc").glob("rvq*.c")],
+        "codec._entropy": [*Path("csrc/entropy").glob("*.c"), *Path("csrc/engine").glob("k*.c")],
     }
     extensions = [
         Extension(

@@ -22,6 +22,7 @@ COMMANDS = {
     "info": ("codec.cli_files:info", "Check .nac files and say what they hold."),
     "prepare": ("codec.cli_train:prepare", "Decode a folder of audio once, for training."),
     "train": ("codec.cli_train:train", "Train a model on a folder of audio."),
+    "train-prior": ("codec.cli_train:train_prior", "Learn a model's entropy coders."),
     "export": ("codec.cli_train:export", "Write a checkpoint's weights as they ship."),
 }
 

@@ -109,6 +109,64 @@ def export(checkpoint: Path, output: Path, raw: bool, licence: str, force: bool)
     click.echo(f"{output}: {size / 1e6:.1f} MB")
 
 
+@click.command("train-prior")
+@click.argument("data", type=_folder)
+@click.option("--model", type=_file, help="The weights to learn for. [default: the shipped ones]")
+@click.option("-o", "--output", type=_file, help="[default: beside the weights, .entropy]")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=40, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's]")
+@click.option("-f", "--force", is_flag=True, help="Overwrite an output that exists.")
+def train_prior(
+    data: Path,
+    model: Path | None,
+    output: Path | None,
+    minutes: float,
+    seed: int,
+    threads: int | None,
+    force: bool,
+) -> None:
+    """Learn the entropy coders of a model: the tables of `--effort fast`, the prior of `best`.
+
+    DATA is as for `codec train`. Its codes are made once for each model and kept below ~/.cache.
+    """
+    _need_torch()
+    import torch
+
+    from codec.atomic import check_writable
+    from codec.backend import DEFAULT_WEIGHTS
+    from codec.entropy_data import SUFFIX
+    from codec.nn.train_entropy import train_entropy
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    weights = model or DEFAULT_WEIGHTS
+    target = output or weights.with_suffix(SUFFIX)
+    check_writable(target, overwrite=force)
+    ready = (data / INDEX_NAME).is_file()
+    prepared = open_prepared(data) if ready else _prepare(data, cache_folder(data), None)
+    with Progress(round(prepared.seconds)) as bar:
+        done = 0.0
+
+        def show(name: str, so_far: float, total: float) -> None:
+            nonlocal done
+            bar.advance(name, so_far - done, so_far - done)
+            done = so_far
+
+        size = train_entropy(
+            prepared,
+            weights,
+            target,
+            cache_folder(data).parent,
+            minutes=minutes,
+            seed=seed,
+            overwrite=force,
+            progress=show,
+            say=bar.say,
+        )
+    click.echo(f"{target}: {size / 1e6:.1f} MB")
+
+
 def cache_folder(data: Path) -> Path:
     """Where `data` is prepared to: below $XDG_CACHE_HOME/codec, one folder for each path."""
     path = data.resolve()

@@ -1,7 +1,7 @@
-"""The engine gives the same bits from every compiler and on another processor.
+"""Engine and entropy coders give the same bits from every compiler and on another processor.
 
-tests/cross/engine_hash.c runs it on generated numbers and prints a hash for each instruction set.
-Here it is built by the compilers that are found: for this machine, and for aarch64 to run under
+tests/cross/*_hash.c run them on generated numbers and print a hash for each instruction set.
+Here they are built by the compilers that are found: for this machine, and for aarch64 to run under
 qemu-user (Debian: apt install gcc-aarch64-linux-gnu qemu-user; zig's clang does for both).
 """
 
@@ -16,11 +16,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SOURCES = [
-    ROOT / "tests" / "cross" / "engine_hash.c",
-    *sorted((ROOT / "csrc" / "engine").glob("*.c")),
-    *sorted((ROOT / "csrc").glob("rvq*.c")),
-]
+CSRC = ROOT / "csrc"
+# program: its sources beside its own, and what its lines begin with
+PROGRAMS = {
+    "engine": (
+        [*sorted((CSRC / "engine").glob("*.c")), *sorted(CSRC.glob("rvq*.c"))],
+        "12 frames 11520 samples ",
+    ),
+    "entropy": (
+        [*sorted((CSRC / "entropy").glob("*.c")), *sorted((CSRC / "engine").glob("k*.c"))],
+        "252 and 288 bytes ",
+    ),
+}
 FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Werror"]
 ZIG = [sys.executable, "-m", "ziglang", "cc"] if importlib.util.find_spec("ziglang") else None
 ARM_ZIG = [*ZIG, "-target", "aarch64-linux-musl"] if ZIG else None
@@ -37,29 +44,35 @@ BUILDS: dict[str, tuple[list[str] | None, list[str] | None]] = {
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 
 
-def hashes(folder: Path, compiler: list[str], runner: list[str]) -> dict[str, str]:
+def hashes(name: str, folder: Path, compiler: list[str], runner: list[str]) -> dict[str, str]:
     """{instruction set: what the program printed of it}."""
-    program = folder / "engine_hash"
-    command = [*compiler, *FLAGS, "-static", f"-I{ROOT / 'csrc'}", *map(str, SOURCES)]
+    program = folder / name
+    sources = [ROOT / "tests" / "cross" / f"{name}_hash.c", *PROGRAMS[name][0]]
+    command = [*compiler, *FLAGS, "-static", f"-I{CSRC}", *map(str, sources)]
     subprocess.run([*command, "-o", str(program), "-lm"], check=True)
     result = subprocess.run([*runner, str(program)], check=True, capture_output=True, text=True)
     lines = (line.split(" ", 1) for line in result.stdout.splitlines())
     return dict(lines)  # type: ignore[arg-type]
 
 
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> str:
-    found = hashes(tmp_path_factory.mktemp("gcc"), ["gcc"], [])
+@pytest.fixture(scope="module", params=PROGRAMS)
+def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple:
+    """Its name, and what it prints when gcc has built it, for every instruction set alike."""
+    name: str = request.param
+    found = hashes(name, tmp_path_factory.mktemp("gcc"), ["gcc"], [])
     assert len(set(found.values())) == 1, found
-    assert found["scalar"].startswith("12 frames 11520 samples ")
-    return found["scalar"]
+    assert found["scalar"].startswith(PROGRAMS[name][1])
+    return name, found["scalar"]
 
 
 @pytest.mark.parametrize("name", BUILDS)
-def test_other_builds_give_the_same_bits(reference: str, tmp_path: Path, name: str) -> None:
+def test_other_builds_give_the_same_bits(
+    program: tuple[str, str], tmp_path: Path, name: str
+) -> None:
     compiler, runner = BUILDS[name]
     if compiler is None or runner is None:
         pytest.skip(f"no compiler or runner for {name}")
-    found = hashes(tmp_path, compiler, runner)
+    source, reference = program
+    found = hashes(source, tmp_path, compiler, runner)
     assert len(found) >= 2 or name == "clang"
     assert set(found.values()) == {reference}, found

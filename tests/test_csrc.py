@@ -91,6 +91,46 @@ for name in ("exp", "log", "gelu"):
 """
 
 
+ENTROPY = """
+import importlib.util, sys
+from pathlib import Path
+import numpy as np
+import codec
+spec = importlib.util.spec_from_file_location("codec._entropy", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+sys.modules["codec._entropy"] = codec._entropy = module
+spec.loader.exec_module(module)
+from codec import entropy
+from tests.entropy_models import LEVELS, random_codes, small_codebooks, small_data
+
+assert entropy._entropy is module
+random = np.random.default_rng(0)
+for isa in module.isas():
+    coders = (
+        entropy.TablesCoder(small_data(), isa),
+        entropy.PriorCoder(small_data(), small_codebooks(), isa),
+    )
+    for coder in coders:
+        for shape in ((1, 1, 1), (3, LEVELS, 7), (1, 2, 30)):
+            codes = random_codes(*shape)
+            payload = coder.encode(codes)
+            assert np.array_equal(coder.decode(payload, *shape), codes)
+            for n in (0, 1, 5, len(payload), 300):
+                for octets in (random.bytes(n), bytes(n), b"\\xff" * n, payload[:n]):
+                    try:
+                        coder.decode(octets, *shape)
+                    except codec.errors.FormatError:
+                        pass
+# the most that symbols can take, and carries through all of it
+for size, value in ((4096, 0), (4096, 4095), (3, 1), (1, 0)):
+    for n in (0, 1, 7, 500):
+        weights = np.ones((n, size), np.uint32)
+        symbols = np.full(n, value, np.uint16)
+        decoded, exact = module.range_decode(weights, module.range_encode(weights, symbols))
+        assert exact and np.array_equal(decoded, symbols)
+"""
+
+
 @pytest.fixture(scope="module")
 def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the extensions built with ASan and UBSan, apart from those in use."""
@@ -109,7 +149,9 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path / "lib" / "codec"
 
 
-@pytest.mark.parametrize(("name", "script"), [("_native", KERNELS), ("_engine", ENGINE)])
+@pytest.mark.parametrize(
+    ("name", "script"), [("_native", KERNELS), ("_engine", ENGINE), ("_entropy", ENTROPY)]
+)
 def test_sanitizers(sanitized: Path, tmp_path: Path, name: str, script: str) -> None:
     runtime = subprocess.run(
         [str(GCC), "-print-file-name=libasan.so"], check=True, capture_output=True, text=True

@@ -1,0 +1,92 @@
+"""Learns the tables of the fast coder: what codes that are known already say about the next.
+
+The score of code k at level q is log-linear of low rank,
+
+    score[k] = bias[q, k] + out[q, k] . sum over the contexts c of embed[q, c, code of c]
+
+which is what remains of a table of every pair of codes when it is factored: exact counts of
+1024 x 1024 pairs would need a hundred times the audio that there is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from codec.entropy_data import CONTEXTS, Tables, quantise_tables
+from codec.nn.prior_batches import order_0
+
+BATCH = 4096
+START_SHARE = 0.05  # of the examples are without a frame before: more than a chunk has, fewer than
+# live files, which have nothing else
+
+
+def train_tables(
+    codes: npt.NDArray[np.uint16],
+    codebook_size: int,
+    *,
+    rank: int,
+    seconds: float,
+    seed: int = 0,
+    say: Callable[[str], None],
+) -> Tables:
+    """Tables learned from `codes` uint16 [levels, frames], `seconds` spent evenly on the levels."""
+    data = torch.from_numpy(codes.astype(np.int64))
+    levels = len(codes)
+    generator = torch.Generator().manual_seed(seed)
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    for level in range(levels):
+        parts.append(
+            _train_level(data, level, codebook_size, rank, seconds / levels, generator, say)
+        )
+    stacked = [torch.stack(part).numpy() for part in zip(*parts, strict=True)]
+    return quantise_tables(*stacked)
+
+
+def _train_level(
+    data: Tensor,
+    level: int,
+    size: int,
+    rank: int,
+    seconds: float,
+    generator: torch.Generator,
+    say: Callable[[str], None],
+) -> tuple[Tensor, Tensor, Tensor]:
+    embed = 0.1 * torch.randn(len(CONTEXTS), size, rank, generator=generator)
+    out = 0.1 * torch.randn(size, rank, generator=generator)
+    bias = order_0(data[level], size)
+    present = [
+        (number, context.back, context.level(level))
+        for number, context in enumerate(CONTEXTS)
+        if context.level(level) is not None
+    ]
+    parameters = [p.requires_grad_() for p in (embed, out, bias)]
+    optimiser = torch.optim.Adam(parameters, lr=0.02, betas=(0.9, 0.99))
+    begun, steps, total = time.monotonic(), 0, 0.0
+    while (progress := (time.monotonic() - begun) / seconds) < 1:
+        for group in optimiser.param_groups:
+            group["lr"] = 0.02 * (1 - progress) + 1e-4
+        place = torch.randint(1, data.shape[1], (BATCH,), generator=generator)
+        start = torch.rand(BATCH, 1, generator=generator) < START_SHARE
+        hidden = torch.zeros(BATCH, rank)
+        for number, back, source in present:
+            assert source is not None
+            term = F.embedding(data[source, place - back], embed[number])
+            hidden = hidden + (term.masked_fill(start, 0) if back else term)
+        loss = F.cross_entropy(torch.addmm(bias, hidden, out.T), data[level, place])
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        steps += 1
+        total += (loss.item() - total) / min(steps, 30)
+    for number, context in enumerate(CONTEXTS):
+        if context.level(level) is None:
+            embed.data[number] = 0
+    say(f"tables: level {level}: {total / np.log(2):.3f} bits a code after {steps} steps")
+    return embed.detach(), out.detach(), bias.detach()
