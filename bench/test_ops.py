@@ -9,7 +9,7 @@ import pytest
 
 from codec import rvq
 from codec.kernels import available, load
-from codec.mel import WHISPER_80, WHISPER_128, MelSpec, log_mel
+from codec.mel import PRESETS, MelStream, find_spec, log_mel
 
 BACKENDS = available()
 SECONDS = 30
@@ -22,13 +22,23 @@ def _one_thread() -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("spec", [WHISPER_80, WHISPER_128], ids=["80", "128"])
+@pytest.mark.parametrize("preset", list(PRESETS))
 @pytest.mark.benchmark(group="log_mel, 30 s of audio")
-def test_log_mel(benchmark: Any, spec: MelSpec, backend: str) -> None:
+def test_log_mel(benchmark: Any, preset: str, backend: str) -> None:
     audio = np.random.default_rng(0).uniform(-1, 1, SECONDS * 16_000).astype(np.float32)
+    spec = find_spec(preset)
     mel = benchmark(log_mel, audio, spec, backend=backend)
-    assert mel.shape == (spec.n_mels, SECONDS * 100)
+    assert mel.shape == (spec.n_mels, len(audio) // spec.hop_length)
     benchmark.extra_info["times realtime"] = round(SECONDS / benchmark.stats["median"])
+
+
+@pytest.mark.parametrize("milliseconds", [25, 250])
+@pytest.mark.benchmark(group="MelStream, speech-40hz, one push")
+def test_mel_stream(benchmark: Any, milliseconds: int) -> None:
+    audio = np.random.default_rng(0).uniform(-1, 1, 16 * milliseconds).astype(np.float32)
+    stream = MelStream("speech-40hz")
+    assert benchmark(stream.push, audio).shape[0] == 80
+    benchmark.extra_info["times realtime"] = round(milliseconds / 1e3 / benchmark.stats["median"])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -5,7 +5,7 @@ Internal: `codec.rvq` and `codec.mel` are the public faces. Every function takes
 arrays, and `isa`, one of `isas()`, for tests and benchmarks; the default is the widest.
 """
 
-from libc.stdint cimport int32_t, uint16_t, uintptr_t
+from libc.stdint cimport int16_t, int32_t, uint16_t, uintptr_t
 
 import numpy as np
 
@@ -157,24 +157,35 @@ def decode_rvq(const uint16_t[:, ::1] codes, const float[:, :, ::1] codebooks):
     return out
 
 
-cdef extern from "fft.h" nogil:
-    ctypedef struct fft_plan:
-        size_t n, n_steps
+cdef extern from "mel.h" nogil:
+    ctypedef struct rfft_plan:
+        size_t n, split, h, n_steps
+        const int32_t *order
+        const float *window
+        const float *turns
+        const int32_t *places
         const int32_t *radices
         const float *twiddles
         const float *unpack
-
-cdef extern from "mel.h" nogil:
+        const int32_t *bins
     ctypedef struct mel_plan:
-        fft_plan fft
-        size_t hop, n_mels
-        const float *window
+        rfft_plan fft
+        size_t hop, pad, n_mels
         const int32_t *band_start
         const int32_t *band_size
         const float *band_weights
+        int reflect, magnitude, log, top
+        float floor, range, scale, offset
+    ctypedef struct mel_clip:
+        const void *samples
+        int is_int16
+        size_t n
+        ptrdiff_t start
+        size_t n_frames
+        int frame_major
     size_t mel_scratch_size(const mel_plan *plan)
-    void mel_run(const mel_plan *plan, codec_isa isa, const float *audio, size_t n, float *out,
-                 float *scratch)
+    int mel_run(const mel_plan *plan, codec_isa isa, const mel_clip *clip, float *top, float *out,
+                void *scratch)
     void mel_log10(const float *x, size_t n, float *out)
 
 
@@ -182,58 +193,113 @@ cdef class MelPlan:
     """A log-mel front end from `codec.kernels.mel_tables.MelTables`; threads may share it."""
 
     cdef mel_plan plan
-    cdef const float[::1] window, twiddles, weights  # own the memory that `plan` points to
-    cdef const float[:, ::1] unpack
-    cdef const int32_t[::1] radices, start, size
+    cdef list owned  # the memory that `plan` points to
+
+    cdef const float *_floats(self, table, tuple shape) except? NULL:
+        cdef const float[::1] view = self._flat(table, np.float32, shape)
+        return &view[0] if view.shape[0] else NULL
+
+    cdef const int32_t *_ints(self, table, tuple shape, int limit) except? NULL:
+        flat = self._flat(table, np.int32, shape)
+        if flat.size and not 0 <= flat.min() <= flat.max() < limit:
+            raise ValueError("an index in the tables is out of range")
+        cdef const int32_t[::1] view = flat
+        return &view[0] if view.shape[0] else NULL
+
+    def _flat(self, table, dtype, tuple shape):
+        if table.dtype != dtype or table.shape != shape:
+            raise ValueError("the tables do not fit each other")
+        flat = np.array(table).reshape(-1)
+        self.owned.append(flat)
+        return flat
 
     def __cinit__(self, tables):
-        self.window, self.twiddles, self.unpack = tables.window, tables.twiddles, tables.unpack
-        self.radices, self.start, self.size = tables.radices, tables.band_start, tables.band_size
-        self.weights = tables.band_weights
-        cdef Py_ssize_t half = self.window.shape[0] // 2, length = half, total = 0, weights = 0
-        cdef Py_ssize_t i, radix
-        for i in range(self.radices.shape[0]):
-            radix = self.radices[i]
+        fft = tables.fft
+        cdef int n = fft.n, split = fft.split
+        if not (3 <= n <= 1 << 16 and split in (1, 2, 4, 8, 16) and n % split == 0 and n > split):
+            raise ValueError("no such transform")
+        cdef int h = n // split, half = split // 2, length = h, total = 0
+        for radix in fft.radices.tolist():
             if radix not in (2, 3, 4, 5) or length % radix:
-                raise ValueError("the radices do not multiply to n_fft / 2")
+                raise ValueError("the radices do not multiply to n / split")
             length //= radix
-            total += length * (radix - 1) * 2
-        for i in range(self.size.shape[0]):
-            if self.start[i] < 0 or self.size[i] < 0 or self.start[i] + self.size[i] > half + 1:
-                raise ValueError("a band reaches past the spectrum")
-            weights += self.size[i]
+            total += (length - 1) * (radix - 1) * 2
+        if length != 1:
+            raise ValueError("the radices do not multiply to n / split")
+        cdef int n_mels = tables.band_start.size
+        sizes = tables.band_size.astype(np.int64)
         if not (
-            length == 1
-            and half >= 2
-            and self.window.shape[0] == 2 * half
-            and self.twiddles.shape[0] == total
-            and self.unpack.shape[0] == half // 2 + 1
-            and self.unpack.shape[1] == 2
-            and self.start.shape[0] == self.size.shape[0] >= 1
-            and self.weights.shape[0] == weights
-            and tables.hop_length >= 1
+            n_mels >= 1
+            and sizes.shape == (n_mels,)
+            and (tables.band_start + sizes <= n // 2 + 1).all()
+            and 1 <= tables.hop_length < 1 << 31
+            and tables.pad in (0, n // 2)
+            and tables.top in (0, 1, 2)
+            and tables.floor > 0
         ):
             raise ValueError("the tables do not fit each other")
-        self.plan.fft = fft_plan(2 * half, self.radices.shape[0], &self.radices[0],
-                                 &self.twiddles[0], &self.unpack[0, 0])
-        self.plan.hop, self.plan.n_mels = tables.hop_length, self.start.shape[0]
-        self.plan.window, self.plan.band_weights = &self.window[0], &self.weights[0]
-        self.plan.band_start, self.plan.band_size = &self.start[0], &self.size[0]
+        self.owned = []
+        self.plan.fft.n, self.plan.fft.split, self.plan.fft.h = n, split, h
+        self.plan.fft.n_steps = fft.radices.size
+        self.plan.fft.order = self._ints(fft.order, (h, split), n)
+        self.plan.fft.window = self._floats(fft.window, (h, split))
+        self.plan.fft.turns = self._floats(
+            fft.turns, (h, 0 if h % 2 else max(half - 1, 0), 2)
+        )
+        self.plan.fft.places = self._ints(fft.places, (h, 2 if split > 1 else 0), 2 * h)
+        self.plan.fft.radices = self._ints(fft.radices, (fft.radices.size,), 6)
+        self.plan.fft.twiddles = self._floats(fft.twiddles, (total,))
+        self.plan.fft.unpack = self._floats(fft.unpack, (h // 2 + 1, 2))
+        self.plan.fft.bins = self._ints(fft.bins, (max(half - 1, 1), h), n // 2 + 2)
+        self.plan.hop, self.plan.pad, self.plan.n_mels = tables.hop_length, tables.pad, n_mels
+        self.plan.band_start = self._ints(tables.band_start, (n_mels,), n // 2 + 2)
+        self.plan.band_size = self._ints(tables.band_size, (n_mels,), n // 2 + 2)
+        self.plan.band_weights = self._floats(tables.band_weights, (sizes.sum(),))
+        self.plan.reflect, self.plan.magnitude = tables.reflect, tables.magnitude
+        self.plan.log, self.plan.top = tables.log, tables.top
+        self.plan.floor, self.plan.range = tables.floor, tables.range
+        self.plan.scale, self.plan.offset = tables.scale, tables.offset
 
-    def __call__(self, const float[:, ::1] clips, isa=None):
-        """clips [B, samples] -> float32 [B, n_mels, samples // hop]."""
-        cdef size_t n = clips.shape[1], frames = n // self.plan.hop
-        cdef Py_ssize_t b
+    def __call__(self, clips, Py_ssize_t start, float[::1] tops, float[:, :, ::1] out,
+                 bint frame_major=False, isa=None):
+        """clips float32 or int16 [B, samples] -> out [B, n_mels, frames] or [B, frames, n_mels].
+
+        The first frame is samples `start` on, tops [B] the maxima so far. False if samples are not
+        finite or too loud.
+        """
         cdef codec_isa chosen = _isa(isa)
-        mel = np.empty((clips.shape[0], self.plan.n_mels, frames), np.float32)
-        if mel.size == 0:
-            return mel
-        cdef float[:, :, ::1] out = mel
-        cdef float[::1] scratch = _aligned(mel_scratch_size(&self.plan))
+        cdef bint fine = True
+        cdef Py_ssize_t b, step
+        cdef const float[:, :] floats
+        cdef const int16_t[:, :] ints
+        cdef const char *first
+        cdef mel_clip clip
+        if clips.dtype == np.int16:
+            ints = clips
+            first = <const char *>&ints[0, 0] if clips.size else NULL
+        else:
+            floats = clips
+            first = <const char *>&floats[0, 0] if clips.size else NULL
+        if not (
+            len(clips) == out.shape[0] == tops.shape[0]
+            and (clips.shape[1] <= 1 or clips.strides[1] == clips.itemsize)
+            and <size_t>out.shape[2 if frame_major else 1] == self.plan.n_mels
+            and -(1 << 40) < start < 1 << 40
+        ):
+            raise ValueError("the arrays do not fit the plan")
+        step = clips.strides[0]
+        clip.is_int16, clip.n, clip.start = clips.dtype == np.int16, clips.shape[1], start
+        clip.n_frames, clip.frame_major = out.shape[1 if frame_major else 2], frame_major
+        cdef float nothing = 0
+        cdef float[::1] scratch = _aligned(mel_scratch_size(&self.plan) // sizeof(float))
         with nogil:
-            for b in range(clips.shape[0]):
-                mel_run(&self.plan, chosen, &clips[b, 0], n, &out[b, 0, 0], &scratch[0])
-        return mel
+            for b in range(out.shape[0]):
+                clip.samples = first + b * step
+                if not mel_run(&self.plan, chosen, &clip, &tops[b],
+                               &out[b, 0, 0] if clip.n_frames else &nothing, &scratch[0]):
+                    fine = False
+                    break
+        return fine
 
 
 def log10(const float[::1] x):

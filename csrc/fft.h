@@ -1,4 +1,4 @@
-/* The power spectrum of real signals of even length, LANES of them side by side.
+/* The transform of real signals of even length, LANES of them side by side.
  *
  * Lane l of every vector belongs to signal l: x[j * LANES + l] is sample j of signal l. So a vector
  * instruction does the same step of LANES transforms, nothing is shuffled, and a signal's result
@@ -12,6 +12,13 @@
  *     as many of length m, and leaves them in order:
  *         y[q + stride * (r p + k)] = w^(p k) * sum_j x[q + stride * (p + m j)] * e^(-2 pi i j k / r)
  *         w = e^(-2 pi i / (m r)),  p < m,  q < stride,  k < r
+ *
+ * Of Z, the transform of the h complex samples, E_k = (Z_k + conj Z_(h-k)) / 2 transforms the even
+ * samples and O_k = (Z_k - conj Z_(h-k)) / 2i the odd ones (Z_h is Z_0), and
+ *     X_k = E_k + e^(-2 pi i k / n) O_k      X_(h-k) = conj(E_k - e^(-2 pi i k / n) O_k)
+ *
+ * The engine's features and samples, and so all tokens, hang on every bit of this; log-mel spectra,
+ * which do not, take rfft.h.
  */
 #ifndef CODEC_FFT_H
 #define CODEC_FFT_H
@@ -167,36 +174,6 @@ ALWAYS_INLINE float *fft_complex(const fft_plan *plan, float *x, float *work)
         work = swap;
     }
     return x;
-}
-
-/* |X_k|^2 of LANES real signals x [n][LANES] -> power [n / 2 + 1][LANES]; x is used up.
- *
- * Of Z, the transform of the h = n / 2 complex samples, E_k = (Z_k + conj Z_(h-k)) / 2 transforms
- * the even samples and O_k = (Z_k - conj Z_(h-k)) / 2i the odd ones (Z_h is Z_0), and
- *     X_k = E_k + e^(-2 pi i k / n) O_k      X_(h-k) = conj(E_k - e^(-2 pi i k / n) O_k) */
-ALWAYS_INLINE void fft_power(const fft_plan *plan, float *x, float *work, float *restrict power)
-{
-    const size_t h = plan->n / 2;
-
-    x = fft_complex(plan, x, work);
-    for (size_t k = 0; k <= h / 2; k++) {
-        const float *a = RE(x, k), *b = RE(x, k ? h - k : 0);
-        const float c = plan->unpack[2 * k], s = plan->unpack[2 * k + 1];
-        float low[LANES], high[LANES];
-        VECTORISE
-        for (int l = 0; l < LANES; l++) {
-            const float er = 0.5f * (RE(a, 0)[l] + RE(b, 0)[l]);
-            const float ei = 0.5f * (IM(a, 0)[l] - IM(b, 0)[l]);
-            const float odr = 0.5f * (IM(a, 0)[l] + IM(b, 0)[l]);
-            const float odi = 0.5f * (RE(b, 0)[l] - RE(a, 0)[l]);
-            const float tr = odr * c - odi * s, ti = odr * s + odi * c;
-            low[l] = (er + tr) * (er + tr) + (ei + ti) * (ei + ti);
-            high[l] = (er - tr) * (er - tr) + (ei - ti) * (ei - ti);
-        }
-        /* Where k = h - k both are that bin, up to rounding; the second write stands. */
-        for (size_t l = 0; l < LANES; l++) power[k * LANES + l] = low[l];
-        for (size_t l = 0; l < LANES; l++) power[(h - k) * LANES + l] = high[l];
-    }
 }
 
 #endif

@@ -34,8 +34,7 @@ import numpy as np
 spec = importlib.util.spec_from_file_location("codec._native", sys.argv[1])
 native = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(native)
-from codec.kernels.mel_tables import mel_tables
-from codec.mel import WHISPER_80, MelSpec, mel_filters
+from codec.mel import WHISPER_80, WHISPER_128, MelSpec, _tables
 
 rng = np.random.default_rng(0)
 for n, q, k, d in [
@@ -49,11 +48,19 @@ for n, q, k, d in [
         codes = native.RvqPlan(books, isa).encode(latents, q, isa)
         assert (native.encode_rvq_once(latents, books, isa) == codes).all()
     native.decode_rvq(codes, books)
-for s in (WHISPER_80, MelSpec(n_fft=10, hop_length=3, n_mels=2), MelSpec(n_fft=480)):
-    plan = native.MelPlan(mel_tables(mel_filters(s), s.hop_length))
-    for n in (1, 3, 160, 199, 200, 201, 400, 1279, 1280, 1281, 5000):
+sizes = (3, 4, 6, 8, 10, 16, 24, 225, 450, 480, 512)
+specs = [MelSpec(n_fft=n, hop_length=h, n_mels=2, log="db", maximum="running", padding=p)
+         for n in sizes for h, p in ((7, "reflect"), (300, "zeros"))]
+for s in (WHISPER_80, WHISPER_128, *specs):
+    plan = native.MelPlan(_tables(s))
+    for n in (1, 3, 199, 201, 1281, 5000):
+        audio = rng.standard_normal((2, n), np.float32)
         for isa in native.isas():
-            plan(rng.standard_normal((2, n), np.float32), isa)
+            for clips in (audio, (1000 * audio).astype(np.int16)):
+                tops = np.full(2, -np.inf, np.float32)
+                frames = s.n_frames(n)
+                plan(clips, -s.pad, tops, np.empty((2, s.n_mels, frames), np.float32), False, isa)
+                plan(clips, -s.pad, tops, np.empty((2, frames, s.n_mels), np.float32), True, isa)
 native.log10(np.geomspace(1e-10, 1e30, 100, dtype=np.float32))
 """
 

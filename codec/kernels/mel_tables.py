@@ -1,4 +1,4 @@
-"""Everything that a log-mel kernel reads beside the audio: the same tables for C and numba."""
+"""Everything that a log-mel kernel reads beside the audio: the same tables for all kernels."""
 
 from __future__ import annotations
 
@@ -10,19 +10,44 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 
+TOPS = ("fixed", "running", "clip")  # csrc/mel.h's MEL_TOP_...
+SPLITS = (16, 8, 4, 2, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class RfftTables:
+    """Of the transform of n real, windowed samples. csrc/rfft.h says how they are read, and why."""
+
+    n: int
+    split: int
+    order: Ints  # [h, split], h = n / split
+    window: Floats  # [h, split]: of sample order[r, m]
+    turns: Floats  # [h, split / 2 - 1, 2]; empty if h is odd
+    places: Ints  # [h, 2]; empty if split is 1
+    radices: Ints  # their product is h
+    twiddles: Floats  # of each step in turn [m - 1, radix - 1, 2], flattened
+    unpack: Floats  # [h / 2 + 1, 2]
+    bins: Ints  # [max(split / 2 - 1, 1), h]
+
 
 @dataclasses.dataclass(frozen=True)
 class MelTables:
-    """Tables of a front end of n_fft samples a frame; csrc/fft.h says how the FFT reads them."""
+    """Tables and numbers of a front end: the fields of csrc/mel.h's mel_plan."""
 
+    fft: RfftTables
     hop_length: int
-    window: Floats  # [n_fft]
-    radices: Ints  # their product is n_fft / 2
-    twiddles: Floats  # of each step in turn [m, radix - 1, 2], flattened
-    unpack: Floats  # [n_fft // 4 + 1, 2]
+    pad: int
     band_start: Ints  # [n_mels]
     band_size: Ints  # [n_mels]
     band_weights: Floats  # the non-zero run of each filter, one after the other
+    reflect: bool
+    magnitude: bool
+    log: bool
+    top: int  # of TOPS
+    floor: float
+    range: float
+    scale: float
+    offset: float
 
 
 def factors(n: int) -> list[int] | None:
@@ -35,38 +60,61 @@ def factors(n: int) -> list[int] | None:
     return found if n == 1 else None
 
 
-def hann(n: int) -> Floats:
-    """The periodic Hann window, sin^2(pi j / n)."""
-    return (np.sin(np.pi * np.arange(n) / n) ** 2).astype(np.float32)
-
-
-def mel_tables(filters: Floats, hop_length: int) -> MelTables:
-    """Tables for `filters` [n_mels, n_fft / 2 + 1], n_fft / 2 being one that has `factors`."""
-    half = filters.shape[1] - 1
-    radices = factors(half)
+def rfft_tables(window: Floats) -> RfftTables:
+    """Tables for frames under `window` [n], n >= 3 being one that has `factors`."""
+    n = len(window)
+    split = next(s for s in SPLITS if n % s == 0 and n > s)
+    h, half = n // split, split // 2
+    r, m, k = np.arange(h)[:, None], np.arange(split), np.arange(n)
+    coprime = h % 2 == 1
+    order = (split * r + h * m) % n if coprime else r + h * m
+    column, element = k % split, k % h if coprime else k // split
+    bins = np.empty((max(half - 1, 1), h), np.int32)
+    if split == 1:
+        bins[0] = np.where(k <= n // 2, k, n // 2 + 1)
+    else:
+        own = (column >= 1) & (column < half)  # the rest is column 0, and conjugates
+        bins[column[own] - 1, element[own]] = np.minimum(k, n - k)[own]
+    if half <= 1 and split > 1:
+        bins[:] = 0  # there is no column but column 0
+    radices = factors(h)
     assert radices is not None
-    twiddles, length = [], half
+    twiddles, length = [np.empty(0, np.float32)], h
     for radix in radices:
-        m = length // radix
-        twiddles.append(_turns(np.outer(np.arange(m), np.arange(1, radix)), length))
-        length = m
-    # Of a filter with no bin under it (narrow bands, short frames) nothing is left: a silent band.
+        m_ = length // radix
+        turns = _turns(np.outer(np.arange(1, m_), np.arange(1, radix)), length)
+        twiddles.append(turns.reshape(-1))
+        length = m_
+    return RfftTables(
+        n=n,
+        split=split,
+        order=order.astype(np.int32),
+        window=window[order],
+        turns=_turns(r * np.arange(1, 1 if coprime else max(half, 1)), n),
+        places=(order[:, : 2 if split > 1 else 0] % (2 * h)).astype(np.int32),
+        radices=np.array(radices, np.int32),
+        twiddles=np.concatenate(twiddles),
+        unpack=_turns(np.arange(h // 2 + 1), 2 * h),
+        bins=bins,
+    )
+
+
+def bands(filters: Floats) -> tuple[Ints, Ints, Floats]:
+    """band_start, band_size and band_weights of `filters` [n_mels, bins].
+
+    Of a filter with no bin under it (narrow bands, short frames) nothing is left: a silent band.
+    """
     used = [np.flatnonzero(row) for row in filters]
     runs = [(int(u[0]), int(u[-1]) + 1) if len(u) else (0, 0) for u in used]
     weights = [row[start:end] for row, (start, end) in zip(filters, runs, strict=True)]
-    return MelTables(
-        hop_length=hop_length,
-        window=hann(2 * half),
-        radices=np.array(radices, np.int32),
-        twiddles=np.concatenate([np.empty(0, np.float32), *twiddles]),
-        unpack=_turns(np.arange(half // 2 + 1), 2 * half).reshape(-1, 2),
-        band_start=np.array([start for start, _ in runs], np.int32),
-        band_size=np.array([end - start for start, end in runs], np.int32),
-        band_weights=np.concatenate(weights),
+    return (
+        np.array([start for start, _ in runs], np.int32),
+        np.array([end - start for start, end in runs], np.int32),
+        np.concatenate(weights),
     )
 
 
 def _turns(k: npt.NDArray[np.int64], n: int) -> Floats:
-    """e^(-2 pi i k / n) as pairs (re, im), flattened."""
+    """e^(-2 pi i k / n) as pairs: k [...] -> [..., 2]."""
     turn = np.exp(-2j * np.pi * (k % n) / n)
-    return np.stack([turn.real, turn.imag], axis=-1).astype(np.float32).reshape(-1)
+    return np.stack([turn.real, turn.imag], axis=-1).astype(np.float32)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from codec.kernels.mel_tables import hann
-from codec.mel import MelSpec, mel_filters
+from codec.mel import MelSpec, log_scale, mel_filters, mel_window
 
 
 def rvq_encode(latents: torch.Tensor, codebooks: torch.Tensor) -> torch.Tensor:
@@ -33,20 +32,38 @@ def rvq_decode(codes: torch.Tensor, codebooks: torch.Tensor) -> torch.Tensor:
 
 
 def log_mel(audio: torch.Tensor, spec: MelSpec) -> torch.Tensor:
-    """`codec.mel.log_mel` for float32 [B, samples] -> [B, n_mels, samples // hop_length].
+    """`codec.mel.log_mel` for float32 [B, samples] -> [B, n_mels, frames], on the audio's device.
 
-    Differentiable in `audio`.
+    Differentiable in `audio`; what the floor or the range cuts off has no gradient.
     """
     n_frames = spec.n_frames(audio.shape[-1])
-    window = torch.tensor(hann(spec.n_fft), device=audio.device)
-    filters = torch.tensor(mel_filters(spec), device=audio.device)
-    half = spec.n_fft // 2
     if n_frames == 0:
         return audio.new_empty((len(audio), spec.n_mels, 0))
-    padded = functional.pad(audio, (0, max(0, half + 1 - audio.shape[-1])))
-    padded = functional.pad(padded[:, None], (half, half), mode="reflect")[:, 0]
-    frames = padded.unfold(-1, spec.n_fft, spec.hop_length)[:, :n_frames]
-    power = torch.fft.rfft(frames * window).abs().square()
-    log = (power @ filters.T).clamp(min=1e-10).log10().transpose(1, 2)
-    floor = log.amax(dim=(1, 2), keepdim=True) - 8.0
-    return ((torch.maximum(log, floor) + 4.0) / 4.0).contiguous()
+    window = torch.tensor(mel_window(spec), device=audio.device)
+    filters = torch.tensor(mel_filters(spec), device=audio.device)
+    frames = _padded(audio, spec).unfold(-1, spec.n_fft, spec.hop_length)[:, :n_frames]
+    spectrum = torch.fft.rfft(frames * window)
+    power = spectrum.abs() if spec.power == 1 else spectrum.real.square() + spectrum.imag.square()
+    mel: torch.Tensor = (power @ filters.T).transpose(1, 2)
+    if spec.log is None:
+        return mel.contiguous()
+    log = mel.clamp(min=spec.floor).log10()
+    if spec.dynamic_range is not None:
+        if spec.maximum == "clip":
+            top = log.amax(dim=(1, 2), keepdim=True)
+        elif spec.maximum == "running":
+            top = log.amax(dim=1, keepdim=True).cummax(dim=2).values
+        else:
+            top = log.new_tensor(spec.maximum)
+        log = torch.maximum(log, top - spec.dynamic_range)
+    scale, offset = log_scale(spec)
+    return (log * scale + offset).contiguous()
+
+
+def _padded(audio: torch.Tensor, spec: MelSpec) -> torch.Tensor:
+    """audio [B, samples] continued by spec.pad samples at both ends."""
+    pad = spec.pad
+    if spec.padding == "zeros":
+        return functional.pad(audio, (pad, pad))
+    long_enough = functional.pad(audio, (0, max(0, pad + 1 - audio.shape[-1]))) if pad else audio
+    return functional.pad(long_enough[:, None], (pad, pad), mode="reflect")[:, 0]
