@@ -59,10 +59,8 @@ def compress_file(
 
     From pipe to pipe, WAV is coded while it arrives.
     """
-    if job.target and job.target.suffix.lower() in READ_SUFFIXES:
-        raise OutputError(f"{job.target} is named as audio; name it {SUFFIX}")
     if coding.live or coding.raw or (job.source is None and job.target is None):
-        _check_target(job, overwrite)
+        _check_nac_target(job, overwrite)
         with _opened(job.source or sys.stdin.buffer) as pipe:
             try:
                 stream = SampleStream(pipe, *coding.raw, "<i2", None) if coding.raw else None
@@ -114,7 +112,7 @@ def _compress_at_hand(
     with source.open("rb") as file:
         if file.read(len(MAGIC)) == MAGIC:
             raise FormatError("already a .nac file, which codec decompress restores")
-    _check_target(job, overwrite)
+    _check_nac_target(job, overwrite)
     with AudioReader(source) as audio:
         rate, total = audio.sample_rate, audio.claimed / audio.sample_rate
         header = codec.header(audio.channels, rate, coding.n_codebooks)
@@ -434,6 +432,12 @@ def _suffix_of(job: Job, suffix: str) -> str:
         known = ", ".join(WRITE_FORMATS)
         raise OutputError(f"{job.target}: cannot write {suffix or 'this'}; choose from {known}")
     return suffix
+
+
+def _check_nac_target(job: Job, overwrite: bool) -> None:
+    _check_target(job, overwrite)
+    if job.target and job.target.suffix.lower() in READ_SUFFIXES:
+        raise OutputError(f"{job.target} is named as audio; name it {SUFFIX}")
 
 
 def _check_target(job: Job, overwrite: bool) -> None:

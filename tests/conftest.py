@@ -55,6 +55,16 @@ class MeanBackend:
         means = sum((code / top * 2 - 1) * self._scale(level) for level, code in enumerate(codes))
         return np.repeat(means, self.config.hop_length).astype(np.float32)
 
+    def decode_pieces(self, pieces: list[np.ndarray]) -> np.ndarray:
+        return np.concatenate([self.decode(codes) for codes in pieces])
+
+    @property
+    def codebooks(self) -> np.ndarray:
+        size = self.config.codebook_size
+        values = np.linspace(-1, 1, size, dtype=np.float32)[None, :, None]
+        scales = [self._scale(level) for level in range(self.config.n_codebooks)]
+        return values * np.array(scales, np.float32)[:, None, None]
+
 
 @pytest.fixture
 def backend() -> MeanBackend:
