@@ -22,6 +22,7 @@ _UNKNOWN = 0xFFFF_FFFF
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _RIFF = struct.Struct("<4s I 4s")
 _CHUNK = struct.Struct("<4s I")
+_SIZES = struct.Struct("<Q Q")  # of the whole and of the data
 _FORMAT = struct.Struct("<H H I I H H")
 
 
@@ -107,11 +108,14 @@ def open_wav(file: BinaryIO) -> SampleStream:
         raise NotStreamableError(bytes(consumed))
     fields: tuple[int, ...] | None = None
     kind = ""
+    long_size = 0  # of an RF64's data, whose 32-bit size is all ones
     while True:
         name, size = _CHUNK.unpack(take(_CHUNK.size))
         if name == b"data":
             break
         body = take(size + size % 2)
+        if name == b"ds64" and size >= _SIZES.size:
+            long_size = _SIZES.unpack_from(body)[1]
         if name == b"fmt " and size >= _FORMAT.size:
             fields = _FORMAT.unpack_from(body)
             tag = fields[0]
@@ -124,8 +128,11 @@ def open_wav(file: BinaryIO) -> SampleStream:
             kind = kinds.get((tag, fields[5]), "")
     if not kind or not fields or fields[4] != fields[1] * fields[5] // 8:
         raise NotStreamableError(bytes(consumed))
-    endless = size == 0 or size >= _ENDLESS
-    return SampleStream(file, fields[2], fields[1], kind, None if endless else size)
+    if size == _UNKNOWN and 0 < long_size < _ENDLESS << 32:
+        size = long_size
+    elif size >= _ENDLESS:
+        size = 0
+    return SampleStream(file, fields[2], fields[1], kind, size or None)
 
 
 class SampleSink:
