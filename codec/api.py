@@ -22,7 +22,6 @@ from codec.config import ModelConfig
 from codec.container import Codes, Reader, write_tokens
 from codec.errors import AudioError, BackendError, BitrateError, ModelError
 from codec.format import Header
-from codec.rate_control import RateControl
 from codec.reach import decoder_reach
 from codec.seek import SeekableReader
 from codec.spans import Workers, decode_spans, encode_spans
@@ -40,7 +39,6 @@ class Codec:
         self._backend = backend
         self._weights = weights
         self._coders: dict[str | int | None, Coder] = {}
-        self._rate_control: RateControl | None = None
 
     @property
     def backend(self) -> Backend:
@@ -190,9 +188,9 @@ class Codec:
     def rate_control(self, quality: float) -> Callable[[Codes], int]:
         """How many codebooks a chunk of codes needs for `quality`, 0 to 10: for a
         `codec.container.Writer`. Raises BitrateError."""
-        if self._rate_control is None:
-            self._rate_control = RateControl.of(self._backend)
-        return self._rate_control.chooser(quality)
+        from codec.rate_control import RateControl
+
+        return RateControl(self._backend).chooser(quality)
 
     def encode_blocks(
         self, blocks: Iterable[audio_.Audio], sample_rate: int, n_codebooks: int, workers: Workers

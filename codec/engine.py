@@ -118,11 +118,6 @@ class NativeBackend:
         audio = [decoder.push(state, codes) for codes in checked]
         return np.concatenate([*audio, decoder.flush(state)])
 
-    @property
-    def codebooks(self) -> Floats:
-        """The codebooks float32 [Q, entries, latent_dim]."""
-        return self._weights.codebooks
-
 
 def isas() -> tuple[str, ...]:
     """Names of the instruction sets that this CPU runs, of scalar, avx2, avx512 and neon."""

@@ -56,12 +56,6 @@ class EngineWeights:
         tables, weights = self._read(self._decoder)
         return self._checked(lambda: _engine.Decoder(self.config, tables, weights, isa, block))
 
-    @property
-    def codebooks(self) -> Floats:
-        """The codebooks float32 [levels, entries, latent_dim]. Raises ModelError."""
-        with _open(self._path) as file:
-            return self._checked(lambda: self._books(_Tensors(file)))
-
     def _read(self, half: Callable[[Weights], tuple[Weights, Weights]]) -> tuple[Weights, Weights]:
         with _open(self._path) as file:
             return self._checked(lambda: half(_Tensors(file)))

@@ -58,13 +58,6 @@ class MeanBackend:
     def decode_pieces(self, pieces: list[np.ndarray]) -> np.ndarray:
         return np.concatenate([self.decode(codes) for codes in pieces])
 
-    @property
-    def codebooks(self) -> np.ndarray:
-        size = self.config.codebook_size
-        values = np.linspace(-1, 1, size, dtype=np.float32)[None, :, None]
-        scales = [self._scale(level) for level in range(self.config.n_codebooks)]
-        return values * np.array(scales, np.float32)[:, None, None]
-
 
 @pytest.fixture
 def backend() -> MeanBackend:

@@ -259,7 +259,7 @@ def test_no_audio_is_an_error_and_no_output(weights):
 def test_killed_at_any_moment(weights, tmp_path, existing):
     """Nothing under the final name, and what was there untouched."""
     source, packed, restored = (tmp_path / name for name in ("a.wav", "a.nac", "b.wav"))
-    soundfile.write(source, np.tile(noise(24_000) * 0.3, 600), 24_000, subtype="PCM_16")
+    soundfile.write(source, np.tile(noise(24_000) * 0.3, 150), 24_000, subtype="PCM_16")
     jobs = {
         packed: ("compress", source, "-o", packed, "-f", "-t", 1, "--model", weights),
         restored: ("decompress", packed, "-o", restored, "-f", "-t", 1, "--model", weights),
