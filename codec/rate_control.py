@@ -51,19 +51,19 @@ class RateControl:
         self._spec = MelSpec(backend.config.sample_rate, n_fft=960, hop_length=240)
 
     def chooser(self, quality: float) -> Callable[[Codes], int]:
-        """A function from codes uint16 [channels, codebooks, frames] to the fewest codebooks, coarse
-        to fine, whose distance is within that of `quality`. Raises BitrateError."""
+        """A function from codes uint16 [channels, codebooks, frames] to the fewest codebooks,
+        coarse to fine, whose distance is within that of `quality`. Raises BitrateError."""
         if not 0 <= quality <= BEST_QUALITY:
             raise BitrateError(f"a quality is 0 to {BEST_QUALITY:g}, not {quality:g}")
         target = DISTANCE_STEP * (BEST_QUALITY - quality)
         return lambda codes: self._fewest(codes, target)
 
     def distance(self, codes: Codes, n_codebooks: int) -> float:
-        """Mean |ln magnitude| between the mel spectra of the first codebooks and of all, decoded."""
+        """Mean |ln magnitude| between the mel spectra of what the first and what all decode to."""
         return self._distance(codes, n_codebooks, self._mel(codes))
 
     def _fewest(self, codes: Codes, target: float) -> int:
-        every = codes.shape[1]
+        every = int(codes.shape[1])
         whole = self._mel(codes) if target else np.zeros(0, np.float32)
         if not whole.size:
             return every
@@ -78,7 +78,7 @@ class RateControl:
 
     def _distance(self, codes: Codes, n_codebooks: int, whole: Floats) -> float:
         steps = np.rint(np.abs(self._mel(codes[:, :n_codebooks]) - whole) * np.float32(_STEPS))
-        return _NEPERS * int(steps.astype(np.int64).sum()) / (whole.size * _STEPS)
+        return float(_NEPERS) * int(steps.astype(np.int64).sum()) / float(whole.size * _STEPS)
 
     def _mel(self, codes: Codes) -> Floats:
         audio = [self._backend.decode(np.ascontiguousarray(channel)) for channel in codes]
