@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attacks.make import attacks, tokens, written
-from fuzz.fuzz_reader import replay, resealed
+from fuzz.replay import replay, resealed
 
 SOUND = written(tokens(channels=1), {"title": "x"})
 
