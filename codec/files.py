@@ -233,11 +233,11 @@ def _salvaged(codec: Codec, data: Bytes, found: Survey, workers: Workers) -> Ite
     """Audio at the model's rate."""
     header, hop = found.header, codec.config.hop_length
     frame = 0
-    for run in found.runs:
-        yield from silence(header.channels, (run.first - frame) * hop)
-        codes = read_run(data, header, run, codec.coder_of)
-        yield from codec.decode_frames(codes, header, workers)
-        frame = run.stop
+    for runs in found.between_gaps():
+        yield from silence(header.channels, (runs[0].first - frame) * hop)
+        codes = (read_run(data, header, run, codec.coder_of) for run in runs)
+        yield from codec.decode_frames(itertools.chain.from_iterable(codes), header, workers)
+        frame = runs[-1].stop
     yield from silence(header.channels, (header.n_frames - frame) * hop)
 
 

@@ -40,7 +40,7 @@ MAX_GAP_SECONDS = 24 * 3600
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Intact chunks that follow one another: frames [first, stop), from byte `offset` on."""
+    """Intact chunks with nothing between them: frames [first, stop), from byte `offset` on."""
 
     first: int
     stop: int
@@ -69,6 +69,16 @@ class Survey:
     def sound(self) -> bool:
         """Whether nothing is wrong."""
         return not self.gaps and not self.problems
+
+    def between_gaps(self) -> list[list[Run]]:
+        """The runs, those together that only strange bytes lie between."""
+        groups: list[list[Run]] = []
+        for run in self.runs:
+            if groups and groups[-1][-1].stop == run.first:
+                groups[-1].append(run)
+            else:
+                groups.append([run])
+        return groups
 
     def lost(self) -> list[tuple[float, float]]:
         """Seconds [start, end) that are lost."""
@@ -112,6 +122,7 @@ def survey(data: Bytes) -> Survey:
     index = IndexBuilder(header)
     runs: list[Run] = []
     chunks_end = position
+    strange = False  # whether there is something between chunks
     work = MAX_WORK * len(data) + MAX_PAYLOAD_BYTES
     while True:
         found = _chunk_at(data, position, header)
@@ -131,7 +142,9 @@ def survey(data: Bytes) -> Survey:
             position += 1
             continue
         index.add(position, crc)
-        if runs and chunk.first_frame == after:
+        joined = position == chunks_end
+        strange = strange or not joined
+        if runs and joined and chunk.first_frame == after:
             runs[-1] = dataclasses.replace(runs[-1], stop=stop)
         else:
             runs.append(Run(chunk.first_frame, stop, position))
@@ -148,6 +161,8 @@ def survey(data: Bytes) -> Survey:
         whole = data[chunks_end : end - TRAILER_BYTES] == index.pack() and trailer == expected
         if not whole and not problems and _covers(runs, trailer.header.n_frames):
             problems.append("the index or the trailer is not that of the chunks")
+        elif strange and not problems and _covers(runs, trailer.header.n_frames):
+            problems.append("there is something between its chunks")
     if end < len(data) and trailer is not None:
         problems.append("there is more after its end")
     frames = runs[-1].stop
@@ -213,7 +228,8 @@ def _find_trailer(data: Bytes) -> tuple[Trailer | None, int]:
 
 
 def _covers(runs: list[Run], frames: int) -> bool:
-    return len(runs) == 1 and (runs[0].first, runs[0].stop) == (0, frames)
+    """Whether runs, which are in order, have all of so many frames."""
+    return sum(run.stop - run.first for run in runs) == frames
 
 
 def _samples(header: Header, frames: int) -> int:

@@ -101,6 +101,12 @@ def test_bytes_that_are_gone_or_too_many_are_stepped_over() -> None:
         gaps, codes = salvaged(data)
         assert gaps == [(50, 100)]
         assert np.array_equal(codes[:, :, 100:], TOKENS.codes[:, :, 100:])
+    between = DATA[: BODY + CHUNK] + b"junk" + DATA[BODY + CHUNK :]
+    found = survey(between)
+    assert salvaged(between)[0] == []
+    assert np.array_equal(salvaged(between)[1], TOKENS.codes)
+    assert [len(runs) for runs in found.between_gaps()] == [2]
+    assert found.problems
     assert survey(DATA + b"junk").problems == ("there is more after its end",)
     assert not survey(DATA + b"junk").gaps
 
