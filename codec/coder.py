@@ -78,7 +78,7 @@ def load_coder(coder: str | int | None, codebook_size: int, weights: Path | None
     """
     if coder is None:
         for name in PREFERRED:
-            with contextlib.suppress(ModelError):
+            with contextlib.suppress(ModelError, BackendError):
                 return load_coder(name, codebook_size, weights)
         coder = RawCoder.coder_id
     if isinstance(coder, str):
