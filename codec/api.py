@@ -305,7 +305,7 @@ class Codec:
                 blocks = list(self.decode_stretch(seekable, *stretch, workers))
                 return np.concatenate(blocks, axis=1), seekable.header.sample_rate
             reader = Reader(file, self.coder_of)
-            chunks = list(reader)
+            chunks = list(reader.decoded(workers))
             header = reader.header
             assert header.n_samples is not None  # known once the iteration has ended
             blocks = list(self.decode_blocks(chunks, header, header.n_samples, workers))

@@ -13,7 +13,8 @@ docs/format.md has every byte. What the reader relies on:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import BinaryIO
 
 import numpy as np
@@ -38,6 +39,7 @@ from codec.format import (
     sealed,
 )
 from codec.metadata import pack_metadata, unpack_metadata
+from codec.spans import Workers
 from codec.tokens import Tokens, frames_for
 
 Codes = npt.NDArray[np.uint16]
@@ -97,18 +99,25 @@ class Writer:
 
         A chunk goes to the file as soon as it is full.
         """
-        if codes.shape[:2] != self._chunk.shape[:2]:
-            raise TokensError(f"codes of shape {codes.shape} do not fit the header")
-        if codes.size and int(codes.max()) >= self.header.codebook_size:
-            raise TokensError(f"code {codes.max()} does not fit the header")
-        full = self.header.frames_per_chunk
-        while codes.shape[2]:
-            taken = codes[:, :, : full - self._filled]
-            self._chunk[:, :, self._filled : self._filled + taken.shape[2]] = taken
-            self._filled += taken.shape[2]
-            codes = codes[:, :, taken.shape[2] :]
-            if self._filled == full:
-                self._flush()
+        for chunk in self._cut(codes):
+            self._put(*self._code(chunk))
+
+    def write_all(self, spans: Iterable[Codes], workers: Workers) -> Iterator[int]:
+        """`write` of each of `spans` and of what is left, the chunks coded side by side.
+
+        Gives the number of frames in the file after every chunk.
+        """
+
+        def chunks() -> Iterator[Codes]:
+            for codes in spans:
+                yield from self._cut(codes)
+            if self._filled:
+                yield self._take()
+
+        calls = (functools.partial(self._code, chunk) for chunk in chunks())
+        for frames, n_codebooks, payload in workers.run(calls):
+            self._put(frames, n_codebooks, payload)
+            yield self._frames
 
     def finish(self, n_samples: int) -> Header:
         """Write what is left, the index and the trailer.
@@ -121,25 +130,45 @@ class Writer:
         if n_samples < 1 or frames != expected or header.n_samples not in (None, n_samples):
             raise TokensError(f"{n_samples} samples make {expected} frames, not {frames}")
         if self._filled:
-            self._flush()
+            self._put(*self._code(self._take()))
         final = dataclasses.replace(header, n_samples=n_samples)
         at = self._offset
         self._write(self._index.pack())
         self._write(Trailer(final, at, self._index.n_chunks, self._index.digest).pack())
         return final
 
-    def _flush(self) -> None:
-        if self._frames + self._filled > MAX_FRAMES:
-            raise TokensError(f"more than {MAX_FRAMES} frames")
-        codes = self._chunk[:, :, : self._filled]
+    def _cut(self, codes: Codes) -> Iterator[Codes]:
+        """The chunks that are full once `codes` are added to what was left."""
+        if codes.shape[:2] != self._chunk.shape[:2]:
+            raise TokensError(f"codes of shape {codes.shape} do not fit the header")
+        if codes.size and int(codes.max()) >= self.header.codebook_size:
+            raise TokensError(f"code {codes.max()} does not fit the header")
+        full = self.header.frames_per_chunk
+        while codes.shape[2]:
+            taken = codes[:, :, : full - self._filled]
+            self._chunk[:, :, self._filled : self._filled + taken.shape[2]] = taken
+            self._filled += taken.shape[2]
+            codes = codes[:, :, taken.shape[2] :]
+            if self._filled == full:
+                yield self._take()
+
+    def _take(self) -> Codes:
+        chunk = self._chunk[:, :, : self._filled].copy()
+        self._filled = 0
+        return chunk
+
+    def _code(self, codes: Codes) -> tuple[int, int, bytes]:
         if self._choose is not None:
             codes = codes[:, : self._choose(codes)]
-        payload = self._coder.encode(codes)
-        packed = Chunk(self._frames, self._filled, codes.shape[1], payload).pack()
+        return codes.shape[2], codes.shape[1], self._coder.encode(codes)
+
+    def _put(self, frames: int, n_codebooks: int, payload: bytes) -> None:
+        if self._frames + frames > MAX_FRAMES:
+            raise TokensError(f"more than {MAX_FRAMES} frames")
+        packed = Chunk(self._frames, frames, n_codebooks, payload).pack()
         self._index.add(self._offset, packed[CHUNK_HEADER_BYTES - CRC_BYTES : CHUNK_HEADER_BYTES])
         self._write(packed)
-        self._frames += self._filled
-        self._filled = 0
+        self._frames += frames
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)
@@ -175,10 +204,18 @@ class Reader:
         return self.header.n_samples
 
     def __iter__(self) -> Iterator[Codes]:
-        coder: Coder | None = None
-        for number, chunk in enumerate(self.chunks()):
-            coder = coder or self._find_coder(self.header)
-            yield decode_chunk(coder, self.header, chunk, number)
+        return self.decoded(Workers())
+
+    def decoded(self, workers: Workers) -> Iterator[Codes]:
+        """The codes of each chunk, the chunks decoded side by side."""
+
+        def calls() -> Iterator[Callable[[], Codes]]:
+            coder: Coder | None = None
+            for number, chunk in enumerate(self.chunks()):
+                coder = coder or self._find_coder(self.header)
+                yield functools.partial(decode_chunk, coder, self.header, chunk, number)
+
+        return workers.run(calls())
 
     def chunks(self) -> Iterator[Chunk]:
         """The chunks, their CRCs checked and their codes not decoded."""

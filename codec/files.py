@@ -97,7 +97,11 @@ def _compress_stream(
     else:
         spans = codec.encode_blocks(stream, rate, count, workers)
     header = codec.header(stream.channels, rate, count, live=coding.live)
-    _write(codec, header, spans, lambda: stream.n_samples, {}, job, coding, report, overwrite)
+    # As soon as a chunk is full, rather than several side by side.
+    alone = Workers()
+    _write(
+        codec, header, spans, lambda: stream.n_samples, {}, job, coding, alone, report, overwrite
+    )
 
 
 def _compress_at_hand(
@@ -122,8 +126,8 @@ def _compress_at_hand(
             report(seconds, total)
 
         _write(
-            codec, header, spans, lambda: audio.n_samples, audio.tags, job, coding, of_total,
-            overwrite,
+            codec, header, spans, lambda: audio.n_samples, audio.tags, job, coding, workers,
+            of_total, overwrite,
         )  # fmt: skip
 
 
@@ -135,6 +139,7 @@ def _write(
     tags: dict[str, str],
     job: Job,
     coding: Coding,
+    workers: Workers,
     report: Report,
     overwrite: bool,
 ) -> None:
@@ -146,11 +151,10 @@ def _write(
         raise AudioError("no audio: 0 samples")
     with _binary_target(job, overwrite) as output:
         writer = Writer(output, header, coder, tags, choose)
-        for codes in itertools.chain([first], spans):
-            writer.write(codes)
+        for frames in writer.write_all(itertools.chain([first], spans), workers):
             if job.target is None:
                 output.flush()
-            report(float(writer.n_frames / header.frame_rate), 0.0)
+            report(float(frames / header.frame_rate), 0.0)
         final = writer.finish(n_samples())
         if job.target:
             output.seek(0)
@@ -197,7 +201,8 @@ def decompress_file(
         codec.coder_of(held.header)
         _check_target(job, overwrite)
         reader = Reader(file, codec.coder_of)
-        blocks = codec.decode_blocks(reader, held.header, held.n_samples, workers)
+        codes = reader.decoded(workers)
+        blocks = codec.decode_blocks(codes, held.header, held.n_samples, workers)
         checked = _unchanged(blocks, reader, held.header)
         _restore(checked, held.header, held.tags, job, suffix, report, overwrite)
 

@@ -266,22 +266,25 @@ def test_killed_at_any_moment(weights, tmp_path, existing):
     }
     for target, args in jobs.items():
         whole = start(*args)
-        began = time.monotonic()
         assert whole.wait() == 0
-        took = time.monotonic() - began
         content = target.read_bytes()
-        for moment in (0.5, 0.8):
+        for wait in (0, 0.03, 0.1):
             target.unlink()
             if existing:
                 target.write_bytes(b"precious")
             run = start(*args)
-            time.sleep(took * moment)
+            while run.poll() is None and not list(tmp_path.glob("*.part")):
+                time.sleep(0.001)
+            time.sleep(wait)  # into the writing
             os.kill(run.pid, signal.SIGKILL)
             run.wait()
             # It may have been done by then; half of it is never there.
             left = target.read_bytes() if target.exists() else None
             assert left in (b"precious" if existing else None, content)
+            assert wait or left != content
             target.write_bytes(content)
+            for part in tmp_path.glob("*.part"):
+                part.unlink()
 
 
 def test_errors_have_names():
