@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 
 import codec
 from attacks.make import tokens, written
-from codec.container import own_coder
+from codec.container import Reader, own_coder, write_tokens
 from codec.errors import AudioError, FormatError
 from codec.format import TRAILER_BYTES, index_bytes
 from codec.seek import SeekableReader
+from codec.stream import StreamDecoder
 from tests.engine_weights import VARIANTS, noise, write_weights
 
 
@@ -99,3 +101,18 @@ def test_damage_elsewhere_is_not_in_the_way_and_here_it_is(small):
         damaged[at] ^= 1
         with pytest.raises(FormatError, match=r"index|trailer"):
             small.decompress(bytes(damaged), start=4.5)
+
+
+def test_a_varying_bitrate_decodes_as_a_stream_of_its_chunks(tool, monkeypatch):
+    monkeypatch.setattr("codec.spans.SHORTEST_SPAN", 3)
+    monkeypatch.setattr("codec.spans.FRAMES_AT_WORK", 64)
+    counts = itertools.cycle((3, 1, 2, 2, 1))
+    file = io.BytesIO()
+    tokens_ = tool.encode(noise(24_000 * 9), 24_000)
+    write_tokens(file, tokens_, choose=lambda codes: next(counts))
+    file.seek(0)
+    stream = StreamDecoder(tool.backend)
+    pushed = [stream.push(codes[0]) for codes in Reader(file)]
+    expected = np.concatenate([*pushed, stream.flush()])[: tokens_.n_samples]
+    for threads in (1, 3):
+        assert np.array_equal(tool.decompress(file.getvalue(), threads)[0][0], expected)
