@@ -5,13 +5,19 @@ Internal: `codec.rvq` and `codec.mel` are the public faces. Every function takes
 arrays, and `isa`, one of `isas()`, for tests and benchmarks; the default is the widest.
 """
 
-from libc.stdint cimport int16_t, int32_t, uint16_t, uintptr_t
+from libc.stdint cimport int16_t, int32_t, uint16_t, uint32_t, uint8_t, uintptr_t
 
 import numpy as np
 
 cdef extern from "isa.h" nogil:
     ctypedef int codec_isa
     codec_isa isa_best()
+
+cdef extern from "crc32c.h" nogil:
+    ctypedef struct crc32c_tables:
+        pass
+    void crc32c_init(crc32c_tables *tables)
+    uint32_t crc32c_update(const crc32c_tables *tables, uint32_t crc, const uint8_t *data, size_t n)
 
 cdef extern from "rvq.h" nogil:
     enum:
@@ -33,6 +39,19 @@ cdef extern from "rvq.h" nogil:
                          uint16_t *codes, float *scratch)
     void rvq_decode(const float *codebooks, size_t codewords, size_t dim, size_t levels,
                     const uint16_t *codes, size_t n, float *out)
+
+cdef crc32c_tables _crc32c
+crc32c_init(&_crc32c)
+
+
+def crc32c(const uint8_t[::1] data, uint32_t crc=0):
+    """The CRC-32C of what `crc` is that of, followed by `data`."""
+    cdef size_t n = <size_t>data.shape[0]
+    if n:
+        with nogil:
+            crc = crc32c_update(&_crc32c, crc, &data[0], n)
+    return crc
+
 
 _ISA_NAMES = ("base", "avx2", "avx512")
 

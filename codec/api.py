@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
+import math
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -15,18 +17,33 @@ import numpy.typing as npt
 
 from codec import audio as audio_
 from codec.backend import DEFAULT_WEIGHTS, Backend, load_backend
+from codec.coder import Coder, load_coder
 from codec.config import ModelConfig
-from codec.container import Codes, Header, read_tokens, write_tokens
+from codec.container import Codes, Reader, write_tokens
 from codec.errors import AudioError, BackendError, BitrateError, ModelError
+from codec.format import Header
+from codec.reach import decoder_reach
+from codec.seek import SeekableReader
 from codec.spans import Workers, decode_spans, encode_spans
 from codec.tokens import Tokens
+
+# Samples at the model's rate on either side of a stretch, for the resampler: beyond its filters and
+# the blocks in which it transforms them.
+RESAMPLER_MARGIN = 1 << 15
 
 
 class Codec:
     """A model, ready to encode and decode. Made by `codec.load`."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, weights: Path | None = None) -> None:
         self._backend = backend
+        self._weights = weights
+        self._coders: dict[str | int | None, Coder] = {}
+
+    @property
+    def backend(self) -> Backend:
+        """What runs the network."""
+        return self._backend
 
     @property
     def config(self) -> ModelConfig:
@@ -136,13 +153,44 @@ class Codec:
         with Workers(_positive(threads)) as workers:
             return list(workers.run(functools.partial(self.decode, tokens) for tokens in items))
 
-    def header(self, channels: int, sample_rate: int, n_codebooks: int) -> Header:
-        """The header of a file with codes of this model."""
+    def header(
+        self, channels: int, sample_rate: int, n_codebooks: int, *, live: bool = False
+    ) -> Header:
+        """The header of a file with codes of this model; live: its chunks are one frame long."""
         config = self.config
         rate = Fraction(config.sample_rate, config.hop_length)
         return Header.make(
-            channels, n_codebooks, config.codebook_size, rate, sample_rate, self.model_id
+            channels, n_codebooks, config.codebook_size, rate, sample_rate, self.model_id, live=live
         )
+
+    def coder(self, effort: str | int | None = None) -> Coder:
+        """What turns codes into the bytes of a file: "raw", "fast", "best", or its number in a
+        file; None for the best choice of those that this model has data for.
+
+        Raises BackendError, FormatError, ModelError as `codec.coder.load_coder`.
+        """
+        if effort not in self._coders:
+            coder = load_coder(effort, self.config.codebook_size, self._weights)
+            self._coders[effort] = coder
+        return self._coders[effort]
+
+    def coder_of(self, header: Header) -> Coder:
+        """The coder of a file. Raises ModelError unless this model, with the coder's data as they
+        are here, made it."""
+        self._check_model(header)
+        coder = self.coder(header.coder_id)
+        if coder.tables_id != header.tables_id:
+            raise ModelError(
+                f"coded with tables {header.tables_id.hex()}, but here are {coder.tables_id.hex()}"
+            )
+        return coder
+
+    def rate_control(self, quality: float) -> Callable[[Codes], int]:
+        """How many codebooks a chunk of codes needs for `quality`, 0 to 10: for a
+        `codec.container.Writer`. Raises BitrateError."""
+        from codec.rate_control import RateControl
+
+        return RateControl(self._backend).chooser(quality)
 
     def encode_blocks(
         self, blocks: Iterable[audio_.Audio], sample_rate: int, n_codebooks: int, workers: Workers
@@ -158,23 +206,61 @@ class Codec:
         resampled = audio_.resample_blocks(blocks, sample_rate, self.config.sample_rate)
         return encode_spans(self._backend, resampled, n_codebooks, workers)
 
+    def decode_frames(
+        self, chunks: Iterable[Codes], header: Header, workers: Workers
+    ) -> Iterator[audio_.Audio]:
+        """Audio float32 [channels, samples] at the model's rate, whole frames of it, in constant
+        memory.
+
+        chunks: codes uint16 [channels, codebooks, frames] as a `container.Reader` gives them, with
+            its header. Raises ModelError at once if another model made the codes.
+        """
+        self._check_model(header)
+        return decode_spans(self._backend, chunks, workers)
+
     def decode_blocks(
         self, chunks: Iterable[Codes], header: Header, n_samples: int, workers: Workers
     ) -> Iterator[audio_.Audio]:
-        """What `decode` does, in constant memory.
+        """What `decode` does, in constant memory: float32 [channels, samples], `n_samples` in all,
+        from the same arguments as those of `decode_frames`."""
+        decoded = self.decode_frames(chunks, header, workers)
+        return self.at_rate(decoded, header.sample_rate, n_samples)
 
-        chunks: codes uint16 [channels, codebooks, frames] as a `container.Reader` gives them, with
-            its header and number of samples.
+    def decode_stretch(
+        self, reader: SeekableReader, start: int, stop: int, workers: Workers
+    ) -> Iterator[audio_.Audio]:
+        """Samples [start, stop) of a file, to the bit as `decode_blocks` gives them.
 
-        Gives float32 [channels, samples], `n_samples` in all. Raises ModelError at once if another
-        model made the codes.
+        Only the chunks are read that the network sees. Raises FormatError, ModelError.
         """
-        self._check_model(header)
-        rate, own = header.sample_rate, self.config.sample_rate
-        decoded = decode_spans(self._backend, chunks, workers)
+        header, config = reader.header, self.config
+        hop, rate, own = config.hop_length, header.sample_rate, config.sample_rate
+        assert header.n_samples is not None  # a SeekableReader knows
+        length = audio_.resampled_length(header.n_samples, rate, own)
+        margin = 0 if rate == own else RESAMPLER_MARGIN
+        first = max(0, start * own // rate - margin)
+        last = min(length, audio_.resampled_length(stop, rate, own) + margin)
+        reach = decoder_reach(config)
+        frame = max(0, first // hop - reach.before)
+        frame, chunks = reader.read(frame, -(-last // hop) + reach.after)
+        decoded = self.decode_frames(chunks, header, workers)
+        wanted = audio_.first(audio_.after(decoded, first - frame * hop), last - first)
+        if rate == own:
+            return audio_.first(wanted, stop - start)
+        # Silence in place of what is before: the resampler's filter does not reach that far, and
+        # works on blocks of samples whose phase must be that of the whole.
+        lead = audio_.silence(header.channels, first)
+        resampled = audio_.resample_blocks(itertools.chain(lead, wanted), own, rate, stop)
+        return audio_.after(resampled, start)
+
+    def at_rate(
+        self, decoded: Iterable[audio_.Audio], sample_rate: int, n_samples: int
+    ) -> Iterator[audio_.Audio]:
+        """What `decode_frames` gives, at `sample_rate` and `n_samples` long."""
+        own = self.config.sample_rate
         # What fills up the last frame is not of the audio, and must not be resampled into it.
-        length = audio_.resampled_length(n_samples, rate, own)
-        return audio_.resample_blocks(audio_.first(decoded, length), own, rate, n_samples)
+        length = audio_.resampled_length(n_samples, sample_rate, own)
+        return audio_.resample_blocks(audio_.first(decoded, length), own, sample_rate, n_samples)
 
     def compress(
         self,
@@ -183,19 +269,47 @@ class Codec:
         n_codebooks: int | None = None,
         bitrate: float | None = None,
         threads: int = 1,
+        *,
+        effort: str | None = None,
+        quality: float | None = None,
     ) -> bytes:
-        """`audio` as the bytes of a .nac file; the arguments are those of `encode`."""
+        """`audio` as the bytes of a .nac file; the arguments are those of `encode`, and
+
+        effort: how the codes are packed, as for `coder`; they stay the same.
+        quality: 0 to 10, in place of n_codebooks and bitrate: as many codebooks in each chunk as
+            that takes.
+        """
+        if quality is not None and (n_codebooks, bitrate) != (None, None):
+            raise BitrateError("choose a quality or a bitrate, not both")
+        choose = None if quality is None else self.rate_control(quality)
         file = io.BytesIO()
-        write_tokens(file, self.encode(audio, sample_rate, n_codebooks, bitrate, threads))
+        tokens = self.encode(audio, sample_rate, n_codebooks, bitrate, threads)
+        write_tokens(file, tokens, self.coder(effort), choose)
         return file.getvalue()
 
-    def decompress(self, data: bytes, threads: int = 1) -> tuple[npt.NDArray[np.float32], int]:
+    def decompress(
+        self, data: bytes, threads: int = 1, *, start: float = 0, duration: float | None = None
+    ) -> tuple[npt.NDArray[np.float32], int]:
         """Audio float32 [channels, samples] and its rate in Hz from the bytes of a .nac file.
 
-        Raises FormatError on damaged bytes, ModelError if another model made them.
+        start, duration: in seconds, to restore that stretch only, to the bit as in the whole. Then
+            damage elsewhere is not noticed.
+        Raises FormatError on damaged bytes, ModelError if another model made them, AudioError if
+        nothing lies in the stretch.
         """
-        tokens = read_tokens(io.BytesIO(data))
-        return self.decode(tokens, threads), tokens.sample_rate
+        file = io.BytesIO(data)
+        with Workers(_positive(threads)) as workers:
+            if start or duration is not None:
+                seekable = SeekableReader(file, self.coder_of)
+                stretch = stretch_of(seekable.header, start, duration)
+                blocks = list(self.decode_stretch(seekable, *stretch, workers))
+                return np.concatenate(blocks, axis=1), seekable.header.sample_rate
+            reader = Reader(file, self.coder_of)
+            chunks = list(reader.decoded(workers))
+            header = reader.header
+            assert header.n_samples is not None  # known once the iteration has ended
+            blocks = list(self.decode_blocks(chunks, header, header.n_samples, workers))
+        return np.concatenate(blocks, axis=1), header.sample_rate
 
     def _n_codebooks(self, n_codebooks: int | None, bitrate: float | None) -> int:
         if bitrate is not None:
@@ -238,8 +352,24 @@ def load(
     the backend is unknown or not installed.
     """
     if backend is None or isinstance(backend, str):
-        backend = load_backend(DEFAULT_WEIGHTS if model == "default" else Path(model), backend)
+        weights = DEFAULT_WEIGHTS if model == "default" else Path(model)
+        return Codec(load_backend(weights, backend), weights)
     return Codec(backend)
+
+
+def stretch_of(header: Header, start: float, duration: float | None) -> tuple[int, int]:
+    """Samples [start, stop) of the file that lie in a stretch given in seconds.
+
+    Raises AudioError if there are none.
+    """
+    n_samples, rate = header.n_samples or 0, header.sample_rate
+    if not 0 <= start < math.inf or not 0 < (1 if duration is None else duration) < math.inf:
+        raise AudioError("a stretch starts at 0 s or later and lasts longer than 0 s")
+    first = min(round(start * rate), n_samples)
+    last = n_samples if duration is None else min(round((start + duration) * rate), n_samples)
+    if first == last:
+        raise AudioError(f"nothing lies there: the audio is {n_samples / rate:.3f} s long")
+    return first, last
 
 
 def _integer_rate(sample_rate: int) -> int:

@@ -10,7 +10,7 @@ import contextlib
 import io
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -37,6 +37,11 @@ WRITE_FORMATS = {
 # A float far beyond full scale is a file of integers kept as floats, or garbage; either way the
 # network would see nothing of it. 256 is 48 dB above full scale.
 MAX_PEAK = 256.0
+
+# What libsndfile carries in most formats.
+TAGS = (
+    "title", "artist", "album", "date", "tracknumber", "genre", "comment", "copyright", "license",
+)  # fmt: skip
 
 # WAV counts its bytes in 32 bits; beyond that libsndfile writes RF64, the same with 64.
 MAX_WAV_BYTES = 2**32 - 4096
@@ -100,11 +105,15 @@ def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
 
 
 def resample_blocks(
-    blocks: Iterable[Audio], from_rate: int, to_rate: int, n_samples: int | None = None
+    blocks: Iterable[Audio],
+    from_rate: int,
+    to_rate: int,
+    n_samples: int | Callable[[], int] | None = None,
 ) -> Iterator[Audio]:
     """Blocks [channels, samples] of any length at another rate, by soxr at its quality HQ.
 
-    Gives `n_samples` in all, by default `resampled_length` of what there was. How the audio was
+    Gives `n_samples` in all, by default `resampled_length` of what there was; as a function it is
+    asked after the last block, and must not be less than what was given by then. How the audio was
     cut into blocks changes no bit: soxr filters sample by sample, each channel by itself. It
     rounds the length itself, and takes what follows the end for silence; zeros appended here let
     it run on as far as we need and change nothing before.
@@ -118,13 +127,15 @@ def resample_blocks(
         if from_rate != to_rate:
             stream = stream or soxr.ResampleStream(from_rate, to_rate, channels, quality="HQ")
             block = _chunk(stream, block)
-        if n_samples is not None:
+        if isinstance(n_samples, int):
             block = block[:, : n_samples - given]
         given += block.shape[1]
         if block.shape[1]:
             yield block
     if not channels:
         return
+    if callable(n_samples):
+        n_samples = n_samples()
     if n_samples is None:
         n_samples = resampled_length(taken, from_rate, to_rate)
     rest = np.zeros((channels, 0), np.float32)
@@ -174,6 +185,22 @@ def first(blocks: Iterable[Audio], n_samples: int) -> Iterator[Audio]:
         n_samples -= min(n_samples, block.shape[1])
 
 
+def after(blocks: Iterable[Audio], n_samples: int) -> Iterator[Audio]:
+    """What follows the first `n_samples` of blocks [channels, samples]."""
+    for block in blocks:
+        if block.shape[1] > n_samples:
+            yield block[:, n_samples:]
+        n_samples -= min(n_samples, block.shape[1])
+
+
+def silence(channels: int, n_samples: int) -> Iterator[Audio]:
+    """Blocks [channels, samples] of zeros, `n_samples` in all."""
+    zeros = np.zeros((channels, min(n_samples, _block_samples(channels))), np.float32)
+    while n_samples:
+        yield zeros[:, :n_samples]
+        n_samples -= min(n_samples, zeros.shape[1])
+
+
 def _block_samples(channels: int) -> int:
     return max(1, _BLOCK_VALUES // channels)
 
@@ -213,6 +240,9 @@ class AudioReader:
         self.sample_rate = int(self._file.samplerate)
         self.claimed = int(self._file.frames)  # samples, as the header says: 0 or huge from pipes
         self.n_samples = 0  # read so far, of each channel
+        self.tags: dict[str, str] = {
+            key: value for key, value in self._file.copy_metadata().items() if key in TAGS
+        }
         try:
             check_sample_rate(self.sample_rate)
             if self.channels > MAX_CHANNELS:
@@ -252,6 +282,8 @@ def read_audio(source: Path | BinaryIO) -> tuple[Audio, int]:
 class AudioWriter:
     """Writes audio block by block, in the format of `suffix`, a key of `WRITE_FORMATS`.
 
+    tags: those of `TAGS` that the format can hold are kept.
+
     WAV and FLAC take 16-bit samples, clipped at full scale; a WAV that `n_samples` make too long
     for its 32-bit sizes becomes RF64. A file object must be in memory, as libsndfile cannot pass
     on what goes wrong in one.
@@ -266,6 +298,7 @@ class AudioWriter:
         channels: int,
         n_samples: int,
         suffix: str,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         import soundfile
 
@@ -279,6 +312,9 @@ class AudioWriter:
             self._file = soundfile.SoundFile(
                 name, "w", sample_rate, channels, self._subtype, format=container
             )
+            for key in TAGS:
+                if tags and key in tags:
+                    setattr(self._file, key, tags[key])
 
     def __enter__(self) -> AudioWriter:
         return self

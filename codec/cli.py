@@ -20,6 +20,7 @@ COMMANDS = {
     "compress": ("codec.cli_files:compress", "Compress audio files to .nac files."),
     "decompress": ("codec.cli_files:decompress", "Restore audio from .nac files."),
     "info": ("codec.cli_files:info", "Check .nac files and say what they hold."),
+    "verify": ("codec.cli_files:verify", "Look through .nac files for damage."),
     "prepare": ("codec.cli_train:prepare", "Decode a folder of audio once, for training."),
     "train": ("codec.cli_train:train", "Train a model on a folder of audio."),
     "train-prior": ("codec.cli_train:train_prior", "Learn a model's entropy coders."),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,16 @@ class NativeBackend:
         decoder.reset(state)
         audio = decoder.push(state, check_codes(codes, self.config))
         return np.concatenate([audio, decoder.flush(state)])
+
+    def decode_pieces(self, pieces: Sequence[Codes]) -> Floats:
+        """What `decode` does, of codes [1 to Q, frames] that follow one another: the number of
+        codebooks may change between them."""
+        checked = [check_codes(codes, self.config) for codes in pieces]
+        decoder = self.decoder
+        state = np.empty(decoder.state_size, np.int64)
+        decoder.reset(state)
+        audio = [decoder.push(state, codes) for codes in checked]
+        return np.concatenate([*audio, decoder.flush(state)])
 
 
 def isas() -> tuple[str, ...]:

@@ -96,6 +96,10 @@ class FileProgress:
         self._progress.advance(position, n_bytes - self._bytes, seconds - self._seconds)
         self._seconds, self._bytes = seconds, n_bytes
 
+    def say(self, line: str) -> None:
+        """Print a line about the input, as `Progress.say`."""
+        self._progress.say(line)
+
     def done(self) -> None:
         """The input is done with, well or not."""
         self._progress.advance(self._name, self._n_bytes - self._bytes, 0.0)

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.backend import Backend
+from codec.errors import BackendError
 from codec.reach import Reach, decoder_reach, encoder_reach
 
 if TYPE_CHECKING:
@@ -111,15 +112,45 @@ def decode_spans(backend: Backend, chunks: Iterable[Codes], workers: Workers) ->
     """Audio float32 [channels, samples] at the model's rate, a span at a time.
 
     chunks: uint16 [channels, codebooks, frames], one after another, as `encode_spans` gives them.
-    There are frames * hop_length samples in all.
+    The number of codebooks may change from one to the next. There are frames * hop_length samples
+    in all.
     """
-    hop = backend.config.hop_length
+    hop, most = backend.config.hop_length, backend.config.n_codebooks
 
     def decode(window: Window, channel: int) -> Audio:
-        audio = backend.decode(np.ascontiguousarray(window.data[channel]))
+        pieces = _without_counts(window.data[channel])
+        audio = backend.decode(pieces[0]) if len(pieces) == 1 else _decode_pieces(backend, pieces)
         return audio[window.start * hop : window.stop * hop]
 
-    return _coded(decode, chunks, 1, decoder_reach(backend.config), workers)
+    counted = (_with_counts(codes, most) for codes in chunks)
+    return _coded(decode, counted, 1, decoder_reach(backend.config), workers)
+
+
+def _with_counts(codes: Codes, most: int) -> Codes:
+    """Codes [channels, 1 + most, frames] of which the first row counts the codebooks, so that
+    chunks with different numbers of them can be joined and cut."""
+    channels, count, frames = codes.shape
+    counted = np.zeros((channels, 1 + max(count, most), frames), np.uint16)
+    counted[:, 0] = count
+    counted[:, 1 : 1 + count] = codes
+    return counted
+
+
+def _without_counts(counted: Codes) -> list[Codes]:
+    """The codes [codebooks, frames] of one channel, cut where the number of codebooks changes."""
+    edges = [0, *(np.flatnonzero(np.diff(counted[0].astype(int))) + 1), counted.shape[1]]
+    return [
+        np.ascontiguousarray(counted[1 : 1 + int(counted[0, first]), first:last])
+        for first, last in itertools.pairwise(edges)
+    ]
+
+
+def _decode_pieces(backend: Backend, pieces: list[Codes]) -> Audio:
+    decode = getattr(backend, "decode_pieces", None)
+    if decode is None:
+        raise BackendError("a bitrate that varies is decoded by the native engine only")
+    audio: Audio = decode(pieces)
+    return audio
 
 
 class Window(NamedTuple):

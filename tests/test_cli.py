@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -19,7 +20,9 @@ import codec
 from codec.audio import as_int16, read_audio
 from codec.cli import COMMANDS
 from codec.cli import cli as group
+from codec.container import Writer
 from codec.errors import BackendError
+from codec.format import HEADER_BYTES, Header
 from tests.engine_weights import SMALL, write_weights
 
 
@@ -109,11 +112,17 @@ def test_pipes_carry_the_same_bytes_as_files(cli, wav, tmp_path):
     source = wav("in.wav", 3000, channels=2)
     cli("compress", source, "-b", "3")
     packed = (tmp_path / "in.nac").read_bytes()
-    assert cli("compress", "-", "-b", "3", stdin=source.read_bytes()) == (0, packed, "")
-    assert cli("compress", source, "-o", "-", "-n", "6") == (0, packed, "")
+    # A pipe's header cannot say how long the file will be; the trailer does.
+    header = dataclasses.replace(Header.unpack(packed), n_samples=None).pack()
+    piped = header + packed[HEADER_BYTES:]
+    assert cli("compress", "-", "-b", "3", stdin=source.read_bytes()) == (0, piped, "")
+    assert cli("compress", "-", "-", "-b", "3", stdin=source.read_bytes()) == (0, piped, "")
+    assert cli("compress", source, "-o", "-", "-n", "6") == (0, piped, "")
     cli("decompress", tmp_path / "in.nac", "-o", tmp_path / "back.wav")
     restored = (tmp_path / "back.wav").read_bytes()
-    assert cli("decompress", "-", stdin=packed) == (0, restored, "")
+    for data in (packed, piped):
+        assert cli("decompress", "-", stdin=data) == (0, restored, "")
+        assert cli("decompress", "-", "-", "--format", "raw", stdin=data) == (0, restored[44:], "")
     code, flac, _ = cli("decompress", "-", "--format", "flac", stdin=packed)
     assert code == 0
     assert flac.startswith(b"fLaC")
@@ -374,3 +383,142 @@ def test_every_command_of_the_table_is_there(name):
     command = group.get_command(None, name)
     assert command.name == name
     assert command.help
+
+
+def test_verify_says_what_is_lost_and_salvage_keeps_the_rest(cli, wav, tmp_path):
+    cli("compress", wav("a.wav", 24_000 * 5, channels=2), "-n", "3")
+    packed, back = tmp_path / "a.nac", tmp_path / "back.wav"
+    good = packed.read_bytes()
+    cli("decompress", packed, "-o", back)
+    whole, _ = soundfile.read(back, dtype="int16")
+    assert cli("verify", packed) == (0, f"{packed}: sound, 0:05.000\n".encode(), "")
+    data = bytearray(good)
+    data[300] ^= 1
+    packed.write_bytes(data)
+    code, out, err = cli("verify", packed)
+    assert (code, err) == (1, "")
+    assert out.decode().splitlines() == [
+        f"{packed}: damaged, 2.000 s lost of 0:05.000",
+        "  0:00.000 to 0:02.000 is lost",
+    ]
+    failed(cli("decompress", packed, "-o", back, "-f"), "chunk 0 is damaged")
+    code, out, err = cli("decompress", packed, "-o", back, "-f", "--salvage")
+    assert (code, out) == (0, b"")
+    lost = "0:00.000 to 0:02.000 is lost: silence in its place"
+    assert err == f"codec: {packed}: {lost}\n"
+    rest, _ = soundfile.read(back, dtype="int16")
+    assert np.array_equal(rest[48_000:], whole[48_000:])
+    assert not rest[:48_000].any()
+    # From a pipe, cut off in the last chunk.
+    code, piped, err = cli("decompress", "-", "--salvage", stdin=good[: len(good) - 300])
+    assert code == 0
+    assert "0:04.000 to 0:05.000 is lost" in err
+    assert np.array_equal(soundfile.read(io.BytesIO(piped), dtype="int16")[0][:96_000],
+                          whole[:96_000])  # fmt: skip
+    code, out, err = cli("verify", "-", stdin=good[:50])
+    assert (code, out) == (1, b"")
+    assert "truncated" in err
+    packed.write_bytes(b"")
+    failed(cli("verify", packed), "the file is empty")
+
+
+def test_verify_names_what_is_not_audio(cli, wav, tmp_path):
+    cli("compress", wav("a.wav", 24_000))
+    packed = tmp_path / "a.nac"
+    data = packed.read_bytes()
+    for spoiled, problem in (
+        (b"x" + data[1:], "its copy at the end is read"),
+        (data[:-1], "the trailer is missing or damaged"),
+        (data + b"x", "there is more after its end"),
+    ):
+        packed.write_bytes(spoiled)
+        code, out, _ = cli("verify", packed)
+        first, second = out.decode().splitlines()
+        assert code == 1
+        assert first == f"{packed}: damaged, 0.000 s lost of 0:01.000"
+        assert problem in second
+
+
+@pytest.mark.parametrize("source", ["file", "pipe"])
+def test_stretches(cli, wav, tmp_path, source):
+    cli("compress", wav("a.wav", 8000 * 9, rate=8000))
+    packed, back = tmp_path / "a.nac", tmp_path / "back.wav"
+    cli("decompress", packed, "-o", back)
+    whole, _ = soundfile.read(back, dtype="int16")
+    inputs = (packed, {}) if source == "file" else ("-", {"stdin": packed.read_bytes()})
+    for start, duration, first, last in (
+        ("3.5", "2", 28_000, 44_000), ("0:08", None, 64_000, 72_000), (None, "0:01.25", 0, 10_000),
+        ("0:0:4", "0:1:0", 32_000, 72_000),
+    ):  # fmt: skip
+        options = [*(["--start", start] if start else []),
+                   *(["--duration", duration] if duration else [])]  # fmt: skip
+        name = inputs[0]
+        assert cli("decompress", name, "-o", back, "-f", *options, **inputs[1])[0] == 0
+        assert np.array_equal(soundfile.read(back, dtype="int16")[0], whole[first:last])
+    failed(cli("decompress", packed, "-o", back, "-f", "--start", "9"), "nothing lies there")
+    for wrong in ("x", "1:x", "-1", "1:2:3:4", "inf", "nan"):
+        code, _, err = cli("decompress", packed, "--start", wrong)
+        assert code == 2
+        assert "is no time; write 80, 1:20 or 1:02:03.5" in err
+    assert cli("decompress", packed, "--start", "1", "--salvage")[0] == 2
+
+
+def test_tags_are_carried_over(cli, wav, tmp_path):
+    source = tmp_path / "a.flac"
+    with soundfile.SoundFile(source, "w", 24_000, 1) as file:
+        file.title, file.artist, file.date = "Tälk", "An Artist", "2024"
+        file.write(np.zeros(3000))
+    cli("compress", source)
+    code, out, _ = cli("info", tmp_path / "a.nac")
+    assert code == 0
+    assert "  tag     title: Tälk\n" in out.decode()
+    tags = {"artist": "An Artist", "date": "2024", "title": "Tälk"}
+    assert json.loads(cli("info", tmp_path / "a.nac", "--json")[1])["tags"] == tags
+    for suffix in (".flac", ".ogg", ".wav"):
+        cli("decompress", tmp_path / "a.nac", "-o", tmp_path / f"b{suffix}")
+        with soundfile.SoundFile(tmp_path / f"b{suffix}") as file:
+            assert tags.items() <= file.copy_metadata().items()
+
+
+def test_info_shows_no_control_characters(cli, small, tmp_path):
+    tokens = small.encode(np.zeros(480, np.float32), 24_000)
+    with (tmp_path / "a.nac").open("wb") as file:
+        writer = Writer(file, Header.of(tokens), tags={"title": "a\x1b[2Jb\nc"})
+        writer.write(tokens.codes)
+        writer.finish(480)
+    code, out, _ = cli("info", tmp_path / "a.nac")
+    assert code == 0
+    assert "title: a�[2Jb�c" in out.decode()
+
+
+def test_a_quality_takes_what_bits_it_needs(cli, wav, tmp_path):
+    packed = tmp_path / "a.nac"
+    sizes = []
+    for quality in (0, 9.999, 10):
+        assert cli("compress", wav("a.wav", 24_000 * 5), "-f", "--quality", quality)[0] == 0
+        sizes.append(packed.stat().st_size)
+        assert cli("decompress", packed, "-f", "-o", tmp_path / "b.wav")[0] == 0
+        assert soundfile.info(tmp_path / "b.wav").frames == 24_000 * 5
+        held = json.loads(cli("info", packed, "--json", "--levels")[1])
+        assert held["variable"]
+        assert held["mean_codebooks"] * 500 == pytest.approx(held["channel_bitrate"])
+        assert sum(held["level_bitrates"]) == pytest.approx(held["coded_bitrate"])
+    assert sizes[0] < sizes[1] <= sizes[2]
+    assert held["mean_codebooks"] == 12
+    assert cli("compress", wav("a.wav"), "--quality", "11")[0] == 2
+    assert cli("compress", wav("a.wav"), "--quality", "5", "-b", "1")[0] == 2
+
+
+def test_efforts_and_raw_input(cli, wav, tmp_path):
+    source = wav("a.wav", 5000, channels=2)
+    assert cli("compress", source, "--effort", "raw")[0] == 0
+    failed(cli("compress", source, "-f", "--effort", "best"), "no data for the coder 'best'")
+    assert cli("compress", source, "--effort", "huge")[0] == 2
+    samples = soundfile.read(source, dtype="int16")[0].tobytes()
+    code, _, _ = cli("compress", "-", "-o", tmp_path / "b.nac", "--raw", "24000:2", stdin=samples)
+    assert code == 0
+    assert (tmp_path / "b.nac").read_bytes() == (tmp_path / "a.nac").read_bytes()
+    assert cli("compress", "-", "--raw", "x", stdin=samples)[0] == 2
+    failed(cli("compress", "-", "--raw", "1", stdin=samples), "a sample rate of 1 Hz")
+    failed(cli("compress", "-", "--live", stdin=source.read_bytes()), "native engine only")
+    failed(cli("decompress", tmp_path / "a.nac", "--format", "raw"), "standard output only")

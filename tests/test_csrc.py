@@ -61,6 +61,8 @@ for s in (WHISPER_80, WHISPER_128, *specs):
                 frames = s.n_frames(n)
                 plan(clips, -s.pad, tops, np.empty((2, s.n_mels, frames), np.float32), False, isa)
                 plan(clips, -s.pad, tops, np.empty((2, frames, s.n_mels), np.float32), True, isa)
+for n in (1, 7, 8, 9, 1000):
+    native.crc32c(bytes(n), native.crc32c(b"x" * n))
 native.log10(np.geomspace(1e-10, 1e30, 100, dtype=np.float32))
 """
 

@@ -11,7 +11,7 @@ import soundfile
 
 from codec.atomic import replacing
 from codec.errors import OutputError
-from codec.files import compress_file, decompress_file, inspect_file
+from codec.files import Coding, compress_file, decompress_file, inspect_file
 from codec.jobs import Failure, Job, plan
 from codec.spans import Workers
 
@@ -156,7 +156,7 @@ def test_a_file_there_and_back(small, wav, tmp_path):
     def report(*seconds):
         said.append(seconds)
 
-    compress_file(small, Job(source, packed), 3, Workers(), report, overwrite=False)
+    compress_file(small, Job(source, packed), Coding(3), Workers(), report, overwrite=False)
     # Whole frames are coded.
     assert said == [(11 / 50, 5000 / 24_000)]
     held = inspect_file(packed)

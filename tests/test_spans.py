@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from codec import spans
 from codec.config import ModelConfig
+from codec.errors import BackendError
 from codec.reach import Reach, decoder_reach, encoder_reach
 from codec.spans import Workers, decode_spans, encode_spans, windows
 from tests.engine_weights import SMALL, noise, write_weights
@@ -169,3 +170,18 @@ def test_windows_at_work_are_bounded(threads, files, channels):
     rows = -(-workers.in_flight // channels) + 1
     at_work = files * rows * channels * longest[-1]
     assert at_work <= 2 * spans.FRAMES_AT_WORK or longest[-1] == spans.SHORTEST_SPAN
+
+
+def test_a_bitrate_that_varies_needs_an_engine_for_it(small, backend):
+    class Fixed:
+        config, decode = backend.config, staticmethod(backend.decode)
+
+    rng = np.random.default_rng(0)
+    chunks = [rng.integers(0, 1024, (1, count, 9), np.uint16) for count in (3, 3, 1, 2)]
+    decoded = np.concatenate(list(decode_spans(backend, chunks, Workers())), axis=1)
+    expected = np.concatenate([backend.decode(chunk[0]) for chunk in chunks])
+    assert np.array_equal(decoded[0], expected)
+    fixed = np.concatenate(list(decode_spans(Fixed, chunks[:2], Workers())), axis=1)
+    assert np.array_equal(fixed[0], expected[: fixed.shape[1]])
+    with pytest.raises(BackendError, match="native engine only"):
+        list(decode_spans(Fixed, chunks, Workers()))

@@ -1,0 +1,30 @@
+"""What the fuzzer checks, on mutations of a sound file."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attacks.make import attacks, tokens, written
+from fuzz.replay import replay, resealed
+
+SOUND = written(tokens(channels=1), {"title": "x"})
+
+
+def test_sealing_changes_no_sound_file():
+    assert resealed(SOUND) == SOUND
+
+
+def test_every_attack():
+    for attack in attacks():
+        if len(attack.data) < 100_000:
+            replay(attack.data)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(SOUND) - 1), st.binary(max_size=4)), max_size=4))
+def test_mutations(changes):
+    data = bytearray(SOUND)
+    for at, octets in changes:
+        data[at : at + len(octets)] = octets
+    replay(bytes(data))
