@@ -138,7 +138,10 @@ def _tables(tables: Tables, isa: str | None) -> Any:
         for q in range(len(tables.bias))
     ]
     return _entropy.Tables(
-        *(np.ascontiguousarray(array) for array in dataclasses.astuple(tables)),
+        np.ascontiguousarray(tables.embed),
+        np.ascontiguousarray(tables.out),
+        np.ascontiguousarray(tables.bias),
+        np.ascontiguousarray(tables.fraction_bits),
         np.array([context.back for context in CONTEXTS], np.int32),
         np.array(source, np.int32),
         isa,
