@@ -32,7 +32,7 @@ class Corpus:
     @property
     def hours(self) -> float:
         """Of training audio."""
-        frames = sum(codes.shape[1] for codes in self.train)
+        frames: int = sum(codes.shape[1] for codes in self.train)
         return frames / self.frame_rate / 3600
 
 
