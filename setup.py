@@ -50,7 +50,7 @@ def native_extension() -> list[Extension]:
         return []
     sources = {
         "codec._native": Path("csrc").glob("*.c"),
-        "codec._engine": [*Path("csrc/engine").glob("*.c"), Path("csrc/rvq.c")],
+        "codec._engine": [*Path("csrc/engine").glob("*.c"), *Path("csrc").glob("rvq*.c")],
         "codec._entropy": [*Path("csrc/entropy").glob("*.c"), *Path("csrc/engine").glob("k*.c")],
     }
     extensions = [

@@ -2,10 +2,10 @@
 
     python bench/ablate.py TRAIN_DATA EVAL_DIR -o OUT [--minutes 35] [--jobs 2] [--only NAME ...]
 
-Each variant is trained by `codec train` on one thread, its last 30 % with the learning rate
-decaying, exported, and measured by `quality.py` at 1.5, 3 and 6 kbit/s. Finished variants are not
-run again; the table of all that are finished is printed as Markdown and written to OUT/table.md.
-`--jobs` of them run side by side: give each a core of its own, or the times are not equal.
+Each variant is trained on one thread, its last 30 % with the learning rate decaying, exported, and
+measured by `quality.py` at 1.5, 3 and 6 kbit/s. The minutes are of CPU time, so that other work on
+the machine takes none away. Finished variants are not run again; the table of all that are finished
+is printed as Markdown and written to OUT/table.md. `--jobs` of them run side by side.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from quality import machine
+from machine import machine
+
+from codec.prepare import open_prepared
 
 BITRATES = (1.5, 3.0, 6.0)
 DECAY_SHARE = 0.3
@@ -37,33 +40,54 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
         "model.n_codebooks=12",
         "model.latent_dim=96",
     ),
+    "input: log-magnitudes only": ("model.phase_bins=0",),
+    "head: magnitude and phase": ("model.head=mag_phase",),
+    "loss: complex term x 3": ("phase_weight=3.0",),
+    "adversarial from step 500": ("adversarial_from=500",),
+    "loss: mel only": ("magnitude_weight=0.0", "phase_weight=0.0"),
+    "crops of 1.2 s, 4 a batch": ("crop_samples=28800", "batch_size=4", "critic_crops=2"),
+    "input: log-magnitudes and waveform": ("model.phase_bins=0", "model.waveform=true"),
+    "head: MDCT": ("model.head=mdct",),
+    "look-ahead of 1 frame, synthesis window 480": (
+        "model.synthesis_fft=480",
+        "model.decoder_lookahead=1",
+    ),
+    "latents 96": ("model.latent_dim=96",),
+    "encoder: hidden layers of 1152": ("model.encoder_hidden=1152",),
+    "encoder: 3 blocks": ("model.encoder_blocks=3",),
+    "decoder: 256 wide": ("model.decoder_dim=256", "model.decoder_hidden=768"),
+    "decoder: 4 blocks": ("model.decoder_blocks=4",),
+    "head: real and imaginary, no gains": ("model.head=real_imag",),
     "encoder at 50 Hz, 256 wide": (
         "model.encoder_stack=1",
         "model.encoder_dim=256",
         "model.encoder_blocks=5",
     ),
-    "decoder 256 wide": ("model.decoder_dim=256",),
-    "decoder 4 blocks": ("model.decoder_blocks=4",),
-    "latents 96": ("model.latent_dim=96",),
-    "synthesis window 480, look-ahead 1": (
-        "model.synthesis_fft=480",
-        "model.decoder_lookahead=1",
-    ),
-    "input: log-magnitudes only": ("model.phase_bins=0",),
-    "input: log-magnitudes and waveform": ("model.phase_bins=0", "model.waveform=true"),
-    "head: magnitude and phase": ("model.head=mag_phase",),
-    "head: real and imaginary, no gains": ("model.head=real_imag",),
-    "head: MDCT": ("model.head=mdct",),
-    "loss: mel only": ("magnitude_weight=0.0", "phase_weight=0.0"),
     "loss: complex term over all bands": ("phase_tail=1.0",),
-    "loss: complex term x 3": ("phase_weight=3.0",),
-    "adversarial from the start": ("adversarial_from=500",),
-    "adversarial late": ("adversarial_from=4000",),
+    "adversarial from step 4000": ("adversarial_from=4000",),
 }
 
 
 def folder_of(output: Path, name: str) -> Path:
     return output / re.sub(r"\W+", "_", name)
+
+
+def train_variant(name: str, options: argparse.Namespace) -> None:
+    """Train one variant in this process, for `options.minutes` of its CPU time."""
+    import torch
+
+    from codec.nn.train import Until, train
+    from codec.nn.training_config import read_changes
+
+    torch.set_num_threads(1)
+    changes = read_changes(None, (f"quantise_from={QUANTISE_FROM}", *VARIANTS[name]))
+    prepared = open_prepared(options.data)
+    run = folder_of(options.output, name) / "run"
+    for until in (
+        Until(minutes=options.minutes * (1 - DECAY_SHARE), clock=time.process_time),
+        Until(decay_minutes=options.minutes * DECAY_SHARE, clock=time.process_time),
+    ):
+        train(prepared, run, changes, until)
 
 
 def run_variant(name: str, options: argparse.Namespace) -> None:
@@ -73,22 +97,18 @@ def run_variant(name: str, options: argparse.Namespace) -> None:
     if result.exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    settings = [f"--set=quantise_from={QUANTISE_FROM}"]
-    settings += [f"--set={setting}" for setting in VARIANTS[name]]
-    run, weights = folder / "run", folder / "weights.safetensors"
+    weights, decayed = folder / "weights.safetensors", folder / "run" / "decayed.pt"
     rates = ",".join(map(str, BITRATES))
+    itself = (sys.executable, __file__, options.data, options.eval, "-o", options.output)
     measure = (sys.executable, Path(__file__).with_name("quality.py"), "--visqol")
-    codec = (sys.executable, "-m", "codec")
-    train = [*codec, "train", options.data, "--run", run, "--threads", "1", *settings]
     commands: Sequence[Sequence[object]] = (
-        [*train, "--minutes", options.minutes * (1 - DECAY_SHARE)],
-        [*train, "--decay-minutes", options.minutes * DECAY_SHARE],
-        [*codec, "export", run / "decayed.pt", "-o", weights, "--force"],
+        [*itself, "--minutes", options.minutes, "--train", name],
+        [sys.executable, "-m", "codec", "export", decayed, "-o", weights, "--force"],
         [*measure, options.eval, "--weights", weights, "--bitrates", rates, "--json", result],
     )
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with (folder / "log.txt").open("w") as log:
-        for command in commands:
+        for command in commands[decayed.exists() :]:
             subprocess.run(
                 [*map(str, command)], check=True, env=environment, stdout=log, stderr=log
             )
@@ -114,7 +134,9 @@ def table(output: Path, minutes: float) -> str:
             cells = [f"{np.mean([c[m] for c in speech]):.3f}" for m in METRICS]
             cells += [f"{np.mean([c[m] for c in other]):.3f}" for m in ("mel", "visqol")]
             lines.append(f"| {name} | {kbps:g} | " + " | ".join(cells) + " |")
-    return "\n".join([f"{minutes:g} minutes a variant, one thread. {machine()}", "", *lines, ""])
+    return "\n".join(
+        [f"{minutes:g} minutes of CPU time a variant, one thread. {machine()}", "", *lines, ""]
+    )
 
 
 METRICS = ("pesq", "stoi", "visqol", "mel")
@@ -122,13 +144,17 @@ METRICS = ("pesq", "stoi", "visqol", "mel")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("data", type=Path, help="audio to train on, or prepared data")
+    parser.add_argument("data", type=Path, help="prepared data: what `codec prepare` wrote")
     parser.add_argument("eval", type=Path, help="clips to measure on")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=35.0, help="of training, for each variant")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--train", choices=list(VARIANTS), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if options.train:
+        train_variant(options.train, options)
+        return
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(lambda name: run_variant(name, options), options.only))
     text = table(options.output, options.minutes)

@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import platform
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from clips import KINDS, OTHER, Clip, read_clips
+from machine import machine
 from metrics import SAMPLE_RATE, measure
 from tqdm import tqdm
 
@@ -131,18 +130,6 @@ def use_table(use: Sequence[CodebookUse], frames: int, codebook_size: int) -> st
     lines += ["| level | used | perplexity |", "|--:|--:|--:|"]
     lines += [f"| {row.level} | {row.used:.1%} | {row.perplexity:.1f} |" for row in use]
     return "\n".join(lines)
-
-
-def machine() -> str:
-    """The processor's name and its number of logical cores."""
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                name = line.split(":", 1)[1].strip()
-                break
-    return f"{name}, {os.cpu_count()} cores"
 
 
 def parse_bitrates(text: str) -> list[float]:

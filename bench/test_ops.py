@@ -39,7 +39,7 @@ def test_rvq_encode(benchmark: Any, dim: int, n: int, backend: str) -> None:
     rng = np.random.default_rng(0)
     latents = rng.standard_normal((n, dim), np.float32)
     codebooks = rng.standard_normal((12, 1024, dim), np.float32)
-    codes = benchmark(rvq.encode, latents, codebooks, backend=backend)
+    codes = benchmark(rvq.encode, latents, rvq.Codebooks(codebooks), backend=backend)
     assert codes.shape == (12, n)
     flop = 2 * codebooks.size * n
     benchmark.extra_info["GFLOP/s"] = round(flop / benchmark.stats["median"] / 1e9, 2)

@@ -22,8 +22,10 @@ cdef extern from "rvq.h" nogil:
         const float *codebooks
         float *panels
         float *half
+        void *screen
     size_t rvq_panels_size(size_t levels, size_t codewords, size_t dim)
     size_t rvq_half_size(size_t levels, size_t codewords)
+    size_t rvq_screen_size(int isa, size_t levels, size_t codewords, size_t dim)
     void rvq_pack(const rvq_plan *plan, int isa)
 
 cdef extern from "engine/kernels.h" nogil:
@@ -253,6 +255,7 @@ cdef class _Weights:
         return 0
 
     cdef borrow(self, size_t floats):
+        # As an array: a memoryview would be wrapped once more each time it is lent.
         try:
             return self.spare.pop()
         except IndexError:
@@ -270,7 +273,7 @@ cdef class Encoder(_Weights):
     def __init__(self, config, tables, weights, isa=None, size_t block=BLOCK):
         """config: ModelConfig; tables, weights: as `codec.engine` prepares them."""
         cdef const float[:, :, ::1] books
-        cdef float[::1] panels, half
+        cdef float[::1] panels, half, screen
         cdef encoder *net = &self.net
         self.keep, self.spare = [], []
         net.k = _kernels(isa)
@@ -308,7 +311,7 @@ cdef class Encoder(_Weights):
         cdef size_t dim = config.encoder_dim
         self.load_dense(&net.embed, weights["embed"]["weight"], weights["embed"]["bias"], dim,
                    net.gather * front.size)
-        self.load_body(&net.body, weights["body"], dim, dim * config.expansion, config.kernel_size,
+        self.load_body(&net.body, weights["body"], dim, config.encoder_hidden, config.kernel_size,
                   config.encoder_lookahead)
         net.latent = config.latent_dim
         self.load_dense(&net.project, weights["project"]["weight"], weights["project"]["bias"],
@@ -324,6 +327,11 @@ cdef class Encoder(_Weights):
         half = _aligned(rvq_half_size(rvq.levels, rvq.codewords))
         self.keep += [books, panels, half]
         rvq.codebooks, rvq.panels, rvq.half = &books[0, 0, 0], &panels[0], &half[0]
+        cdef size_t screened = rvq_screen_size(net.k.isa, rvq.levels, rvq.codewords, rvq.dim)
+        if screened:
+            screen = _aligned(screened // sizeof(float))
+            self.keep.append(screen)
+            rvq.screen = &screen[0]
         with nogil:
             rvq_pack(rvq, self.net.k.isa)
 
@@ -381,10 +389,11 @@ cdef class Encoder(_Weights):
         cdef uint16_t *out = &view[0, 0] if frames else NULL
         if n == 0:
             return codes
-        cdef float[::1] scratch = self.borrow(encoder_scratch(&self.net))
+        memory = self.borrow(encoder_scratch(&self.net))
+        cdef float[::1] scratch = memory
         with nogil:
             encoder_push(&self.net, &state[0], &audio[0], n, levels, out, frames, &scratch[0])
-        self.spare.append(scratch)
+        self.spare.append(memory)
         return codes
 
     def flush(self, int64_t[::1] state, size_t levels):
@@ -394,10 +403,11 @@ cdef class Encoder(_Weights):
         codes = np.empty((levels, frames), np.uint16)
         cdef uint16_t[:, ::1] view = codes
         cdef uint16_t *out = &view[0, 0] if frames else NULL
-        cdef float[::1] scratch = self.borrow(encoder_scratch(&self.net))
+        memory = self.borrow(encoder_scratch(&self.net))
+        cdef float[::1] scratch = memory
         with nogil:
             encoder_flush(&self.net, &state[0], levels, out, frames, &scratch[0])
-        self.spare.append(scratch)
+        self.spare.append(memory)
         return codes
 
     def latents(self, const float[::1] audio):
@@ -440,7 +450,7 @@ cdef class Decoder(_Weights):
         net.codebooks = self.floats(books, net.levels * net.codewords * net.latent)
 
         cdef size_t dim = config.decoder_dim
-        self.load_body(&net.body, weights["body"], dim, dim * config.expansion, config.kernel_size,
+        self.load_body(&net.body, weights["body"], dim, config.decoder_hidden, config.kernel_size,
                   config.decoder_lookahead)
         self.load_dense(&net.embed, weights["embed"]["weight"], weights["embed"]["bias"],
                    net.stack * net.body.width, net.latent)
@@ -522,10 +532,11 @@ cdef class Decoder(_Weights):
         if n == 0:
             return audio
         cdef float[::1] view = audio if samples else np.empty(1, np.float32)
-        cdef float[::1] scratch = self.borrow(decoder_scratch(&self.net))
+        memory = self.borrow(decoder_scratch(&self.net))
+        cdef float[::1] scratch = memory
         with nogil:
             decoder_push(&self.net, &state[0], &codes[0, 0], n, n, levels, &view[0], &scratch[0])
-        self.spare.append(scratch)
+        self.spare.append(memory)
         return audio
 
     def flush(self, int64_t[::1] state):
@@ -534,10 +545,11 @@ cdef class Decoder(_Weights):
         cdef size_t samples = decoder_left(&self.net, &state[0])
         audio = np.empty(samples, np.float32)
         cdef float[::1] view = audio if samples else np.empty(1, np.float32)
-        cdef float[::1] scratch = self.borrow(decoder_scratch(&self.net))
+        memory = self.borrow(decoder_scratch(&self.net))
+        cdef float[::1] scratch = memory
         with nogil:
             decoder_flush(&self.net, &state[0], &view[0], &scratch[0])
-        self.spare.append(scratch)
+        self.spare.append(memory)
         return audio
 
 

@@ -21,12 +21,16 @@ cdef extern from "rvq.h" nogil:
         const float *codebooks
         float *panels
         float *half
+        void *screen
     size_t rvq_panels_size(size_t levels, size_t codewords, size_t dim)
     size_t rvq_half_size(size_t levels, size_t codewords)
+    size_t rvq_screen_size(codec_isa isa, size_t levels, size_t codewords, size_t dim)
     size_t rvq_scratch_size(size_t dim)
     void rvq_pack(const rvq_plan *plan, codec_isa isa)
     void rvq_encode(const rvq_plan *plan, codec_isa isa, size_t levels, const float *latents,
                     size_t n, uint16_t *codes, float *scratch)
+    void rvq_encode_once(const rvq_plan *plan, codec_isa isa, float *latents, size_t n,
+                         uint16_t *codes, float *scratch)
     void rvq_decode(const float *codebooks, size_t codewords, size_t dim, size_t levels,
                     const uint16_t *codes, size_t n, float *out)
 
@@ -56,13 +60,17 @@ cdef _aligned(size_t floats):
 
 
 cdef class RvqPlan:
-    """Codebooks float32 [Q, K, D] packed for the search; immutable, so threads may share it."""
+    """Codebooks float32 [Q, K, D] packed for the search; immutable, so threads may share it.
+
+    Without `screen`, which changes no code, packing is faster and searching slower.
+    """
 
     cdef rvq_plan plan
     cdef const float[:, :, ::1] codebooks  # these own the memory that `plan` points to
-    cdef float[::1] panels, half
+    cdef float[::1] panels, half, screen
+    cdef list spare  # scratch memory that no call uses at the moment
 
-    def __cinit__(self, const float[:, :, ::1] codebooks, isa=None):
+    def __cinit__(self, const float[:, :, ::1] codebooks, isa=None, bint screen=True):
         cdef codec_isa chosen = _isa(isa)
         cdef size_t levels = codebooks.shape[0]
         cdef size_t codewords = codebooks.shape[1]
@@ -73,10 +81,20 @@ cdef class RvqPlan:
         self.panels = _aligned(rvq_panels_size(levels, codewords, dim))
         self.half = _aligned(rvq_half_size(levels, codewords))
         self.plan = rvq_plan(
-            levels, codewords, dim, &codebooks[0, 0, 0], &self.panels[0], &self.half[0]
+            levels, codewords, dim, &codebooks[0, 0, 0], &self.panels[0], &self.half[0], NULL
         )
+        self.spare = []
+        cdef size_t screened = rvq_screen_size(chosen, levels, codewords, dim) if screen else 0
+        if screened:
+            self.screen = _aligned(screened // sizeof(float))
+            self.plan.screen = &self.screen[0]
         with nogil:
             rvq_pack(&self.plan, chosen)
+
+    @property
+    def screened(self):
+        """Whether integer arithmetic goes before the search, as CPU and codebooks allow."""
+        return self.plan.screen != NULL
 
     def encode(self, const float[:, ::1] latents, size_t levels, isa=None):
         """latents [N, D] -> codes uint16 [levels, N], of the first `levels` codebooks."""
@@ -88,10 +106,38 @@ cdef class RvqPlan:
         if n == 0:
             return codes
         cdef uint16_t[:, ::1] out = codes
-        cdef float[::1] scratch = _aligned(rvq_scratch_size(self.plan.dim))
+        try:
+            memory = self.spare.pop()
+        except IndexError:
+            memory = _aligned(rvq_scratch_size(self.plan.dim))
+        cdef float[::1] scratch = memory
         with nogil:
             rvq_encode(&self.plan, chosen, levels, &latents[0, 0], n, &out[0, 0], &scratch[0])
+        self.spare.append(memory)  # the array: a memoryview would be wrapped anew each time
         return codes
+
+
+def encode_rvq_once(const float[:, ::1] latents, const float[:, :, ::1] codebooks, isa=None):
+    """What `RvqPlan(codebooks).encode(latents, Q)` gives, sooner if the latents are few."""
+    cdef size_t levels = codebooks.shape[0], codewords = codebooks.shape[1]
+    cdef size_t dim = codebooks.shape[2], n = latents.shape[0]
+    cdef codec_isa chosen = _isa(isa)
+    if not (levels and dim and 1 <= codewords <= 65536 and <size_t>latents.shape[1] == dim):
+        raise ValueError("latents do not fit the codebooks, or these are not [Q, K, D]")
+    codes = np.empty((levels, n), np.uint16)
+    if n == 0:
+        return codes
+    cdef uint16_t[:, ::1] out = codes
+    cdef float[:, ::1] residual = np.array(latents)
+    cdef float[::1] panels = _aligned(rvq_panels_size(1, codewords, dim))
+    cdef float[::1] half = _aligned(rvq_half_size(1, codewords))
+    cdef float[::1] scratch = _aligned(rvq_scratch_size(dim))
+    cdef rvq_plan plan = rvq_plan(
+        levels, codewords, dim, &codebooks[0, 0, 0], &panels[0], &half[0], NULL
+    )
+    with nogil:
+        rvq_encode_once(&plan, chosen, &residual[0, 0], n, &out[0, 0], &scratch[0])
+    return codes
 
 
 def decode_rvq(const uint16_t[:, ::1] codes, const float[:, :, ::1] codebooks):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -102,6 +103,38 @@ class Codec:
                 audio[:, filled : filled + block.shape[1]] = block
                 filled += block.shape[1]
         return audio
+
+    def encode_batch(
+        self,
+        audios: Sequence[npt.ArrayLike],
+        sample_rates: int | Sequence[int],
+        n_codebooks: int | None = None,
+        bitrate: float | None = None,
+        threads: int = 1,
+    ) -> list[Tokens]:
+        """`encode` of every item, the items spread over `threads` threads.
+
+        audios: of any lengths and numbers of channels; there is no padding. sample_rates: one for
+        each, or one for all. The tokens of an item do not depend on the others, their order or
+        `threads`. Raises as `encode` does, and AudioError unless there is a rate for each item.
+        """
+        rates = [sample_rates] * len(audios) if isinstance(sample_rates, int) else sample_rates
+        if len(rates) != len(audios):
+            raise AudioError(f"{len(rates)} sample rates for {len(audios)} items")
+        with Workers(_positive(threads)) as workers:
+            return list(
+                workers.run(
+                    functools.partial(self.encode, audio, rate, n_codebooks, bitrate)
+                    for audio, rate in zip(audios, rates, strict=True)
+                )
+            )
+
+    def decode_batch(
+        self, items: Sequence[Tokens], threads: int = 1
+    ) -> list[npt.NDArray[np.float32]]:
+        """`decode` of every item, the items spread over `threads` threads."""
+        with Workers(_positive(threads)) as workers:
+            return list(workers.run(functools.partial(self.decode, tokens) for tokens in items))
 
     def header(self, channels: int, sample_rate: int, n_codebooks: int) -> Header:
         """The header of a file with codes of this model."""

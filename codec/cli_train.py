@@ -45,7 +45,7 @@ def prepare(data: Path, output: Path | None, kind: str | None) -> None:
 @click.option("--decay-steps", type=click.IntRange(1), help="Branch off: decay over these, stop.")
 @click.option("--decay-minutes", type=click.FloatRange(0, min_open=True), help="In time instead.")
 @click.option("--eval", "eval_folder", type=_folder, help="Audio to evaluate on now and then.")
-@click.option("--init", type=_file, help="A checkpoint to take a new run's first weights from.")
+@click.option("--init", type=_file, help="Checkpoint or weights that a new run begins with.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's]")
 @click.option("--device", help="A PyTorch device. [default: cuda if there is one]")
 def train(

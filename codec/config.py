@@ -28,13 +28,14 @@ class ModelConfig:
     waveform: bool = False  # give it the samples of the long window too
 
     encoder_dim: int = 384
+    encoder_hidden: int = 768  # between the two linear layers of a block
     encoder_blocks: int = 4
     encoder_lookahead: int = 0  # encoder frames
     decoder_dim: int = 384
+    decoder_hidden: int = 1024
     decoder_blocks: int = 5
     decoder_lookahead: int = 0  # decoder frames
     kernel_size: int = 7  # frames, of the depthwise convolutions
-    expansion: int = 3
 
     head: str = "gain_shape"
     synthesis_fft: int = 960

@@ -6,13 +6,9 @@ threads, or how the audio was cut into pieces. It needs no torch.
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,16 +21,13 @@ from codec.errors import AudioError, BackendError, BitrateError, ModelError, Tok
 Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint16]
 
-# A span costs its context twice over; shorter ones than this many contexts are not worth a thread.
-SPAN_CONTEXTS = 4
-
 
 class UnsupportedModelError(ModelError):
     """Good weights of a model that the engine has not all parts of; torch runs it."""
 
 
 class NativeBackend:
-    """A `codec.backend.Backend` in C. Safe to share between threads.
+    """A `codec.backend.Backend` in C. Safe to share between threads: calls release the GIL.
 
     weights: a safetensors file as `codec export` writes it. isa: one of `isas()`; by default the
     environment's CODEC_ISA, else the widest. block: frames worked on together, which changes speed
@@ -90,50 +83,29 @@ class NativeBackend:
                 self._decoder = self._weights.decoder(self._isa, self._block)
             return self._decoder
 
-    def encode(self, audio: Floats, n_codebooks: int, threads: int = 1) -> Codes:
+    def encode(self, audio: Floats, n_codebooks: int) -> Codes:
         """Codes uint16 [n_codebooks, config.n_frames(samples)] of `audio` float32 [samples].
 
-        Long audio is cut into spans for `threads` threads; the codes stay the same.
         Raises AudioError, BitrateError.
         """
         samples = check_audio(audio)
         check_codebooks(n_codebooks, self.config)
         encoder = self.encoder
-        hop = self.config.hop_length
+        state = np.empty(encoder.state_size, np.int64)
+        encoder.reset(state)
+        codes = encoder.push(state, samples, n_codebooks)
+        return np.concatenate([codes, encoder.flush(state, n_codebooks)], axis=1)
 
-        def encode_span(first: int, last: int) -> Codes:
-            start, end = max(0, first - encoder.context), last * hop + encoder.lookahead
-            state = np.empty(encoder.state_size, np.int64)
-            encoder.reset(state)
-            codes = encoder.push(state, samples[start * hop : end], n_codebooks)
-            if end >= len(samples):
-                codes = np.concatenate([codes, encoder.flush(state, n_codebooks)], axis=1)
-            return codes[:, first - start : last - start]
-
-        spans = _spans(self.config.n_frames(len(samples)), encoder.context, threads)
-        return _joined(encode_span, spans, axis=1)
-
-    def decode(self, codes: Codes, threads: int = 1) -> Floats:
+    def decode(self, codes: Codes) -> Floats:
         """Audio float32 [frames * config.hop_length] of `codes` uint16 [1 to Q, frames].
 
-        Long audio is cut into spans for `threads` threads; the samples stay the same.
         Raises TokensError.
         """
-        codes = check_codes(codes, self.config)
         decoder = self.decoder
-        hop, total = self.config.hop_length, codes.shape[1]
-        ahead = -(-decoder.lookahead // hop)
-
-        def decode_span(first: int, last: int) -> Floats:
-            start, end = max(0, first - decoder.context), last + ahead
-            state = np.empty(decoder.state_size, np.int64)
-            decoder.reset(state)
-            audio = decoder.push(state, np.ascontiguousarray(codes[:, start:end]))
-            if end >= total:
-                audio = np.concatenate([audio, decoder.flush(state)])
-            return audio[(first - start) * hop : (last - start) * hop]
-
-        return _joined(decode_span, _spans(total, decoder.context, threads), axis=0)
+        state = np.empty(decoder.state_size, np.int64)
+        decoder.reset(state)
+        audio = decoder.push(state, check_codes(codes, self.config))
+        return np.concatenate([audio, decoder.flush(state)])
 
 
 def isas() -> tuple[str, ...]:
@@ -173,19 +145,3 @@ def check_codes(codes: Codes, config: ModelConfig) -> Codes:
     if array.size and not 0 <= int(array.min()) <= int(array.max()) < config.codebook_size:
         raise TokensError(f"codes are 0 to {config.codebook_size - 1}")
     return np.ascontiguousarray(array, np.uint16)
-
-
-def _spans(total: int, context: int, threads: int) -> list[tuple[int, int]]:
-    """Cuts `total` frames for `threads` threads: [(first, last), ...]."""
-    count = max(1, min(threads, total // max(1, SPAN_CONTEXTS * context)))
-    edges = [total * i // count for i in range(count + 1)]
-    return list(itertools.pairwise(edges))
-
-
-def _joined(
-    work: Callable[[int, int], npt.NDArray[Any]], spans: list[tuple[int, int]], axis: int
-) -> npt.NDArray[Any]:
-    if len(spans) == 1:
-        return work(*spans[0])
-    with ThreadPoolExecutor(len(spans)) as pool:
-        return np.concatenate(list(pool.map(lambda span: work(*span), spans)), axis=axis)

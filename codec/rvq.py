@@ -9,8 +9,16 @@ The search is defined to the bit, all in float32 and in this order:
     code          the k of the lowest score, the lowest such k on ties
     residual[d]   residual[d] - c_code[d]
 
-"native" and "numba" meet that exactly, on every CPU, whatever N; a score that overflows never
-wins. "torch" differs by rounding: it may pick the other of two codewords that all but tie.
+Exact: "native" and "numba" meet that on every CPU, whatever N; a score that overflows never wins.
+"torch" differs by rounding: it may pick the other of two codewords that all but tie. `decode` is
+the same bits from all three.
+
+Fast: "native". Where the CPU multiplies int8 fast (AVX-512 with VNNI) it first bounds all scores by
+integer arithmetic and then scores, as defined, the one or two codewords in a thousand that the
+bounds leave; csrc/rvq_screen.h has the proof that these are the same codes. Codebooks that were
+stored as int8 with a scale for each codeword suit it best: their bounds are the tightest. What
+every search needs of the codebooks is prepared once by `Codebooks`; given as an array they are
+prepared in every call, which takes as long as the search of some dozens of vectors.
 """
 
 from __future__ import annotations
@@ -27,19 +35,47 @@ Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint16]
 
 MAX_CODEWORDS = 1 << 16  # codes are uint16
+FEW = 32  # vectors in a call that do not make up for preparing all of the codebooks in it
+
+
+class Codebooks:
+    """Codebooks float32 [Q, K, D], K <= 65536, made ready once for any number of `encode` calls.
+
+    A copy: later changes of the array change nothing. Safe to share between threads.
+
+    Raises ArrayError on a wrong shape or dtype, or values that are not finite.
+    """
+
+    def __init__(self, codebooks: npt.ArrayLike) -> None:
+        self._books = _codebooks(codebooks).copy()
+        self._plan: Any = None
+
+    @property
+    def values(self) -> Floats:
+        """The codebooks [Q, K, D], not to be written to."""
+        view = self._books.view()
+        view.setflags(write=False)
+        return view
+
+    def _native(self) -> Any:
+        """The codebooks packed for the native search, on first use."""
+        if self._plan is None:  # two threads may both pack: the same
+            self._plan = load("codec._native").RvqPlan(self._books)
+        return self._plan
 
 
 def encode(
     latents: npt.ArrayLike,
-    codebooks: npt.ArrayLike,
+    codebooks: npt.ArrayLike | Codebooks,
     *,
     n_codebooks: int | None = None,
     backend: str | None = None,
 ) -> Codes:
     """Nearest codewords of all levels.
 
-    latents: float32 [N, D], N >= 0. codebooks: float32 [Q, K, D], K <= 65536; the first
-    `n_codebooks` of them are used, None for all Q. Returns codes uint16 [n_codebooks, N].
+    latents: float32 [N, D], N >= 0. codebooks: `Codebooks`, or what they are made of, float32
+    [Q, K, D] with K <= 65536; the first `n_codebooks` of them are used, None for all Q. Returns
+    codes uint16 [n_codebooks, N].
 
     Raises ArrayError on a wrong shape or dtype, or values that are not finite, BackendError on a
     backend ("native", "numba", "torch", None for the fastest exact one) that cannot run here.
@@ -57,7 +93,12 @@ def encode(
     name = resolve(backend)
     codes: Any
     if name == "native":
-        codes = load("codec._native").RvqPlan(books[:levels]).encode(x, levels)
+        if isinstance(codebooks, Codebooks):
+            codes = codebooks._native().encode(x, levels)
+        elif len(x) < FEW:
+            codes = load("codec._native").encode_rvq_once(x, books[:levels])
+        else:
+            codes = load("codec._native").RvqPlan(books[:levels]).encode(x, levels)
     elif name == "numba":
         codes = load("codec.kernels.rvq_numba").encode(x, books[:levels])
     else:
@@ -66,10 +107,12 @@ def encode(
     return cast(Codes, codes.astype(np.uint16, copy=False))
 
 
-def decode(codes: npt.ArrayLike, codebooks: npt.ArrayLike, *, backend: str | None = None) -> Floats:
+def decode(
+    codes: npt.ArrayLike, codebooks: npt.ArrayLike | Codebooks, *, backend: str | None = None
+) -> Floats:
     """Sum of the codewords that `codes` name, added in the order of the levels, from 0.
 
-    codes: integers [Q', N] with 1 <= Q' <= Q. codebooks: float32 [Q, K, D]. Returns float32
+    codes: integers [Q', N] with 1 <= Q' <= Q. codebooks: as for `encode`. Returns float32
     [N, D], the same bits from every backend.
 
     Raises TokensError on codes of a wrong shape or dtype or not below K, ArrayError on codebooks
@@ -97,7 +140,9 @@ def decode(codes: npt.ArrayLike, codebooks: npt.ArrayLike, *, backend: str | Non
     return cast(Floats, out)
 
 
-def _codebooks(codebooks: npt.ArrayLike) -> Floats:
+def _codebooks(codebooks: npt.ArrayLike | Codebooks) -> Floats:
+    if isinstance(codebooks, Codebooks):
+        return codebooks._books
     books = _floats(codebooks, "codebooks", 3)
     if not books.size or books.shape[1] > MAX_CODEWORDS:
         raise ArrayError(

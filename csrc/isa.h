@@ -57,4 +57,15 @@ static inline codec_isa isa_best(void)
     return ISA_BASE;
 }
 
+/* Whether this CPU has int8 dot products on 512-bit vectors (vpdpbusd) beside ISA_AVX512. A feature
+ * of its own: what uses them is exact, so that it changes speed only. */
+static inline int isa_has_vnni(void)
+{
+#if CODEC_X86
+    return isa_best() == ISA_AVX512 && __builtin_cpu_supports("avx512vnni");
+#else
+    return 0;
+#endif
+}
+
 #endif

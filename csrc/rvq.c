@@ -3,10 +3,11 @@
 #include <string.h>
 
 #include "fp_env.h"
+#include "rvq_screen.h"
 
 /* Vectors that go through all levels together: their residuals stay in the cache, and scratch
  * memory is constant. A multiple of every tile height below. */
-enum { CHUNK = 240, MAX_ROWS = 12 };
+enum { CHUNK = 120, MAX_ROWS = 12 };
 
 static size_t n_panels(size_t codewords) { return (codewords + RVQ_PANEL - 1) / RVQ_PANEL; }
 
@@ -20,7 +21,13 @@ size_t rvq_half_size(size_t levels, size_t codewords)
     return levels * n_panels(codewords) * RVQ_PANEL;
 }
 
-size_t rvq_scratch_size(size_t dim) { return CHUNK * (dim + 2 * RVQ_PANEL); }
+static size_t aligned(size_t floats) { return (floats + 15) / 16 * 16; }
+
+/* Residuals, those of them that the screen left, what the search remembers of each, the screen's. */
+size_t rvq_scratch_size(size_t dim)
+{
+    return CHUNK * (2 * dim + 2 * RVQ_PANEL) + aligned(rvq_screen_scratch(dim));
+}
 
 ALWAYS_INLINE void pack(const rvq_plan *plan, const float *codebooks)
 {
@@ -70,6 +77,9 @@ void rvq_pack(const rvq_plan *plan, codec_isa isa)
     (void)isa;
 #endif
         pack_base(plan, plan->codebooks);
+    if (plan->screen)
+        rvq_screen_pack(plan->screen, plan->levels, plan->codewords, plan->dim, plan->codebooks,
+                        plan->half, n_panels(plan->codewords) * RVQ_PANEL);
     fp_env_leave(caller);
 }
 
@@ -148,35 +158,65 @@ ALWAYS_INLINE int32_t lowest(const lanes *best)
     return k;
 }
 
-/* A panel at a time against all residuals of the chunk: it stays in the first-level cache. */
-ALWAYS_INLINE void encode(const int rows, const int cols, const rvq_plan *plan, size_t levels,
-                          const float *latents, size_t n, uint16_t *codes, float *scratch)
+/* The codes of `tiled` residuals at one level, a panel at a time against all of them: it stays in the
+ * first-level cache. */
+ALWAYS_INLINE void search(const int rows, const int cols, const rvq_plan *plan, size_t level,
+                          const float *x, size_t tiled, uint16_t *codes, lanes *best)
 {
     const size_t D = plan->dim, panels = n_panels(plan->codewords);
+    const float *words = plan->panels + level * panels * D * RVQ_PANEL;
+    const float *half = plan->half + level * panels * RVQ_PANEL;
+
+    for (size_t row = 0; row < tiled; row++)
+        for (int c = 0; c < RVQ_PANEL; c++)
+            best[row].score[c] = __builtin_inff(), best[row].panel[c] = 0;
+    for (size_t p = 0; p < panels; p++)
+        for (size_t row = 0; row < tiled; row += (size_t)rows)
+            score(rows, cols, words + p * D * RVQ_PANEL, half + p * RVQ_PANEL, (int32_t)p, D,
+                  x + row * D, best + row);
+    for (size_t row = 0; row < tiled; row++) codes[row] = (uint16_t)lowest(best + row);
+}
+
+/* Fills x [n] up to whole tiles: zeros, whose codes are dropped. */
+ALWAYS_INLINE size_t tiles(const int rows, float *x, size_t n, size_t dim)
+{
+    const size_t tiled = (n + (size_t)rows - 1) / (size_t)rows * (size_t)rows;
+    memset(x + n * dim, 0, (tiled - n) * dim * sizeof *x);
+    return tiled;
+}
+
+ALWAYS_INLINE void encode(const int rows, const int cols, const rvq_plan *plan, const void *screen,
+                          size_t levels, const float *latents, size_t n, uint16_t *codes,
+                          float *scratch)
+{
+    const size_t K = plan->codewords, D = plan->dim;
     lanes *best = (lanes *)scratch;
     float *x = scratch + CHUNK * sizeof(lanes) / sizeof *scratch;
+    float *aside = x + CHUNK * D, *rest = aside + CHUNK * D;
+    uint16_t found[CHUNK], again[CHUNK], left[CHUNK];
 
     for (size_t start = 0; start < n; start += CHUNK) {
         const size_t here = n - start < CHUNK ? n - start : CHUNK;
-        const size_t tiled = (here + (size_t)rows - 1) / (size_t)rows * (size_t)rows;
         memcpy(x, latents + start * D, here * D * sizeof *x);
-        /* The last tile may reach past the vectors: zeros there, whose codes are dropped. */
-        memset(x + here * D, 0, (tiled - here) * D * sizeof *x);
 
         for (size_t level = 0; level < levels; level++) {
-            const float *words = plan->panels + level * panels * D * RVQ_PANEL;
-            const float *half = plan->half + level * panels * RVQ_PANEL;
-            for (size_t row = 0; row < tiled; row++)
-                for (int c = 0; c < RVQ_PANEL; c++)
-                    best[row].score[c] = __builtin_inff(), best[row].panel[c] = 0;
-            for (size_t p = 0; p < panels; p++)
-                for (size_t row = 0; row < tiled; row += (size_t)rows)
-                    score(rows, cols, words + p * D * RVQ_PANEL, half + p * RVQ_PANEL,
-                          (int32_t)p, D, x + row * D, best + row);
+            const float *words = plan->codebooks + level * K * D;
+            if (!screen) {
+                search(rows, cols, plan, level, x, tiles(rows, x, here, D), found, best);
+            } else {
+                const float *half = plan->half + level * n_panels(K) * RVQ_PANEL;
+                const size_t n_left = rvq_screen_search(screen, level, K, D, words, half, x, here,
+                                                        found, left, rest);
+                for (size_t i = 0; i < n_left; i++)
+                    memcpy(aside + i * D, x + left[i] * D, D * sizeof *x);
+                if (n_left)
+                    search(rows, cols, plan, level, aside, tiles(rows, aside, n_left, D), again,
+                           best);
+                for (size_t i = 0; i < n_left; i++) found[left[i]] = again[i];
+            }
             for (size_t row = 0; row < here; row++) {
-                const size_t k = (size_t)lowest(best + row);
-                const float *word = plan->codebooks + (level * plan->codewords + k) * D;
-                codes[level * n + start + row] = (uint16_t)k;
+                const float *word = words + found[row] * D;
+                codes[level * n + start + row] = found[row];
                 for (size_t d = 0; d < D; d++) x[row * D + d] -= word[d];
             }
         }
@@ -191,9 +231,9 @@ static void encode_base(const rvq_plan *plan, size_t levels, const float *latent
                         uint16_t *codes, float *scratch)
 {
     if (n < 3)
-        encode(1, 32, plan, levels, latents, n, codes, scratch);
+        encode(1, 32, plan, NULL, levels, latents, n, codes, scratch);
     else
-        encode(6, 16, plan, levels, latents, n, codes, scratch);
+        encode(6, 16, plan, NULL, levels, latents, n, codes, scratch);
 }
 
 #if CODEC_X86
@@ -201,18 +241,18 @@ TARGET_AVX2 static void encode_avx2(const rvq_plan *plan, size_t levels, const f
                                     size_t n, uint16_t *codes, float *scratch)
 {
     if (n < 3)
-        encode(1, 32, plan, levels, latents, n, codes, scratch);
+        encode(1, 32, plan, NULL, levels, latents, n, codes, scratch);
     else
-        encode(6, 16, plan, levels, latents, n, codes, scratch);
+        encode(6, 16, plan, NULL, levels, latents, n, codes, scratch);
 }
 
 TARGET_AVX512 static void encode_avx512(const rvq_plan *plan, size_t levels, const float *latents,
                                         size_t n, uint16_t *codes, float *scratch)
 {
     if (n < 3)
-        encode(1, 32, plan, levels, latents, n, codes, scratch);
+        encode(1, 32, plan, plan->screen, levels, latents, n, codes, scratch);
     else
-        encode(12, 32, plan, levels, latents, n, codes, scratch);
+        encode(12, 32, plan, plan->screen, levels, latents, n, codes, scratch);
 }
 #endif
 
@@ -230,6 +270,23 @@ void rvq_encode(const rvq_plan *plan, codec_isa isa, size_t levels, const float 
     (void)isa;
 #endif
         encode_base(plan, levels, latents, n, codes, scratch);
+    fp_env_leave(caller);
+}
+
+void rvq_encode_once(const rvq_plan *plan, codec_isa isa, float *latents, size_t n, uint16_t *codes,
+                     float *scratch)
+{
+    const fp_env caller = fp_env_enter();
+    const size_t D = plan->dim;
+    rvq_plan one = *plan;
+    one.levels = 1, one.screen = NULL;
+    for (size_t level = 0; level < plan->levels; level++, codes += n) {
+        rvq_pack(&one, isa);
+        rvq_encode(&one, isa, 1, latents, n, codes, scratch);
+        for (size_t i = 0; i < n; i++)
+            for (size_t d = 0; d < D; d++) latents[i * D + d] -= one.codebooks[codes[i] * D + d];
+        one.codebooks += plan->codewords * D;
+    }
     fp_env_leave(caller);
 }
 

@@ -6,7 +6,7 @@
  *     score[k]    half[k] - dot(residual, c_k)       = (|residual - c_k|^2 - |residual|^2) / 2
  *     code        the k of the lowest score, the lowest such k on ties
  *     residual[d] residual[d] - c_code[d]            the input of the next level
- * A score that overflows to inf or NaN never wins; if all do, the code is 0.
+ * A score that overflows to +inf or NaN never wins; if all do, the code is 0.
  */
 #ifndef CODEC_RVQ_H
 #define CODEC_RVQ_H
@@ -25,18 +25,24 @@ enum { RVQ_PANEL = 32, RVQ_ALIGN = 64 };
  *     panels  [Q][ceil(K / 32)][D][32]   half  [Q][ceil(K / 32) * 32]
  *
  * so that a vector load takes the d-th coordinate of neighbouring codewords. The last panel is
- * filled up with zero codewords of half = +inf: they score +inf, and never win. */
+ * filled up with zero codewords of half = +inf: they score +inf, and never win.
+ *
+ * `screen` is what csrc/rvq_screen.h makes of them, or NULL: it changes speed, never a code. */
 typedef struct {
     size_t levels, codewords, dim;
     const float *codebooks;
     float *panels, *half;
+    void *screen;
 } rvq_plan;
 
 /* Floats in `panels` and in `half`; the caller checks that the products do not overflow. */
 size_t rvq_panels_size(size_t levels, size_t codewords, size_t dim);
 size_t rvq_half_size(size_t levels, size_t codewords);
 
-/* Fills plan->panels and plan->half from plan->codebooks. */
+/* Bytes of `screen`, aligned to RVQ_ALIGN; 0 where the CPU or the instruction set has none. */
+size_t rvq_screen_size(codec_isa isa, size_t levels, size_t codewords, size_t dim);
+
+/* Fills plan->panels, plan->half and, if it is there, plan->screen from plan->codebooks. */
 void rvq_pack(const rvq_plan *plan, codec_isa isa);
 
 /* Floats that rvq_encode needs as scratch memory, aligned to RVQ_ALIGN. */
@@ -45,6 +51,12 @@ size_t rvq_scratch_size(size_t dim);
 /* latents [n][D] -> codes [levels][n], with the plan's first `levels` codebooks. */
 void rvq_encode(const rvq_plan *plan, codec_isa isa, size_t levels, const float *latents, size_t n,
                 uint16_t *codes, float *scratch);
+
+/* The same from codebooks that are not packed, for a few latents, which are overwritten: packs one
+ * level after the other into plan->panels and plan->half, which have room for one, and stay in the
+ * cache. plan->screen is not used. */
+void rvq_encode_once(const rvq_plan *plan, codec_isa isa, float *latents, size_t n, uint16_t *codes,
+                     float *scratch);
 
 /* codes [levels][n] -> out [n][D]: the sum of the codewords in the order of the levels, from 0.
  * Every code is below `codewords`: the caller has checked. */

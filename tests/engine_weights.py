@@ -17,10 +17,11 @@ SMALL = ModelConfig(
     codebook_size=50,
     latent_dim=20,
     encoder_dim=24,
+    encoder_hidden=48,
     encoder_blocks=2,
     decoder_dim=40,
+    decoder_hidden=72,
     decoder_blocks=2,
-    expansion=2,
 )
 
 # Frames gathered and stacked, layers that look ahead, samples as features, other transforms.
@@ -63,14 +64,14 @@ def random_weights(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]:
         if bias:
             put(f"{name}.bias", rows, std=0.1)
 
-    def backbone(name: str, dim: int, blocks: int) -> None:
+    def backbone(name: str, dim: int, hidden: int, blocks: int) -> None:
         for i in range(blocks):
             put(f"{name}.{i}.conv.weight", config.kernel_size, dim, std=config.kernel_size**-0.5)
             put(f"{name}.{i}.conv.bias", dim, std=0.1)
             put(f"{name}.{i}.norm.weight", dim, std=0.1, mean=1)
             put(f"{name}.{i}.norm.bias", dim, std=0.1)
-            linear(f"{name}.{i}.expand", dim * config.expansion, dim)
-            linear(f"{name}.{i}.reduce", dim, dim * config.expansion, bias=False)
+            linear(f"{name}.{i}.expand", hidden, dim)
+            linear(f"{name}.{i}.reduce", dim, hidden, bias=False)
             put(f"{name}.{i}.scale", dim, std=0.1, mean=0.3)
         put(f"{name}.{blocks}.weight", dim, std=0.1, mean=1)
         put(f"{name}.{blocks}.bias", dim, std=0.1)
@@ -81,7 +82,7 @@ def random_weights(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]:
     put("encoder.front.mean", size, std=1)
     put("encoder.front.scale", size, std=0.05, mean=0.3)
     linear("encoder.embed", config.encoder_dim, size * config.encoder_stack)
-    backbone("encoder.backbone", config.encoder_dim, config.encoder_blocks)
+    backbone("encoder.backbone", config.encoder_dim, config.encoder_hidden, config.encoder_blocks)
     stack = config.hop_length // (config.backbone_hop * config.encoder_stack)
     linear("encoder.project", config.latent_dim, config.encoder_dim * stack)
     books = rng.standard_normal((config.n_codebooks, config.codebook_size, config.latent_dim))
@@ -89,7 +90,7 @@ def random_weights(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]:
     tensors["quantiser.codewords"], tensors["quantiser.scales"] = packed
     stack = config.hop_length // config.backbone_hop
     linear("decoder.embed", config.decoder_dim * stack, config.latent_dim)
-    backbone("decoder.backbone", config.decoder_dim, config.decoder_blocks)
+    backbone("decoder.backbone", config.decoder_dim, config.decoder_hidden, config.decoder_blocks)
     spectra = config.backbone_hop // config.synthesis_hop
     bins = config.synthesis_fft // 2 + 1
     linear("decoder.head.gain", spectra * config.gain_bands, config.decoder_dim)

@@ -98,6 +98,26 @@ def test_dtypes_agree():
         assert SMALL.encode(same, 24_000) == SMALL.encode(audio, 24_000)
 
 
+def test_a_batch_is_its_items_whatever_their_order(small):
+    items = [noise(n, channels) for n, channels in ((9600, 1), (1, 2), (4801, 1), (700, 3))]
+    rates = [24_000, 8000, 44_100, 24_000]
+    alone = [small.encode(*pair, n_codebooks=3) for pair in zip(items, rates, strict=True)]
+    for threads in (1, 3):
+        for order in ([0, 1, 2, 3], [2, 0, 3, 1]):
+            batch = small.encode_batch(
+                [items[i] for i in order], [rates[i] for i in order], n_codebooks=3, threads=threads
+            )
+            for i, tokens, audio in zip(
+                order, batch, small.decode_batch(batch, threads), strict=True
+            ):
+                assert np.array_equal(tokens.codes, alone[i].codes)
+                assert tokens.sample_rate == rates[i]
+                assert np.array_equal(audio, small.decode(alone[i]))
+    assert small.encode_batch([], 24_000) == []
+    with pytest.raises(AudioError, match="1 sample rates for 4 items"):
+        small.encode_batch(items, [24_000])
+
+
 def test_channels_do_not_touch_each_other():
     audio = noise(1000, 3)
     whole = SMALL.encode(audio, 24_000)

@@ -15,6 +15,7 @@ import soundfile
 
 pytest.importorskip("codec._engine", reason="the native engine was not built")
 
+import codec
 from codec.backend import DEFAULT_WEIGHTS
 from codec.engine import NativeBackend, isas
 from codec.stream import StreamDecoder, StreamEncoder
@@ -63,9 +64,11 @@ def test_every_instruction_set_and_cut_gives_the_same(engine: NativeBackend, cli
 
 
 def test_threads_change_nothing(engine: NativeBackend, clip: np.ndarray):
-    codes = engine.encode(clip, engine.config.n_codebooks)
-    assert np.array_equal(engine.encode(clip, engine.config.n_codebooks, threads=2), codes)
-    assert np.array_equal(engine.decode(codes, threads=2), engine.decode(codes))
+    model = codec.load(backend=engine)
+    tokens = model.encode(clip, 24_000)
+    assert np.array_equal(tokens.codes[0], engine.encode(clip, engine.config.n_codebooks))
+    assert np.array_equal(model.encode(clip, 24_000, threads=2).codes, tokens.codes)
+    assert np.array_equal(model.decode(tokens, threads=2), model.decode(tokens))
 
 
 def test_a_prefix_of_the_audio_gives_a_prefix_of_the_tokens(

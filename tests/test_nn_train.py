@@ -186,6 +186,29 @@ def test_a_new_run_begins_with_the_averages_of_another(audio, tmp_path: Path):
         Session(audio, tmp_path / "third", other, Until(), init=tmp_path / "old" / LATEST)
 
 
+def test_a_decoder_that_learns_alone_leaves_the_tokens(audio, tmp_path: Path):
+    go(audio, tmp_path / "old", Until(steps=5))
+    first = tmp_path / "old" / LATEST
+    changes = {"learned": "decoder", "warmup_steps": 1}
+    go(audio, tmp_path / "new", Until(steps=4), changes, init=first)
+    old, new = checkpoints.load(first).learner, checkpoints.load(tmp_path / "new" / LATEST).learner
+    before = old["model"] | old["average"]
+    for name, tensor in (new["model"] | new["average"]).items():
+        moved = not torch.equal(tensor, before[name])
+        if not name.startswith("decoder."):
+            assert not moved, name
+        elif name.endswith("weight"):
+            assert moved, name
+    resumed = go(audio, tmp_path / "new", Until(steps=5))
+    assert any("going on from step 4" in line for line in resumed)
+
+
+def test_time_may_be_told_by_another_clock(audio, tmp_path: Path):
+    ticks = itertools.count(step=20.0)  # a minute is over at the fourth look
+    go(audio, tmp_path, Until(minutes=1, clock=lambda: next(ticks)))
+    assert 0 < checkpoints.load(tmp_path / LATEST).step < 4
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_returns(audio, tmp_path: Path, number: int):
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]

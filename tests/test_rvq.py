@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from typing import Any
 
@@ -53,7 +54,9 @@ def reference(latents: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
     residual = latents.copy()
     codes = np.empty((len(codebooks), len(latents)), np.uint16)
     for level, words in enumerate(codebooks):
-        codes[level] = scores(residual, words).argmin(axis=1)  # the first of equals
+        score = scores(residual, words)
+        score[np.isnan(score)] = np.inf  # never wins; a row of these gives 0
+        codes[level] = score.argmin(axis=1)  # the first of equals
         residual = residual - words[codes[level]]
     return codes
 
@@ -108,13 +111,97 @@ def test_near_ties_are_decided_as_defined(backend: str) -> None:
     assert (in_float64 != expected[0]).any(), "the case is too easy to tell orders apart"
 
 
+def _words(kind: str, rng: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
+    """Codebooks [Q, K, D] that are hard in one way or another."""
+    q, k, _ = shape
+    words = rng.standard_normal(shape, np.float32)
+    if kind == "int8":  # as this package stores them
+        scale = rng.uniform(0.01, 0.02, (q, k, 1)).astype(np.float16).astype(np.float32)
+        return rng.integers(-127, 128, shape).astype(np.float32) * scale
+    if kind == "repeated":
+        return np.take(words, rng.integers(0, min(k, 3), k), axis=1)
+    if kind == "an ulp apart":
+        near = np.nextafter(words[:, :1], np.float32(np.inf), dtype=np.float32)
+        return np.where(rng.random(shape) < 0.5, words[:, :1], near)
+    if kind == "grid":
+        return np.round(words * 2) / np.float32(3)
+    if kind == "spikes":
+        return np.where(rng.random(shape) < 0.1, words * np.float32(100), words)
+    if kind == "one far off":
+        words[:, k // 2] *= np.float32(1000)
+    if kind == "some zero":
+        words[:, rng.random(k) < 0.5] = 0
+    if kind == "subnormal":
+        return words * np.float32(1e-42)
+    if kind == "barely normal":
+        return words * np.float32(1e-18)  # products of these are subnormal
+    if kind == "large":
+        return words * np.float32(3e17)  # where the screen ends
+    if kind == "huge":
+        return words * np.float32(5e37)
+    if kind == "all magnitudes":
+        return words * np.float32(10) ** rng.uniform(-40, 25, (q, k, 1)).astype(np.float32)
+    return words
+
+
+KINDS = [
+    "gaussian", "int8", "repeated", "an ulp apart", "grid", "spikes", "one far off", "some zero",
+    "subnormal", "barely normal", "large", "huge", "all magnitudes",
+]  # fmt: skip
+
+
+@pytest.mark.skipif(not ISAS, reason="needs the native kernels")
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=30, deadline=None)
+@given(
+    n=st.integers(1, 16),
+    q=st.integers(1, 3),
+    k=st.sampled_from([1, 63, 64, 65, 128, 200]),
+    d=st.one_of(st.integers(1, 40), st.sampled_from([160, 200])),
+    own=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_hard_cases_on_every_instruction_set_with_and_without_the_screen(
+    kind: str, n: int, q: int, k: int, d: int, own: bool, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    codebooks = _words(kind, rng, (q, k, d))
+    # Latents near codewords, some on them: their next residual is zero or all but.
+    latents = codebooks[0, rng.integers(0, k, n)]
+    if not own:
+        latents = latents + _words(kind, rng, (1, n, d))[0] * rng.integers(0, 3, (n, 1))
+    latents = np.clip(latents, -3e38, 3e38).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = reference(latents, codebooks)
+    for isa in ISAS:
+        for screen in (False, True):
+            plan = load("codec._native").RvqPlan(codebooks, isa, screen=screen)
+            np.testing.assert_array_equal(plan.encode(latents, q, isa), expected, f"{isa} {screen}")
+        once = load("codec._native").encode_rvq_once(latents, codebooks, isa)
+        np.testing.assert_array_equal(once, expected)
+
+
 @pytest.mark.parametrize("isa", ISAS)
-def test_every_instruction_set_gives_the_same_codes(isa: str) -> None:
-    latents, codebooks = case(n=500, q=3, k=150, d=24)  # more than a chunk, ends inside a tile
+@pytest.mark.parametrize("k", [1024, 1025, 2500])
+def test_codebooks_larger_than_the_screen_takes_at_a_time(isa: str, k: int) -> None:
+    latents, codebooks = case(n=20, q=2, k=k, d=6)
     plan = load("codec._native").RvqPlan(codebooks, isa)
-    base = load("codec._native").RvqPlan(codebooks, "base")
-    np.testing.assert_array_equal(plan.encode(latents, 3, isa), base.encode(latents, 3, "base"))
-    np.testing.assert_array_equal(plan.encode(latents, 3, isa), reference(latents, codebooks))
+    np.testing.assert_array_equal(plan.encode(latents, 2, isa), reference(latents, codebooks))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("kind", ["gaussian", "int8", "repeated"])
+def test_the_batch_changes_nothing_on_any_instruction_set(isa: str, kind: str) -> None:
+    rng = np.random.default_rng(4)
+    codebooks = _words(kind, rng, (2, 150, 24))
+    latents = rng.standard_normal((500, 24), np.float32)  # more than a chunk, ends inside a tile
+    plan = load("codec._native").RvqPlan(codebooks, isa)
+    whole = plan.encode(latents, 2, isa)
+    np.testing.assert_array_equal(whole, reference(latents, codebooks))
+    for n in range(1, 14):
+        np.testing.assert_array_equal(plan.encode(latents[:n], 2, isa), whole[:, :n])
+        # a plan of another instruction set serves as well
+        np.testing.assert_array_equal(plan.encode(latents[:n], 2, "base"), whole[:, :n])
 
 
 @pytest.mark.parametrize("backend", EXACT)
@@ -228,6 +315,33 @@ def test_flush_to_zero_set_by_others_changes_nothing() -> None:
     assert codes_now[0, 0] > 0
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_codebooks_made_ready_are_the_array_they_were(backend: str) -> None:
+    latents, values = case(n=30, q=3, k=100, d=12)
+    codes = rvq.encode(latents, values, backend=backend)
+    audio = rvq.decode(codes, values, backend=backend)
+    codebooks = rvq.Codebooks(values)
+    values[:] = 0  # they have a copy
+    for _ in range(2):
+        np.testing.assert_array_equal(rvq.encode(latents, codebooks, backend=backend), codes)
+    first = rvq.encode(latents[:2], codebooks, n_codebooks=1, backend=backend)
+    np.testing.assert_array_equal(first, codes[:1, :2])
+    np.testing.assert_array_equal(rvq.decode(codes, codebooks, backend=backend), audio)
+    with pytest.raises(ValueError, match="read-only"):
+        codebooks.values[0] = 1
+
+
+@pytest.mark.parametrize("backend", EXACT)
+def test_threads_share_codebooks(backend: str) -> None:
+    latents, values = case(n=240, q=3, k=100, d=12)
+    codebooks = rvq.Codebooks(values)
+    with ThreadPoolExecutor(4) as pool:
+        parts = list(
+            pool.map(lambda x: rvq.encode(x, codebooks, backend=backend), np.split(latents, 12))
+        )
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), reference(latents, values))
+
+
 LATENTS, CODEBOOKS = case(n=3, q=2, k=4, d=5)
 
 
@@ -251,6 +365,8 @@ LATENTS, CODEBOOKS = case(n=3, q=2, k=4, d=5)
 def test_encode_refuses(latents: Any, codebooks: Any, n_codebooks: int | None) -> None:
     with pytest.raises(ArrayError):
         rvq.encode(latents, codebooks, n_codebooks=n_codebooks)
+    with pytest.raises(ArrayError):
+        rvq.encode(latents, rvq.Codebooks(codebooks), n_codebooks=n_codebooks)
 
 
 @pytest.mark.parametrize(

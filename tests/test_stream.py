@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -198,6 +200,21 @@ def test_many_streams_at_once(backend: NativeBackend) -> None:
     for stream, samples, codes in zip(streams, audio, found, strict=True):
         whole = np.concatenate([*codes, stream.flush()], axis=1)
         np.testing.assert_array_equal(whole, backend.encode(samples, 3))
+
+
+def test_pushes_leave_nothing_behind(small_path: Path) -> None:
+    code = (
+        "import sys, numpy; from pathlib import Path; from codec.engine import NativeBackend;"
+        "from codec.stream import StreamEncoder; from tracemalloc import start, get_traced_memory;"
+        f"backend = NativeBackend(Path({str(small_path)!r})); encoder = StreamEncoder(backend);"
+        "sample = numpy.zeros(1, 'f4'); encoder.push(sample); start();"
+        "before = get_traced_memory()[0];"
+        "any(encoder.push(sample).size > 9 for _ in range(50_000));"
+        "grown = get_traced_memory()[0] - before;"
+        "assert grown < 100_000, grown;"
+        "del encoder, backend"  # a chain of wrappers would overflow the stack here
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_fewer_codebooks(small: NativeBackend) -> None:

@@ -35,12 +35,12 @@ class DepthwiseConv(nn.Module):
 class Block(nn.Module):
     """ConvNeXt block (Liu et al. 2022, arXiv 2201.03545, fig. 4), causal, on [batch, n, dim]."""
 
-    def __init__(self, dim: int, kernel_size: int, expansion: int, lookahead: int = 0) -> None:
+    def __init__(self, dim: int, hidden: int, kernel_size: int, lookahead: int = 0) -> None:
         super().__init__()
         self.conv = DepthwiseConv(dim, kernel_size, lookahead)
         self.norm = nn.LayerNorm(dim)
-        self.expand = nn.Linear(dim, dim * expansion)
-        self.reduce = nn.Linear(dim * expansion, dim, bias=False)
+        self.expand = nn.Linear(dim, hidden)
+        self.reduce = nn.Linear(hidden, dim, bias=False)
         self.scale = nn.Parameter(torch.full((dim,), 0.3))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,9 +53,9 @@ class Backbone(nn.Sequential):
     """Blocks of which the first `lookahead` see one frame ahead each."""
 
     def __init__(
-        self, dim: int, blocks: int, kernel_size: int, expansion: int, lookahead: int
+        self, dim: int, hidden: int, blocks: int, kernel_size: int, lookahead: int
     ) -> None:
         super().__init__(
-            *(Block(dim, kernel_size, expansion, int(i < lookahead)) for i in range(blocks)),
+            *(Block(dim, hidden, kernel_size, int(i < lookahead)) for i in range(blocks)),
             nn.LayerNorm(dim),
         )

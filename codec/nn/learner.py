@@ -32,13 +32,15 @@ class Learner:
         self.loss = SpectralLoss(
             config.model.sample_rate, phase_edge=config.phase_edge, phase_tail=config.phase_tail
         ).to(device)
-        self.optimiser = _adamw(self.model, config, config.lr)
+        self.whole = config.learned == "all"
+        learned = self.model if self.whole else self.model.decoder
+        self.optimiser = _adamw(learned, config, config.lr)
         self.critics: Critics | None = None
         self.critic_optimiser: torch.optim.Optimizer | None = None
         self.quantised = False
         self.bad_steps = 0
-        self._parameters = list(self.model.parameters())
-        self._averages = list(self.average.parameters())
+        self._parameters = list(learned.parameters())
+        self._averages = list((self.average if self.whole else self.average.decoder).parameters())
 
     def accelerate(self) -> list[str]:
         """bfloat16 and compiled backbones where they pay; lines that say what was chosen."""
@@ -123,7 +125,8 @@ class Learner:
         config = self.config
         random = step_generator(config.seed, step)
         self.model.train()
-        latents = self.model.encoder(audio)
+        with torch.set_grad_enabled(self.whole):
+            latents = self.model.encoder(audio)
         # Before the codebooks learn from them: they would carry a NaN on forever.
         if not bool(torch.isfinite(latents.detach().sum())):
             return None
@@ -131,7 +134,7 @@ class Learner:
         phase_share = None
         if self.quantised:
             depths = self._depths(random)
-            quantised = self.model.quantiser(latents, depths)
+            quantised = self.model.quantiser(latents, depths, learn=self.whole)
             latents, losses["commitment"] = quantised.latents, quantised.commitment
             # A few codebooks cannot carry the waveform: asked for it, they lose the spectrum too.
             phase_share = (depths / config.model.n_codebooks) ** config.phase_power
@@ -275,14 +278,10 @@ class Learner:
         if "rng_cuda" in state and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["rng_cuda"].cpu(), self.device)
 
-    def begin_from(self, state: dict[str, Any]) -> None:
-        """Take the averaged weights and codebooks of another run's `state`, nothing else."""
-        try:
-            self.model.load_state_dict(state["model"] | state["average"])
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1].strip()
-            raise TrainingError(f"those weights are of another model: {reason}") from None
-        self.quantised = state["quantised"]
+    def begin_from(self, state: dict[str, Tensor], quantised: bool) -> None:
+        """Take these weights and codebooks; `quantised`: whether these are fitted."""
+        self.model.load_state_dict(state)
+        self.quantised = quantised
         self.copy_to_average()
 
 

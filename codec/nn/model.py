@@ -24,9 +24,9 @@ class Encoder(nn.Module):
         self.embed = nn.Linear(self.front.size * self.front_stack, dim)
         self.backbone = Backbone(
             dim,
+            config.encoder_hidden,
             config.encoder_blocks,
             config.kernel_size,
-            config.expansion,
             config.encoder_lookahead,
         )
         self.project = nn.Linear(dim * self.stack, config.latent_dim)
@@ -81,9 +81,9 @@ class Decoder(nn.Module):
         self.embed = nn.Linear(config.latent_dim, dim * self.stack)
         self.backbone = Backbone(
             dim,
+            config.decoder_hidden,
             config.decoder_blocks,
             config.kernel_size,
-            config.expansion,
             config.decoder_lookahead,
         )
         self.head = SpectralHead(config, dim)

@@ -24,6 +24,7 @@ from codec.nn.evaluation import Clip, evaluate, read_clips
 from codec.nn.learner import Learner
 from codec.nn.monitor import Monitor
 from codec.nn.training_config import Decay, TrainConfig, differences
+from codec.nn.warm_start import first_weights
 from codec.prepare import PreparedAudio
 
 LATEST, PREVIOUS, BEST = "latest.pt", "previous.pt", "best.pt"
@@ -40,6 +41,7 @@ class Until:
     minutes: float | None = None  # of this session
     decay_steps: int | None = None  # this many, then stop
     decay_minutes: float | None = None  # the same in time, at the pace of the run so far
+    clock: Callable[[], float] = time.monotonic  # seconds; time.process_time to compare runs
 
     @property
     def decays(self) -> bool:
@@ -62,7 +64,8 @@ def train(
     changes: fields of the configuration, see `TrainConfig.replace`; on the defaults for a new run,
     on what it had for an old one. With `until.decays` the run branches off: its learning rate
     falls to `decay_floor` and the end is written to decayed.pt; the run itself stays as it was and
-    can go on later. init: a checkpoint whose averaged weights a new run begins with.
+    can go on later. init: a checkpoint whose averaged weights a new run begins with, or exported
+    weights (`codec.nn.warm_start`).
 
     SIGINT and SIGTERM finish the step, save and return. Raises TrainingError on a checkpoint that
     does not fit, or when training breaks down.
@@ -112,7 +115,7 @@ class Session:
             self.now.learner = {}  # a second copy of everything, and soon out of date
             say(f"going on from step {self.now.step} of {run}")
         elif init is not None:
-            self.learner.begin_from(checkpoints.load(init, self.device).learner)
+            self.learner.begin_from(*first_weights(init, self.learner.model))
             say(f"beginning with the weights of {init}")
         else:
             self.learner.start(self._seconds(config.fit_crops, 0))
@@ -137,10 +140,10 @@ class Session:
             last_step=last_step,
             minutes=until.minutes,
         )
-        deadline = _after(until.minutes)
+        deadline = _after(until.minutes, until.clock)
         save_at, evaluate_at = _after(config.checkpoint_minutes), _after(config.eval_minutes)
         with stop_signals() as stopped, monitor:
-            while not (stopped.is_set() or time.monotonic() >= deadline):
+            while not (stopped.is_set() or until.clock() >= deadline):
                 if last_step is not None and now.step >= last_step:
                     break
                 if not self.learner.quantised and now.step >= config.quantise_from:
@@ -167,14 +170,15 @@ class Session:
         checkpoints.save(current, self.checkpoint_path, keep)
 
     def _step(self, monitor: Monitor) -> None:
-        now, started = self.now, time.monotonic()
+        now, clock = self.now, self.until.clock
+        started = clock()
         lr = self.config.lr_at(now.step, now.decay)
         losses = self.learner.step(now.step, self.sampler.batch(now.step), lr)
         now.step += 1
         now.audio_seconds += (
             self.config.batch_size * self.config.crop_samples / self.config.model.sample_rate
         )
-        monitor.add(now.step, lr, time.monotonic() - started, losses)
+        monitor.add(now.step, lr, clock() - started, losses)
 
     def _fit_codebooks(self, monitor: Monitor) -> None:
         config = self.config
@@ -303,5 +307,5 @@ def stop_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _after(minutes: float | None) -> float:
-    return float("inf") if minutes is None else time.monotonic() + 60 * minutes
+def _after(minutes: float | None, clock: Callable[[], float] = time.monotonic) -> float:
+    return float("inf") if minutes is None else clock() + 60 * minutes

@@ -21,6 +21,7 @@ class TrainConfig:
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
 
     seed: int = 0
+    learned: str = "all"  # or "decoder": encoder and codebooks stay, and so all tokens
     batch_size: int = 8
     crop_samples: int = 14_400
     data_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)  # glob -> factor
@@ -68,6 +69,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name, good in (
+            ("learned", self.learned in ("all", "decoder")),
             ("batch_size", self.batch_size >= 1),
             ("crop_samples", self.crop_samples >= 1),
             ("critic_crops", self.critic_crops >= 1),

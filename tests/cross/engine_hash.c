@@ -10,7 +10,7 @@
 #include "engine/encoder.h"
 
 enum { DIM = 40, WIDTH = 48, HIDDEN = 96, TAPS = 7, BLOCKS = 3, AHEAD = 1 };
-enum { LATENT = 20, LEVELS = 3, WORDS = 50, HOP = 480, GATHER = 2, FRAMES = 12 };
+enum { LATENT = 20, LEVELS = 3, WORDS = 150, HOP = 480, GATHER = 2, FRAMES = 12 };
 enum { LONG = 960, SHORT = 240, PHASES = 160, BANDS = 32, STACK = 2, PER_FRAME = 2 };
 enum { BINS = LONG / 2 + 1, SIZE = BINS + 4 * (SHORT / 2 + 1) + 2 * PHASES, BLOCK = 12 };
 
@@ -92,7 +92,7 @@ int main(void)
     enc.project = layer(WIDTH, LATENT, 0.5f);
     enc.rvq = (rvq_plan){LEVELS, WORDS, LATENT, books,
                          memory(rvq_panels_size(LEVELS, WORDS, LATENT) * sizeof(float)),
-                         memory(rvq_half_size(LEVELS, WORDS) * sizeof(float))};
+                         memory(rvq_half_size(LEVELS, WORDS) * sizeof(float)), NULL};
     decoder dec = {.codebooks = books, .levels = LEVELS, .codewords = WORDS, .latent = LATENT,
                    .stack = STACK, .block = BLOCK};
     dec.embed = layer(LATENT, STACK * WIDTH, 0.3f);
@@ -109,6 +109,8 @@ int main(void)
     uint16_t *codes = memory(LEVELS * FRAMES * sizeof *codes);
     for (size_t i = 0; kernels_at(i); i++) {
         enc.k = dec.k = kernels_at(i);
+        const size_t screen = rvq_screen_size(enc.k->isa, LEVELS, WORDS, LATENT);
+        enc.rvq.screen = screen ? memory(screen) : NULL;
         rvq_pack(&enc.rvq, enc.k->isa);
         void *state = memory(encoder_state_size(&enc) + decoder_state_size(&dec));
         float *scratch = memory((encoder_scratch(&enc) + decoder_scratch(&dec)) * sizeof *scratch);
