@@ -3,7 +3,7 @@
     python bench/entropy.py EVAL_DIR --output bench/entropy.md
 
 Every clip is cut into the chunks that a file has, each coded by itself. `order-0` is what the
-frequencies of each level's codes among these very clips give, the bound for tables without context.
+frequencies of each level's codes among these clips give: the bound for tables without context.
 """
 
 from __future__ import annotations
@@ -58,13 +58,15 @@ def chunks(codes: Codes, levels: int) -> list[Codes]:
 
 
 def order_0(codes: Sequence[Codes], size: int) -> Floats:
-    """Bits of each level's codes by their own frequencies."""
+    """Bits of each level's codes by their frequencies, corrected for these being their own: few
+    frames fit themselves too well (Miller & Madow 1955)."""
     joined = np.concatenate(codes, axis=1)
     bits = np.zeros(len(joined))
     for level, row in enumerate(joined):
         counts = np.bincount(row, minlength=size)
         used = counts[counts > 0]
         bits[level] = (used * (np.log2(len(row)) - np.log2(used))).sum()
+        bits[level] += (len(used) - 1) / (2 * np.log(2))
     return bits
 
 
@@ -157,7 +159,7 @@ def report(clips: Sequence[Clip], weights: Path) -> str:
             f"{coders['fast'].tables_id.hex()}; {len(clips)} clips; {platform.machine()}, "
             f"{backend.isa}. Chunks of {FRAMES_PER_CHUNK} frames, each coded by itself. kbit/s are "
             "those of the payloads. `order-0`: by the frequencies of each level's codes among "
-            "these very clips. The overhead is that of rounding to frequencies and of the range "
+            "these clips, corrected for their number. The overhead is that of rounding to frequencies and of the range "
             "coder, above the models' code length.",
             rates_table(found, config),
             f"Speed on one thread with {len(deepest.order_0)} codebooks, in audio time: "
