@@ -159,8 +159,8 @@ def report(clips: Sequence[Clip], weights: Path) -> str:
             f"{coders['fast'].tables_id.hex()}; {len(clips)} clips; {platform.machine()}, "
             f"{backend.isa}. Chunks of {FRAMES_PER_CHUNK} frames, each coded by itself. kbit/s are "
             "those of the payloads. `order-0`: by the frequencies of each level's codes among "
-            "these clips, corrected for their number. The overhead is that of rounding to frequencies and of the range "
-            "coder, above the models' code length.",
+            "these clips, corrected for their number. The overhead is that of rounding to "
+            "frequencies and of the range coder, above the models' code length.",
             rates_table(found, config),
             f"Speed on one thread with {len(deepest.order_0)} codebooks, in audio time: "
             f"{speeds(deepest)}.",
