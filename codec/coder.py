@@ -6,6 +6,7 @@ by itself. That holds for live files too, whose chunks are one frame long.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,7 @@ Codes = npt.NDArray[np.uint16]
 
 TABLES_ID_BYTES = 8
 CODER_IDS = {"raw": 0, "fast": 1, "best": 2}
+PREFERRED = ("fast", "raw")
 CODER_NAMES = {number: name for name, number in CODER_IDS.items()}
 
 
@@ -66,13 +68,19 @@ class RawCoder:
         return np.moveaxis(codes.reshape(frames, channels, codebooks), 0, 2)
 
 
-def load_coder(coder: str | int, codebook_size: int, weights: Path | None = None) -> Coder:
-    """The coder of that name, or of that number in a file.
+def load_coder(coder: str | int | None, codebook_size: int, weights: Path | None = None) -> Coder:
+    """The coder of that name, or of that number in a file; None: the first of `PREFERRED` whose
+    data are here.
 
     weights: the model's safetensors file, beside which a coder's own data lie; None for a model
         without any. Raises BackendError on an unknown name, FormatError on an unknown number,
         ModelError if the coder's data are not here.
     """
+    if coder is None:
+        for name in PREFERRED:
+            with contextlib.suppress(ModelError, BackendError):
+                return load_coder(name, codebook_size, weights)
+        coder = RawCoder.coder_id
     if isinstance(coder, str):
         if coder not in CODER_IDS:
             raise BackendError(f"effort is one of {', '.join(CODER_IDS)}, not {coder!r}")
@@ -85,8 +93,8 @@ def load_coder(coder: str | int, codebook_size: int, weights: Path | None = None
         raise ModelError(f"the model has no data for the coder {CODER_NAMES[coder]!r}")
     try:
         from codec import entropy
-    except ModuleNotFoundError as error:
-        if error.name != "codec._entropy":
+    except ImportError as error:
+        if getattr(error, "name", None) not in ("codec", "codec._entropy"):
             raise
         raise BackendError("the entropy coders are not installed: they need a C compiler") from None
     return entropy.load(weights, coder)

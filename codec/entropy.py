@@ -55,10 +55,10 @@ class _ModelCoder:
     def decode(self, payload: bytes, channels: int, codebooks: int, frames: int) -> Codes:
         """The codes uint16 [channels, codebooks, frames] of which `encode` made `payload`.
 
-        Raises FormatError on any other payload, TokensError on a shape the model does not have.
+        Raises FormatError on any other payload, and on a shape the model does not have.
         """
         if not (channels >= 1 and frames >= 1 and 1 <= codebooks <= self._model.levels):
-            raise TokensError(
+            raise FormatError(
                 f"{channels} channels, {codebooks} codebooks, {frames} frames; "
                 f"the model has 1 to {self._model.levels} codebooks"
             )
