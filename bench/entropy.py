@@ -3,7 +3,7 @@
     python bench/entropy.py EVAL_DIR --output bench/entropy.md
 
 Every clip is cut into the chunks that a file has, each coded by itself. `order-0` is what the
-frequencies of each level's codes among these very clips give, the bound for tables without context.
+frequencies of each level's codes among these clips give: the bound for tables without context.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from clips import KINDS, OTHER, Clip, read_clips
 
 from codec import entropy
 from codec.backend import DEFAULT_WEIGHTS
+from codec.config import ModelConfig
 from codec.engine import NativeBackend
 from codec.errors import CodecError
 
@@ -37,6 +38,7 @@ class Measured:
     """Sums over the clips of one kind at one number of levels."""
 
     frames: int
+    seconds_of_audio: float
     order_0: Floats  # [levels] bits, as all the others
     predicted: dict[str, Floats]
     rounded: dict[str, Floats]  # with the frequencies that the range coder gets
@@ -45,7 +47,7 @@ class Measured:
 
     def row(self, bits: float) -> float:
         """kbit/s."""
-        return bits * 25 / self.frames / 1000
+        return bits / self.seconds_of_audio / 1000
 
 
 def chunks(codes: Codes, levels: int) -> list[Codes]:
@@ -56,20 +58,22 @@ def chunks(codes: Codes, levels: int) -> list[Codes]:
 
 
 def order_0(codes: Sequence[Codes], size: int) -> Floats:
-    """Bits of each level's codes by their own frequencies."""
+    """Bits of each level's codes by their frequencies, corrected for these being their own: few
+    frames fit themselves too well (Miller & Madow 1955)."""
     joined = np.concatenate(codes, axis=1)
     bits = np.zeros(len(joined))
     for level, row in enumerate(joined):
         counts = np.bincount(row, minlength=size)
         used = counts[counts > 0]
         bits[level] = (used * (np.log2(len(row)) - np.log2(used))).sum()
+        bits[level] += (len(used) - 1) / (2 * np.log(2))
     return bits
 
 
-def measure(codes: Sequence[Codes], levels: int, size: int, coders: Coders) -> Measured:
-    result = Measured(
-        sum(item.shape[1] for item in codes), order_0(codes, size)[:levels], {}, {}, {}, {}
-    )
+def measure(codes: Sequence[Codes], levels: int, config: ModelConfig, coders: Coders) -> Measured:
+    frames = sum(item.shape[1] for item in codes)
+    by_frequency = order_0(codes, config.codebook_size)[:levels]
+    result = Measured(frames, frames / config.frame_rate, by_frequency, {}, {}, {}, {})
     for name, coder in coders.items():
         predicted, rounded = np.zeros(levels), np.zeros(levels)
         coded, encoding, decoding = 0, 0.0, 0.0
@@ -92,13 +96,13 @@ def measure(codes: Sequence[Codes], levels: int, size: int, coders: Coders) -> M
     return result
 
 
-def rates_table(found: dict[tuple[str, int], Measured], raw_bits: int) -> str:
+def rates_table(found: dict[tuple[str, int], Measured], config: ModelConfig) -> str:
     lines = [
         "| kind | raw kbit/s | order-0 | fast | saved | best | saved | overhead, fast / best |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for (kind, levels), item in found.items():
-        raw = raw_bits * levels * 25 / 1000
+        raw = config.bitrate_per_codebook * levels / 1000
         cells = [kind, f"{raw:g}", f"{item.row(item.order_0.sum()):.2f}"]
         overheads = []
         for name, coded in item.coded.items():
@@ -122,7 +126,7 @@ def levels_table(item: Measured, raw_bits: int) -> str:
 
 
 def speeds(item: Measured) -> str:
-    audio = item.frames / 25
+    audio = item.seconds_of_audio
     parts = [
         f"`{name}` encodes at {audio / encoding:.0f} and decodes at {audio / decoding:.0f} x"
         for name, (encoding, decoding) in item.seconds.items()
@@ -144,7 +148,7 @@ def report(clips: Sequence[Clip], weights: Path) -> str:
         for rate in BITRATES:
             levels = round(rate * 1000 / config.bitrate_per_codebook)
             if chosen and 1 <= levels <= config.n_codebooks:
-                found[kind, levels] = measure(chosen, levels, config.codebook_size, coders)
+                found[kind, levels] = measure(chosen, levels, config, coders)
     first = next(kind for kind, _ in found)
     deepest = found[first, max(levels for kind, levels in found if kind == first)]
     raw_bits = config.bits_per_code
@@ -155,9 +159,9 @@ def report(clips: Sequence[Clip], weights: Path) -> str:
             f"{coders['fast'].tables_id.hex()}; {len(clips)} clips; {platform.machine()}, "
             f"{backend.isa}. Chunks of {FRAMES_PER_CHUNK} frames, each coded by itself. kbit/s are "
             "those of the payloads. `order-0`: by the frequencies of each level's codes among "
-            "these very clips. The overhead is that of rounding to frequencies and of the range "
-            "coder, above the models' code length.",
-            rates_table(found, raw_bits),
+            "these clips, corrected for their number. The overhead is that of rounding to "
+            "frequencies and of the range coder, above the models' code length.",
+            rates_table(found, config),
             f"Speed on one thread with {len(deepest.order_0)} codebooks, in audio time: "
             f"{speeds(deepest)}.",
             f"Bits a code by level, {first}:",

@@ -93,8 +93,8 @@ def load_coder(coder: str | int | None, codebook_size: int, weights: Path | None
         raise ModelError(f"the model has no data for the coder {CODER_NAMES[coder]!r}")
     try:
         from codec import entropy
-    except ModuleNotFoundError as error:
-        if error.name != "codec._entropy":
+    except ImportError as error:
+        if getattr(error, "name", None) not in ("codec", "codec._entropy"):
             raise
         raise BackendError("the entropy coders are not installed: they need a C compiler") from None
     return entropy.load(weights, coder)

@@ -55,10 +55,10 @@ class _ModelCoder:
     def decode(self, payload: bytes, channels: int, codebooks: int, frames: int) -> Codes:
         """The codes uint16 [channels, codebooks, frames] of which `encode` made `payload`.
 
-        Raises FormatError on any other payload, TokensError on a shape the model does not have.
+        Raises FormatError on any other payload, and on a shape the model does not have.
         """
         if not (channels >= 1 and frames >= 1 and 1 <= codebooks <= self._model.levels):
-            raise TokensError(
+            raise FormatError(
                 f"{channels} channels, {codebooks} codebooks, {frames} frames; "
                 f"the model has 1 to {self._model.levels} codebooks"
             )
@@ -138,7 +138,10 @@ def _tables(tables: Tables, isa: str | None) -> Any:
         for q in range(len(tables.bias))
     ]
     return _entropy.Tables(
-        *(np.ascontiguousarray(array) for array in dataclasses.astuple(tables)),
+        np.ascontiguousarray(tables.embed),
+        np.ascontiguousarray(tables.out),
+        np.ascontiguousarray(tables.bias),
+        np.ascontiguousarray(tables.fraction_bits),
         np.array([context.back for context in CONTEXTS], np.int32),
         np.array(source, np.int32),
         isa,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -26,15 +27,13 @@ class Corpus:
     train: list[Codes]
     held_out: list[Codes]
 
-    @property
-    def frames(self) -> int:
-        """Of training audio."""
-        return sum(codes.shape[1] for codes in self.train)
+    frame_rate: float  # frames a second
 
     @property
     def hours(self) -> float:
-        """Of training audio, at 25 frames a second."""
-        return self.frames / 25 / 3600
+        """Of training audio."""
+        frames: int = sum(codes.shape[1] for codes in self.train)
+        return frames / self.frame_rate / 3600
 
 
 def open_corpus(
@@ -61,6 +60,7 @@ def open_corpus(
     return Corpus(
         train=[codes for i, codes in enumerate(files) if i not in held_out],
         held_out=[codes for i, codes in enumerate(files) if i in held_out],
+        frame_rate=backend.config.frame_rate,
     )
 
 
@@ -78,16 +78,16 @@ def choose_held_out(frames: list[int]) -> set[int]:
 
 
 def _codes(prepared: PreparedAudio, entry: AudioEntry, backend: Backend, path: Path) -> Codes:
-    levels = backend.config.n_codebooks
-    if path.is_file():
-        codes: Codes = np.load(path)
-        if codes.dtype == np.uint16 and codes.shape == (
-            levels,
-            backend.config.n_frames(entry.samples),
-        ):
-            return codes
+    config = backend.config
+    shape = (config.n_codebooks, config.n_frames(entry.samples))
+    # A file that was damaged on disk is made again.
+    with contextlib.suppress(OSError, EOFError, ValueError):
+        found: Codes = np.load(path)
+        if found.dtype == np.uint16 and found.shape == shape:
+            return found
     samples = prepared.audio()[entry.offset : entry.offset + entry.samples]
-    codes = backend.encode(samples.astype(np.float32) / np.float32(FULL_SCALE), levels)
+    audio = samples.astype(np.float32) / np.float32(FULL_SCALE)
+    codes = backend.encode(audio, config.n_codebooks)
     with replacing(path, overwrite=True) as aside, aside.open("wb") as file:
         np.save(file, codes)
     return codes

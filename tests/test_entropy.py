@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,12 @@ pytest.importorskip("codec._entropy", reason="the native extension was not built
 from codec import _entropy as native
 from codec import entropy, entropy_data
 from codec.backend import DEFAULT_WEIGHTS
+from codec.coder import load_coder
+from codec.engine_weights import EngineWeights
 from codec.entropy import PriorCoder, TablesCoder
 from codec.entropy_data import CONTEXTS, SUFFIX, EntropyData
 from codec.errors import BackendError, FormatError, ModelError, TokensError
+from tests.engine_weights import SMALL, write_weights
 from tests.entropy_models import (
     LEVELS,
     MODEL_ID,
@@ -183,7 +187,7 @@ def test_what_does_not_fit_is_refused(coder):
     ):
         with pytest.raises(TokensError):
             coder.encode(codes)
-    with pytest.raises(TokensError):
+    with pytest.raises(FormatError):
         coder.decode(b"", 1, LEVELS + 1, 1)
     with pytest.raises(BackendError):
         TablesCoder(small_data(), "sse9")
@@ -206,3 +210,26 @@ def test_the_shipped_data_code_the_shipped_model(coder_id: int):
     for levels in (1, 7, 24):
         part = codes[:, :levels]
         assert np.array_equal(coder.decode(coder.encode(part), *part.shape), part)
+
+
+def test_the_file_finds_the_coders_beside_the_weights(tmp_path: Path):
+    weights = write_weights(tmp_path / "small.safetensors", SMALL)
+    with pytest.raises(ModelError):
+        load_coder("fast", SMALL.codebook_size, weights)
+    assert load_coder(None, SMALL.codebook_size, weights).coder_id == 0
+    shape = (SMALL.n_codebooks, SMALL.codebook_size, 2)
+    random = np.random.default_rng(0)
+    tables = entropy_data.quantise_tables(
+        random.standard_normal((shape[0], len(CONTEXTS), *shape[1:])).astype(np.float32),
+        random.standard_normal(shape).astype(np.float32),
+        np.zeros(shape[:2], np.float32),
+    )
+    path = weights.with_suffix(SUFFIX)
+    model_id = EngineWeights(weights).model_id
+    entropy_data.write(path, model_id, tables, None, {}, overwrite=False)
+    for name in (None, "fast", 1):
+        coder = load_coder(name, SMALL.codebook_size, weights)
+        assert coder.coder_id == 1
+        assert coder.tables_id == hashlib.sha256(path.read_bytes()).digest()[:8]
+    with pytest.raises(ModelError, match="no prior"):
+        load_coder("best", SMALL.codebook_size, weights)
