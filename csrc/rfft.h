@@ -78,11 +78,13 @@
             PUT(out + (k) * column, re, im);                            \
     } while (0)
 
-ALWAYS_INLINE void rfft_rows2(const rfft_plan *plan, const float *x, const int32_t *at,
-                              float *restrict columns)
+/* Step 1 for r = first, first + step, ... */
+ALWAYS_INLINE void rfft_rows2(const rfft_plan *plan, size_t first, size_t step, const float *x,
+                              const int32_t *at, float *restrict columns)
 {
-    const float *w = plan->window;
-    for (size_t r = 0; r < plan->h; r++, at += 2, w += 2) {
+    const float *w = plan->window + first * 2;
+    at += first * 2;
+    for (size_t r = first; r < plan->h; r += step, at += step * 2, w += step * 2) {
         float *even = columns + (size_t)plan->places[2 * r] * LANES;
         float *odd = columns + (size_t)plan->places[2 * r + 1] * LANES;
         VECTORISE
@@ -93,12 +95,15 @@ ALWAYS_INLINE void rfft_rows2(const rfft_plan *plan, const float *x, const int32
     }
 }
 
-ALWAYS_INLINE void rfft_rows4(const rfft_plan *plan, int turned, const float *x, const int32_t *at,
-                              float *restrict columns)
+ALWAYS_INLINE void rfft_rows4(const rfft_plan *plan, size_t first, size_t step, int turned,
+                              const float *x, const int32_t *at, float *restrict columns)
 {
-    const float *w = plan->window, *t = plan->turns;
+    const float *w = plan->window + first * 4;
+    const float *t = turned ? plan->turns + first * 2 : NULL;
     const size_t column = COLUMN_SIZE(plan);
-    for (size_t r = 0; r < plan->h; r++, at += 4, w += 4, t += turned ? 2 : 0) {
+    at += first * 4;
+    for (size_t r = first; r < plan->h;
+         r += step, at += step * 4, w += step * 4, t += turned ? step * 2 : 0) {
         float *even = columns + (size_t)plan->places[2 * r] * LANES;
         float *odd = columns + (size_t)plan->places[2 * r + 1] * LANES;
         float *out = columns + r * (2 * LANES);
@@ -113,13 +118,16 @@ ALWAYS_INLINE void rfft_rows4(const rfft_plan *plan, int turned, const float *x,
     }
 }
 
-ALWAYS_INLINE void rfft_rows8(const rfft_plan *plan, int turned, const float *x, const int32_t *at,
-                              float *restrict columns)
+ALWAYS_INLINE void rfft_rows8(const rfft_plan *plan, size_t first, size_t step, int turned,
+                              const float *x, const int32_t *at, float *restrict columns)
 {
     const float cos45 = 0.707106781186547524f;
-    const float *w = plan->window, *t = plan->turns;
+    const float *w = plan->window + first * 8;
+    const float *t = turned ? plan->turns + first * 6 : NULL;
     const size_t column = COLUMN_SIZE(plan);
-    for (size_t r = 0; r < plan->h; r++, at += 8, w += 8, t += turned ? 6 : 0) {
+    at += first * 8;
+    for (size_t r = first; r < plan->h;
+         r += step, at += step * 8, w += step * 8, t += turned ? step * 6 : 0) {
         float *even = columns + (size_t)plan->places[2 * r] * LANES;
         float *odd = columns + (size_t)plan->places[2 * r + 1] * LANES;
         float *out = columns + r * (2 * LANES);
@@ -139,14 +147,17 @@ ALWAYS_INLINE void rfft_rows8(const rfft_plan *plan, int turned, const float *x,
     }
 }
 
-ALWAYS_INLINE void rfft_rows16(const rfft_plan *plan, int turned, const float *x,
-                               const int32_t *at, float *restrict columns)
+ALWAYS_INLINE void rfft_rows16(const rfft_plan *plan, size_t first, size_t step, int turned,
+                               const float *x, const int32_t *at, float *restrict columns)
 {
     const float cos45 = 0.707106781186547524f;
     const float cos22 = 0.923879532511286756f, sin22 = 0.382683432365089772f; /* of 22.5 degrees */
-    const float *w = plan->window, *t = plan->turns;
+    const float *w = plan->window + first * 16;
+    const float *t = turned ? plan->turns + first * 14 : NULL;
     const size_t column = COLUMN_SIZE(plan);
-    for (size_t r = 0; r < plan->h; r++, at += 16, w += 16, t += turned ? 14 : 0) {
+    at += first * 16;
+    for (size_t r = first; r < plan->h;
+         r += step, at += step * 16, w += step * 16, t += turned ? step * 14 : 0) {
         float *even = columns + (size_t)plan->places[2 * r] * LANES;
         float *odd = columns + (size_t)plan->places[2 * r + 1] * LANES;
         float *out = columns + r * (2 * LANES);
@@ -186,6 +197,36 @@ ALWAYS_INLINE void rfft_rows16(const rfft_plan *plan, int turned, const float *x
             PUT_COLUMN(3, br + mi, bi - mr);
         }
     }
+}
+
+ALWAYS_INLINE void rfft_rows1(const rfft_plan *plan, size_t first, size_t step, const float *x,
+                              const int32_t *at, float *restrict columns)
+{
+    for (size_t i = first; i < plan->h; i += step) {
+        float *to = columns + i * (2 * LANES);
+        for (int l = 0; l < LANES; l++) PUT(to, (x + at[i])[l] * plan->window[i], 0.0f);
+    }
+}
+
+ALWAYS_INLINE void rfft_rows(const rfft_plan *plan, size_t first, size_t step, const float *x,
+                             const int32_t *at, float *restrict columns)
+{
+    if (plan->split == 1)
+        rfft_rows1(plan, first, step, x, at, columns);
+    else if (plan->split == 2)
+        rfft_rows2(plan, first, step, x, at, columns);
+    else if (plan->split == 4 && plan->turns)
+        rfft_rows4(plan, first, step, 1, x, at, columns);
+    else if (plan->split == 4)
+        rfft_rows4(plan, first, step, 0, x, at, columns);
+    else if (plan->split == 8 && plan->turns)
+        rfft_rows8(plan, first, step, 1, x, at, columns);
+    else if (plan->split == 8)
+        rfft_rows8(plan, first, step, 0, x, at, columns);
+    else if (plan->turns)
+        rfft_rows16(plan, first, step, 1, x, at, columns);
+    else
+        rfft_rows16(plan, first, step, 0, x, at, columns);
 }
 
 /* What becomes of a butterfly's results: the step's output as they are, or turned; or powers. */
@@ -343,19 +384,20 @@ ALWAYS_INLINE float *rfft_column(const rfft_plan *plan, float *x, float *work, c
     return x;
 }
 
-/* Column 0, transformed, to its bins' powers. */
-ALWAYS_INLINE void rfft_unpack(const rfft_plan *plan, const float *x, float *restrict power)
+/* Column 0, transformed, to its bins' powers: step 3 for k = first, first + step, ... */
+ALWAYS_INLINE void rfft_unpack(const rfft_plan *plan, size_t first, size_t step, const float *x,
+                               float *restrict power)
 {
     const size_t h = plan->h, half = plan->split / 2;
-    for (size_t k = 0; k <= h / 2; k++) {
+    for (size_t k = first; k <= h / 2; k += step) {
         const float *a = x + k * (2 * LANES), *b = x + (k ? h - k : 0) * (2 * LANES);
         float *low = power + half * k * LANES, *high = power + half * (h - k) * LANES;
         const float c = plan->unpack[2 * k], s = plan->unpack[2 * k + 1];
         VECTORISE
         for (int l = 0; l < LANES; l++) {
             const float er = RE(a, 0) + RE(b, 0), ei = IM(a, 0) - IM(b, 0);
-            const float or = IM(a, 0) + IM(b, 0), oi = RE(b, 0) - RE(a, 0);
-            const float tr = FMA(or, c, -(oi * s)), ti = FMA(or, s, oi * c);
+            const float dr = IM(a, 0) + IM(b, 0), di = RE(b, 0) - RE(a, 0);
+            const float tr = FMA(dr, c, -(di * s)), ti = FMA(dr, s, di * c);
             const float lr = er + tr, li = ei + ti, hr = er - tr, hi = ei - ti;
             /* Where k = h - k both are that bin, up to rounding; `low`, written last, stands. */
             high[l] = 0.25f * FMA(hr, hr, hi * hi);
@@ -372,33 +414,14 @@ ALWAYS_INLINE void rfft_power(const rfft_plan *plan, const float *x, const int32
     const size_t split = plan->split, column = COLUMN_SIZE(plan);
     float *work = scratch, *columns = scratch + column;
 
+    rfft_rows(plan, 0, 1, x, at, columns);
     if (split == 1) {
-        const float *w = plan->window;
-        for (size_t i = 0; i < plan->h; i++) {
-            float *to = columns + i * (2 * LANES);
-            for (int l = 0; l < LANES; l++) PUT(to, (x + at[i])[l] * w[i], 0.0f);
-        }
         rfft_column(plan, columns, work, plan->bins, power);
         return;
     }
-    if (split == 2)
-        rfft_rows2(plan, x, at, columns);
-    else if (split == 4 && plan->turns)
-        rfft_rows4(plan, 1, x, at, columns);
-    else if (split == 4)
-        rfft_rows4(plan, 0, x, at, columns);
-    else if (split == 8 && plan->turns)
-        rfft_rows8(plan, 1, x, at, columns);
-    else if (split == 8)
-        rfft_rows8(plan, 0, x, at, columns);
-    else if (plan->turns)
-        rfft_rows16(plan, 1, x, at, columns);
-    else
-        rfft_rows16(plan, 0, x, at, columns);
-
     for (size_t k = 1; k < split / 2; k++)
         rfft_column(plan, columns + k * column, work, plan->bins + (k - 1) * plan->h, power);
-    rfft_unpack(plan, rfft_column(plan, columns, work, NULL, NULL), power);
+    rfft_unpack(plan, 0, 1, rfft_column(plan, columns, work, NULL, NULL), power);
 }
 
 #endif

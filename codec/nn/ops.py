@@ -2,6 +2,7 @@
 
 For training and GPUs. They agree with the exact kernels up to rounding: sums are in whatever
 order the device's library takes. Keep TF32 off for them (torch's default for matrix products).
+On CUDA tensors codec's own kernels run where they are built, and log-mel needs no gradient.
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ import torch
 from torch.nn import functional
 
 from codec.mel import MelSpec, log_scale, mel_filters, mel_window
+from codec.nn import cuda_ops
 
 
 def rvq_encode(latents: torch.Tensor, codebooks: torch.Tensor) -> torch.Tensor:
     """Nearest codewords: latents float32 [N, D], codebooks [Q, K, D] -> codes int64 [Q, N]."""
+    if latents.is_cuda and cuda_ops.is_built() and latents.shape[1] <= cuda_ops.MAX_DIM:
+        exact: torch.Tensor = torch.ops.codec.rvq_encode(latents, codebooks)
+        return exact
     residual = latents
     codes = torch.empty((len(codebooks), len(latents)), dtype=torch.int64, device=latents.device)
     for level, words in enumerate(codebooks):
@@ -36,6 +41,8 @@ def log_mel(audio: torch.Tensor, spec: MelSpec) -> torch.Tensor:
 
     Differentiable in `audio`; what the floor or the range cuts off has no gradient.
     """
+    if audio.is_cuda and not audio.requires_grad and cuda_ops.is_built() and cuda_ops.fits(spec):
+        return cuda_ops.log_mel(audio, spec)
     n_frames = spec.n_frames(audio.shape[-1])
     if n_frames == 0:
         return audio.new_empty((len(audio), spec.n_mels, 0))
