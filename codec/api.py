@@ -170,7 +170,7 @@ class Codec:
         Raises BackendError, FormatError, ModelError as `codec.coder.load_coder`.
         """
         if effort not in self._coders:
-            coder = load_coder(effort, self.config.codebook_size, self._weights)
+            coder = load_coder(effort, self.config.codebook_size, self._weights, self.model_id)
             self._coders[effort] = coder
         return self._coders[effort]
 

@@ -68,18 +68,23 @@ class RawCoder:
         return np.moveaxis(codes.reshape(frames, channels, codebooks), 0, 2)
 
 
-def load_coder(coder: str | int | None, codebook_size: int, weights: Path | None = None) -> Coder:
+def load_coder(
+    coder: str | int | None,
+    codebook_size: int,
+    weights: Path | None = None,
+    model_id: bytes | None = None,
+) -> Coder:
     """The coder of that name, or of that number in a file; None: the first of `PREFERRED` whose
     data are here.
 
     weights: the model's safetensors file, beside which a coder's own data lie; None for a model
-        without any. Raises BackendError on an unknown name, FormatError on an unknown number,
+        without any. model_id: of the model; None: that of `weights`. Raises BackendError on an unknown name, FormatError on an unknown number,
         ModelError if the coder's data are not here.
     """
     if coder is None:
         for name in PREFERRED:
             with contextlib.suppress(ModelError, BackendError):
-                return load_coder(name, codebook_size, weights)
+                return load_coder(name, codebook_size, weights, model_id)
         coder = RawCoder.coder_id
     if isinstance(coder, str):
         if coder not in CODER_IDS:
@@ -97,7 +102,7 @@ def load_coder(coder: str | int | None, codebook_size: int, weights: Path | None
         if getattr(error, "name", None) not in ("codec", "codec._entropy"):
             raise
         raise BackendError("the entropy coders are not installed: they need a C compiler") from None
-    return entropy.load(weights, coder)
+    return entropy.load(weights, coder, model_id=model_id)
 
 
 def pack_codes(codes: Codes, bits: int) -> bytes:

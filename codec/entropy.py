@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec import _entropy
+from codec.coder import CODER_NAMES
 from codec.entropy_data import CONTEXTS, SUFFIX, EntropyData, Prior, Tables
 from codec.errors import BackendError, FormatError, ModelError, TokensError
 
@@ -102,19 +103,26 @@ class PriorCoder(_ModelCoder):
         super().__init__(_prior(data.prior, data.tables, codebooks, isa), data.tables_id)
 
 
-def load(weights: Path, coder_id: int, isa: str | None = None) -> TablesCoder | PriorCoder:
+def load(
+    weights: Path, coder_id: int, isa: str | None = None, model_id: bytes | None = None
+) -> TablesCoder | PriorCoder:
     """The coder of that number for the model at `weights`, whose data lie beside it.
 
-    Raises ModelError if they are missing, damaged, or of another model.
+    model_id: of the model that is to be coded for; None: that of `weights`. Raises ModelError if
+    the data are missing, damaged, or of another model.
     """
     from codec.engine_weights import EngineWeights
 
     path = weights.with_suffix(SUFFIX)
+    if not path.is_file():
+        raise ModelError(f"the model has no data for the coder {CODER_NAMES[coder_id]!r}")
     data = EntropyData.read(path)
     model = EngineWeights(weights)
-    if data.model_id != model.model_id:
+    wanted = model_id or model.model_id
+    if data.model_id != wanted:
         raise ModelError(
-            f"{path.name} is of model {data.model_id.hex()}, not {model.model_id.hex()}"
+            f"the model has no data for the coder {CODER_NAMES[coder_id]!r}: {path.name} is of "
+            f"{data.model_id.hex()}, not {wanted.hex()}"
         )
     if data.tables.bias.shape != (model.config.n_codebooks, model.config.codebook_size):
         raise ModelError(f"{path.name} does not fit the model's codebooks")
