@@ -78,8 +78,8 @@ def load_coder(
     data are here.
 
     weights: the model's safetensors file, beside which a coder's own data lie; None for a model
-        without any. model_id: of the model; None: that of `weights`. Raises BackendError on an unknown name, FormatError on an unknown number,
-        ModelError if the coder's data are not here.
+        without any. model_id: of the model; None: that of `weights`. Raises BackendError on an
+        unknown name, FormatError on an unknown number, ModelError if the coder's data are not here.
     """
     if coder is None:
         for name in PREFERRED:
