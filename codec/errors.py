@@ -15,6 +15,10 @@ class TokensError(CodecError, ValueError):
     """Token codes that do not fit the model: wrong shape, dtype, or a code out of range."""
 
 
+class LayoutError(CodecError, ValueError):
+    """Codes or ids that do not fit a layout, or a sequence that a vocabulary did not write."""
+
+
 class FormatError(CodecError, ValueError):
     """A compressed file that is not one, is damaged, or claims the impossible."""
 
