@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from pathlib import Path
 
 import click
@@ -35,6 +35,9 @@ from codec.errors import DataError
 @click.option("--skip-silence", type=float, metavar="DB", help="Leave out what peaks below.")
 @click.option("--strict", is_flag=True, help="Stop at the first input that gives no row.")
 @click.option("--verify", type=click.Path(path_type=Path), help="Check a folder of shards instead.")
+@click.option(
+    "--sample", type=click.IntRange(0), default=10, show_default=True, help="Inputs to --verify."
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 @click.option("-t", "--threads", type=click.IntRange(1), help="[default: the CPU's cores]")
 @click.option("--model", default="default", show_default=True, help="A .safetensors file.")
@@ -50,6 +53,7 @@ def tokenize(
     skip_silence: float | None,
     strict: bool,
     verify: Path | None,
+    sample: int,
     quiet: bool,
     threads: int | None,
     model: str,
@@ -70,7 +74,7 @@ def tokenize(
     if verify is not None:
         if sources or output is not None:
             raise click.UsageError("--verify takes the folder of shards alone")
-        _verify(verify)
+        _verify(verify, model, sample)
         return
     if not sources or output is None:
         raise click.UsageError("sources and -o are needed")
@@ -89,10 +93,19 @@ def tokenize(
     )
 
 
-def _verify(out: Path) -> None:
-    from codec.corpus.run import check_shards
+def _verify(out: Path, model: str, sample: int) -> None:
+    from codec.api import load
+    from codec.corpus.rows import Settings
+    from codec.corpus.run import Corpus, check_rows, check_shards, held_run
 
     card, wrong = check_shards(out)
     if wrong:
         raise DataError(f"{out}: {'; '.join(wrong)}")
-    click.echo(json.dumps({"shards": len(card["shards"]), "rows": card["rows"], "ok": True}))
+    sources, decides = held_run(out)
+    names = [field.name for field in dataclasses.fields(Settings)]
+    settings = Settings(**{name: decides[name] for name in names})
+    corpus = Corpus(load(model), sources, out, settings, decides["format"], decides["shard_items"])
+    corpus.check_run()
+    if wrong := check_rows(corpus, sample):
+        raise DataError(f"{out}: {'; '.join(wrong)}")
+    click.echo(f"{out}: {len(card['shards'])} files are sound, {sample} inputs give the same rows")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,6 +31,14 @@ class Settings:
     silence: float | None = None
 
 
+def item_id(item: Item) -> str:
+    """The name, and the stretch unless it is the whole: "talk.flac@12.5+3"."""
+    if not item.offset and item.duration is None:
+        return item.name
+    end = "" if item.duration is None else repr(item.duration)
+    return f"{item.name}@{item.offset!r}+{end}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
     """The tokens of an item. ids: of each channel, 1-D: codes frame by frame, or laid out."""
@@ -46,11 +56,7 @@ class Row:
 
     @property
     def id(self) -> str:
-        item = self.item
-        if not item.offset and item.duration is None:
-            return item.name
-        end = "" if item.duration is None else f"{item.duration:g}"
-        return f"{item.name}@{item.offset:g}+{end}"
+        return item_id(self.item)
 
     def fields(self) -> dict[str, Any]:
         """All of the row but its ids and the manifest's columns."""
@@ -65,6 +71,13 @@ class Row:
             "n_codebooks": self.n_codebooks,
         }
 
+    def digest(self) -> str:
+        """Changes with whatever is in the row."""
+        digest = hashlib.sha256(json.dumps([self.fields(), dict(self.item.columns)]).encode())
+        for ids in self.ids:
+            digest.update(ids.astype("<u4").tobytes())
+        return digest.hexdigest()[:16]
+
 
 def tokenize(codec: Codec, item: Item, settings: Settings, layout: Layout | None) -> Row:
     """The row of `item`, in memory that does not grow with its length but by its tokens.
@@ -75,7 +88,7 @@ def tokenize(codec: Codec, item: Item, settings: Settings, layout: Layout | None
         blocks = _filtered(reader, settings)
         spans = codec.encode_blocks(blocks, reader.sample_rate, settings.n_codebooks, workers)
         codes = np.concatenate(list(spans), axis=2)
-    channels, count, frames = codes.shape
+    _, count, frames = codes.shape
     if layout is None:
         ids: list[npt.NDArray[Any]] = [channel.T.ravel() for channel in codes]
     else:

@@ -20,8 +20,9 @@ import errno
 import functools
 import hashlib
 import json
+import random
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ import numpy as np
 from codec import __version__
 from codec.api import Codec
 from codec.atomic import replacing
-from codec.corpus.rows import Row, Settings, tokenize
+from codec.corpus.rows import Row, Settings, item_id, tokenize
 from codec.corpus.sinks import FORMATS
 from codec.corpus.sources import Item, find_items
 from codec.errors import AudioError, DataError, OutputError
@@ -219,7 +220,7 @@ def _attempt(codec: Codec, item: Item, settings: Settings, layout: Layout | None
 
 def _ordered(
     work: Callable[[Item], Row | Reject], items: Iterable[Item], threads: int
-) -> Iterator[Row | Reject]:
+) -> Generator[Row | Reject, None, None]:
     """`work` of each item, in order; `threads` at once, each reading, resampling and encoding."""
     pending: deque[Future[Row | Reject]] = deque()
     with ThreadPoolExecutor(threads, "codec-corpus") as pool:
@@ -247,6 +248,7 @@ def _write_shard(corpus: Corpus, n: int, rows: list[Row], rejects: list[Reject])
         "seconds": sum(row.duration for row in rows),
         "frames": sum(row.n_frames * len(row.ids) for row in rows),
         "ids": sum(len(ids) for row in rows for ids in row.ids),
+        "digests": {row.id: row.digest() for row in rows},
         "rejects": [reject.record() for reject in rejects],
     }
     _write(corpus.journal(n), json.dumps(entry) + "\n")
@@ -317,6 +319,34 @@ def check_shards(out: Path) -> tuple[dict[str, Any], list[str]]:
         elif sha256(path) != file["sha256"]:
             wrong.append(f"{name} is damaged")
     return card, wrong
+
+
+def check_rows(corpus: Corpus, sample: int, seed: int = 0) -> list[str]:
+    """`sample` items, drawn by `seed`, tokenised again: what differs from the run, a line each."""
+    digests: dict[str, str] = {}
+    for n in range(len(corpus.shards)):
+        digests.update((corpus.done(n) or {}).get("digests", {}))
+    wrong = []
+    drawn = random.Random(seed).sample(corpus.items, min(sample, len(corpus.items)))
+    for item in drawn:
+        result = _attempt(corpus.codec, item, corpus.settings, corpus.layout)
+        if isinstance(result, Row):
+            if digests.get(result.id) != result.digest():
+                wrong.append(f"{result.id} has other tokens now")
+        elif item_id(item) in digests:
+            wrong.append(f"{item.name} gives no tokens now: {result.reason}")
+    return wrong
+
+
+def held_run(out: Path) -> tuple[list[str], dict[str, Any]]:
+    """The sources of the run in `out`, and what decided about it."""
+    try:
+        held = json.loads((out / RUN_NAME).read_text())
+        return list(held["sources"]), dict(held["decides"])
+    except FileNotFoundError:
+        raise DataError(f"{out}: not a run: there is no {RUN_NAME}") from None
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{out / RUN_NAME} is damaged") from None
 
 
 def sha256(path: Path) -> str:

@@ -97,21 +97,12 @@ FORMATS: Mapping[str, Mapping[str, Writer]] = {
     "bin": {".bin": write_ids, ".jsonl": write_index},
 }
 
-_OWN = frozenset(
-    [
-        "id",
-        "path",
-        "offset",
-        "duration",
-        "sample_rate",
-        "channels",
-        "n_frames",
-        "n_codebooks",
-        "codes",
-        "start",
-        "stop",
-    ]
-)
+# fmt: off
+_OWN = frozenset((
+    "id", "path", "offset", "duration", "sample_rate", "channels", "n_frames", "n_codebooks",
+    "codes", "start", "stop",
+))
+# fmt: on
 
 
 def column_name(name: str) -> str:

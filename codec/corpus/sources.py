@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import glob
+import itertools
 import json
 import math
 import os
@@ -59,7 +60,7 @@ def find_items(sources: Sequence[str]) -> list[Item]:
     items = sorted((item for source in sources for item in _items(source)), key=lambda i: i.key)
     if not items:
         raise DataError(f"no audio in {', '.join(sources)}")
-    for one, other in zip(items, items[1:], strict=False):
+    for one, other in itertools.pairwise(items):
         if one.key == other.key:
             raise DataError(f"{one.name}: two inputs have this name and offset")
     return items
