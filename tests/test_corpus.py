@@ -209,6 +209,14 @@ def test_manifest_stretches_and_columns(small, wav, tmp_path, suffix):
         np.testing.assert_array_equal(ids[row["start"] : row["stop"]], codes.T.ravel())
 
 
+def test_absolute_paths_of_a_manifest_stay_out_of_the_names(wav, tmp_path):
+    path = wav("in/x.wav")
+    (tmp_path / "m.tsv").write_text(f"path\n{path}\n")
+    (item,) = find_items([str(tmp_path / "m.tsv")])
+    assert item.name == "in/x.wav"
+    assert item.path.samefile(path)
+
+
 def test_bad_manifests(wav, tmp_path):
     wav("x.wav")
     for text, reason in [

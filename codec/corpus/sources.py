@@ -99,6 +99,8 @@ def _manifest(manifest: Path) -> Iterator[Item]:
         if duration == 0:
             raise DataError(f"{where} has a duration of 0 s")
         columns = {key: _text(value) for key, value in row.items() if value is not None}
+        if Path(name).is_absolute():  # which a shard must not hold
+            name = os.path.relpath(name, manifest.parent.absolute())
         yield Item(Path(name).as_posix(), manifest.parent / name, offset, duration, columns)
 
 
