@@ -213,9 +213,13 @@ class AudioReader:
     a header: the samples are those that are there, not the number that it claims. Raises
     AudioError, also in the iteration, on what is not audio, is damaged, or cannot be coded (see
     `as_channels`), OSError on a file that cannot be opened.
+
+    start, duration: in seconds, to read that stretch only, or what there is of it.
     """
 
-    def __init__(self, source: Path | BinaryIO) -> None:
+    def __init__(
+        self, source: Path | BinaryIO, start: float = 0.0, duration: float | None = None
+    ) -> None:
         import soundfile
 
         class Sequential(soundfile.SoundFile):  # type: ignore[misc]
@@ -247,9 +251,12 @@ class AudioReader:
             check_sample_rate(self.sample_rate)
             if self.channels > MAX_CHANNELS:
                 raise AudioError(f"{self.channels} channels, at most {MAX_CHANNELS}")
+            if start:
+                self._seek(round(start * self.sample_rate))
         except AudioError:
             self._file.close()
             raise
+        self._left = None if duration is None else max(1, round(duration * self.sample_rate))
 
     def __enter__(self) -> AudioReader:
         return self
@@ -258,12 +265,24 @@ class AudioReader:
         self._file.close()
 
     def __iter__(self) -> Iterator[Audio]:
-        samples = _block_samples(self.channels)
-        while len(block := self._read(samples)):
+        while len(block := self._read(self._next())):
             self.n_samples += len(block)
             yield as_channels(block.T)
         if not self.n_samples:
             raise AudioError("no audio: 0 samples")
+
+    def _next(self) -> int:
+        """Samples to read now."""
+        samples = _block_samples(self.channels)
+        return samples if self._left is None else min(samples, self._left - self.n_samples)
+
+    def _seek(self, sample: int) -> None:
+        try:
+            self._file.seek(sample)
+        except self._error:
+            raise AudioError(
+                f"cannot read from sample {sample}: the audio ends before, or cannot be sought in"
+            ) from None
 
     def _read(self, samples: int) -> npt.NDArray[np.float32]:
         try:

@@ -1,0 +1,1 @@
+"""A corpus of audio becomes shards of tokens, once: nothing is lost, nothing is done twice."""

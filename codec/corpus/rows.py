@@ -1,0 +1,111 @@
+"""One item of a corpus becomes one row: its tokens and what is known of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.api import Codec
+from codec.audio import Audio, AudioReader
+from codec.corpus.sources import Item
+from codec.errors import AudioError
+from codec.layouts import Layout
+from codec.spans import Workers
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What decides about the rows besides model and items. Durations in seconds; silence: the
+    peak in dB of full scale below which audio is left out, None to keep all."""
+
+    n_codebooks: int
+    layout: str = "none"
+    min_duration: float = 0.0
+    max_duration: float | None = None
+    silence: float | None = None
+
+
+def item_id(item: Item) -> str:
+    """The name, and the stretch unless it is the whole: "talk.flac@12.5+3"."""
+    if not item.offset and item.duration is None:
+        return item.name
+    end = "" if item.duration is None else repr(item.duration)
+    return f"{item.name}@{item.offset!r}+{end}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """The tokens of an item. ids: of each channel, 1-D: codes frame by frame, or laid out."""
+
+    item: Item
+    n_samples: int
+    sample_rate: int
+    n_frames: int
+    n_codebooks: int
+    ids: list[npt.NDArray[Any]]
+
+    @property
+    def duration(self) -> float:
+        return self.n_samples / self.sample_rate
+
+    @property
+    def id(self) -> str:
+        return item_id(self.item)
+
+    def fields(self) -> dict[str, Any]:
+        """All of the row but its ids and the manifest's columns."""
+        return {
+            "id": self.id,
+            "path": self.item.name,
+            "offset": self.item.offset,
+            "duration": self.duration,
+            "sample_rate": self.sample_rate,
+            "channels": len(self.ids),
+            "n_frames": self.n_frames,
+            "n_codebooks": self.n_codebooks,
+        }
+
+    def digest(self) -> str:
+        """Changes with whatever is in the row."""
+        digest = hashlib.sha256(json.dumps([self.fields(), dict(self.item.columns)]).encode())
+        for ids in self.ids:
+            digest.update(ids.astype("<u4").tobytes())
+        return digest.hexdigest()[:16]
+
+
+def tokenize(codec: Codec, item: Item, settings: Settings, layout: Layout | None) -> Row:
+    """The row of `item`, in memory that does not grow with its length but by its tokens.
+
+    Raises AudioError on what cannot be coded or is filtered out, OSError on what cannot be opened.
+    """
+    with AudioReader(item.path, item.offset, item.duration) as reader, Workers() as workers:
+        blocks = _filtered(reader, settings)
+        spans = codec.encode_blocks(blocks, reader.sample_rate, settings.n_codebooks, workers)
+        codes = np.concatenate(list(spans), axis=2)
+    _, count, frames = codes.shape
+    if layout is None:
+        ids: list[npt.NDArray[Any]] = [channel.T.ravel() for channel in codes]
+    else:
+        ids = [layout.to_ids(channel) for channel in codes]
+    return Row(item, reader.n_samples, reader.sample_rate, frames, count, ids)
+
+
+def _filtered(reader: AudioReader, settings: Settings) -> Iterator[Audio]:
+    """The reader's blocks; AudioError, at the latest at their end, if the filters say no."""
+    peak, rate = 0.0, reader.sample_rate
+    for block in reader:
+        if settings.max_duration is not None and reader.n_samples > settings.max_duration * rate:
+            raise AudioError(f"longer than {settings.max_duration:g} s")
+        if settings.silence is not None:
+            peak = max(peak, float(np.abs(block).max()))
+        yield block
+    if reader.n_samples < settings.min_duration * rate:
+        raise AudioError(f"shorter than {settings.min_duration:g} s")
+    if settings.silence is not None and peak < 10 ** (settings.silence / 20):
+        raise AudioError(f"silent: the peak is below {settings.silence:g} dB")

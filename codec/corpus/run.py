@@ -1,0 +1,380 @@
+"""A corpus run: a plan of shards, each of which is there whole or not at all.
+
+    OUT/run.json            what decides about the shards; a restart must agree with it
+    OUT/data/00000.parquet  the shards
+    OUT/journal/00000.json  a shard's hashes, counts and rejects, once it is on disk
+    OUT/rejects.jsonl       the inputs that gave no row, and why
+    OUT/dataset.json        the card, when all is done
+
+A shard counts once its line of the journal is there, which is written after its files are flushed
+and renamed. So a run that was killed at any moment goes on from the first shard without one; and
+as shards depend on nothing but the items, the model and the settings, what comes out is, byte for
+byte, that of a run that was never interrupted, on any number of threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import functools
+import hashlib
+import json
+import random
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codec import __version__
+from codec.api import Codec
+from codec.atomic import replacing
+from codec.corpus.rows import Row, Settings, item_id, tokenize
+from codec.corpus.sinks import FORMATS
+from codec.corpus.sources import Item, find_items
+from codec.errors import AudioError, DataError, OutputError
+from codec.layouts import Layout, make_layout
+from codec.progress import Progress
+
+RUN_NAME = "run.json"
+CARD_NAME = "dataset.json"
+REJECTS_NAME = "rejects.jsonl"
+AHEAD = 4  # items a thread that are begun before the first of them is taken
+# This machine's want, not the input's fault: the run stops, so that a restart tries again.
+_WANTS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
+
+
+@dataclasses.dataclass(frozen=True)
+class Reject:
+    """An item that gave no row, and why in one line."""
+
+    item: Item
+    reason: str
+
+    def record(self) -> dict[str, Any]:
+        item = self.item
+        return {
+            "path": item.name,
+            "offset": item.offset,
+            "duration": item.duration,
+            "reason": self.reason,
+        }
+
+
+class Corpus:
+    """What a run makes: the plan, and where it goes.
+
+    sources: as for `find_items`. shard_items: inputs a shard. format: a key of `FORMATS`.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        sources: Sequence[str],
+        out: Path,
+        settings: Settings,
+        format_: str = "parquet",
+        shard_items: int = 1000,
+    ) -> None:
+        self.codec, self.out, self.settings = codec, out, settings
+        self.layout = layout_of(codec, settings)
+        self.dtype = np.dtype(np.uint16) if self.layout is None else self.layout.dtype
+        self.items = find_items(sources)
+        self.columns = sorted({name for item in self.items for name in item.columns})
+        self.writers = FORMATS[format_]
+        self.shards = [
+            self.items[i : i + shard_items] for i in range(0, len(self.items), shard_items)
+        ]
+        identity = "\n".join(item.identity() for item in self.items)
+        self.decides = {
+            "model": codec.model_id.hex(),
+            **dataclasses.asdict(settings),
+            "format": format_,
+            "shard_items": shard_items,
+            "codec": __version__,
+            "libraries": _libraries(format_),
+            "inputs": hashlib.sha256(identity.encode()).hexdigest(),
+        }
+        self.sources = [str(Path(source).absolute()) for source in sources]
+
+    def files(self, shard: int) -> list[Path]:
+        return [self.out / "data" / f"{shard:05}{suffix}" for suffix in self.writers]
+
+    def journal(self, shard: int) -> Path:
+        return self.out / "journal" / f"{shard:05}.json"
+
+    def done(self, shard: int) -> dict[str, Any] | None:
+        """The journal of a shard that is on disk."""
+        try:
+            entry: dict[str, Any] = json.loads(self.journal(shard).read_text())
+        except FileNotFoundError:
+            return None
+        for file in self.files(shard):
+            if not file.is_file() or file.stat().st_size != entry["files"][file.name]["bytes"]:
+                return None
+        return entry
+
+    def check_run(self) -> None:
+        """Raises OutputError unless `out` holds nothing, or a run that decides as this one."""
+        run = self.out / RUN_NAME
+        try:
+            held: dict[str, Any] = json.loads(run.read_text())["decides"]
+        except FileNotFoundError:
+            if next((self.out / "data").glob("*"), None) is not None:
+                raise OutputError(f"{self.out}: holds data, but not of a run") from None
+            text = {"decides": self.decides, "sources": self.sources}
+            _write(run, json.dumps(text, indent=2) + "\n")
+            return
+        except (ValueError, KeyError, TypeError):
+            raise OutputError(f"{run} is damaged") from None
+        changed = [
+            f"{key} {held.get(key)} -> {self.decides.get(key)}"
+            for key in {**held, **self.decides}
+            if held.get(key) != self.decides.get(key)
+        ]
+        if changed:
+            raise OutputError(f"{self.out} was begun differently: {', '.join(changed)}")
+
+
+def layout_of(codec: Codec, settings: Settings) -> Layout | None:
+    if settings.layout == "none":
+        return None
+    return make_layout(settings.layout, settings.n_codebooks, codec.config.codebook_size)
+
+
+def run(
+    corpus: Corpus, *, threads: int = 1, strict: bool = False, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Make what is missing of `corpus`, and its card, which is returned.
+
+    strict: raise AudioError on the first input that gives no row. Raises OutputError if another
+    process works on the same output, or if it was begun with another configuration.
+    """
+    corpus.out.mkdir(parents=True, exist_ok=True)
+    with locked(corpus.out):
+        corpus.check_run()
+        for folder in (corpus.out, corpus.out / "data", corpus.out / "journal"):
+            for part in folder.glob(".codec-*.part"):  # of a run that was killed
+                part.unlink()
+        todo = [n for n in range(len(corpus.shards)) if corpus.done(n) is None]
+        counter = _Counter(progress, sum(len(corpus.shards[n]) for n in todo))
+        work = functools.partial(
+            _attempt, corpus.codec, settings=corpus.settings, layout=corpus.layout
+        )
+        with contextlib.closing(
+            _ordered(work, (item for n in todo for item in corpus.shards[n]), threads)
+        ) as results:
+            for n in todo:
+                rows: list[Row] = []
+                rejects: list[Reject] = []
+                for _ in corpus.shards[n]:
+                    result = next(results)
+                    counter.count(result)
+                    if isinstance(result, Row):
+                        rows.append(result)
+                        continue
+                    if strict:
+                        raise AudioError(f"{result.item.name}: {result.reason}")
+                    rejects.append(result)
+                _write_shard(corpus, n, rows, rejects)
+        return _conclude(corpus)
+
+
+class _Counter:
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress, self._total = progress, total
+        self._done = self._rejects = 0
+        self._seconds = 0.0
+
+    def count(self, result: Row | Reject) -> None:
+        seconds = result.duration if isinstance(result, Row) else 0.0
+        self._done += 1
+        self._rejects += isinstance(result, Reject)
+        self._seconds += seconds
+        if self._progress is not None:
+            if isinstance(result, Reject):
+                self._progress.say(" ".join(f"{result.item.name}: {result.reason}".split()))
+            what = (
+                f"{self._done}/{self._total} inputs, {self._seconds / 3600:.2f} h,"
+                f" {self._rejects} rejected"
+            )
+            self._progress.advance(what, 1, seconds)
+
+
+def _attempt(codec: Codec, item: Item, settings: Settings, layout: Layout | None) -> Row | Reject:
+    try:
+        item.name.encode()
+        return tokenize(codec, item, settings, layout)
+    except UnicodeEncodeError:
+        return Reject(item, "its name is not UTF-8")
+    except AudioError as error:
+        return Reject(item, str(error))
+    except OSError as error:
+        if error.errno in _WANTS:
+            raise
+        return Reject(item, (error.strerror or str(error)).lower())
+
+
+def _ordered(
+    work: Callable[[Item], Row | Reject], items: Iterable[Item], threads: int
+) -> Generator[Row | Reject, None, None]:
+    """`work` of each item, in order; `threads` at once, each reading, resampling and encoding."""
+    pending: deque[Future[Row | Reject]] = deque()
+    with ThreadPoolExecutor(threads, "codec-corpus") as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(work, item))
+                if len(pending) >= AHEAD * threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _write_shard(corpus: Corpus, n: int, rows: list[Row], rejects: list[Reject]) -> None:
+    files = {}
+    for file, write in zip(corpus.files(n), corpus.writers.values(), strict=True):
+        with replacing(file, overwrite=True) as aside:
+            write(rows, corpus.columns, corpus.dtype, aside)
+            files[file.name] = {"bytes": aside.stat().st_size, "sha256": sha256(aside)}
+    entry = {
+        "files": files,
+        "rows": len(rows),
+        "seconds": sum(row.duration for row in rows),
+        "frames": sum(row.n_frames * len(row.ids) for row in rows),
+        "ids": sum(len(ids) for row in rows for ids in row.ids),
+        "digests": {row.id: row.digest() for row in rows},
+        "rejects": [reject.record() for reject in rejects],
+    }
+    _write(corpus.journal(n), json.dumps(entry) + "\n")
+    if rejects:
+        _write_rejects(corpus)
+
+
+def _write_rejects(corpus: Corpus) -> None:
+    entries = filter(None, map(corpus.done, range(len(corpus.shards))))
+    lines = [json.dumps(reject) + "\n" for entry in entries for reject in entry["rejects"]]
+    _write(corpus.out / REJECTS_NAME, "".join(lines))
+
+
+def _conclude(corpus: Corpus) -> dict[str, Any]:
+    entries = [entry for n in range(len(corpus.shards)) if (entry := corpus.done(n)) is not None]
+    files = {name: file for entry in entries for name, file in entry["files"].items()}
+    hashes = "".join(f"{name} {file['sha256']}\n" for name, file in files.items())
+    config = corpus.codec.config
+    layout = corpus.layout
+    card = {
+        **corpus.decides,
+        "layout": "none" if layout is None else layout.describe(),
+        "dtype": corpus.dtype.name,
+        "vocabulary": corpus.settings.n_codebooks * config.codebook_size + 1
+        if layout is not None
+        else config.codebook_size,
+        "frame_rate": config.sample_rate / config.hop_length,
+        "rows": sum(entry["rows"] for entry in entries),
+        "rejects": sum(len(entry["rejects"]) for entry in entries),
+        "hours": sum(entry["seconds"] for entry in entries) / 3600,
+        "frames": sum(entry["frames"] for entry in entries),
+        "ids": sum(entry["ids"] for entry in entries),
+        "shards": files,
+        "hash": hashlib.sha256(hashes.encode()).hexdigest(),
+    }
+    _write_rejects(corpus)
+    _write(corpus.out / CARD_NAME, json.dumps(card, indent=2) + "\n")
+    return card
+
+
+@contextlib.contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Holds the lock of `out`, which ends with the process, however that ends."""
+    import fcntl
+
+    with (out / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(f"{out}: another process works on it") from None
+        yield
+
+
+def check_shards(out: Path) -> tuple[dict[str, Any], list[str]]:
+    """The card of a finished run, and what is wrong with its shards, a line each."""
+    try:
+        card: dict[str, Any] = json.loads((out / CARD_NAME).read_text())
+        files = dict(card["shards"])
+    except FileNotFoundError:
+        raise DataError(f"{out}: not a finished run: there is no {CARD_NAME}") from None
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{out / CARD_NAME} is damaged") from None
+    wrong = []
+    for name, file in files.items():
+        path = out / "data" / name
+        if not path.is_file():
+            wrong.append(f"{name} is missing")
+        elif sha256(path) != file["sha256"]:
+            wrong.append(f"{name} is damaged")
+    return card, wrong
+
+
+def check_rows(corpus: Corpus, sample: int, seed: int = 0) -> list[str]:
+    """`sample` items, drawn by `seed`, tokenised again: what differs from the run, a line each."""
+    digests: dict[str, str] = {}
+    for n in range(len(corpus.shards)):
+        digests.update((corpus.done(n) or {}).get("digests", {}))
+    wrong = []
+    drawn = random.Random(seed).sample(corpus.items, min(sample, len(corpus.items)))
+    for item in drawn:
+        result = _attempt(corpus.codec, item, corpus.settings, corpus.layout)
+        if isinstance(result, Row):
+            if digests.get(result.id) != result.digest():
+                wrong.append(f"{result.id} has other tokens now")
+        elif item_id(item) in digests:
+            wrong.append(f"{item.name} gives no tokens now: {result.reason}")
+    return wrong
+
+
+def held_run(out: Path) -> tuple[list[str], dict[str, Any]]:
+    """The sources of the run in `out`, and what decided about it."""
+    try:
+        held = json.loads((out / RUN_NAME).read_text())
+        return list(held["sources"]), dict(held["decides"])
+    except FileNotFoundError:
+        raise DataError(f"{out}: not a run: there is no {RUN_NAME}") from None
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{out / RUN_NAME} is damaged") from None
+
+
+def sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path, overwrite=True) as aside:
+        aside.write_text(text, "utf-8")
+
+
+def _libraries(format_: str) -> dict[str, str]:
+    """Versions of what else has a hand in the bytes: decoders, resampler, the table writer."""
+    import soundfile
+    import soxr
+
+    versions = {
+        "libsndfile": str(soundfile.__libsndfile_version__),
+        "soxr": str(soxr.__version__),
+    }
+    if format_ == "parquet":
+        try:
+            import pyarrow
+        except ImportError:
+            raise OutputError("Parquet needs pyarrow: pip install 'codec[corpus]'") from None
+        versions["pyarrow"] = str(pyarrow.__version__)
+    return versions
