@@ -2,7 +2,8 @@
 
     python bench/kill_tokenize.py MANIFEST_OR_FOLDER... [--kills 10]
 
-A moment is up to 0.3 s after a random shard is done. Prints the shards that differ; exits with 1 if one does.
+A moment is up to 0.3 s after a random shard is done. Prints the shards that differ; exits with 1
+if one does.
 """
 
 from __future__ import annotations
