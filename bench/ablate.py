@@ -139,7 +139,7 @@ def table(output: Path, minutes: float) -> str:
     )
 
 
-METRICS = ("pesq", "stoi", "visqol", "mel")
+METRICS = ("pesq_wb", "stoi", "visqol", "mel")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

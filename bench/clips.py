@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from metrics import SAMPLE_RATE, Audio
-
 from codec.audio import READ_SUFFIXES, read_audio, resample
 from codec.errors import AudioError, DataError
+from codec.quality.pair import Audio
+
+SAMPLE_RATE = 24_000
 
 KINDS = ("speech", "music", "general")
 OTHER = "audio"

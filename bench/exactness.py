@@ -20,9 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from clips import read_clips
+from clips import SAMPLE_RATE, read_clips
 from machine import machine
-from metrics import SAMPLE_RATE
 from tqdm import tqdm
 
 import codec

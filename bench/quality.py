@@ -3,7 +3,7 @@
     python bench/quality.py EVAL_DIR [--weights W.safetensors] [--bitrates 0.5,1,1.5,3,6]
                             [--visqol] [--json OUT]
 
-Clips are named speech_*, music_* or general_*; any other name makes kind "audio". `metrics.py`
+Clips are named speech_*, music_* or general_*; any other name makes kind "audio". `codec.quality`
 defines the measures. PESQ and STOI are measured on speech alone; ViSQOL in speech mode (16 kHz) on
 speech and in audio mode (48 kHz) on the rest. A measure that has no value ends the run with the
 clip's name: no mean hides it.
@@ -21,21 +21,23 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from clips import KINDS, OTHER, Clip, read_clips
+from clips import KINDS, OTHER, SAMPLE_RATE, Clip, read_clips
 from machine import machine
-from metrics import SAMPLE_RATE, measure
 from tqdm import tqdm
 
 import codec
 from codec.errors import CodecError
+from codec.quality import measure
 
 COLUMNS = {
-    "pesq": "PESQ-WB",
+    "pesq_wb": "PESQ-WB",
     "stoi": "STOI",
     "visqol": "ViSQOL",
     "mel": "mel distance",
     "si_sdr": "SI-SDR (dB)",
 }
+SPEECH_ONLY = ("pesq_wb", "stoi")
+ALWAYS = ("mel", "si_sdr")
 DIGITS = {"stoi": 3, "mel": 3}
 
 Codes = npt.NDArray[np.uint16]
@@ -80,8 +82,18 @@ def evaluate(
         for rate, count in zip(kbps, counts, strict=True):
             decoded = model.decode(tokens.first(count))[0]
             label = f"{clip.name} at {rate:g} kbit/s"
-            values = measure(clip.audio, decoded, clip.kind, visqol, label)
-            measured.append(Measured(clip.name, clip.kind, rate, values))
+            names = [*(SPEECH_ONLY if clip.kind == "speech" else ()), *ALWAYS, *["visqol"] * visqol]
+            # The decoder compensates its delay to the sample: there is none to look for.
+            found = measure(
+                clip.audio,
+                decoded,
+                SAMPLE_RATE,
+                kind=clip.kind,
+                names=names,
+                clip=label,
+                align=False,
+            )
+            measured.append(Measured(clip.name, clip.kind, rate, found.values))
         on_clip(clip)
     return measured, codebook_use(np.concatenate(codes, axis=1), model.config.codebook_size)
 

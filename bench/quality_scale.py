@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 import codec
-from bench.metrics import SAMPLE_RATE, mel_distance, pesq_wb
 from codec.audio import READ_SUFFIXES, read_audio, resample
+from codec.quality import METRICS
 
 QUALITIES = (0, 2, 4, 5, 6, 7, 8, 9, 10)
 SECONDS = 6
+SAMPLE_RATE = 24_000
 
 
 def measure(tool: codec.Codec, audio: np.ndarray, speech: bool, **bits: float) -> list[float]:
@@ -25,7 +26,8 @@ def measure(tool: codec.Codec, audio: np.ndarray, speech: bool, **bits: float) -
     data = tool.compress(audio, SAMPLE_RATE, effort="raw", **bits)
     decoded = tool.decompress(data)[0][0]
     kbps = 8 * len(data) / len(audio) * SAMPLE_RATE / 1000
-    return [kbps, mel_distance(audio, decoded), pesq_wb(audio, decoded) if speech else np.nan]
+    mel = METRICS["mel"](audio, decoded, SAMPLE_RATE)
+    return [kbps, mel, METRICS["pesq_wb"](audio, decoded, SAMPLE_RATE) if speech else np.nan]
 
 
 def main() -> None:

@@ -16,8 +16,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import numpy.typing as npt
-from clips import read_clips
-from metrics import SAMPLE_RATE, Audio
+from clips import SAMPLE_RATE, Audio, read_clips
 from tqdm import tqdm
 
 import codec

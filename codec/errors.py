@@ -57,3 +57,11 @@ class SpecError(CodecError, ValueError):
 
 class StateError(CodecError, ValueError):
     """A stream that has ended, or a saved state that is damaged or of another model."""
+
+
+class MetricError(CodecError, ValueError):
+    """A measure that has no value for this pair: no speech found, not finite, unequal lengths."""
+
+
+class MissingPackageError(CodecError):
+    """A package that an optional part needs and that is not installed; names the extra."""
