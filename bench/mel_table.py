@@ -4,7 +4,8 @@
 
 One thread, float32 mono at 16 kHz, rounded to 16 bits (for the int16 entry to be the same audio);
 by default noise and tones of changing loudness, 60 dB apart.
-All entries of a table take turns in one run, and a time is the median. An error is the largest
+All entries of a table take turns in one run, and a time is the median: each finds the caches as
+another left them, which costs the shortest most (of codec's, a quarter). An error is the largest
 difference from the same definition in float64 (NumPy): of logarithms as it is, of mel powers
 relative to them, where they lie less than 80 dB below the loudest. Libraries that are not
 installed are left out.
@@ -266,8 +267,8 @@ def limits(spec: MelSpec, audio: Array, runs: int) -> None:
         f"At {1e9 * times['mel'] / frames:.0f} ns a frame that is {rate:.1f} G operations/s; "
         f"NumPy's matrix product (768 x 768), all fused, reaches {best:.1f} G/s beside it: "
         f"**{100 * rate / best:.0f} %** of that. The rest is not arithmetic: samples are "
-        "transposed (a tenth of the time) and checked for NaN (a tenth), and short sums over the "
-        "few bins of a band leave the units waiting. "
+        "transposed (a tenth of the time) and checked for NaN (a twentieth), and short sums over "
+        "the few bins of a band leave the units waiting (an eighth is spent on them). "
         f"Memory: {moved / 1e6:.1f} MB are moved (audio read, mel "
         "written, read and written again for the clip's maximum), "
         f"{moved / times['mel'] / 1e9:.1f} GB/s; a copy of the audio runs at {copied:.1f} GB/s.\n"

@@ -18,7 +18,10 @@ integer arithmetic and then scores, as defined, the one or two codewords in a th
 bounds leave; csrc/rvq_screen.h has the proof that these are the same codes. Codebooks that were
 stored as int8 with a scale for each codeword suit it best: their bounds are the tightest. What
 every search needs of the codebooks is prepared once by `Codebooks`; given as an array they are
-prepared in every call, which takes as long as the search of some dozens of vectors.
+prepared in every call, which takes as long as the search of some dozens of vectors. Nothing is
+remembered of an array: its owner may write to it between two calls, which only reading all of it
+would show, and to read it (and see that it is finite) is much of that time. So streams, and all
+who call with a frame or a few, want `Codebooks`.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from codec.errors import TrainingError
 from codec.nn.discriminators import RESOLUTIONS, Critics, judge
 from codec.nn.losses import SpectralLoss
+from codec.nn.loudness import LoudnessLoss
 from codec.nn.model import CodecModel
 from codec.nn.training_config import TrainConfig
 
@@ -32,6 +33,7 @@ class Learner:
         self.loss = SpectralLoss(
             config.model.sample_rate, phase_edge=config.phase_edge, phase_tail=config.phase_tail
         ).to(device)
+        self.loudness = LoudnessLoss(config.model.sample_rate).to(device)
         self.whole = config.learned == "all"
         learned = self.model if self.whole else self.model.decoder
         self.optimiser = _adamw(learned, config, config.lr)
@@ -147,6 +149,8 @@ class Learner:
             for which in (True, False)
         ]
         losses |= self.loss(audio, output, [scales[i] for i in drawn], phase_share)
+        if config.loudness_weight:
+            losses["loudness"] = self.loudness(audio, output)
         total = sum(
             (getattr(config, f"{name}_weight") * value for name, value in losses.items()),
             start=output.new_zeros(()),

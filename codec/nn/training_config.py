@@ -40,6 +40,7 @@ class TrainConfig:
     phase_power: float = 2.0  # at a depth of d of n codebooks the weight is times (d / n)^this
     phase_edge: float = 4000.0  # hertz
     phase_tail: float = 0.0  # weight above the edge, where the signs are noise
+    loudness_weight: float = 0.0
     commitment_weight: float = 0.25
 
     adversarial_from: int | None = None  # None: never
