@@ -78,6 +78,7 @@ def test_files_are_coded_as_arrays_are(cli, wav, tmp_path, monkeypatch, small, c
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="counts shadow memory too")
 def test_memory_does_not_grow_with_the_file(tmp_path):
     pytest.importorskip("codec._engine", reason="needs the native engine")
     write_weights(tmp_path / "w.safetensors", SMALL)

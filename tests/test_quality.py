@@ -204,9 +204,9 @@ def test_what_cannot_be_measured_names_the_clip(
     spoil: Callable[[np.ndarray], np.ndarray], kind: str, message: str
 ) -> None:
     audio = noise(RATE)
+    names = ["stoi"] if kind == "speech" else ["mel"]
+    spoiled = spoil(audio).astype(np.float32)
     with pytest.raises(MetricError, match=message) as error:
-        names = ["stoi"] if kind == "speech" else ["mel"]
-        spoiled = spoil(audio).astype(np.float32)
         measure(audio, spoiled, RATE, kind=kind, names=names, clip="clip7")
     assert str(error.value).startswith("clip7: ")
     assert "\n" not in str(error.value)
@@ -214,6 +214,7 @@ def test_what_cannot_be_measured_names_the_clip(
 
 @pytest.mark.parametrize("kind", ["speech", "music"])
 def test_a_silent_reference_is_an_error(kind: str) -> None:
+    silence, audio = np.zeros(RATE, np.float32), noise(RATE)
+    name = "stoi" if kind == "speech" else "si_sdr"
     with pytest.raises(MetricError, match="silent"):
-        name = "stoi" if kind == "speech" else "si_sdr"
-        measure(np.zeros(RATE, np.float32), noise(RATE), RATE, kind=kind, names=[name])
+        measure(silence, audio, RATE, kind=kind, names=[name])

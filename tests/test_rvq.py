@@ -47,7 +47,8 @@ def scores(residual: np.ndarray, words: np.ndarray) -> np.ndarray:
     for d in range(words.shape[1]):
         dot = fma(residual[:, d : d + 1], words[None, :, d], dot)
         norm = fma(words[:, d], words[:, d], norm)
-    return np.float32(0.5) * norm - dot
+    # fma gives a scalar for one vector and one word under some versions of numpy
+    return np.reshape(np.float32(0.5) * norm - dot, (len(residual), len(words)))
 
 
 def reference(latents: np.ndarray, codebooks: np.ndarray) -> np.ndarray:

@@ -26,8 +26,10 @@ def find_delay(reference: Audio, decoded: Audio, sample_rate: int) -> int:
         return lag
     size = max(1, round(ENVELOPE * sample_rate))
     window = np.full(size, 1 / size)
-    envelopes = (_centred(np.convolve(np.abs(x), window, "same")) for x in (reference, decoded))
-    lag, _ = _best_lag(*envelopes, limit)
+    first, second = (
+        _centred(np.convolve(np.abs(_centred(x)), window, "same")) for x in (reference, decoded)
+    )
+    lag, _ = _best_lag(first, second, limit)
     return lag if abs(lag) >= size // 2 else 0
 
 

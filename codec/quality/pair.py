@@ -76,8 +76,8 @@ def speech_copies(reference: Audio, decoded: Audio, sample_rate: int) -> tuple[A
     Raises MetricError if either is silent: PESQ and ViSQOL have no value then.
     """
     check_pair(reference, decoded)
-    copies = (resampled(x, sample_rate, SPEECH_RATE) for x in (reference, decoded))
-    trimmed = trim_silence(*copies, SPEECH_RATE)
+    first, second = (resampled(x, sample_rate, SPEECH_RATE) for x in (reference, decoded))
+    trimmed = trim_silence(first, second, SPEECH_RATE)
     if not trimmed[1].any():
         raise MetricError("the decoded audio is silent")
     return trimmed
