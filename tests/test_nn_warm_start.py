@@ -30,8 +30,8 @@ def test_exported_weights_give_their_model(exported: Path) -> None:
     from codec.nn.backend import read_model
 
     model = model_of()
-    state, quantised = first_weights(exported, model)
-    assert quantised
+    state, levels = first_weights(exported, model)
+    assert levels == SMALL.n_codebooks
     model.load_state_dict(state)
     audio = torch.randn(1, 9600, generator=torch.Generator().manual_seed(0)) / 10
     expected = read_model(exported.read_bytes(), exported.name)
@@ -57,6 +57,33 @@ def test_units_without_weight_are_the_ones_cut(exported: Path) -> None:
     torch.testing.assert_close(narrow.encoder(audio), wide.encoder(audio))
     latents = torch.randn(1, 10, SMALL.latent_dim, generator=generator)
     torch.testing.assert_close(narrow.decoder(latents), wide.decoder(latents))
+
+
+def test_codebooks_are_added_and_left_out(exported: Path) -> None:
+    known = SMALL.n_codebooks
+    shallow = model_of(n_codebooks=known - 1)
+    state, levels = first_weights(exported, shallow)
+    assert levels == known - 1
+    shallow.load_state_dict(state)
+    audio = torch.randn(1, 9600, generator=torch.Generator().manual_seed(0)) / 10
+    whole = model_of()
+    whole.load_state_dict(first_weights(exported, whole)[0])
+    assert torch.equal(shallow.encode(audio), whole.encode(audio)[:-1])
+
+    deep = model_of(n_codebooks=known + 2)
+    state, levels = first_weights(exported, deep)
+    assert levels == known
+    deep.load_state_dict(state)
+    before = deep.quantiser.codebooks[:known].clone()
+    latents = torch.randn(2000, SMALL.latent_dim, generator=torch.Generator().manual_seed(1))
+    left = deep.quantiser.fit(latents, torch.Generator().manual_seed(2), 3, start=known)
+    assert torch.equal(deep.quantiser.codebooks[:known], before)
+    assert len(left) == 2
+    assert left[1] < left[0]
+    # What is fitted is the residual: the levels before it are taken off first.
+    codes = deep.quantiser(latents[None], learn=False).codes
+    error = latents - deep.quantiser.decode(codes)[0]
+    assert float(error.square().sum(1).mean() / latents.var(0).sum()) == pytest.approx(left[1])
 
 
 def test_what_does_not_fit_is_refused(exported: Path, tmp_path: Path) -> None:

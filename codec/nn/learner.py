@@ -92,9 +92,9 @@ class Learner:
         self.copy_to_average()
 
     @torch.no_grad()
-    def fit_codebooks(self, batches: list[Tensor]) -> list[float]:
-        """K-means of all codebooks on the latents of `batches`; the energy left after each level,
-        relative to that of the latents."""
+    def fit_codebooks(self, batches: list[Tensor], start: int = 0) -> list[float]:
+        """K-means of the codebooks from level `start` on, on the latents of `batches`; the energy
+        left after each of these, relative to that of the latents."""
         with torch.compiler.set_stance("force_eager"):
             latents = torch.cat(
                 [self.model.encoder(audio.to(self.device)).flatten(0, 1) for audio in batches]
@@ -102,7 +102,7 @@ class Learner:
         # K-means draws with a CPU generator, and is cheap enough there.
         generator = torch.Generator().manual_seed(self.config.seed)
         quantiser = self.model.quantiser.cpu()
-        left = quantiser.fit(latents.float().cpu(), generator, self.config.kmeans_iterations)
+        left = quantiser.fit(latents.float().cpu(), generator, self.config.kmeans_iterations, start)
         quantiser.to(self.device)
         self.quantised = True
         return left
@@ -282,10 +282,10 @@ class Learner:
         if "rng_cuda" in state and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["rng_cuda"].cpu(), self.device)
 
-    def begin_from(self, state: dict[str, Tensor], quantised: bool) -> None:
-        """Take these weights and codebooks; `quantised`: whether these are fitted."""
+    def begin_from(self, state: dict[str, Tensor], levels: int) -> None:
+        """Take these weights and codebooks, of which the first `levels` are fitted."""
         self.model.load_state_dict(state)
-        self.quantised = quantised
+        self.quantised = levels > 0
         self.copy_to_average()
 
 

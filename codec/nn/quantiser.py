@@ -63,15 +63,19 @@ class ResidualQuantiser(nn.Module):
         self.register_buffer("sums", torch.zeros(*shape, dim))
 
     @torch.no_grad()
-    def fit(self, latents: Tensor, generator: torch.Generator, iterations: int = 10) -> list[float]:
-        """K-means of every level on `latents` [n, dim].
+    def fit(
+        self, latents: Tensor, generator: torch.Generator, iterations: int = 10, start: int = 0
+    ) -> list[float]:
+        """K-means of every level from `start` on, on `latents` [n, dim].
 
-        Returns the energy left after each level, as a fraction of the latents' variance.
+        Returns the energy left after each of these, as a fraction of the latents' variance.
         """
         residual = latents.clone()
         energy = latents.var(0).sum()
         left = []
-        for level in range(len(self.codebooks)):
+        for level in range(start):
+            residual -= self.codebooks[level][nearest(residual, self.codebooks[level])]
+        for level in range(start, len(self.codebooks)):
             size = self.codebooks.shape[1]
             codebook = kmeans(residual, size, iterations, generator)
             codes = nearest(residual, codebook)

@@ -115,8 +115,12 @@ class Session:
             self.now.learner = {}  # a second copy of everything, and soon out of date
             say(f"going on from step {self.now.step} of {run}")
         elif init is not None:
-            self.learner.begin_from(*first_weights(init, self.learner.model))
+            state, levels = first_weights(init, self.learner.model)
+            self.learner.begin_from(state, levels)
             say(f"beginning with the weights of {init}")
+            if 0 < levels < config.model.n_codebooks:
+                say(self._fit_codebooks(levels))
+                self.learner.copy_to_average()
         else:
             self.learner.start(self._seconds(config.fit_crops, 0))
 
@@ -147,7 +151,7 @@ class Session:
                 if last_step is not None and now.step >= last_step:
                     break
                 if not self.learner.quantised and now.step >= config.quantise_from:
-                    self._fit_codebooks(monitor)
+                    monitor.say(self._fit_codebooks())
                 self._step(monitor)
                 if time.monotonic() >= save_at:
                     self.save(monitor)
@@ -180,18 +184,19 @@ class Session:
         )
         monitor.add(now.step, lr, clock() - started, losses)
 
-    def _fit_codebooks(self, monitor: Monitor) -> None:
+    def _fit_codebooks(self, start: int = 0) -> str:
+        """Fit those from level `start` on; a line that says how far each got."""
         config = self.config
         frames = KMEANS_BATCH * len(range(0, self._second, config.model.hop_length))
         batches = -(-config.kmeans_frames // frames)
         started = time.monotonic()
         left = self.learner.fit_codebooks(
-            [self._seconds(KMEANS_BATCH, 1 + i) for i in range(batches)]
+            [self._seconds(KMEANS_BATCH, 1 + i) for i in range(batches)], start
         )
-        monitor.say(
+        return (
             f"step {self.now.step}: codebooks fitted to {batches * frames} frames in "
-            f"{time.monotonic() - started:.0f} s; energy left after each level: "
-            + " ".join(f"{value:.3f}" for value in left)
+            f"{time.monotonic() - started:.0f} s; energy left after level "
+            f"{start + 1} and each of the next: " + " ".join(f"{value:.3f}" for value in left)
         )
 
     @property

@@ -13,11 +13,12 @@ from codec.nn.backend import read_model
 from codec.nn.model import CodecModel
 
 
-def first_weights(path: Path, model: CodecModel) -> tuple[dict[str, Tensor], bool]:
-    """State of `model` from a checkpoint (its averages) or a .safetensors file at `path`, and
-    whether its codebooks are fitted.
+def first_weights(path: Path, model: CodecModel) -> tuple[dict[str, Tensor], int]:
+    """State of `model` from a checkpoint (its averages) or a .safetensors file at `path`, and how
+    many of its codebooks are fitted.
 
-    Where a hidden layer of `model` is narrower, it takes the units that weigh most. Raises
+    Where a hidden layer of `model` is narrower, it takes the units that weigh most; where `model`
+    has fewer codebooks, the first, and where it has more, the last ones are zero. Raises
     TrainingError if the weights are of another model otherwise, ModelError if the file is damaged.
     """
     if path.suffix == ".safetensors":
@@ -25,18 +26,30 @@ def first_weights(path: Path, model: CodecModel) -> tuple[dict[str, Tensor], boo
             source = read_model(path.read_bytes(), path.name)
         except OSError as error:
             raise TrainingError(f"{path}: {error.strerror}") from None
-        state, quantised = source.state_dict(), True
+        state, fitted = source.state_dict(), True
         # as if every codeword had won its mean share of one batch
         state["quantiser.sums"] = state["quantiser.codebooks"].clone()
     else:
         saved = checkpoints.load(path).learner
-        state, quantised = saved["model"] | saved["average"], saved["quantised"]
+        state, fitted = saved["model"] | saved["average"], saved["quantised"]
     wanted = model.state_dict()
-    state = narrowed(state, wanted)
+    levels = min(len(state["quantiser.codebooks"]), len(wanted["quantiser.codebooks"]))
+    state = of_depth(narrowed(state, wanted), wanted)
     for key in sorted(state.keys() | wanted.keys()):
         if key not in state or key not in wanted or state[key].shape != wanted[key].shape:
             raise TrainingError(f"{path}: weights of another model: {key} does not fit")
-    return state, quantised
+    return state, levels if fitted else 0
+
+
+def of_depth(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`state` with as many levels of codebooks as they have in `wanted`, those added of zeros."""
+    result = dict(state)
+    for name in ("codebooks", "counts", "sums"):
+        key = f"quantiser.{name}"
+        kept = state[key][: len(wanted[key])]
+        missing = len(wanted[key]) - len(kept)
+        result[key] = torch.cat([kept, kept.new_zeros(missing, *kept.shape[1:])])
+    return result
 
 
 def narrowed(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
