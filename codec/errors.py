@@ -65,3 +65,7 @@ class MetricError(CodecError, ValueError):
 
 class MissingPackageError(CodecError):
     """A package that an optional part needs and that is not installed; names the extra."""
+
+
+class PeerError(CodecError):
+    """Another codec that is missing here, or that failed on a clip or a setting."""

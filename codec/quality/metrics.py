@@ -154,12 +154,14 @@ def measure(
     text: str | None = None,
     clip: str = "clip",
     align: bool = True,
+    failed: dict[str, str] | None = None,
 ) -> Measured:
     """All measures of one pair by name, in the order of `names`, by default `names_for(kind)`.
 
     reference, decoded: float32 [samples] at `sample_rate` Hz. kind: "speech", or anything else.
-    align: whether to take out the delay first (`codec.quality.alignment`). Raises MetricError,
-    its message beginning with `clip`, if one has no value or is not for this kind;
+    align: whether to take out the delay first (`codec.quality.alignment`). failed: where to put
+    why a measure has no value for this pair, by its name, and go on without it. Raises MetricError,
+    its message beginning with `clip`, if there is no such dict, or if one is not for this kind;
     MissingPackageError naming the extra.
     """
     try:
@@ -172,7 +174,9 @@ def measure(
             try:
                 values[name] = metric(pair[0], pair[1], sample_rate, text)
             except MetricError as error:
-                raise MetricError(f"{name}: {error}") from None
+                if failed is None:
+                    raise MetricError(f"{name}: {error}") from None
+                failed[name] = str(error)
     except MetricError as error:
         raise MetricError(f"{clip}: {error}") from None
     return Measured(values, delay / sample_rate)

@@ -1,0 +1,1 @@
+"""Bitrate against quality: our codec beside others, on anybody's audio."""

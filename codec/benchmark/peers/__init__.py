@@ -1,0 +1,64 @@
+"""The codecs to compare ours with. What is missing here says so and is left out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from codec.benchmark.peers import codec2, ffmpeg, hugging_face, lyra, opus, own, pcm, snac
+from codec.benchmark.peers.base import Encoded, Peer
+from codec.errors import PeerError
+
+__all__ = ["PEERS", "Encoded", "Options", "Peer", "PeerError", "choose", "make"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What some of the codecs need to know."""
+
+    model: str = "default"  # weights of ours
+    effort: str = "best"
+    lyra: Path | None = None  # folder of its models
+
+
+PEERS: Mapping[str, Callable[[Options], Peer]] = MappingProxyType(
+    {
+        "codec": lambda options: own.Own(options.model, options.effort),
+        "pcm": lambda _: pcm.Pcm(),
+        "opus": lambda _: opus.Opus(),
+        "lyra": lambda options: lyra.Lyra(options.lyra),
+        "codec2": lambda _: codec2.Codec2(),
+        "speex": lambda _: ffmpeg.speex(),
+        "mp3": lambda _: ffmpeg.mp3(),
+        "aac": lambda _: ffmpeg.aac(),
+        "encodec": lambda _: hugging_face.encodec(),
+        "dac": lambda _: hugging_face.dac(),
+        "mimi": lambda _: hugging_face.mimi(),
+        "snac": lambda _: snac.Snac(),
+    }
+)
+
+
+def make(name: str, options: Options) -> Peer:
+    """The codec `name`. Raises PeerError on a name that is nobody's, or if it is missing here."""
+    if name not in PEERS:
+        raise PeerError(f"no codec {name!r}; there are {', '.join(PEERS)}")
+    return PEERS[name](options)
+
+
+def choose(names: Sequence[str], options: Options) -> tuple[list[Peer], dict[str, str]]:
+    """The codecs of `names` that are here, and why each of the others is not.
+
+    Raises PeerError on a name that is nobody's.
+    """
+    found, missing = [], {}
+    for name in dict.fromkeys(names):
+        if name not in PEERS:
+            make(name, options)
+        try:
+            found.append(make(name, options))
+        except PeerError as error:
+            missing[name] = str(error)
+    return found, missing

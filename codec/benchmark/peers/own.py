@@ -1,0 +1,52 @@
+"""Our codec: files as `codec compress` writes them."""
+
+from __future__ import annotations
+
+import functools
+import io
+
+from codec.api import Codec, load
+from codec.benchmark.peers.base import Encoded, kbps
+from codec.container import Reader
+from codec.quality.pair import Audio
+
+
+class Own:
+    """Settings are kbit/s of the codes before entropy coding, at most those of all codebooks."""
+
+    name = "codec"
+    kinds: frozenset[str] | None = None
+
+    def __init__(self, model: str = "default", effort: str = "best") -> None:
+        self._model, self._effort = model, effort
+
+    @functools.cached_property
+    def codec(self) -> Codec:
+        return load(self._model)
+
+    @property
+    def title(self) -> str:
+        return f"codec {self.codec.model_id.hex()[:8]} ({self._effort})"
+
+    @property
+    def sample_rate(self) -> int:
+        return self.codec.config.sample_rate
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        config = self.codec.config
+        each = config.bitrate_per_codebook
+        shares = (1 / 12, 1 / 4, 1 / 2, 3 / 4, 1)
+        levels = sorted({max(1, round(share * config.n_codebooks)) for share in shares})
+        return tuple(f"{level * each / 1000:g}" for level in levels)
+
+    def encode(self, audio: Audio, setting: str) -> Encoded:
+        data = self.codec.compress(
+            audio, self.sample_rate, bitrate=1000 * kbps(setting, self.name), effort=self._effort
+        )
+        payload = sum(len(chunk.payload) for chunk in Reader(io.BytesIO(data)).chunks())
+        return Encoded(data, 8 * payload)
+
+    def decode(self, data: bytes, setting: str) -> Audio:
+        audio: Audio = self.codec.decompress(data)[0][0]
+        return audio

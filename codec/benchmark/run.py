@@ -1,0 +1,256 @@
+"""A run: every clip through every codec at every setting, and the report of it.
+
+REPORT/
+  results.jsonl                        a line for each measurement: what a restart keeps
+  results.csv, results.parquet         a row for each clip, codec and setting
+  summary.json                         means with intervals, BD-rates, what was left out
+  report.json                          what ran, where, with which versions
+  original/CLIP.flac, decoded/CODEC@SETTING/CLIP.flac
+  plots/KIND_METRIC.svg, .png
+  index.html                           all of it to look at and to listen to
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import datetime
+import hashlib
+import json
+import multiprocessing
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from codec.benchmark import machine
+from codec.benchmark.clips import Source, find_sources, fingerprint, readable
+from codec.benchmark.peers import Options, Peer, choose
+from codec.benchmark.plots import write_plots
+from codec.benchmark.statistics import Summary, summarise
+from codec.benchmark.tables import write_csv, write_parquet, write_summary
+from codec.benchmark.work import Result, Unit, keep, start_process, work
+from codec.errors import DataError, OutputError, PeerError
+from codec.quality import METRICS, names_for
+
+DEFAULT_PEERS = ("codec", "opus")
+RESULTS = "results.jsonl"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """peers: names, ours as "codec". settings: by name, in place of a codec's own. metrics: names;
+    None for all that can run here. reference: the codec that BD-rates are against."""
+
+    inputs: tuple[Path, ...]
+    report: Path
+    peers: tuple[str, ...] = DEFAULT_PEERS
+    settings: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    metrics: tuple[str, ...] | None = None
+    kind: str | None = None
+    transcripts: Path | None = None
+    reference: str | None = None
+    options: Options = dataclasses.field(default_factory=Options)
+    jobs: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """skipped: codecs that are missing, and why. rejected: clips that no codec was compared on,
+    and why. reused: measurements that were there already."""
+
+    results: list[Result]
+    summary: Summary
+    skipped: Mapping[str, str]
+    rejected: Mapping[str, str]
+    reused: int
+
+
+def run(
+    plan: Plan,
+    started: Callable[[int, int], None] = lambda total, done: None,
+    done: Callable[[Result], None] = lambda result: None,
+) -> Outcome:
+    """Measure all that is not measured yet, and write the report but for its page.
+
+    started is called with the number of measurements and of those that are there already, done
+    with every new one. A run that was killed goes on where it was; with other codecs, settings,
+    clips or measures it adds to what is there. A clip that cannot be read, or that a codec fails
+    on, is left out for all and named. Raises DataError, PeerError, OutputError.
+    """
+    sources = find_sources(plan.inputs, plan.kind, plan.transcripts)
+    peers, skipped = choose(plan.peers, plan.options)
+    if not peers:
+        raise PeerError("; ".join(f"{name}: {why}" for name, why in skipped.items()))
+    reference = plan.reference or ("opus" if "opus" in plan.peers else None)
+    if reference is not None and reference not in [peer.name for peer in peers]:
+        raise PeerError(f"{reference} is not among the codecs, to compare the others with")
+    for name in plan.metrics or ():
+        if name != "visqol" and name not in METRICS:
+            raise DataError(f"no measure {name!r}; there are visqol, {', '.join(METRICS)}")
+    try:
+        plan.report.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{plan.report}: {error.strerror}") from None
+
+    rejected: dict[str, str] = {}
+    units = list(_units(plan, sources, peers, rejected))
+    if not units:
+        reasons = "; ".join(f"{name}: {why}" for name, why in rejected.items())
+        raise DataError(f"nothing to compare: {reasons or 'no codec is for these kinds of audio'}")
+    with _Journal(plan.report / RESULTS) as journal:
+        known = {unit.key: journal.found[unit.key] for unit in units if _is_done(unit, journal)}
+        reused = len(known)
+        started(len(units), reused)
+        for result in _measure(plan, [unit for unit in units if unit.key not in known]):
+            if result.error is None:  # what failed is tried again the next time
+                journal.add(result)
+            known[result.key] = result
+            done(result)
+    results = [known[unit.key] for unit in units]
+    for result in results:
+        if result.error is not None:
+            reason = f"{result.codec} at {result.setting}: {result.error}"
+            rejected.setdefault(result.clip, reason)
+    results = [result for result in results if result.clip not in rejected]
+    if not results:
+        raise DataError("; ".join(f"{name}: {why}" for name, why in rejected.items()))
+    outcome = Outcome(results, summarise(results, reference), skipped, rejected, reused)
+    _write(plan, outcome, peers, reference)
+    return outcome
+
+
+def _units(
+    plan: Plan, sources: Sequence[Source], peers: Sequence[Peer], rejected: dict[str, str]
+) -> Iterator[Unit]:
+    """All measurements, clip by clip. The originals are written on the way."""
+    for source, audio, reason in readable(sources):
+        if audio is None:
+            rejected[source.name] = reason
+            continue
+        original = plan.report / "original" / f"{source.name}.flac"
+        if not original.exists():
+            keep(audio, original)
+        content = fingerprint(audio)
+        names = names_for(source.kind, source.text)
+        if plan.metrics is not None:
+            names = [name for name in plan.metrics if _suits(name, source)]
+        for peer in peers:
+            if peer.kinds is not None and source.kind not in peer.kinds:
+                continue
+            for setting in plan.settings.get(peer.name, peer.settings):
+                said = [content, source.kind, source.text or "", peer.title, setting, *names]
+                key = hashlib.sha256("\0".join(said).encode()).hexdigest()[:32]
+                folder = plan.report / "decoded" / f"{peer.name}@{setting}"
+                decoded = folder / f"{source.name}.flac"
+                yield Unit(key, source, peer.name, setting, tuple(names), decoded)
+
+
+def _suits(name: str, source: Source) -> bool:
+    metric = METRICS["visqol_audio" if name == "visqol" else name]
+    if metric.needs_text and not source.text:
+        return False
+    return name == "visqol" or source.kind == "speech" or "any" in metric.kinds
+
+
+def _is_done(unit: Unit, journal: _Journal) -> bool:
+    return unit.key in journal.found and unit.decoded.exists()
+
+
+def _measure(plan: Plan, units: Sequence[Unit]) -> Iterator[Result]:
+    """Results as they come, from processes of one thread each."""
+    if not units:
+        return
+    jobs = min(plan.jobs or os.cpu_count() or 1, len(units))
+    # Spawned, not forked: torch and its like have threads that a fork leaves behind.
+    context = multiprocessing.get_context("spawn")
+    pool = concurrent.futures.ProcessPoolExecutor(jobs, context, start_process)
+    try:
+        futures = [pool.submit(work, unit, plan.options) for unit in units]
+        for future in concurrent.futures.as_completed(futures):
+            yield future.result()
+    except BrokenProcessPool:
+        raise PeerError(
+            "a process that measured was killed, perhaps for want of memory; "
+            "the same command goes on (--jobs takes fewer at a time)"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Journal:
+    """The lines of results.jsonl: read, then added to. A line that a kill cut off is dropped."""
+
+    def __init__(self, path: Path) -> None:
+        self.found: dict[str, Result] = {}
+        whole = 0
+        if path.exists():
+            for line in path.read_bytes().splitlines(keepends=True):
+                result = _parse(line) if line.endswith(b"\n") else None
+                if result is None:
+                    break
+                self.found[result.key] = result
+                whole += len(line)
+        self._file = path.open("ab")
+        self._file.truncate(whole)
+
+    def __enter__(self) -> _Journal:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def add(self, result: Result) -> None:
+        line = json.dumps(dataclasses.asdict(result), allow_nan=False) + "\n"
+        self._file.write(line.encode())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def _parse(line: bytes) -> Result | None:
+    try:
+        return Result(**json.loads(line))
+    except (ValueError, TypeError):
+        return None
+
+
+def _write(plan: Plan, outcome: Outcome, peers: Sequence[Peer], reference: str | None) -> None:
+    report, results = plan.report, outcome.results
+    write_csv(results, report / "results.csv")
+    write_parquet(results, report / "results.parquet")
+    write_summary(outcome.summary, report / "summary.json")
+    write_plots(outcome.summary, report / "plots")
+    metrics = list(dict.fromkeys(name for result in results for name in result.values))
+    said: dict[str, Any] = {
+        "title": "Bitrate and quality",
+        "created": datetime.date.today().isoformat(),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "machine": machine.machine(),
+        "versions": machine.versions(),
+        "model_id": next((peer.title for peer in peers if peer.name == "codec"), None),
+        "reference": reference,
+        "metrics": [_metric(name) for name in metrics],
+        "kinds": list(dict.fromkeys(result.kind for result in results)),
+        "codecs": [
+            {
+                "name": peer.name,
+                "title": peer.title,
+                "settings": list(plan.settings.get(peer.name, peer.settings)),
+            }
+            for peer in peers
+        ],
+        "skipped_peers": dict(outcome.skipped),
+        "rejected": dict(outcome.rejected),
+    }
+    path = report / "report.json"
+    path.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _metric(name: str) -> dict[str, Any]:
+    metric = METRICS["visqol_audio" if name == "visqol" else name]
+    title = "ViSQOL" if name == "visqol" else metric.title
+    shown = {"title": title, "unit": metric.unit, "better": metric.better, "best": metric.best}
+    return {"name": name, **shown}
