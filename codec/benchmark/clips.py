@@ -68,7 +68,7 @@ def find_sources(
 
 def kind_of(stem: str, text: str | None = None) -> str:
     """One of KINDS by the first part of a name, else OTHER, or "speech" if there is `text`."""
-    prefix = stem.split("_")[0]
+    prefix = stem.split("_")[0].casefold()
     return prefix if prefix in KINDS else "speech" if text else OTHER
 
 
