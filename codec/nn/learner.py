@@ -29,6 +29,7 @@ class Learner:
         self.config = config
         self.device = device
         self.model = CodecModel(config.model).to(device)
+        self.model.quantiser.decay = config.codebook_decay
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.loss = SpectralLoss(
             config.model.sample_rate, phase_edge=config.phase_edge, phase_tail=config.phase_tail

@@ -7,6 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+SHRINK = 0.3  # of the way from the mean to the points that k-means starts from
+NUDGE = 0.02  # of the vectors' RMS, by which the halves of a codeword part
+
 
 class Quantised(NamedTuple):
     latents: Tensor  # [batch, n, dim], gradients pass straight through
@@ -22,25 +25,40 @@ def nearest(x: Tensor, codebook: Tensor) -> Tensor:
 
 @torch.no_grad()
 def kmeans(x: Tensor, size: int, iterations: int, generator: torch.Generator) -> Tensor:
-    """Codebook [size, dim] by Lloyd's algorithm; an empty cluster moves to a random point."""
-    codebook = x[torch.randperm(len(x), generator=generator)[:size]].clone()
+    """Codebook [size, dim] by Lloyd's algorithm; an empty cluster gets half of a large one.
+
+    It starts from points drawn towards the mean. In many dimensions a point is nearer to the mean
+    than to any other point: as codewords, points would win nothing but themselves.
+    """
+    mean = x.mean(0)
+    drawn = x[torch.randperm(len(x), generator=generator)[:size]]
+    codebook = torch.lerp(mean, drawn, SHRINK)
     for _ in range(iterations):
         codes = nearest(x, codebook)
         count = torch.bincount(codes, minlength=size)
         total = torch.zeros_like(codebook).index_add_(0, codes, x)
-        lost = count == 0
         codebook = total / count.clamp(min=1)[:, None]
-        if lost.any():
-            codebook[lost] = x[torch.randint(len(x), (int(lost.sum()),), generator=generator)]
+        lost = torch.nonzero(count == 0)[:, 0]
+        if len(lost):
+            large = count.topk(len(lost)).indices
+            codebook[lost] = codebook[large] + _nudge(x, len(lost), generator)
     return codebook
+
+
+def _nudge(x: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:
+    """Random steps [count, dim], short beside the vectors x [n, dim]."""
+    rms = x.square().mean().sqrt()
+    steps = torch.randn(count, x.shape[1], generator=generator, device=x.device)
+    return steps * (NUDGE * rms)
 
 
 class ResidualQuantiser(nn.Module):
     """Nested codebooks: any prefix of the levels decodes (SoundStream, arXiv 2107.03312, §III-C).
 
     Codebooks follow exponential moving averages of the vectors they win (van den Oord et al.
-    2017, arXiv 1711.00937, appendix A.1). A codeword used less than `revive` times the mean use
-    is moved onto a vector of the batch.
+    2017, arXiv 1711.00937, appendix A.1). They must remember many more vectors than there are
+    codewords: one that is the mean of few is long, for their noise, and wins fewer still. A
+    codeword used less than `revive` times the mean use takes over half of what a popular one wins.
     """
 
     codebooks: Tensor
@@ -52,8 +70,8 @@ class ResidualQuantiser(nn.Module):
         n_codebooks: int,
         codebook_size: int,
         dim: int,
-        decay: float = 0.99,
-        revive: float = 0.03,
+        decay: float = 0.999,
+        revive: float = 0.1,
     ) -> None:
         super().__init__()
         self.decay, self.revive = decay, revive
@@ -131,10 +149,16 @@ class ResidualQuantiser(nn.Module):
         sums.mul_(self.decay).index_add_(0, codes, x, alpha=(1 - self.decay) * scale)
         dead = torch.nonzero(counts < self.revive)[:, 0]
         if len(dead):
-            dead = dead[: len(x)]
-            pick = torch.randperm(len(x), device=x.device)[: len(dead)]
-            counts[dead] = 1.0
-            sums[dead] = x[pick]
+            popular = counts.topk(min(len(dead), size // 2)).indices
+            # halves that would be dead themselves go round in circles
+            popular = popular[counts[popular] > 4 * self.revive]
+            dead = dead[: len(popular)]
+            half = counts[popular] / 2
+            word = sums[popular] / counts[popular][:, None]
+            step = _nudge(x, len(dead))
+            counts[popular] = counts[dead] = half
+            sums[popular] = (word - step) * half[:, None]
+            sums[dead] = (word + step) * half[:, None]
         torch.div(sums, counts[:, None], out=self.codebooks[level])
 
     def decode(self, codes: Tensor) -> Tensor:

@@ -118,8 +118,8 @@ class Session:
             state, levels = first_weights(init, self.learner.model)
             self.learner.begin_from(state, levels)
             say(f"beginning with the weights of {init}")
-            if 0 < levels < config.model.n_codebooks:
-                say(self._fit_codebooks(levels))
+            if 0 < levels < config.model.n_codebooks or config.refit_codebooks:
+                say(self._fit_codebooks(0 if config.refit_codebooks else levels))
                 self.learner.copy_to_average()
         else:
             self.learner.start(self._seconds(config.fit_crops, 0))

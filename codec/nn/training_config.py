@@ -29,8 +29,10 @@ class TrainConfig:
 
     fit_crops: int = 128  # one-second crops that the encoder's first layer starts from
     quantise_from: int = 1500  # a plain autoencoder until then
-    kmeans_frames: int = 24_576
+    kmeans_frames: int = 98_304
     kmeans_iterations: int = 6
+    codebook_decay: float = 0.999  # of the averages that the codebooks follow, per step
+    refit_codebooks: bool = False  # those of another run's weights that a new one begins with
     full_depth_share: float = 0.5  # of the steps: all codebooks; otherwise a depth for each crop
     depths: tuple[float, ...] = (1 / 12, 1 / 4, 1 / 2, 1 / 2)  # fractions of the codebooks
 
@@ -82,6 +84,7 @@ class TrainConfig:
             ("lr", 0 < self.lr < math.inf),
             ("clip_norm", self.clip_norm > 0),
             ("decay_floor", 0 <= self.decay_floor <= 1),
+            ("codebook_decay", 0 <= self.codebook_decay < 1),
             ("ema_decay", 0 <= self.ema_decay < 1),
             ("max_bad_steps", self.max_bad_steps >= 1),
             ("log_steps", self.log_steps >= 1),
