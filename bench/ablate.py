@@ -22,8 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from machine import machine
 
+from codec.benchmark.machine import machine
 from codec.prepare import open_prepared
 
 BITRATES = (1.5, 3.0, 6.0)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from codec.audio import READ_SUFFIXES, read_audio, resample
+from codec.benchmark.clips import KINDS, OTHER, SAMPLE_RATE, find_sources, read_clip
 from codec.errors import AudioError, DataError
 from codec.quality.pair import Audio
 
-SAMPLE_RATE = 24_000
-
-KINDS = ("speech", "music", "general")
-OTHER = "audio"
+__all__ = ["KINDS", "OTHER", "SAMPLE_RATE", "Clip", "read_clips"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,17 +28,9 @@ def read_clips(folder: Path) -> list[Clip]:
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder")
     clips = []
-    for path in folder.iterdir():
-        if path.suffix.lower() not in READ_SUFFIXES or path.name.startswith("."):
-            continue
+    for source in find_sources([folder]):
         try:
-            channels, rate = read_audio(path)
-        except (AudioError, OSError) as error:
-            raise DataError(f"{path.name}: {error}") from None
-        audio = resample(channels.mean(axis=0), rate, SAMPLE_RATE)
-        prefix = path.stem.split("_")[0]
-        clips.append(Clip(path.stem, prefix if prefix in KINDS else OTHER, audio))
-    if not clips:
-        raise DataError(f"no audio files in {folder}")
-    order = (*KINDS, OTHER)
-    return sorted(clips, key=lambda clip: (order.index(clip.kind), clip.name))
+            clips.append(Clip(source.name, source.kind, read_clip(source)))
+        except AudioError as error:
+            raise DataError(f"{source.path.name}: {error}") from None
+    return clips

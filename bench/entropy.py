@@ -22,6 +22,7 @@ from clips import KINDS, OTHER, Clip, read_clips
 
 from codec import entropy
 from codec.backend import DEFAULT_WEIGHTS
+from codec.benchmark.tokens import order_0_bits
 from codec.config import ModelConfig
 from codec.engine import NativeBackend
 from codec.errors import CodecError
@@ -57,22 +58,9 @@ def chunks(codes: Codes, levels: int) -> list[Codes]:
     ]
 
 
-def order_0(codes: Sequence[Codes], size: int) -> Floats:
-    """Bits of each level's codes by their frequencies, corrected for these being their own: few
-    frames fit themselves too well (Miller & Madow 1955)."""
-    joined = np.concatenate(codes, axis=1)
-    bits = np.zeros(len(joined))
-    for level, row in enumerate(joined):
-        counts = np.bincount(row, minlength=size)
-        used = counts[counts > 0]
-        bits[level] = (used * (np.log2(len(row)) - np.log2(used))).sum()
-        bits[level] += (len(used) - 1) / (2 * np.log(2))
-    return bits
-
-
 def measure(codes: Sequence[Codes], levels: int, config: ModelConfig, coders: Coders) -> Measured:
     frames = sum(item.shape[1] for item in codes)
-    by_frequency = order_0(codes, config.codebook_size)[:levels]
+    by_frequency = order_0_bits(np.concatenate(codes, axis=1)[:levels], config.codebook_size)
     result = Measured(frames, frames / config.frame_rate, by_frequency, {}, {}, {}, {})
     for name, coder in coders.items():
         predicted, rounded = np.zeros(levels), np.zeros(levels)

@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from clips import SAMPLE_RATE, read_clips
-from machine import machine
 from tqdm import tqdm
 
 import codec
 from codec.backend import DEFAULT_WEIGHTS
+from codec.benchmark.machine import machine
 from codec.engine import NativeBackend, isas
 from codec.stream import StreamDecoder, StreamEncoder
 

@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from clips import KINDS, OTHER, SAMPLE_RATE, Clip, read_clips
-from machine import machine
 from tqdm import tqdm
 
 import codec
+from codec.benchmark.machine import machine
+from codec.benchmark.tokens import codebook_use as codebook_share
 from codec.errors import CodecError
 from codec.quality import measure
 
@@ -100,13 +101,10 @@ def evaluate(
 
 def codebook_use(codes: Codes, codebook_size: int) -> list[CodebookUse]:
     """Use of each level of `codes`, uint16 [levels, frames]."""
-    result = []
-    for level, row in enumerate(codes, start=1):
-        counts = np.bincount(row, minlength=codebook_size)
-        shares = counts[counts > 0] / len(row)
-        perplexity = float(np.exp(-(shares * np.log(shares)).sum()))
-        result.append(CodebookUse(level, len(shares) / codebook_size, perplexity))
-    return result
+    return [
+        CodebookUse(level, *codebook_share(row, codebook_size))
+        for level, row in enumerate(codes, start=1)
+    ]
 
 
 def means(measured: Sequence[Measured]) -> dict[tuple[str, float], dict[str, float]]:

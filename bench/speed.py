@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from bench.machine import machine
+
 from codec import _engine
 from codec.backend import DEFAULT_WEIGHTS
 from codec.config import ModelConfig

@@ -25,6 +25,8 @@ from codec.benchmark.peers import PEERS, Options, choose, make
 from codec.benchmark.peers.opus import ogg_packets
 from codec.benchmark.run import Plan, run
 from codec.benchmark.statistics import bd_rate, bootstrap, summarise
+from codec.benchmark.tables import tokens_markdown
+from codec.benchmark.tokens import codebook_use, order_0_bits, token_quality
 from codec.benchmark.work import Result, at_rate
 from codec.errors import DataError, PeerError
 from tests.engine_weights import SMALL, write_weights
@@ -338,3 +340,33 @@ def test_a_clip_without_a_value_counts_for_no_codec() -> None:
     assert [(item.clip, item.codec, item.reason) for item in summary.omissions] == [
         ("b", "y", "no speech")
     ]
+
+
+def test_tokens_are_described(weights: Path) -> None:
+    pytest.importorskip("codec._entropy", reason="needs the entropy coders")
+    model = codec.load(weights)
+    clips = [voice(2, seed=seed) for seed in range(2)]
+    found = token_quality(model, clips)
+    assert (found.clips, found.frames) == (2, 2 * SMALL.n_frames(2 * SAMPLE_RATE))
+    assert set(found.chunkings.values()) == {1.0}
+    codes = np.concatenate([model.encode(clip, SAMPLE_RATE).codes[0] for clip in clips], axis=1)
+    for level, row in zip(found.levels, codes, strict=True):
+        assert level.used == len(np.unique(row)) / SMALL.codebook_size
+        assert 1 <= level.perplexity <= SMALL.codebook_size
+        assert level.order_0 >= np.log2(level.perplexity)  # corrected for few frames
+    assert found.bits_per_second("raw", 2) == pytest.approx(2 * SMALL.bitrate_per_codebook)
+    for change in found.changes:
+        assert len(change.kept) == SMALL.n_codebooks
+        assert all(0 <= share <= 1 for share in change.kept)
+    text = tokens_markdown(found)
+    assert "| pushed 17 samples at a time | 100%" in text
+    assert "perplexity" in text
+
+
+def test_frequencies_tell_the_bits() -> None:
+    codes = np.array([[0, 1, 2, 3] * 500, [5] * 2000], np.uint16)
+    assert codebook_use(codes[0], 8) == (0.5, pytest.approx(4.0))
+    assert codebook_use(codes[1], 8) == (0.125, 1.0)
+    even, constant = order_0_bits(codes, 8)
+    assert even == pytest.approx(2 * 2000, abs=3)
+    assert constant == 0

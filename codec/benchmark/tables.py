@@ -11,6 +11,7 @@ from typing import Any
 
 from codec.atomic import replacing
 from codec.benchmark.statistics import Mean, Row, Summary
+from codec.benchmark.tokens import TokenQuality
 from codec.benchmark.work import Result
 from codec.quality import METRICS
 
@@ -82,6 +83,44 @@ def bd_markdown(summary: Summary, reference: str, names: Sequence[str] | None = 
             percent = "no overlap" if item.percent is None else f"{item.percent:+.0f} %"
             lines.append(f"| {item.kind} | {item.codec} | {title(item.metric)} | {percent} |")
     return "\n".join(lines)
+
+
+def tokens_markdown(quality: TokenQuality) -> str:
+    """Tables of bits a second, of the use of the codebooks, and of the codes' stability."""
+    levels = len(quality.levels)
+    depths = sorted({max(1, round(share * levels)) for share in (1 / 12, 1 / 4, 1 / 2, 1)})
+    coders = ["raw", "order_0"]
+    coders += [name for name in ("tables", "prior") if getattr(quality.levels[0], name) is not None]
+    rates = ["| codebooks | " + " | ".join(coders) + " |", "|--:|" + "--:|" * len(coders)]
+    for depth in depths:
+        cells = [f"{quality.bits_per_second(name, depth):.0f}" for name in coders]
+        rates.append(f"| {depth} | " + " | ".join(cells) + " |")
+    use = ["| level | used | perplexity | " + " | ".join(coders[1:]) + " |"]
+    use.append("|--:|--:|--:|" + "--:|" * len(coders[1:]))
+    for level in quality.levels:
+        cells = [f"{getattr(level, name):.2f}" for name in coders[1:]]
+        shown = f"| {level.number} | {level.used:.0%} | {level.perplexity:.0f} | "
+        use.append(shown + " | ".join(cells) + " |")
+    heads = [str(depth) for depth in depths]
+    kept = ["| the same codes, of the first | " + " | ".join(heads) + " |"]
+    kept.append("|---|" + "--:|" * len(depths))
+    for change in quality.changes:
+        cells = [f"{sum(change.kept[:depth]) / depth:.1%}" for depth in depths]
+        kept.append(f"| {change.name} | " + " | ".join(cells) + " |")
+    for size, share in quality.chunkings.items():
+        cells = [f"{share:.0%}"] * len(depths)
+        kept.append(f"| pushed {size} samples at a time | " + " | ".join(cells) + " |")
+    parts = [
+        f"{quality.clips} clips, {quality.frames} frames at {quality.frame_rate:g} Hz.",
+        "Bits a second:",
+        "\n".join(rates),
+        f"Codebooks of {quality.codebook_size}, and bits a code:",
+        "\n".join(use),
+        "Stability:",
+        "\n".join(kept),
+        *(f"{name}: left out, {why}." for name, why in quality.changes_left_out.items()),
+    ]
+    return "\n\n".join(parts)
 
 
 def title(metric: str) -> str:
