@@ -40,6 +40,7 @@ _path = click.Path(path_type=Path)
 )
 @click.option("--clips", type=click.IntRange(0), default=8, help="Heard in the page. [default: 8]")
 @click.option("-j", "--jobs", type=click.IntRange(1), help="Processes. [default: the CPU's cores]")
+@click.option("--merge", is_flag=True, help="Put listening results together: JSON files.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 def bench(
     inputs: tuple[Path, ...],
@@ -55,14 +56,24 @@ def bench(
     effort: str,
     clips: int,
     jobs: int | None,
+    merge: bool,
     quiet: bool,
 ) -> None:
     """Compare codecs by bitrate and quality, on any audio.
 
     Writes a report: tables, plots, every decoded clip, and a page to listen to. Started again
     after whatever stopped it, a run goes on where it was; what is missing here is named and left
-    out, and so are clips that cannot be read.
+    out, and so are clips that cannot be read. With --merge, the inputs are results that listeners
+    saved from such pages.
     """
+    if merge:
+        from codec.benchmark import listening
+
+        if not inputs or output is not None:
+            raise click.UsageError("--merge takes the saved results alone")
+        click.echo(listening.markdown(listening.merge(inputs)))
+        return
+    from codec.benchmark.page import write_page
     from codec.benchmark.peers import PEERS, Options
     from codec.benchmark.run import Plan, run
     from codec.benchmark.tables import markdown
@@ -83,6 +94,7 @@ def bench(
     )
     with _Bar(shown=not quiet) as bar:
         outcome = run(plan, bar.start, bar.done)
+    page = write_page(output, clips=clips)
     for name, why in outcome.skipped.items():
         click.echo(f"{name} skipped: {why}", err=True)
     for name, why in outcome.rejected.items():
@@ -91,7 +103,8 @@ def bench(
         what = f"{item.metric} of {item.clip}, {item.codec} at {item.setting}"
         click.echo(f"not measured: {what}: {item.reason}", err=True)
     click.echo(markdown(outcome.summary, SHOWN))
-    click.echo(f"\n{output}: {len(outcome.results)} measurements, {outcome.reused} of them old")
+    count = len(outcome.results)
+    click.echo(f"\n{page}: {count} measurements, {outcome.reused} of them old")
 
 
 def _list(text: str) -> tuple[str, ...]:

@@ -227,7 +227,7 @@ def _write(plan: Plan, outcome: Outcome, peers: Sequence[Peer], reference: str |
     said: dict[str, Any] = {
         "title": "Bitrate and quality",
         "created": datetime.date.today().isoformat(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join(["codec", *sys.argv[1:]]),
         "machine": machine.machine(),
         "versions": machine.versions(),
         "model_id": next((peer.title for peer in peers if peer.name == "codec"), None),

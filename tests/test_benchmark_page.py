@@ -1,0 +1,229 @@
+"""The page in a browser: players, table, blind listening; and the results that it saves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codec.benchmark.listening import guessing, markdown, merge
+from codec.benchmark.page import as_json, choose_clips, loudness_gain, write_page
+from codec.benchmark.peers import Options
+from codec.benchmark.run import Plan, run
+from codec.errors import DataError
+
+HOSTILE = "speech_<img src=x onerror=alert(1)>&quot;"
+RATE = 24_000
+
+
+def noise(seconds: float, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 0.1, round(seconds * RATE)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report on noise: 16-bit samples, and MP3 if ffmpeg is here, or else another name of PCM."""
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("needs ffmpeg for a codec to compare with")
+    folder = tmp_path_factory.mktemp("page")
+    clips = folder / "clips"
+    clips.mkdir()
+    for number, name in enumerate((HOSTILE, "speech_b", "music_c")):
+        soundfile.write(clips / f"{name}.wav", noise(2, number), RATE)
+    plan = Plan(
+        (clips,), folder / "report", ("mp3", "aac"), {"mp3": ("24", "32"), "aac": ("24", "48")},
+        ("mel", "si_sdr"), reference="aac", options=Options(), jobs=1,
+    )  # fmt: skip
+    run(plan)
+    write_page(plan.report)
+    return plan.report
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip("needs Chromium")
+    with sync_api.sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
+
+
+class Watched:
+    """A page that keeps what it must not do."""
+
+    def __init__(self, browser: Any, path: Path, width: int = 1280) -> None:
+        self.page = browser.new_page(viewport={"width": width, "height": 800})
+        self.wrong: list[str] = []
+        self.page.on("console", lambda m: m.type == "error" and self.wrong.append(m.text))
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.wrong.append(dialog.message))
+        self.page.on("request", self._request)
+        self.page.goto(path.as_uri())
+
+    def _request(self, request: Any) -> None:
+        if not request.url.startswith(("file:", "data:", "blob:")):
+            self.wrong.append(request.url)
+
+
+def test_players_switch_at_the_same_instant(report: Path, browser: Any) -> None:
+    watched = Watched(browser, report / "index.html")
+    page = watched.page
+    assert page.locator("#players .clip").count() == 3
+    assert HOSTILE in page.locator("#players h3").all_inner_texts()[0]
+    first = page.locator("#players .clip").first
+    first.focus()
+    page.keyboard.press(" ")
+    page.wait_for_function("document.querySelector('.clip').ensemble.position > 0.2")
+    state = """(choose) => {
+        const e = document.querySelector('.clip').ensemble;
+        const before = e.position, voices = e.voices;
+        if (choose !== null) document.querySelectorAll('.clip')[0]
+            .querySelectorAll('[role=radio]')[choose].click();
+        return { moved: e.position - before, same: voices === e.voices, heard: e.heard,
+                 gains: [0, 1, 2].map((i) => e.gainOf(i)), playing: Boolean(e.voices) };
+    }"""
+    found = page.evaluate(state, 2)
+    # The voices go on; only what is heard of them changes, and no time passes.
+    assert found["playing"]
+    assert found["same"]
+    assert found["heard"] == 2
+    assert found["gains"] == [0, 0, 1]
+    assert 0 <= found["moved"] < 0.01
+    page.keyboard.press("o")
+    assert page.evaluate(state, None)["heard"] == 0
+    page.keyboard.press("1")
+    assert page.evaluate(state, None)["heard"] == 1
+    assert first.locator("[aria-checked=true]").inner_text().startswith("mp3@24")
+    page.keyboard.press(" ")
+    assert not page.evaluate(state, None)["playing"]
+    # Playing another stops this one; and it ends by itself.
+    page.locator("#players .clip .play").nth(1).click()
+    page.wait_for_function("document.querySelectorAll('.clip')[1].ensemble.voices")
+    page.wait_for_function("!document.querySelectorAll('.clip')[1].ensemble.voices")
+    assert watched.wrong == []
+
+
+def test_the_table_sorts_and_kinds_change(report: Path, browser: Any) -> None:
+    watched = Watched(browser, report / "index.html", width=375)
+    page = watched.page
+    table = page.locator(".of-kind:not([hidden]) table.sortable").first
+
+    def column(number: int) -> list[float]:
+        cells = table.locator(f"tbody td:nth-child({number})")
+        return [float(cell.get_attribute("data-value")) for cell in cells.all()]
+
+    assert column(2) == sorted(column(2))
+    head = table.locator("th button", has_text="SI-SDR")
+    head.click()
+    assert column(5) == sorted(column(5))
+    head.click()
+    assert column(5) == sorted(column(5), reverse=True)
+    assert table.locator("th[aria-sort=descending]").inner_text().startswith("SI-SDR")
+    page.get_by_role("button", name="Music").click()
+    shown = page.locator(".of-kind:not([hidden])")
+    assert {item.get_attribute("data-kind") for item in shown.all()} == {"music"}
+    # A phone scrolls the table, not the page.
+    assert page.evaluate("document.documentElement.scrollWidth") == 375
+    page.locator("#theme").click()
+    assert page.evaluate("document.documentElement.dataset.theme") in ("dark", "light")
+    assert watched.wrong == []
+
+
+def test_blind_listening_is_recorded(report: Path, browser: Any, tmp_path: Path) -> None:
+    watched = Watched(browser, report / "index.html")
+    page = watched.page
+    last = page.locator("#abx select").nth(2).locator("option").last.inner_text()
+    page.locator("#abx .begin").click()
+    for number in range(10):
+        assert page.locator("#abx .said").inner_text() == f"Round {number + 1} of 10"
+        page.locator("#abx [role=radio]").nth(2).click()
+        page.locator("#abx .answer-a").click()
+    assert "of 10 right" in page.locator("#abx .said").inner_text()
+    with page.expect_download() as download:
+        page.locator("#abx .save").click()
+    download.value.save_as(tmp_path / "abx.json")
+
+    page.locator("#mushra .begin").click()
+    for _ in range(3):
+        assert page.locator("#mushra .next").is_disabled()
+        for slider in page.locator("#mushra .slider input").all():
+            slider.focus()
+            page.keyboard.press("ArrowRight")
+        page.locator("#mushra .next").click()
+    with page.expect_download() as download:
+        page.locator("#mushra .save").click()
+    download.value.save_as(tmp_path / "mushra.json")
+    assert watched.wrong == []
+
+    merged = merge([tmp_path / "abx.json", tmp_path / "mushra.json", tmp_path / "abx.json"])
+    told = merged.told[0]
+    assert ({told.a, told.b}, told.total) == ({"original", last}, 10)
+    assert len(merged.ratings) == 5
+    assert {rating.ratings for rating in merged.ratings} == {3}
+    assert {rating.mean.mean for rating in merged.ratings} == {51.0}
+    assert "original" in markdown(merged)
+
+
+@given(st.recursive(st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
+def test_json_in_a_script_is_itself_and_no_markup(value: Any) -> None:
+    text = as_json(value)
+    assert json.loads(text) == value
+    assert not set("<>&\u2028\u2029") & set(text)
+
+
+def test_clips_are_chosen_from_all_kinds() -> None:
+    rows = [{"clip": f"{kind}{n}", "kind": kind} for kind in "ab" for n in range(4) for _ in "xy"]
+    assert choose_clips(rows, 3) == ["a0", "a1", "b0"]
+    assert choose_clips(rows, 0) == []
+    assert len(choose_clips(rows, 99)) == 8
+
+
+def test_loudness_is_matched_where_the_original_is_active() -> None:
+    original = noise(1, 0)
+    original[RATE // 2 :] *= 1e-4
+    louder = 2 * original
+    louder[RATE // 2 :] = noise(0.5, 1)  # of no account: the original is silent there
+    assert loudness_gain(original, louder) == pytest.approx(0.5, rel=1e-6)
+    assert loudness_gain(original, original) == 1
+    assert loudness_gain(original, original * 0) == 1
+    assert loudness_gain(original, original / 1000) == pytest.approx(10**0.6)
+
+
+@pytest.mark.parametrize(("correct", "chance"), [(10, 2**-10), (9, 11 / 1024), (0, 1.0)])
+def test_guessing(correct: int, chance: float) -> None:
+    assert guessing(correct, 10) == pytest.approx(chance)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"format": "other"}', '{"format": "codec-listening", "version": 2}',
+     '{"format": "codec-listening", "version": 1, "kind": "abx", "listener": "x", "trials": [1]}',
+     '{"format": "codec-listening", "version": 1, "kind": "mushra", "listener": "x",'
+     ' "trials": [{"ratings": [{"condition": "a", "rating": 101}]}]}'],
+)  # fmt: skip
+def test_other_files_are_no_results(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(content)
+    with pytest.raises(DataError, match=r"r\.json: ") as error:
+        merge([path])
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_that_is_no_report(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="No such file"):
+        write_page(tmp_path)
