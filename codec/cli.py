@@ -23,6 +23,7 @@ COMMANDS = {
     "verify": ("codec.cli_files:verify", "Look through .nac files for damage."),
     "tokenize": ("codec.cli_corpus:tokenize", "Turn a corpus of audio into shards of tokens."),
     "bench": ("codec.cli_benchmark:bench", "Compare codecs by bitrate and quality."),
+    "report": ("codec.cli_benchmark:report", "Make a page of a .nac file."),
     "prepare": ("codec.cli_train:prepare", "Decode a folder of audio once, for training."),
     "train": ("codec.cli_train:train", "Train a model on a folder of audio."),
     "train-prior": ("codec.cli_train:train_prior", "Learn a model's entropy coders."),

@@ -107,6 +107,24 @@ def bench(
     click.echo(f"\n{page}: {count} measurements, {outcome.reused} of them old")
 
 
+@click.command()
+@click.argument("source", type=_path, metavar="FILE.nac")
+@click.option("-o", "--output", type=_path, help="The page. [default: FILE.html]")
+@click.option("-f", "--force", is_flag=True, help="Replace a page that is there.")
+@click.option(
+    "--seconds", type=click.FloatRange(1), default=60.0, show_default=True, help="Drawn and heard."
+)
+@click.option("--model", default="default", show_default=True, help="A .safetensors file.")
+def report(source: Path, output: Path | None, force: bool, seconds: float, model: str) -> None:
+    """Make a page of a .nac file: waveform, spectrogram, tokens, and where its bits go."""
+    from codec.atomic import check_writable
+    from codec.benchmark.file_report import write_file_report
+
+    target = output or source.with_suffix(".html")
+    check_writable(target, overwrite=force)
+    click.echo(write_file_report(source, target, seconds=seconds, model=model))
+
+
 def _list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 

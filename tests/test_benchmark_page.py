@@ -14,11 +14,12 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+import codec
 from codec.benchmark.listening import guessing, markdown, merge
 from codec.benchmark.page import as_json, choose_clips, loudness_gain, write_page
 from codec.benchmark.peers import Options
 from codec.benchmark.run import Plan, run
-from codec.errors import DataError
+from codec.errors import DataError, FormatError
 
 HOSTILE = "speech_<img src=x onerror=alert(1)>&quot;"
 RATE = 24_000
@@ -177,6 +178,32 @@ def test_blind_listening_is_recorded(report: Path, browser: Any, tmp_path: Path)
     assert {rating.ratings for rating in merged.ratings} == {3}
     assert {rating.mean.mean for rating in merged.ratings} == {51.0}
     assert "original" in markdown(merged)
+
+
+def test_a_file_has_a_page(browser: Any, tmp_path: Path) -> None:
+    pytest.importorskip("jinja2")
+    pytest.importorskip("codec._entropy", reason="needs the engine and the entropy coders")
+    from codec.benchmark.file_report import write_file_report
+
+    model = codec.load()
+    audio = np.stack([noise(5, 3), noise(5, 4)])
+    source = tmp_path / "<b>x.nac"
+    source.write_bytes(model.compress(audio, RATE, bitrate=1500))
+    watched = Watched(browser, write_file_report(source, tmp_path / "x.html", seconds=3))
+    page = watched.page
+    assert page.locator("h1").inner_text() == "<b>x.nac"
+    assert page.locator("tbody tr").count() == 6
+    page.wait_for_function("document.querySelector('audio').duration > 0")
+    assert page.evaluate("document.querySelector('audio').duration") == pytest.approx(3, abs=0.05)
+    sizes = page.evaluate("[...document.images].map((i) => [i.naturalWidth, i.naturalHeight])")
+    assert all(width and height for width, height in sizes)
+    assert sizes[1][1] == 6 * 6  # six levels of six pixels
+    assert watched.wrong == []
+    damaged = source.read_bytes()[:-9]
+    source.write_bytes(damaged)
+    with pytest.raises(FormatError):
+        write_file_report(source, tmp_path / "y.html")
+    assert not (tmp_path / "y.html").exists()
 
 
 @given(st.recursive(st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))

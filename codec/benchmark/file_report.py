@@ -1,0 +1,160 @@
+"""The page of one .nac file: what is in it, where its bits go, and how it sounds."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.api import Codec, load
+from codec.atomic import replacing
+from codec.audio import resample, write_audio
+from codec.benchmark.clips import SAMPLE_RATE
+from codec.benchmark.images import COLOURS, data_uri, palette_png, spectrogram
+from codec.benchmark.page import render
+from codec.benchmark.tokens import codebook_use
+from codec.coder import CODER_NAMES
+from codec.container import Reader, decode_chunk
+from codec.files import Info, inspect_file
+from codec.quality.pair import Audio
+
+COLUMNS = 900  # of a drawing
+MAP_ROW = 6  # pixels of a level in the token map
+
+Codes = npt.NDArray[np.uint16]
+
+
+@dataclasses.dataclass(frozen=True)
+class Use:
+    """One codebook in a file. share: of the frames that have it. bitrate: bits a second of one
+    channel that it takes."""
+
+    level: int
+    share: float
+    used: float
+    perplexity: float
+    bitrate: float
+
+
+def write_file_report(
+    source: Path, target: Path, *, seconds: float = 60.0, model: str = "default"
+) -> Path:
+    """Write the page of the .nac file `source` to `target`, and give its path.
+
+    seconds: of its beginning, what is drawn and heard; the numbers are of the whole. Raises
+    FormatError on a damaged file, ModelError if another model made it, OutputError.
+    """
+    codec = load(model)
+    info = inspect_file(source, codec.coder_of)
+    data = source.read_bytes()
+    kbps, codes = _chunks(codec, data)
+    shown = min(seconds, info.duration)
+    whole = shown == info.duration
+    audio, rate = codec.decompress(data, duration=None if whole else shown)
+    mono: Audio = resample(audio.mean(axis=0), rate, SAMPLE_RATE)
+    heard = io.BytesIO()
+    write_audio(heard, np.clip(audio, -1, 1), rate, ".flac")
+    frame_rate = float(info.header.frame_rate)
+    html = render(
+        "file.html",
+        name=source.name,
+        info=info,
+        facts=_facts(info),
+        tags=info.tags,
+        shown=shown,
+        whole=whole,
+        audio=data_uri(heard.getvalue(), "audio/flac"),
+        waveform=waveform_path(mono),
+        spectrogram=spectrogram(mono),
+        bits=steps_path(kbps),
+        kbps_most=max(kbps),
+        kbps_mean=info.coded_bitrate * info.header.channels / 1000,
+        tokens=token_map(codes, info.header.codebook_size, round(shown * frame_rate)),
+        uses=_uses(info, codes),
+        codebook_size=info.header.codebook_size,
+    )
+    with replacing(target, overwrite=True) as aside:
+        aside.write_text(html, encoding="utf-8")
+    return target
+
+
+def waveform_path(audio: Audio) -> str:
+    """An SVG path of the range of `audio` in each of COLUMNS stretches, in 0 ... COLUMNS by
+    -1 ... 1, downwards."""
+    edges = np.linspace(0, len(audio), COLUMNS + 1).round().astype(int)
+    parts = []
+    for column, (first, last) in enumerate(itertools.pairwise(edges)):
+        piece = audio[first : max(last, first + 1)]
+        if len(piece):
+            parts.append(f"M{column} {-piece.max():.3f}V{-piece.min() + 1e-3:.3f}")
+    return "".join(parts)
+
+
+def steps_path(values: Sequence[float]) -> str:
+    """An SVG path of steps, in 0 ... COLUMNS by 0 ... 1 downwards, the largest at 0."""
+    most = max(values) or 1.0
+    width = COLUMNS / len(values)
+    parts = [f"M0 {1 - values[0] / most:.4f}"]
+    for number, value in enumerate(values):
+        parts.append(f"V{1 - value / most:.4f}H{(number + 1) * width:.2f}")
+    return "".join(parts)
+
+
+def token_map(codes: Sequence[Codes], codebook_size: int, frames: int) -> str:
+    """A PNG of the first `frames` frames of the first channel: a row for each level, the first
+    above, a colour for each range of codes; black where a level is not there."""
+    levels = max(chunk.shape[1] for chunk in codes)
+    columns = []
+    for chunk in codes:
+        colours = 1 + chunk[0].astype(np.int64) * (COLOURS - 1) // codebook_size
+        missing = levels - len(colours)
+        columns.append(np.pad(colours, ((0, missing), (0, 0))).astype(np.uint8))
+        frames -= chunk.shape[2]
+        if frames <= 0:
+            break
+    return palette_png(np.repeat(np.concatenate(columns, axis=1), MAP_ROW, axis=0))
+
+
+def _chunks(codec: Codec, data: bytes) -> tuple[list[float], list[Codes]]:
+    """kbit/s of all channels, and the codes [channels, codebooks, frames], of each chunk."""
+    reader = Reader(io.BytesIO(data))
+    coder = codec.coder_of(reader.header)
+    rate = float(reader.header.frame_rate)
+    kbps, codes = [], []
+    for number, chunk in enumerate(reader.chunks()):
+        kbps.append(8 * len(chunk.payload) / (chunk.frames / rate) / 1000)
+        codes.append(decode_chunk(coder, reader.header, chunk, number))
+    return kbps, codes
+
+
+def _uses(info: Info, codes: Sequence[Codes]) -> list[Use]:
+    bitrates = info.level_bitrates or []
+    uses = []
+    for level, bitrate in enumerate(bitrates):
+        row = np.concatenate([c[:, level].ravel() for c in codes if c.shape[1] > level])
+        used, perplexity = codebook_use(row, info.header.codebook_size)
+        share = info.level_frames[level] / info.n_frames
+        uses.append(Use(level + 1, share, used, perplexity, bitrate))
+    return uses
+
+
+def _facts(info: Info) -> dict[str, Any]:
+    header = info.header
+    coder = CODER_NAMES.get(header.coder_id, f"coder {header.coder_id}")
+    levels = "up to " if header.variable else ""
+    return {
+        "audio": f"{info.duration:.3f} s, {header.channels} channel(s) at {header.sample_rate} Hz",
+        "codes": f"{info.n_frames} frames at {float(header.frame_rate):g} Hz, {levels}"
+        f"{header.n_codebooks} codebooks of {header.codebook_size}",
+        "before entropy coding": f"{info.channel_bitrate / 1000:.3f} kbit/s a channel",
+        "coded": f"{info.coded_bitrate / 1000:.3f} kbit/s a channel, by {coder}",
+        "whole file": f"{info.n_bytes} bytes, {8 * info.n_bytes / info.duration / 1000:.3f} kbit/s",
+        "chunks": f"{info.n_chunks}, all sound",
+        "model": header.model_id.hex(),
+    }
