@@ -98,14 +98,19 @@ def train(
 @click.argument("checkpoint", type=_file)
 @click.option("-o", "--output", type=_file, required=True, help="A .safetensors file.")
 @click.option("--raw", is_flag=True, help="The last weights, not their average.")
+@click.option("-n", "--codebooks", type=click.IntRange(1), help="The first so many alone.")
 @click.option("--license", "licence", default="Apache-2.0", show_default=True, help="To record.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite an output that exists.")
-def export(checkpoint: Path, output: Path, raw: bool, licence: str, force: bool) -> None:
+def export(
+    checkpoint: Path, output: Path, raw: bool, codebooks: int | None, licence: str, force: bool
+) -> None:
     """Write the weights of a checkpoint as they ship: float16 safetensors with their metadata."""
     _need_torch()
     from codec.nn.export import export_weights
 
-    size = export_weights(checkpoint, output, raw=raw, licence=licence, overwrite=force)
+    size = export_weights(
+        checkpoint, output, raw=raw, n_codebooks=codebooks, licence=licence, overwrite=force
+    )
     click.echo(f"{output}: {size / 1e6:.1f} MB")
 
 

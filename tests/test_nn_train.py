@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from codec.errors import DataError, TrainingError
 from codec.nn import checkpoint as checkpoints
+from codec.nn.backend import read_model
 from codec.nn.data import CropSampler
 from codec.nn.evaluation import evaluate, participation_ratio, read_clips, spread
 from codec.nn.learner import Learner, step_generator
@@ -504,6 +505,13 @@ def test_the_commands(cli, wav, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (code, out.endswith(b"MB\n")) == (0, True)
     assert cli("export", run / DECAYED, "-o", weights)[0] == 1
     assert cli("export", run / "best.pt", "-o", weights, "--force")[0] == 0
+    whole = read_model(weights.read_bytes(), "whole")
+    assert cli("export", run / "best.pt", "-o", weights, "-n", 1, "--force")[0] == 0
+    coarse = read_model(weights.read_bytes(), "coarse")
+    audio = torch.randn(1, 9600, generator=torch.Generator().manual_seed(0)) / 10
+    assert torch.equal(coarse.encode(audio), whole.encode(audio)[:1])
+    code, _, err = cli("export", run / "best.pt", "-o", weights, "-n", 99, "--force")
+    assert (code, "codebooks, not 99" in err) == (1, True)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,29 +29,37 @@ def export_weights(
     output: Path,
     *,
     raw: bool = False,
+    n_codebooks: int | None = None,
     licence: str = "Apache-2.0",
     overwrite: bool = False,
 ) -> int:
     """Write the weights of the checkpoint at `path`; the size of the file in bytes.
 
     Averaged weights, or the last ones if `raw`, become float16; the codebooks, as they are, 8 bits
-    with a scale for each codeword. What that rounds them to is the model from then on. The
-    metadata has the model's `config`, and the `step`, `hours` of audio learned from (each time it
-    was seen counts), `data` (fingerprint), `losses` (recent means) and `licence`.
+    with a scale for each codeword. What that rounds them to is the model from then on.
+    n_codebooks: only the first so many, which are a model by themselves. The metadata has the
+    model's `config`, and the `step`, `hours` of audio learned from (each time it was seen counts),
+    `data` (fingerprint), `losses` (recent means) and `licence`.
 
-    Raises TrainingError on a bad checkpoint, ModelError on one without codebooks or with weights
-    that are not finite in float16, OutputError.
+    Raises TrainingError on a bad checkpoint, ModelError on one without so many codebooks or with
+    weights that are not finite in float16, OutputError.
     """
     check_writable(output, overwrite=overwrite)
     saved = checkpoints.load(path)
     if not saved.learner["quantised"]:
         raise ModelError(f"{path} has no codebooks yet: it is still a plain autoencoder")
+    model, most = saved.config.model, saved.config.model.n_codebooks
+    if n_codebooks is not None:
+        if not 1 <= n_codebooks <= most:
+            raise ModelError(f"{path} has {most} codebooks, not {n_codebooks}")
+        model = dataclasses.replace(model, n_codebooks=n_codebooks)
     weights = saved.learner["model"] | ({} if raw else saved.learner["average"])
     halves = {
         name: tensor.detach().half()
         for name, tensor in weights.items()
         if name not in (*TRAINING_ONLY, CODEBOOKS)
     }
+    weights[CODEBOOKS] = weights[CODEBOOKS][: model.n_codebooks]
     for name, tensor in (*halves.items(), (CODEBOOKS, weights[CODEBOOKS].half())):
         if not torch.isfinite(tensor).all():
             raise ModelError(f"{path}: {name} is not finite in float16")
@@ -58,7 +67,7 @@ def export_weights(
     arrays = {name: tensor.numpy() for name, tensor in halves.items()}
     arrays |= {CODEWORDS: codewords, SCALES: scales}
     metadata = {
-        "config": saved.config.model.to_json(),
+        "config": model.to_json(),
         "data": saved.data,
         "hours": f"{saved.audio_seconds / 3600:.2f}",
         "licence": licence,
