@@ -2,7 +2,8 @@
 
 Every input is read as it is, and again with all its checksums made right, so that the fuzzer gets
 past them; front to back, at places that the index leads to, and by salvage. Whatever is found must
-be FormatError or codes in range, and a whole file must come out again as it was.
+be FormatError, ModelError for a coder that needs a model's data, or codes in range; and a whole
+file must come out again as it was.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from attacks.make import attacks, tokens, written
 from codec.container import Reader, Writer, own_coder
 from codec.crc32c import crc32c
-from codec.errors import FormatError
+from codec.errors import FormatError, ModelError
 from codec.format import (
     CHUNK_HEADER_BYTES,
     CHUNK_MARKER,
@@ -30,6 +31,8 @@ from codec.format import (
 )
 from codec.salvage import read_run, survey
 from codec.seek import SeekableReader
+
+REFUSED = (FormatError, ModelError)
 
 
 def replay(data: bytes) -> None:
@@ -49,7 +52,7 @@ def sequentially(data: bytes) -> None:
             assert codes.dtype == np.uint16
             assert int(codes.max()) < reader.header.codebook_size
             chunks.append(codes)
-    except FormatError:
+    except REFUSED:
         return
     header = reader.header
     assert header.n_samples is not None
@@ -73,7 +76,7 @@ def sequentially(data: bytes) -> None:
 
 
 def at_places(data: bytes) -> None:
-    with contextlib.suppress(FormatError):
+    with contextlib.suppress(*REFUSED):
         reader = SeekableReader(io.BytesIO(data), own_coder)
         for first in (0, reader.header.n_frames // 2, MAX_FRAMES):
             for codes in reader.read(first, first + 1)[1]:
@@ -83,7 +86,7 @@ def at_places(data: bytes) -> None:
 def by_salvage(data: bytes) -> None:
     if not data:
         return
-    with contextlib.suppress(FormatError):
+    with contextlib.suppress(*REFUSED):
         found = survey(data)
         frame = 0
         for run in found.runs:

@@ -28,3 +28,10 @@ def test_mutations(changes):
     for at, octets in changes:
         data[at : at + len(octets)] = octets
     replay(bytes(data))
+
+
+def test_a_coder_that_needs_a_model_is_refused():
+    for number in (1, 2):
+        data = bytearray(SOUND)
+        data[11] = number
+        replay(bytes(data))
