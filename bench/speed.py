@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench.machine import machine
 
 from codec import _engine
 from codec.backend import DEFAULT_WEIGHTS
+from codec.benchmark.machine import machine
 from codec.config import ModelConfig
 from codec.engine import NativeBackend, isas
 from tests.engine_weights import noise, write_weights
