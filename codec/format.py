@@ -81,7 +81,8 @@ class Header:
         ):
             if not low <= value <= high:
                 raise FormatError(f"the header claims {value} {name}, outside {low} to {high}")
-        if not (0 < rate.numerator <= MAX_SAMPLE_RATE and rate.denominator <= longest):
+        # No more frames than samples: then some number of samples makes any number of frames.
+        if not (0 < rate <= self.sample_rate and rate.denominator <= longest):
             raise FormatError(f"the header claims a frame rate of {rate} Hz")
         if self.channels * self.n_codebooks * self.frames_per_chunk > MAX_CHUNK_CODES:
             raise FormatError(f"the header claims chunks of more than {MAX_CHUNK_CODES} codes")

@@ -65,7 +65,7 @@ class Tokens:
             raise TokensError("model_id must be 8 bytes")
         if self.n_samples < 1:
             raise TokensError("there are no samples")
-        if not 1 / MAX_FRAME_RATE_DENOMINATOR <= self.frame_rate <= MAX_SAMPLE_RATE:
+        if not 1 / MAX_FRAME_RATE_DENOMINATOR <= self.frame_rate <= self.sample_rate:
             raise TokensError(f"a frame rate of {self.frame_rate} Hz is out of range")
         frames = frames_for(self.n_samples, self.sample_rate, self.exact_frame_rate)
         if self.n_frames != frames:

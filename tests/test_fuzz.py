@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attacks.make import attacks, tokens, written
+from codec.errors import FormatError
+from codec.format import HEADER_BYTES, Header
 from fuzz.replay import replay, resealed
 
 SOUND = written(tokens(channels=1), {"title": "x"})
@@ -35,3 +38,11 @@ def test_a_coder_that_needs_a_model_is_refused():
         data = bytearray(SOUND)
         data[11] = number
         replay(bytes(data))
+
+
+def test_more_frames_than_samples_are_refused():
+    data = bytearray(SOUND)
+    data[40:44] = (24_001).to_bytes(4, "little")  # of frames a second, of audio at 24 kHz
+    replay(bytes(data))
+    with pytest.raises(FormatError, match="frame rate"):
+        Header.unpack(resealed(bytes(data))[:HEADER_BYTES])
