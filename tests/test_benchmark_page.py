@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -40,7 +42,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clips = folder / "clips"
     clips.mkdir()
     for number, name in enumerate((HOSTILE, "speech_b", "music_c")):
-        soundfile.write(clips / f"{name}.wav", noise(2, number), RATE)
+        audio = noise(2, number)
+        audio[RATE // 2] = 1.0  # full scale, so that whatever is made louder would clip
+        soundfile.write(clips / f"{name}.wav", audio, RATE)
     plan = Plan(
         (clips,), folder / "report", ("mp3", "aac"), {"mp3": ("24", "32"), "aac": ("24", "48")},
         ("mel", "si_sdr"), reference="aac", options=Options(), jobs=1,
@@ -76,6 +80,14 @@ class Watched:
         self.page.on("request", self._request)
         self.page.goto(path.as_uri())
 
+    def wait(self, condition: str) -> None:
+        """Until `condition` holds; playwright's own way needs eval, which the page forbids."""
+        self.page.evaluate(f"""async () => {{
+            for (let i = 0; i < 500 && !({condition}); i++)
+                await new Promise((resolve) => setTimeout(resolve, 20));
+            if (!({condition})) throw new Error("it did not come to that");
+        }}""")
+
     def _request(self, request: Any) -> None:
         if not request.url.startswith(("file:", "data:", "blob:")):
             self.wrong.append(request.url)
@@ -89,7 +101,7 @@ def test_players_switch_at_the_same_instant(report: Path, browser: Any) -> None:
     first = page.locator("#players .clip").first
     first.focus()
     page.keyboard.press(" ")
-    page.wait_for_function("document.querySelector('.clip').ensemble.position > 0.2")
+    watched.wait("document.querySelector('.clip').ensemble.position > 0.2")
     state = """(choose) => {
         const e = document.querySelector('.clip').ensemble;
         const before = e.position, voices = e.voices;
@@ -110,13 +122,53 @@ def test_players_switch_at_the_same_instant(report: Path, browser: Any) -> None:
     page.keyboard.press("1")
     assert page.evaluate(state, None)["heard"] == 1
     assert first.locator("[aria-checked=true]").inner_text().startswith("mp3@24")
+    # Space is for playing even where it would press what has the focus.
+    first.locator("[role=radio]").nth(2).click()
     page.keyboard.press(" ")
     assert not page.evaluate(state, None)["playing"]
+    assert page.evaluate(state, None)["heard"] == 2
     # Playing another stops this one; and it ends by itself.
     page.locator("#players .clip .play").nth(1).click()
-    page.wait_for_function("document.querySelectorAll('.clip')[1].ensemble.voices")
-    page.wait_for_function("!document.querySelectorAll('.clip')[1].ensemble.voices")
+    watched.wait("document.querySelectorAll('.clip')[1].ensemble.voices")
+    watched.wait("!document.querySelectorAll('.clip')[1].ensemble.voices")
     assert watched.wrong == []
+
+
+def test_what_was_asked_for_last_plays(report: Path, browser: Any) -> None:
+    watched = Watched(browser, report / "index.html")
+    # While the first decodes, the second is asked for; the third is paused again.
+    playing = watched.page.evaluate("""async () => {
+        const [a, b, c] = [...document.querySelectorAll('.clip')].map((clip) => clip.ensemble);
+        const all = [a.play(), c.play(), c.pause(), b.play()];
+        await Promise.all(all);
+        return [a, b, c].map((ensemble) => Boolean(ensemble.voices));
+    }""")
+    assert playing == [False, True, False]
+    assert watched.wrong == []
+
+
+def test_versions_loop_in_step(report: Path, browser: Any) -> None:
+    watched = Watched(browser, report / "index.html")
+    ends = watched.page.evaluate("""async () => {
+        const { ensemble } = document.querySelector('.clip');
+        ensemble.loop = true;
+        await ensemble.play();
+        return ensemble.voices.map(({ source }) => [source.loop, source.loopEnd]);
+    }""")
+    assert len(ends) == 5
+    assert len({tuple(end) for end in ends}) == 1
+    assert ends[0][0]
+    assert watched.wrong == []
+
+
+def test_no_version_clips_when_loudness_is_matched(report: Path) -> None:
+    text = (report / "index.html").read_text(encoding="utf-8")
+    held = text.partition('id="data">')[2].partition("</script>")[0]
+    for clip in json.loads(held)["clips"]:
+        for item in clip["conditions"]:
+            data = base64.b64decode(item["audio"].partition(",")[2])
+            audio = soundfile.read(io.BytesIO(data))[0]
+            assert 0 < item["gain"] * np.abs(audio).max() <= 1 + 1e-6
 
 
 def test_the_table_sorts_and_kinds_change(report: Path, browser: Any) -> None:
@@ -158,6 +210,9 @@ def test_blind_listening_is_recorded(report: Path, browser: Any, tmp_path: Path)
     with page.expect_download() as download:
         page.locator("#abx .save").click()
     download.value.save_as(tmp_path / "abx.json")
+    with page.expect_download() as download:
+        page.locator("#abx .save").click()
+    download.value.save_as(tmp_path / "again.json")
 
     page.locator("#mushra .begin").click()
     for _ in range(3):
@@ -171,7 +226,7 @@ def test_blind_listening_is_recorded(report: Path, browser: Any, tmp_path: Path)
     download.value.save_as(tmp_path / "mushra.json")
     assert watched.wrong == []
 
-    merged = merge([tmp_path / "abx.json", tmp_path / "mushra.json", tmp_path / "abx.json"])
+    merged = merge([tmp_path / f"{name}.json" for name in ("abx", "mushra", "again")])
     told = merged.told[0]
     assert ({told.a, told.b}, told.total) == ({"original", last}, 10)
     assert len(merged.ratings) == 5
@@ -193,7 +248,7 @@ def test_a_file_has_a_page(browser: Any, tmp_path: Path) -> None:
     page = watched.page
     assert page.locator("h1").inner_text() == "<b>x.nac"
     assert page.locator("tbody tr").count() == 6
-    page.wait_for_function("document.querySelector('audio').duration > 0")
+    watched.wait("document.querySelector('audio').duration > 0")
     assert page.evaluate("document.querySelector('audio').duration") == pytest.approx(3, abs=0.05)
     sizes = page.evaluate("[...document.images].map((i) => [i.naturalWidth, i.naturalHeight])")
     assert all(width and height for width, height in sizes)

@@ -9,6 +9,7 @@ import io
 import numpy as np
 import numpy.typing as npt
 
+from codec.errors import MissingPackageError
 from codec.quality.pair import Audio
 from codec.quality.spectral import log_mel
 
@@ -42,7 +43,10 @@ def spectrogram(audio: Audio, top: float | None = None) -> str:
 
 def palette_png(indices: npt.NDArray[np.uint8]) -> str:
     """`indices` [rows, columns] below COLOURS as a PNG in magma's colours, as a data URI."""
-    from PIL import Image
+    try:
+        from PIL import Image  # which matplotlib needs
+    except ImportError:
+        raise MissingPackageError("matplotlib is not there: pip install 'codec[bench]'") from None
 
     image = Image.fromarray(np.ascontiguousarray(indices), "P")
     image.putpalette(_palette())

@@ -47,13 +47,13 @@ class Merged:
 
 def merge(paths: Sequence[Path]) -> Merged:
     """All results in `paths`; one that is given twice counts once. Raises DataError."""
-    results: dict[str, dict[str, Any]] = {}
+    results: dict[tuple[str, ...], dict[str, Any]] = {}
     for path in paths:
         result = _read(path)
-        results[result["listener"]] = result
+        results[result["listener"], result["kind"], result["finished"]] = result
     by_condition: dict[str, dict[str, list[float]]] = {}
     pairs: dict[tuple[str, str], list[tuple[str, bool]]] = {}
-    for listener, result in results.items():
+    for (listener, *_), result in results.items():
         for trial in result["trials"]:
             if result["kind"] == "abx":
                 a, b = sorted((trial["a"], trial["b"]))
@@ -112,6 +112,7 @@ def _read(path: Path) -> dict[str, Any]:
             raise DataError(f"{path}: version {result['version']}, which this codec does not know")
         return {
             "listener": str(result["listener"]),
+            "finished": str(result["finished"]),
             "kind": _one_of(result["kind"], "abx", "mushra"),
             "trials": [_trial(trial, result["kind"]) for trial in result["trials"]],
         }

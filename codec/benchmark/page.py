@@ -135,6 +135,7 @@ def _clip(report: Path, name: str, results: Sequence[Mapping[str, str]]) -> dict
             "values": {},
         }
     ]
+    peaks = [float(np.abs(original).max(initial=0.0))]
     rows = [row for row in results if row["clip"] == name and row["codec"] != "pcm"]
     for row in rows:
         label = f"{row['codec']}@{row['setting']}"
@@ -154,6 +155,11 @@ def _clip(report: Path, name: str, results: Sequence[Mapping[str, str]]) -> dict
                 },
             }
         )
+        peaks.append(float(np.abs(decoded).max(initial=0.0)))
+    # One factor for all: they stay equally loud, and none of them clips.
+    loudest = max(peak * item["gain"] for peak, item in zip(peaks, conditions, strict=True))
+    for item in conditions:
+        item["gain"] /= max(1.0, loudest)
     # The container sorts by codec; a listener goes from few bits to many.
     conditions[1:] = sorted(conditions[1:], key=lambda item: item["kbps"])
     seconds = round(len(original) / 24_000, 2)

@@ -26,16 +26,23 @@ function guessing(correct, total) {
   return Math.min(1, sum);
 }
 
-function save(kind, page, trials) {
+const listener = Array.from(
+  crypto.getRandomValues(new Uint8Array(8)), (b) => b.toString(16).padStart(2, "0")).join("");
+
+/** A button that saves what a test gave: the same file, however often it is pressed. */
+function saver(kind, page, trials) {
   const result = {
-    format: "codec-listening", version: 1, kind, report: page.report,
-    listener: Array.from(crypto.getRandomValues(new Uint8Array(8)), (b) => b.toString(16).padStart(2, "0")).join(""),
+    format: "codec-listening", version: 1, kind, report: page.report, listener,
     finished: new Date().toISOString(), trials,
   };
+  return make("button", { type: "button", class: "main save", onclick: () => save(result) }, "Save the result");
+}
+
+function save(result) {
   const text = JSON.stringify(result, null, 1);
   const link = make("a", {
     href: URL.createObjectURL(new Blob([text], { type: "application/json" })),
-    download: `listening-${kind}-${result.listener}.json`,
+    download: `listening-${result.kind}-${result.listener}.json`,
   });
   document.body.append(link);
   link.click();
@@ -60,7 +67,7 @@ function abx(place, page) {
   offer();
   const begin = make("button", { type: "button", class: "main begin", onclick: () => start() }, "Begin");
   place.append(
-    make("p", { class: "soft" }, `X is A or B, drawn anew ${rounds} times. The result is shown at the end.`),
+    make("p", { class: "soft" }, `X is A or B, drawn anew ${rounds} times. The result is shown at the end. Keys: a, b, x, space.`),
     make("div", { class: "row" }, clip, "A", pair[0], "B", pair[1], begin), desk,
   );
 
@@ -87,12 +94,15 @@ function abx(place, page) {
       else finish(done);
     };
     const controls = transport(ensemble, of.seconds, () => {});
-    desk.replaceChildren(
+    const board = make("div", {},
       make("p", { class: "said", "aria-live": "polite" }, `Round ${trials.length + 1} of ${rounds}`), group, controls,
       make("div", { class: "row" },
         make("button", { type: "button", class: "answer-a", onclick: () => answer(true) }, "X is A"),
         make("button", { type: "button", class: "answer-b", onclick: () => answer(false) }, "X is B")),
     );
+    keys(board, ensemble, choose, 3, "abx");
+    desk.replaceChildren(board);
+    group.firstChild.focus({ preventScroll: true });
   }
 
   function finish(trials) {
@@ -101,9 +111,7 @@ function abx(place, page) {
     desk.replaceChildren(
       make("p", { class: "said", "aria-live": "polite" },
         `${correct} of ${trials.length} right. Guessing does as well with probability ${chance.toFixed(3)}.`),
-      make("div", { class: "row" }, make("button", {
-        type: "button", class: "main save", onclick: () => save("abx", page, trials),
-      }, "Save the result")),
+      make("div", { class: "row" }, saver("abx", page, trials)),
     );
   }
 }
@@ -114,7 +122,7 @@ function mushra(place, page) {
     trial(shuffled(page.clips), 0, []);
   } }, "Begin");
   place.append(
-    make("p", { class: "soft" }, "Rate each against the original, which is also hidden among them: 100 is no difference."),
+    make("p", { class: "soft" }, "Rate each against the original, which is also hidden among them: 100 is no difference. Keys: o, 1–9, space."),
     make("div", { class: "row" }, begin), desk,
   );
 
@@ -143,7 +151,7 @@ function mushra(place, page) {
       onfocus: () => choose(i + 1),
     }));
     const numbers = hidden.map(() => make("output", {}, "–"));
-    desk.replaceChildren(
+    const board = make("div", {},
       make("p", { class: "said", "aria-live": "polite" }, `Clip ${number + 1} of ${clips.length}`), group,
       transport(ensemble, clip.seconds, () => {}),
       make("div", { class: "scale" }, ...["bad", "poor", "fair", "good", "excellent"].map((w) => make("span", {}, w))),
@@ -151,14 +159,15 @@ function mushra(place, page) {
         make("button", { type: "button", onclick: () => choose(i + 1) }, `${i + 1}`), sliders[i], numbers[i])),
       make("div", { class: "row" }, next),
     );
+    keys(board, ensemble, choose, hidden.length + 1);
+    desk.replaceChildren(board);
+    group.firstChild.focus({ preventScroll: true });
   }
 
   function finish(trials) {
     desk.replaceChildren(
       make("p", { class: "said", "aria-live": "polite" }, `Thank you: ${trials.length} clips rated.`),
-      make("div", { class: "row" }, make("button", {
-        type: "button", class: "main save", onclick: () => save("mushra", page, trials),
-      }, "Save the result")),
+      make("div", { class: "row" }, saver("mushra", page, trials)),
     );
   }
 }

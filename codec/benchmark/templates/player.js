@@ -24,10 +24,22 @@ function bytesOf(uri) {
   return bytes.buffer;
 }
 
+const decoded = new WeakMap();
+
+/** The samples of a condition, decoded once for all that play it. */
+function decode(condition) {
+  if (!decoded.has(condition))
+    decoded.set(condition, context().decodeAudioData(bytesOf(condition.audio)));
+  return decoded.get(condition);
+}
+
+const FADE = 0.004; // seconds: time constant of every change of gain, so that none clicks
+
 /** All conditions of a clip, playing together; one of them is heard. So a change of what is heard
  * is a change of gains, at the same instant of the audio. */
 class Ensemble {
   static playing = null;
+  static wanted = null; // what was asked for last: it may still be decoding
 
   constructor(conditions, matched) {
     this.conditions = conditions;
@@ -41,11 +53,9 @@ class Ensemble {
   }
 
   async load() {
-    this.loading = this.loading || Promise.all(
-      this.conditions.map((c) => context().decodeAudioData(bytesOf(c.audio)))
-    );
-    this.buffers = await this.loading;
-    this.duration = this.buffers[0].duration;
+    this.buffers = await Promise.all(this.conditions.map(decode));
+    // All loop over the same stretch: else one that is a sample longer would fall behind.
+    this.duration = Math.min(...this.buffers.map((buffer) => buffer.duration));
   }
 
   get position() {
@@ -54,17 +64,24 @@ class Ensemble {
     return this.loop ? at % this.duration : Math.min(at, this.duration);
   }
 
+  get isWanted() { return Ensemble.wanted !== null && Ensemble.wanted.ensemble === this; }
+
   async play() {
+    const wanted = Ensemble.wanted = { ensemble: this };
     await this.load();
     await context().resume();
-    if (Ensemble.playing && Ensemble.playing !== this) Ensemble.playing.pause();
-    if (this.voices) return;
+    // Meanwhile it may have been paused, or another asked for.
+    if (Ensemble.wanted !== wanted || this.voices) return;
+    if (Ensemble.playing) Ensemble.playing.pause();
     Ensemble.playing = this;
     if (this.offset >= this.duration - 0.01) this.offset = 0;
     this.started = context().currentTime + 0.02;
     this.voices = this.buffers.map((buffer, i) => {
-      const source = new AudioBufferSourceNode(context(), { buffer, loop: this.loop });
-      const gain = new GainNode(context(), { gain: this.gainOf(i) });
+      const source = new AudioBufferSourceNode(context(), {
+        buffer, loop: this.loop, loopStart: 0, loopEnd: this.duration,
+      });
+      const gain = new GainNode(context(), { gain: 0 });
+      gain.gain.setTargetAtTime(this.gainOf(i), this.started, FADE);
       source.connect(gain).connect(context().destination);
       source.start(this.started, this.offset);
       return { source, gain };
@@ -77,25 +94,29 @@ class Ensemble {
   }
 
   stop() {
+    if (this.isWanted) Ensemble.wanted = null;
     if (!this.voices) return;
-    const voices = this.voices;
+    const voices = this.voices, now = context().currentTime;
     this.voices = null;
-    for (const { source } of voices) source.stop();
+    for (const { source, gain } of voices) {
+      gain.gain.cancelScheduledValues(now);
+      gain.gain.setTargetAtTime(0, now, FADE);
+      source.stop(now + 6 * FADE);
+    }
     if (Ensemble.playing === this) Ensemble.playing = null;
   }
 
   pause() {
-    if (!this.voices) return;
     const at = Math.max(0, this.position);
     this.stop();
     this.offset = at;
     this.onchange();
   }
 
-  async toggle() { if (this.voices) this.pause(); else await this.play(); }
+  async toggle() { if (this.voices || this.isWanted) this.pause(); else await this.play(); }
 
   async seek(seconds) {
-    const was = Boolean(this.voices);
+    const was = Boolean(this.voices) || this.isWanted;
     this.stop();
     this.offset = Math.max(0, Math.min(seconds, this.duration || seconds));
     if (was) await this.play();
@@ -116,8 +137,9 @@ class Ensemble {
   choose(i) {
     this.heard = i;
     if (this.voices) {
-      const now = context().currentTime;
-      this.voices.forEach(({ gain }, k) => gain.gain.setTargetAtTime(this.gainOf(k), now, 0.004));
+      // Not before the start, whose own change of gain would undo this one.
+      const time = Math.max(context().currentTime, this.started);
+      this.voices.forEach(({ gain }, k) => gain.gain.setTargetAtTime(this.gainOf(k), time, FADE));
     }
     this.onchange();
   }
@@ -135,7 +157,7 @@ function transport(ensemble, seconds, update) {
     oninput: () => ensemble.seek(Number(seek.value)),
   });
   const loop = make("button", {
-    type: "button", class: "loop", "aria-pressed": "false", onclick: () => ensemble.setLoop(!ensemble.loop),
+    type: "button", class: "loop", "aria-pressed": String(ensemble.loop), onclick: () => ensemble.setLoop(!ensemble.loop),
   }, "Loop");
   const time = make("span", { class: "soft" }, clock(0));
   const show = () => {
@@ -174,21 +196,23 @@ function radios(label, names, choose) {
   return group;
 }
 
-/** Keys of a player while it has the focus. */
-function keys(element, ensemble, choose, count) {
+/** Keys of a player while it has the focus. names: the key of each condition. */
+function keys(element, ensemble, choose, count, names = "o1234567890") {
   element.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const range = event.target.matches("input, select");
-    const digit = "1234567890".indexOf(event.key);
-    if (event.key === " " && !event.target.matches("button:not(.play), input, select")) {
-      event.preventDefault();
-      ensemble.toggle();
+    const named = event.key.length === 1 ? names.indexOf(event.key) : -1;
+    if (event.key === " " && !event.target.matches("button:not(.play):not([role=radio]), select")) {
+      if (!event.repeat) ensemble.toggle();
     } else if (event.key === "ArrowLeft" && !range) ensemble.seek(ensemble.position - 1);
     else if (event.key === "ArrowRight" && !range) ensemble.seek(ensemble.position + 1);
-    else if (digit >= 0 && digit + 1 < count) choose(digit + 1);
-    else if (event.key === "o") choose(0);
+    else if (named >= 0 && named < count) choose(named);
     else if (event.key === "l") ensemble.setLoop(!ensemble.loop);
     else return;
-    if (event.key !== " ") event.preventDefault();
+    event.preventDefault();
+  });
+  // Some browsers press a button when the space bar comes up, whatever it did when it went down.
+  element.addEventListener("keyup", (event) => {
+    if (event.key === " " && event.target.matches(".play, [role=radio]")) event.preventDefault();
   });
 }
