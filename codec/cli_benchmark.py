@@ -119,10 +119,14 @@ def report(source: Path, output: Path | None, force: bool, seconds: float, model
     """Make a page of a .nac file: waveform, spectrogram, tokens, and where its bits go."""
     from codec.atomic import check_writable
     from codec.benchmark.file_report import write_file_report
+    from codec.errors import FormatError, ModelError
 
     target = output or source.with_suffix(".html")
     check_writable(target, overwrite=force)
-    click.echo(write_file_report(source, target, seconds=seconds, model=model))
+    try:
+        click.echo(write_file_report(source, target, seconds=seconds, model=model))
+    except (FormatError, ModelError) as error:
+        raise type(error)(f"{source}: {error}") from None
 
 
 def _list(text: str) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ import base64
 import io
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from codec.errors import DataError, FormatError
 
 HOSTILE = "speech_<img src=x onerror=alert(1)>&quot;"
 RATE = 24_000
+ROOT = Path(__file__).parents[1]
 
 
 def noise(seconds: float, seed: int) -> np.ndarray:
@@ -253,12 +256,48 @@ def test_a_file_has_a_page(browser: Any, tmp_path: Path) -> None:
     sizes = page.evaluate("[...document.images].map((i) => [i.naturalWidth, i.naturalHeight])")
     assert all(width and height for width, height in sizes)
     assert sizes[1][1] == 6 * 6  # six levels of six pixels
+    box = page.locator(".timeline").first.bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 5)
+    watched.wait("document.querySelector('.head').style.left !== ''")
+    assert page.evaluate("document.querySelector('audio').currentTime") == pytest.approx(
+        1.5, abs=0.05
+    )
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("document.querySelector('audio').currentTime") == pytest.approx(
+        0.5, abs=0.05
+    )
+    page.keyboard.press(" ")
+    watched.wait("!document.querySelector('audio').paused")
     assert watched.wrong == []
     damaged = source.read_bytes()[:-9]
     source.write_bytes(damaged)
     with pytest.raises(FormatError):
         write_file_report(source, tmp_path / "y.html")
     assert not (tmp_path / "y.html").exists()
+
+
+def test_the_command_makes_a_page_without_torch(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("codec._entropy", reason="needs the engine and the entropy coders")
+    source, target = tmp_path / "x.nac", tmp_path / "x.html"
+    source.write_bytes(codec.load().compress(noise(1, 5), RATE, bitrate=1500))
+    script = (
+        "import sys\nfrom codec.cli import cli\n"
+        "cli.main(['report', *sys.argv[1:]], standalone_mode=False)\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script, source, "-o", target], check=True, cwd=ROOT)
+    assert target.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_a_damaged_file_is_one_line(cli: Any, tmp_path: Path) -> None:
+    source = tmp_path / "damaged.nac"
+    source.write_bytes(b"not one at all")
+    code, out, err = cli("report", source)
+    assert (code, out, err.count("\n")) == (1, b"", 1)
+    assert err.startswith(f"codec: {source}: ")
+    assert list(tmp_path.iterdir()) == [source]
 
 
 @given(st.recursive(st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))

@@ -78,6 +78,7 @@ def write_file_report(
         tokens=token_map(codes, info.header.codebook_size, round(shown * frame_rate)),
         uses=_uses(info, codes),
         codebook_size=info.header.codebook_size,
+        most_codes=min(info.header.codebook_size, info.n_frames * info.header.channels),
     )
     with replacing(target, overwrite=True) as aside:
         aside.write_text(html, encoding="utf-8")
@@ -149,7 +150,8 @@ def _facts(info: Info) -> dict[str, Any]:
     coder = CODER_NAMES.get(header.coder_id, f"coder {header.coder_id}")
     levels = "up to " if header.variable else ""
     return {
-        "audio": f"{info.duration:.3f} s, {header.channels} channel(s) at {header.sample_rate} Hz",
+        "audio": f"{info.duration:.3f} s, {header.channels}"
+        f" channel{'s' * (header.channels > 1)} at {header.sample_rate} Hz",
         "codes": f"{info.n_frames} frames at {float(header.frame_rate):g} Hz, {levels}"
         f"{header.n_codebooks} codebooks of {header.codebook_size}",
         "before entropy coding": f"{info.channel_bitrate / 1000:.3f} kbit/s a channel",

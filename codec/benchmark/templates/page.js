@@ -67,12 +67,6 @@ document.querySelectorAll("button.kind").forEach((button) => button.addEventList
     element.hidden = element.dataset.kind !== button.dataset.kind;
   });
 }));
-document.getElementById("theme").addEventListener("click", () => {
-  const root = document.documentElement;
-  const dark = root.dataset.theme
-    ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  root.dataset.theme = dark ? "light" : "dark";
-});
 if (page.clips && page.clips.length) {
   document.getElementById("players").append(...page.clips.map(player));
   abx(document.getElementById("abx"), page);
