@@ -225,8 +225,8 @@ def test_tokens_must_fit_together(change):
 def test_the_frame_rate_is_exact_although_a_float(numerator, denominator):
     exact = Fraction(numerator, denominator)
     tokens = codec.Tokens(
-        np.zeros((1, 1, frames_for(1000, 1000, exact)), np.uint16),
-        float(exact), 1000, 1000, 2, bytes(8),
+        np.zeros((1, 1, frames_for(1000, 768_000, exact)), np.uint16),
+        float(exact), 1000, 768_000, 2, bytes(8),
     )  # fmt: skip
     assert tokens.exact_frame_rate == exact
 
