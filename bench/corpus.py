@@ -21,6 +21,7 @@ import numpy as np
 import codec
 from codec.audio import read_audio, resample
 from codec.corpus import run as corpus_run
+from codec.corpus.engines import threads
 from codec.corpus.rows import Settings
 
 
@@ -63,7 +64,7 @@ def main() -> int:
             corpus = corpus_run.Corpus(
                 model, [str(source)], Path(folder, f"out{i}"), settings, "bin", shard_items=20
             )
-            corpus_run.run(corpus, threads=cores)
+            corpus_run.run(corpus, threads(cores))
             tokenize.append(arguments.repeats * seconds / (time.perf_counter() - start))
     one, all_ = statistics.median(encode), statistics.median(tokenize)
     for name, runs in (("encode, 1 thread", encode), (f"tokenize, {cores} threads", tokenize)):

@@ -32,8 +32,9 @@ WORK = """
 import json, resource, sys, time
 from pathlib import Path
 import codec
+from codec.corpus.items import Item
+from codec.corpus.places import LocalFile
 from codec.corpus.rows import Settings, tokenize
-from codec.corpus.sources import Item
 from codec.layouts import make_layout
 from codec.vocabulary import Audio, Vocabulary
 
@@ -42,7 +43,7 @@ started = time.monotonic()
 model = codec.load(backend="native")
 config = model.config
 layout = make_layout("flat", count, config.codebook_size)
-item = Item(path.name, path)
+item = Item(path.name, LocalFile(path))
 row = tokenize(model, item, Settings(count), None)
 codes = row.ids[0].reshape(-1, count).T
 vocabulary = Vocabulary(int(sys.argv[3]), layout, float(config.frame_rate))

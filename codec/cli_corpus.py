@@ -12,11 +12,11 @@ from codec.errors import DataError
 
 @click.command()
 @click.argument("sources", nargs=-1)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of the shards.")
+@click.option("-o", "--output", metavar="FOLDER", help="Folder of the shards.")
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["parquet", "webdataset", "bin"]),
+    type=click.Choice(["parquet", "webdataset", "mds", "bin"]),
     default="parquet",
     show_default=True,
     help="Of the shards.",
@@ -38,12 +38,19 @@ from codec.errors import DataError
 @click.option(
     "--sample", type=click.IntRange(0), default=10, show_default=True, help="Inputs to --verify."
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Who works: this machine's threads, or a Ray cluster (RAY_ADDRESS).",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 @click.option("-t", "--threads", type=click.IntRange(1), help="[default: the CPU's cores]")
 @click.option("--model", default="default", show_default=True, help="A .safetensors file.")
 def tokenize(
     sources: tuple[str, ...],
-    output: Path | None,
+    output: str | None,
     format_: str,
     layout: str,
     codebooks: int | None,
@@ -54,6 +61,7 @@ def tokenize(
     strict: bool,
     verify: Path | None,
     sample: int,
+    engine: str,
     quiet: bool,
     threads: int | None,
     model: str,
@@ -61,14 +69,19 @@ def tokenize(
     """Tokenise audio files, folders, globs and manifests to shards of tokens.
 
     A manifest is a .tsv, .jsonl or .parquet file with a column path, and maybe offset and duration
-    in seconds; other columns are carried through. Started again after whatever stopped it, a run
-    goes on where it was. Inputs that cannot be read are listed in rejects.jsonl.
+    in seconds; other columns are carried through, and so is what a WebDataset .tar says of its
+    audio. All of these may be URLs that fsspec knows, such as s3://bucket/speech. A Hugging Face
+    dataset is "hf:NAME?config=C&split=train&column=audio", all but the name optional. Started
+    again after whatever stopped it, a run goes on where it was. Inputs that cannot be read are
+    listed in rejects.jsonl.
     """
     from codec.api import load
     from codec.cli_files import _cores
+    from codec.corpus.engines import threads as local_threads
+    from codec.corpus.places import is_url
     from codec.corpus.rows import Settings
     from codec.corpus.run import Corpus, run
-    from codec.errors import BitrateError
+    from codec.errors import BitrateError, OutputError
     from codec.progress import Progress
 
     if verify is not None:
@@ -78,15 +91,23 @@ def tokenize(
         return
     if not sources or output is None:
         raise click.UsageError("sources and -o are needed")
+    if is_url(output):
+        raise OutputError("shards are written to a folder; copy them to storage from there")
+    if engine == "ray":
+        from codec.corpus.ray_engine import cluster
+
+        work = cluster(model)
+    else:
+        work = local_threads(threads or _cores())
     codec = load(model)
     most = codec.config.n_codebooks
     count = most if codebooks is None else codebooks
     if count > most:
         raise BitrateError(f"{count} codebooks; the model has 1 to {most}")
     settings = Settings(count, layout, min_duration, max_duration, skip_silence)
-    corpus = Corpus(codec, sources, output, settings, format_, shard_items)
+    corpus = Corpus(codec, sources, Path(output), settings, format_, shard_items)
     with Progress(len(corpus.items), shown=not quiet) as progress:
-        card = run(corpus, threads=threads or _cores(), strict=strict, progress=progress)
+        card = run(corpus, work, strict=strict, progress=progress)
     click.echo(
         f"{output}: {card['rows']} rows, {card['hours']:.3f} h, {card['ids']} ids,"
         f" {card['rejects']} rejected, hash {card['hash'][:16]}"

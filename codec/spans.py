@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -77,18 +77,25 @@ class Workers:
         """The results of `calls`, in order, at most `in_flight` of them ahead of the caller."""
         if self._pool is None:
             yield from (call() for call in calls)
-            return
-        pending: deque[Future[T]] = deque()
-        try:
-            for call in calls:
-                pending.append(self._pool.submit(call))
-                if len(pending) > self.in_flight:
-                    yield pending.popleft().result()
-            while pending:
+        else:
+            yield from in_order(self._pool, calls, self.in_flight)
+
+
+def in_order(
+    pool: ThreadPoolExecutor, calls: Iterable[Callable[[], T]], in_flight: int
+) -> Generator[T, None, None]:
+    """The results of `calls`, in order, `in_flight` of them ahead of the caller."""
+    pending: deque[Future[T]] = deque()
+    try:
+        for call in calls:
+            pending.append(pool.submit(call))
+            if len(pending) > in_flight:
                 yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
 
 
 def encode_spans(

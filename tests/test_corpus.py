@@ -17,6 +17,7 @@ import pytest
 import soundfile
 
 import codec
+from codec.corpus.engines import threads
 from codec.corpus.rows import Settings
 from codec.corpus.run import Corpus, check_rows, locked, run
 from codec.corpus.sources import find_items
@@ -46,8 +47,8 @@ def make(small: codec.Codec, source: Path, out: Path, format_: str = "bin", **se
 
 
 def test_threads_do_not_change_a_byte(small, folder, tmp_path):
-    for threads in (1, 4):
-        run(make(small, folder, tmp_path / str(threads)), threads=threads)
+    for count in (1, 4):
+        run(make(small, folder, tmp_path / str(count)), threads(count))
     assert shards(tmp_path / "1") == shards(tmp_path / "4")
     assert len(shards(tmp_path / "1")) == 6
 
@@ -55,7 +56,7 @@ def test_threads_do_not_change_a_byte(small, folder, tmp_path):
 @pytest.mark.parametrize("layout", ["none", "flat", "coarse_first", "delay", "parallel"])
 def test_bin_holds_the_tokens_of_each_file(small, folder, tmp_path, layout):
     corpus = make(small, folder, tmp_path / "out", layout=layout)
-    card = run(corpus, threads=2)
+    card = run(corpus, threads(2))
     read = 0
     for index in sorted((tmp_path / "out/data").glob("*.jsonl")):
         ids = np.memmap(index.with_suffix(".bin"), card["dtype"], mode="r")
@@ -107,6 +108,57 @@ def test_tar_is_read_by_webdataset(small, folder, tmp_path):
         assert sample["codes.npy"].shape == (described["channels"], size)
 
 
+def test_mds_is_read_by_streaming(small, folder, tmp_path):
+    pytest.importorskip("streaming", reason="pip install 'codec[mds]'")
+    manifest = tmp_path / "m.jsonl"
+    names = [file.relative_to(tmp_path).as_posix() for file in sorted(folder.rglob("*.wav"))]
+    rows = [{"path": name} | ({"text": "été"} if i else {}) for i, name in enumerate(names)]
+    (tmp_path / "in/empty.wav").write_bytes(b"")
+    rows += [{"path": "in/empty.wav", "duration": d} for d in (1, 2, 3, 4, 5)]  # an empty shard
+    manifest.write_text("\n".join(map(json.dumps, rows)))
+    corpus = make(small, manifest, tmp_path / "out", "mds")
+    card = run(corpus)
+    assert (card["rows"], card["rejects"]) == (7, 5)
+    out = tmp_path / "out/data"
+    code = """
+import json, sys
+from streaming import StreamingDataset
+for row in StreamingDataset(local=sys.argv[1], shuffle=False, batch_size=1):
+    row["codes"] = row["codes"].tolist()
+    print(json.dumps(row))
+"""
+    # In a process of its own: it leaves shared memory and threads behind.
+    read = subprocess.run(
+        [sys.executable, "-c", code, str(out)], capture_output=True, text=True, check=False
+    )
+    assert read.returncode == 0, read.stderr
+    held = [json.loads(line) for line in read.stdout.splitlines() if line.startswith("{")]
+    assert sorted(row["path"] for row in held) == sorted(names)
+    for row in held:
+        audio, rate = soundfile.read(tmp_path / row["path"], dtype="float32", always_2d=True)
+        codes = small.encode(audio.T, rate, n_codebooks=3).codes
+        assert row["codes"] == [channel.T.ravel().tolist() for channel in codes]
+        assert row["text"] == ("" if row["path"] == names[0] else "été")
+    run(make(small, manifest, tmp_path / "again", "mds"))
+    assert shards(tmp_path / "again") == shards(tmp_path / "out")
+
+
+def test_rejects_are_told_as_they_come_and_in_order_at_the_end(small, wav, tmp_path):
+    for i in range(4):
+        wav(f"in/{i}.wav")
+        (tmp_path / f"in/{i}.flac").write_bytes(b"")
+    corpus = Corpus(small, [str(tmp_path / "in")], tmp_path / "out", Settings(3), "bin", 2)
+    run(corpus)
+    whole = (tmp_path / "out/rejects.jsonl").read_bytes()
+    paths = [json.loads(line)["path"] for line in whole.splitlines()]
+    assert paths == [f"{i}.flac" for i in range(4)]
+    # Killed after a shard's journal and before its rejects were told.
+    (tmp_path / "out/rejects.jsonl").write_bytes(whole[:-9])
+    (tmp_path / "out/journal/00001.json").unlink()
+    run(corpus)
+    assert (tmp_path / "out/rejects.jsonl").read_bytes() == whole
+
+
 def test_restart_makes_only_what_is_missing(small, folder, tmp_path, monkeypatch):
     out = tmp_path / "out"
     run(make(small, folder, out))
@@ -153,7 +205,7 @@ def test_mixed_folder(small, wav, tmp_path):
     nan = np.zeros(2400, np.float32)
     nan[1000] = np.nan
     soundfile.write(folder / "nan.wav", nan, 24_000, subtype="FLOAT")
-    card = run(make(small, folder, tmp_path / "out"), threads=2)
+    card = run(make(small, folder, tmp_path / "out"), threads(2))
     rejects = map(json.loads, (tmp_path / "out/rejects.jsonl").read_text().splitlines())
     reasons = {reject["path"]: reject["reason"] for reject in rejects}
     assert set(reasons) == {"corrupt.flac", "empty.wav", "no_samples.wav", "nan.wav"}
@@ -214,7 +266,7 @@ def test_absolute_paths_of_a_manifest_stay_out_of_the_names(wav, tmp_path):
     (tmp_path / "m.tsv").write_text(f"path\n{path}\n")
     (item,) = find_items([str(tmp_path / "m.tsv")])
     assert item.name == "in/x.wav"
-    assert item.path.samefile(path)
+    assert item.place.path.samefile(path)
 
 
 def test_bad_manifests(wav, tmp_path):

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from codec.api import Codec
 from codec.audio import Audio, AudioReader
-from codec.corpus.sources import Item
+from codec.corpus.items import Item
 from codec.errors import AudioError
 from codec.layouts import Layout
 from codec.spans import Workers
@@ -29,14 +29,6 @@ class Settings:
     min_duration: float = 0.0
     max_duration: float | None = None
     silence: float | None = None
-
-
-def item_id(item: Item) -> str:
-    """The name, and the stretch unless it is the whole: "talk.flac@12.5+3"."""
-    if not item.offset and item.duration is None:
-        return item.name
-    end = "" if item.duration is None else repr(item.duration)
-    return f"{item.name}@{item.offset!r}+{end}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +48,7 @@ class Row:
 
     @property
     def id(self) -> str:
-        return item_id(self.item)
+        return self.item.id
 
     def fields(self) -> dict[str, Any]:
         """All of the row but its ids and the manifest's columns."""
@@ -84,7 +76,11 @@ def tokenize(codec: Codec, item: Item, settings: Settings, layout: Layout | None
 
     Raises AudioError on what cannot be coded or is filtered out, OSError on what cannot be opened.
     """
-    with AudioReader(item.path, item.offset, item.duration) as reader, Workers() as workers:
+    with (
+        item.place.reading() as source,
+        AudioReader(source, item.offset, item.duration) as reader,
+        Workers() as workers,
+    ):
         blocks = _filtered(reader, settings)
         spans = codec.encode_blocks(blocks, reader.sample_rate, settings.n_codebooks, workers)
         codes = np.concatenate(list(spans), axis=2)

@@ -16,14 +16,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
-import functools
 import hashlib
 import json
 import random
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,36 +28,17 @@ import numpy as np
 from codec import __version__
 from codec.api import Codec
 from codec.atomic import replacing
-from codec.corpus.rows import Row, Settings, item_id, tokenize
+from codec.corpus.engines import Engine, Reject, Result, attempt, layout_of, threads
+from codec.corpus.libraries import libraries
+from codec.corpus.rows import Row, Settings
 from codec.corpus.sinks import FORMATS
-from codec.corpus.sources import Item, find_items
+from codec.corpus.sources import absolute, find_items
 from codec.errors import AudioError, DataError, OutputError
-from codec.layouts import Layout, make_layout
 from codec.progress import Progress
 
 RUN_NAME = "run.json"
 CARD_NAME = "dataset.json"
 REJECTS_NAME = "rejects.jsonl"
-AHEAD = 4  # items a thread that are begun before the first of them is taken
-# This machine's want, not the input's fault: the run stops, so that a restart tries again.
-_WANTS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
-
-
-@dataclasses.dataclass(frozen=True)
-class Reject:
-    """An item that gave no row, and why in one line."""
-
-    item: Item
-    reason: str
-
-    def record(self) -> dict[str, Any]:
-        item = self.item
-        return {
-            "path": item.name,
-            "offset": item.offset,
-            "duration": item.duration,
-            "reason": self.reason,
-        }
 
 
 class Corpus:
@@ -82,9 +59,10 @@ class Corpus:
         self.codec, self.out, self.settings = codec, out, settings
         self.layout = layout_of(codec, settings)
         self.dtype = np.dtype(np.uint16) if self.layout is None else self.layout.dtype
-        self.items = find_items(sources)
+        self.sources = [absolute(source) for source in sources]
+        self.items = find_items(self.sources)
         self.columns = sorted({name for item in self.items for name in item.columns})
-        self.writers = FORMATS[format_]
+        self.format = FORMATS[format_]
         self.shards = [
             self.items[i : i + shard_items] for i in range(0, len(self.items), shard_items)
         ]
@@ -95,13 +73,12 @@ class Corpus:
             "format": format_,
             "shard_items": shard_items,
             "codec": __version__,
-            "libraries": _libraries(format_),
+            "libraries": libraries() | self.format.libraries(),
             "inputs": hashlib.sha256(identity.encode()).hexdigest(),
         }
-        self.sources = [str(Path(source).absolute()) for source in sources]
 
     def files(self, shard: int) -> list[Path]:
-        return [self.out / "data" / f"{shard:05}{suffix}" for suffix in self.writers]
+        return [self.out / "data" / f"{shard:05}{suffix}" for suffix in self.format.files]
 
     def journal(self, shard: int) -> Path:
         return self.out / "journal" / f"{shard:05}.json"
@@ -139,34 +116,31 @@ class Corpus:
             raise OutputError(f"{self.out} was begun differently: {', '.join(changed)}")
 
 
-def layout_of(codec: Codec, settings: Settings) -> Layout | None:
-    if settings.layout == "none":
-        return None
-    return make_layout(settings.layout, settings.n_codebooks, codec.config.codebook_size)
-
-
 def run(
-    corpus: Corpus, *, threads: int = 1, strict: bool = False, progress: Progress | None = None
+    corpus: Corpus,
+    engine: Engine | None = None,
+    *,
+    strict: bool = False,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Make what is missing of `corpus`, and its card, which is returned.
 
-    strict: raise AudioError on the first input that gives no row. Raises OutputError if another
-    process works on the same output, or if it was begun with another configuration.
+    engine: who makes the rows, by default one thread. strict: raise AudioError on the first input
+    that gives no row. Raises OutputError if another process works on the same output, or if it was
+    begun with another configuration.
     """
+    engine = engine or threads(1)
     corpus.out.mkdir(parents=True, exist_ok=True)
     with locked(corpus.out):
         corpus.check_run()
         for folder in (corpus.out, corpus.out / "data", corpus.out / "journal"):
             for part in folder.glob(".codec-*.part"):  # of a run that was killed
                 part.unlink()
+        _write_rejects(corpus)
         todo = [n for n in range(len(corpus.shards)) if corpus.done(n) is None]
         counter = _Counter(progress, sum(len(corpus.shards[n]) for n in todo))
-        work = functools.partial(
-            _attempt, corpus.codec, settings=corpus.settings, layout=corpus.layout
-        )
-        with contextlib.closing(
-            _ordered(work, (item for n in todo for item in corpus.shards[n]), threads)
-        ) as results:
+        items = (item for n in todo for item in corpus.shards[n])
+        with contextlib.closing(engine(corpus.codec, corpus.settings, items)) as results:
             for n in todo:
                 rows: list[Row] = []
                 rejects: list[Reject] = []
@@ -189,7 +163,7 @@ class _Counter:
         self._done = self._rejects = 0
         self._seconds = 0.0
 
-    def count(self, result: Row | Reject) -> None:
+    def count(self, result: Result) -> None:
         seconds = result.duration if isinstance(result, Row) else 0.0
         self._done += 1
         self._rejects += isinstance(result, Reject)
@@ -204,67 +178,47 @@ class _Counter:
             self._progress.advance(what, 1, seconds)
 
 
-def _attempt(codec: Codec, item: Item, settings: Settings, layout: Layout | None) -> Row | Reject:
-    try:
-        item.name.encode()
-        return tokenize(codec, item, settings, layout)
-    except UnicodeEncodeError:
-        return Reject(item, "its name is not UTF-8")
-    except AudioError as error:
-        return Reject(item, str(error))
-    except OSError as error:
-        if error.errno in _WANTS:
-            raise
-        return Reject(item, (error.strerror or str(error)).lower())
-
-
-def _ordered(
-    work: Callable[[Item], Row | Reject], items: Iterable[Item], threads: int
-) -> Generator[Row | Reject, None, None]:
-    """`work` of each item, in order; `threads` at once, each reading, resampling and encoding."""
-    pending: deque[Future[Row | Reject]] = deque()
-    with ThreadPoolExecutor(threads, "codec-corpus") as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(work, item))
-                if len(pending) >= AHEAD * threads:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
-
-
 def _write_shard(corpus: Corpus, n: int, rows: list[Row], rejects: list[Reject]) -> None:
-    files = {}
-    for file, write in zip(corpus.files(n), corpus.writers.values(), strict=True):
+    files, described = {}, {}
+    for file, write in zip(corpus.files(n), corpus.format.files.values(), strict=True):
         with replacing(file, overwrite=True) as aside:
-            write(rows, corpus.columns, corpus.dtype, aside)
+            described[file.name] = write(rows, corpus.columns, corpus.dtype, aside)
             files[file.name] = {"bytes": aside.stat().st_size, "sha256": sha256(aside)}
+    refused = [reject.record() for reject in rejects]
     entry = {
         "files": files,
+        "described": described,
         "rows": len(rows),
         "seconds": sum(row.duration for row in rows),
         "frames": sum(row.n_frames * len(row.ids) for row in rows),
         "ids": sum(len(ids) for row in rows for ids in row.ids),
         "digests": {row.id: row.digest() for row in rows},
-        "rejects": [reject.record() for reject in rejects],
+        "rejects": refused,
     }
     _write(corpus.journal(n), json.dumps(entry) + "\n")
     if rejects:
-        _write_rejects(corpus)
+        # In one write: a run that is killed leaves whole lines. The next makes the file anew.
+        with (corpus.out / REJECTS_NAME).open("ab", buffering=0) as log:
+            log.write(_lines(refused))
 
 
 def _write_rejects(corpus: Corpus) -> None:
     entries = filter(None, map(corpus.done, range(len(corpus.shards))))
-    lines = [json.dumps(reject) + "\n" for entry in entries for reject in entry["rejects"]]
-    _write(corpus.out / REJECTS_NAME, "".join(lines))
+    with replacing(corpus.out / REJECTS_NAME, overwrite=True) as aside, aside.open("wb") as file:
+        file.writelines(_lines(entry["rejects"]) for entry in entries)
+
+
+def _lines(records: list[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(record) + "\n" for record in records).encode()
 
 
 def _conclude(corpus: Corpus) -> dict[str, Any]:
     entries = [entry for n in range(len(corpus.shards)) if (entry := corpus.done(n)) is not None]
     files = {name: file for entry in entries for name, file in entry["files"].items()}
+    described = {name: said for entry in entries for name, said in entry["described"].items()}
+    for name, text in corpus.format.index(described).items():
+        _write(corpus.out / "data" / name, text)
+        files[name] = {"bytes": len(text.encode()), "sha256": sha256(corpus.out / "data" / name)}
     hashes = "".join(f"{name} {file['sha256']}\n" for name, file in files.items())
     config = corpus.codec.config
     layout = corpus.layout
@@ -329,11 +283,11 @@ def check_rows(corpus: Corpus, sample: int, seed: int = 0) -> list[str]:
     wrong = []
     drawn = random.Random(seed).sample(corpus.items, min(sample, len(corpus.items)))
     for item in drawn:
-        result = _attempt(corpus.codec, item, corpus.settings, corpus.layout)
+        result = attempt(corpus.codec, item, corpus.settings, corpus.layout)
         if isinstance(result, Row):
             if digests.get(result.id) != result.digest():
                 wrong.append(f"{result.id} has other tokens now")
-        elif item_id(item) in digests:
+        elif item.id in digests:
             wrong.append(f"{item.name} gives no tokens now: {result.reason}")
     return wrong
 
@@ -360,21 +314,3 @@ def sha256(path: Path) -> str:
 def _write(path: Path, text: str) -> None:
     with replacing(path, overwrite=True) as aside:
         aside.write_text(text, "utf-8")
-
-
-def _libraries(format_: str) -> dict[str, str]:
-    """Versions of what else has a hand in the bytes: decoders, resampler, the table writer."""
-    import soundfile
-    import soxr
-
-    versions = {
-        "libsndfile": str(soundfile.__libsndfile_version__),
-        "soxr": str(soxr.__version__),
-    }
-    if format_ == "parquet":
-        try:
-            import pyarrow
-        except ImportError:
-            raise OutputError("Parquet needs pyarrow: pip install 'codec[corpus]'") from None
-        versions["pyarrow"] = str(pyarrow.__version__)
-    return versions

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
+import shutil
 import tarfile
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from codec.corpus.rows import Row
+from codec.errors import OutputError
 
-Writer = Callable[[Sequence[Row], Sequence[str], "np.dtype[Any]", Path], None]
+# (rows, columns of the manifests, dtype of ids, path) -> what the index over all shards needs
+Writer = Callable[[Sequence[Row], Sequence[str], "np.dtype[Any]", Path], Any]
 
 ROW_GROUP = 256  # rows
+MDS_LIMIT = 2**32 - 1  # bytes: offsets are of 32 bits
 
 
 def write_parquet(
@@ -74,6 +81,63 @@ def write_index(
             start = stop
 
 
+def write_mds(
+    rows: Sequence[Row], columns: Sequence[str], dtype: np.dtype[Any], path: Path
+) -> dict[str, Any] | None:
+    """A MosaicML shard by its own writer; `codes` is an array [channels, ids]. What is not known is
+    an empty string. Gives the shard's entry for the index, None if it is empty."""
+    from streaming import MDSWriter
+
+    if not rows:
+        return None
+    fields = {
+        "id": "str",
+        "path": "str",
+        "offset": "float64",
+        "duration": "float64",
+        "sample_rate": "int",
+        "channels": "int",
+        "n_frames": "int",
+        "n_codebooks": "int",
+        "codes": f"ndarray:{dtype.name}",
+    } | {column_name(name): "str" for name in columns}
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "shard")
+        with MDSWriter(out=str(out), columns=fields, size_limit=None) as writer:
+            for row in rows:
+                carried = {name: text or "" for name, text in _carried(row, columns).items()}
+                writer.write(row.fields() | {"codes": np.stack(row.ids)} | carried)
+        (entry,) = json.loads((out / "index.json").read_text())["shards"]
+        written = out / entry["raw_data"]["basename"]
+        if written.stat().st_size > MDS_LIMIT:
+            raise OutputError("a shard of MDS holds 4 GiB: use fewer --shard-items")
+        shutil.copyfile(written, path)
+    return dict(entry)
+
+
+def mds_index(described: Mapping[str, Any]) -> dict[str, str]:
+    entries = []
+    for name, entry in described.items():
+        if entry is not None:
+            entry["raw_data"]["basename"] = name
+            entries.append(entry)
+    return {"index.json": json.dumps({"version": 2, "shards": entries}, sort_keys=True)}
+
+
+def pyarrow_version() -> dict[str, str]:
+    try:
+        return {"pyarrow": metadata.version("pyarrow")}
+    except metadata.PackageNotFoundError:
+        raise OutputError("Parquet needs pyarrow: pip install 'codec[corpus]'") from None
+
+
+def streaming_version() -> dict[str, str]:
+    try:
+        return {"mosaicml-streaming": metadata.version("mosaicml-streaming")}
+    except metadata.PackageNotFoundError:
+        raise OutputError("MDS needs mosaicml-streaming: pip install 'codec[mds]'") from None
+
+
 def write_tar(
     rows: Sequence[Row], columns: Sequence[str], dtype: np.dtype[Any], path: Path
 ) -> None:
@@ -90,11 +154,21 @@ def write_tar(
                 tar.addfile(member, io.BytesIO(data))
 
 
-# name -> the files of a shard, by suffix
-FORMATS: Mapping[str, Mapping[str, Writer]] = {
-    "parquet": {".parquet": write_parquet},
-    "webdataset": {".tar": write_tar},
-    "bin": {".bin": write_ids, ".jsonl": write_index},
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """How shards are written. files: by suffix. libraries: that have a hand in their bytes.
+    index: files over all shards, from what the writers said of each."""
+
+    files: Mapping[str, Writer]
+    libraries: Callable[[], dict[str, str]] = dict
+    index: Callable[[Mapping[str, Any]], dict[str, str]] = lambda described: {}
+
+
+FORMATS: Mapping[str, Format] = {
+    "parquet": Format({".parquet": write_parquet}, pyarrow_version),
+    "webdataset": Format({".tar": write_tar}),
+    "mds": Format({".mds": write_mds}, streaming_version, mds_index),
+    "bin": Format({".bin": write_ids, ".jsonl": write_index}),
 }
 
 # fmt: off

@@ -1,51 +1,22 @@
-"""What is to be tokenised: files, folders, globs and manifests become one sorted list of items."""
+"""What is to be tokenised: files, folders, globs, manifests, tars and Hugging Face datasets, on
+disks or in storage, become one sorted list of items."""
 
 from __future__ import annotations
 
-import csv
-import dataclasses
 import glob
 import itertools
-import json
-import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from codec.audio import READ_SUFFIXES
+from codec.corpus.archives import ARCHIVE_SUFFIXES, tar_items
+from codec.corpus.hub import PREFIX, hub_items
+from codec.corpus.items import Item
+from codec.corpus.manifests import MANIFEST_SUFFIXES, beside_file, beside_url, manifest_items
+from codec.corpus.places import LocalFile, RemoteFile, file_system, is_url, patiently
 from codec.errors import DataError
-
-MANIFEST_SUFFIXES = frozenset((".tsv", ".jsonl", ".parquet"))
-
-
-@dataclasses.dataclass(frozen=True)
-class Item:
-    """A file, or a stretch of one.
-
-    name: the path below the source it came from, with "/" on every system: the same wherever the
-        corpus lies. duration: in seconds, None to the end. columns: what a manifest says besides.
-    """
-
-    name: str
-    path: Path
-    offset: float = 0.0
-    duration: float | None = None
-    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-    @property
-    def key(self) -> tuple[str, float, float]:
-        """What orders items, and tells them apart."""
-        return self.name, self.offset, math.inf if self.duration is None else self.duration
-
-    def identity(self) -> str:
-        """One line that changes whenever the rows made of this item may."""
-        try:
-            size = self.path.stat().st_size
-        except OSError:
-            size = -1
-        columns = dict(sorted(self.columns.items()))
-        return json.dumps([self.name, self.offset, self.duration, size, columns])
 
 
 def find_items(sources: Sequence[str]) -> list[Item]:
@@ -53,9 +24,11 @@ def find_items(sources: Sequence[str]) -> list[Item]:
 
     Of a folder: all audio files below it, by suffix, hidden ones left out. Of a manifest (.tsv with
     a header, .jsonl, .parquet): a row an item, with a column `path`, relative to the manifest, and
-    maybe `offset`, `duration`, both in seconds, and others, which are kept. Any other name, and
-    what a glob matches, is a file. Raises DataError if a source is not there or two items cannot
-    be told apart.
+    maybe `offset`, `duration`, both in seconds, and others, which are kept. Of a .tar: its audio
+    files (WebDataset). Any other name, and what a glob matches, is a file. All of these may be
+    URLs that fsspec knows (s3://bucket/speech/*.tar). "hf:NAME" is a Hugging Face dataset, see
+    `codec.corpus.hub.parse`. Raises DataError if a source is not there or two items cannot be told
+    apart.
     """
     items = sorted((item for source in sources for item in _items(source)), key=lambda i: i.key)
     if not items:
@@ -66,20 +39,37 @@ def find_items(sources: Sequence[str]) -> list[Item]:
     return items
 
 
+def absolute(source: str) -> str:
+    """`source` as it can be said in any working folder."""
+    if source.startswith(PREFIX):
+        name, mark, query = source.removeprefix(PREFIX).partition("?")
+        return PREFIX + (str(Path(name).absolute()) if Path(name).exists() else name) + mark + query
+    return source if is_url(source) else str(Path(source).absolute())
+
+
 def _items(source: str) -> Iterator[Item]:
+    if source.startswith(PREFIX):
+        yield from hub_items(source)
+        return
+    if is_url(source):
+        yield from _remote_items(source)
+        return
     path = Path(source)
     if path.is_dir():
         for folder, folders, files in os.walk(path):
             folders[:] = [name for name in folders if not name.startswith(".")]
             for file in files:
                 found = Path(folder, file)
-                if found.suffix.lower() in READ_SUFFIXES and not file.startswith("."):
-                    yield Item(found.relative_to(path).as_posix(), found)
+                if _is_audio(file):
+                    yield Item(found.relative_to(path).as_posix(), LocalFile(found))
     elif path.is_file():
-        if path.suffix.lower() in MANIFEST_SUFFIXES:
-            yield from _manifest(path)
+        suffix = path.suffix.lower()
+        if suffix in MANIFEST_SUFFIXES:
+            yield from manifest_items(str(path), path.read_bytes(), beside_file(path))
+        elif suffix in ARCHIVE_SUFFIXES:
+            yield from tar_items(path.name, LocalFile(path))
         else:
-            yield Item(path.name, path)
+            yield Item(path.name, LocalFile(path))
     else:
         matches = glob.glob(source, recursive=True)  # noqa: PTH207 (absolute patterns too)
         if not matches:
@@ -88,57 +78,40 @@ def _items(source: str) -> Iterator[Item]:
             yield from _items(match)
 
 
-def _manifest(manifest: Path) -> Iterator[Item]:
-    for number, row in enumerate(_rows(manifest), 1):
-        where = f"{manifest}: row {number}"
-        name = row.pop("path", None)
-        if not isinstance(name, str) or not name:
-            raise DataError(f"{where} has no path")
-        offset = _seconds(row.pop("offset", None), where) or 0.0
-        duration = _seconds(row.pop("duration", None), where)
-        if duration == 0:
-            raise DataError(f"{where} has a duration of 0 s")
-        columns = {key: _text(value) for key, value in row.items() if value is not None}
-        if Path(name).is_absolute():  # which a shard must not hold
-            name = os.path.relpath(name, manifest.parent.absolute())
-        yield Item(Path(name).as_posix(), manifest.parent / name, offset, duration, columns)
+def _remote_items(source: str) -> Iterator[Item]:
+    if source.startswith(("http://", "https://")):  # which has no folders
+        yield from _remote_file(PurePosixPath(urlsplit(source).path).name, RemoteFile(source))
+        return
+    system, path = file_system(source)
+    if glob.has_magic(path):
+        found = patiently(source, lambda: system.glob(path, detail=True))
+    else:
+        found = patiently(source, lambda: system.find(path, detail=True))
+    if not found:
+        raise DataError(f"{source}: no such file or folder")
+    for match, info in sorted(found.items()):
+        if info["type"] != "file":
+            continue
+        place = RemoteFile(system.unstrip_protocol(match), int(info.get("size") or -1))
+        below = match.removeprefix(path.rstrip("/")).lstrip("/")
+        if glob.has_magic(path) or not below:  # a file that was asked for by name
+            yield from _remote_file(PurePosixPath(match).name, place)
+        elif _is_audio(below) and not any(part.startswith(".") for part in below.split("/")):
+            yield Item(below, place)
 
 
-def _rows(manifest: Path) -> Iterator[dict[str, Any]]:
-    try:
-        if manifest.suffix.lower() == ".parquet":
-            import pyarrow.parquet as pq
-
-            yield from pq.read_table(manifest).to_pylist()
-        elif manifest.suffix.lower() == ".tsv":
-            with manifest.open(newline="", encoding="utf-8") as file:
-                # A quote in a transcript is a quote: tsv has no quoting.
-                for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
-                    if None in row or None in row.values():
-                        raise ValueError("a row has not as many fields as the header")
-                    yield dict(row)
-        else:
-            for line in manifest.read_text("utf-8").split("\n"):
-                if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise ValueError("a line is not an object")
-                    yield row
-    except (ValueError, csv.Error) as error:
-        raise DataError(f"{manifest}: {error}") from None
+def _remote_file(name: str, place: RemoteFile) -> Iterator[Item]:
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix in MANIFEST_SUFFIXES:
+        with place.opened() as file:
+            data = patiently(place.url, file.read)
+        yield from manifest_items(place.url, data, beside_url(place.url))
+    elif suffix in ARCHIVE_SUFFIXES:
+        yield from tar_items(name, place)
+    else:
+        yield Item(name, place)
 
 
-def _seconds(value: object, where: str) -> float | None:
-    if value is None or value == "":
-        return None
-    try:
-        seconds = float(str(value))
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise DataError(f"{where}: {value!r} is not a time in seconds")
-    return seconds
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+def _is_audio(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.suffix.lower() in READ_SUFFIXES and not path.name.startswith(".")

@@ -1,0 +1,78 @@
+"""Who makes the rows: threads of this process, or `codec.corpus.ray_engine`'s cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import functools
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from codec.api import Codec
+from codec.corpus.items import Item
+from codec.corpus.rows import Row, Settings, tokenize
+from codec.errors import AudioError
+from codec.layouts import Layout, make_layout
+from codec.spans import in_order
+
+AHEAD = 4  # items a thread that are begun before the first of them is taken
+# This machine's want, not the input's fault: the run stops, so that a restart tries again.
+_WANTS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
+
+
+@dataclasses.dataclass(frozen=True)
+class Reject:
+    """An item that gave no row, and why in one line."""
+
+    item: Item
+    reason: str
+
+    def record(self) -> dict[str, Any]:
+        item = self.item
+        return {
+            "path": item.name,
+            "offset": item.offset,
+            "duration": item.duration,
+            "reason": self.reason,
+        }
+
+
+Result = Row | Reject
+# (codec, settings, items) -> their results, in order, some of them made before they are taken
+Engine = Callable[[Codec, Settings, Iterable[Item]], Generator[Result, None, None]]
+
+
+def layout_of(codec: Codec, settings: Settings) -> Layout | None:
+    if settings.layout == "none":
+        return None
+    return make_layout(settings.layout, settings.n_codebooks, codec.config.codebook_size)
+
+
+def attempt(codec: Codec, item: Item, settings: Settings, layout: Layout | None) -> Result:
+    """The row of `item`, or why there is none. Raises what is not the item's fault."""
+    try:
+        item.name.encode()
+        return tokenize(codec, item, settings, layout)
+    except UnicodeEncodeError:
+        return Reject(item, "its name is not UTF-8")
+    except AudioError as error:
+        return Reject(item, str(error))
+    except OSError as error:
+        if error.errno in _WANTS:
+            raise
+        return Reject(item, (error.strerror or str(error)).lower())
+
+
+def threads(count: int) -> Engine:
+    """The engine of `count` threads of this process: each reads, resamples and encodes an item."""
+
+    def engine(
+        codec: Codec, settings: Settings, items: Iterable[Item]
+    ) -> Generator[Result, None, None]:
+        layout = layout_of(codec, settings)
+        calls = (functools.partial(attempt, codec, item, settings, layout) for item in items)
+        with ThreadPoolExecutor(count, "codec-corpus") as pool:
+            yield from in_order(pool, calls, AHEAD * count - 1)
+
+    return engine

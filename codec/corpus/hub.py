@@ -1,0 +1,140 @@
+"""Hugging Face datasets with a column of audio as sources."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import parse_qsl
+
+from codec.corpus.items import Item, texts
+from codec.corpus.places import LocalFile, RemoteFile, is_url
+from codec.errors import DataError
+
+PREFIX = "hf:"
+
+
+@dataclasses.dataclass(frozen=True)
+class HubDataset:
+    """A dataset of the hub or of a folder, and which of its columns is audio ("" if it has but
+    one)."""
+
+    name: str
+    config: str = ""
+    split: str = "train"
+    column: str = ""
+    revision: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetRow:
+    """The audio of a row. length: in bytes, -1 if the row only says where it lies."""
+
+    dataset: HubDataset
+    row: int
+    length: int = -1
+
+    def size(self) -> int:
+        return self.length
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Path | BinaryIO]:
+        table, column = _opened(self.dataset)
+        audio = table[self.row][column]
+        if audio is None:
+            raise OSError("the row has no audio")
+        data, path = audio.get("bytes"), audio.get("path")
+        if data is not None:
+            yield io.BytesIO(data)
+            return
+        if not path:
+            raise OSError("the row has no audio")
+        place = RemoteFile(path) if is_url(path) else LocalFile(Path(path))
+        with place.reading() as source:
+            yield source
+
+
+def parse(source: str) -> HubDataset:
+    """ "hf:NAME?config=C&split=S&column=A&revision=R", all but the name optional."""
+    name, _, query = source.removeprefix(PREFIX).partition("?")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    known = {field.name for field in dataclasses.fields(HubDataset)} - {"name"}
+    if unknown := sorted(options.keys() - known):
+        raise DataError(f"{source}: no such option: {', '.join(unknown)}")
+    if not name:
+        raise DataError(f"{source}: no dataset is named")
+    return HubDataset(name, **options)
+
+
+def hub_items(source: str) -> Iterator[Item]:
+    """An item a row, "NAME/split/00000012"; the other columns are carried through."""
+    dataset = parse(source)
+    table, column = _opened(dataset)
+    sizes = _sizes(table, column)
+    base = dataset.name.rstrip("/")
+    base = Path(base).name if Path(base).exists() else base
+    stem = "/".join(filter(None, (base, dataset.config, dataset.split)))
+    others = table.select_columns(
+        [name for name in table.column_names if not _is_audio(table, name)]
+    )
+    for row in range(len(table)):
+        yield Item(
+            f"{stem}/{row:08}",
+            DatasetRow(dataset, row, sizes[row]),
+            columns=texts(others[row] if others.column_names else {}),
+        )
+
+
+@functools.lru_cache(maxsize=8)
+def _opened(dataset: HubDataset) -> tuple[Any, str]:
+    try:
+        import datasets
+    except ImportError:
+        raise DataError("Hugging Face datasets need: pip install datasets") from None
+    try:
+        if Path(dataset.name, "state.json").exists():
+            table = datasets.load_from_disk(dataset.name)
+        elif Path(dataset.name, "dataset_dict.json").exists():
+            table = datasets.load_from_disk(dataset.name)[dataset.split]
+        else:
+            table = datasets.load_dataset(
+                dataset.name,
+                dataset.config or None,
+                split=dataset.split,
+                revision=dataset.revision or None,
+            )
+    except Exception as error:  # the library has dozens, some of them plain ones
+        reason = " ".join(str(error).split())
+        raise DataError(f"{PREFIX}{dataset.name}: {reason}") from None
+    column = dataset.column or _only_audio(table, dataset)
+    if column not in table.column_names:
+        raise DataError(f"{PREFIX}{dataset.name}: there is no column {column}")
+    return table.cast_column(column, datasets.Audio(decode=False)), column
+
+
+def _is_audio(table: Any, column: str) -> bool:
+    return type(table.features[column]).__name__ == "Audio"
+
+
+def _only_audio(table: Any, dataset: HubDataset) -> str:
+    columns: list[str] = [name for name in table.column_names if _is_audio(table, name)]
+    if len(columns) != 1:
+        held = ", ".join(columns) or "none of " + ", ".join(table.column_names)
+        raise DataError(f"{PREFIX}{dataset.name}: which column is audio? {held}; say column=")
+    return columns[0]
+
+
+def _sizes(table: Any, column: str) -> list[int]:
+    """Bytes of each row's audio, without reading it."""
+    import pyarrow.compute as pc
+
+    lengths = pc.binary_length(pc.struct_field(table.data.column(column), "bytes")).to_pylist()
+    paths = pc.struct_field(table.data.column(column), "path").to_pylist()
+    return [
+        size if size is not None else LocalFile(Path(path or "")).size()
+        for size, path in zip(lengths, paths, strict=True)
+    ]

@@ -1,0 +1,68 @@
+"""An item of a corpus: audio, or a stretch of it, and what is said of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+
+from codec.corpus.places import Place
+from codec.errors import DataError
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """A file, or a stretch of one.
+
+    name: the path below the source it came from, with "/" on every system: the same wherever the
+        corpus lies. duration: in seconds, None to the end. columns: what a manifest says besides.
+    """
+
+    name: str
+    place: Place
+    offset: float = 0.0
+    duration: float | None = None
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, float, float]:
+        """What orders items, and tells them apart."""
+        return self.name, self.offset, math.inf if self.duration is None else self.duration
+
+    @property
+    def id(self) -> str:
+        """The name, and the stretch unless it is the whole: "talk.flac@12.5+3"."""
+        if not self.offset and self.duration is None:
+            return self.name
+        end = "" if self.duration is None else repr(self.duration)
+        return f"{self.name}@{self.offset!r}+{end}"
+
+    def identity(self) -> str:
+        """One line that changes whenever the rows made of this item may."""
+        columns = dict(sorted(self.columns.items()))
+        return json.dumps([self.name, self.offset, self.duration, self.place.size(), columns])
+
+
+def seconds(value: object, where: str) -> float | None:
+    """A manifest's time; DataError, which says `where`, if it is none."""
+    if value is None or value == "":
+        return None
+    try:
+        time = float(str(value))
+    except ValueError:
+        time = math.nan
+    if not 0 <= time < math.inf:
+        raise DataError(f"{where}: {value!r} is not a time in seconds")
+    return time
+
+
+def texts(values: Mapping[str, object]) -> dict[str, str]:
+    """Columns that are carried through: strings as they are, whatever else as JSON, no nulls."""
+    return {
+        name: value
+        if isinstance(value, str)
+        else json.dumps(value, ensure_ascii=False, default=str)
+        for name, value in values.items()
+        if value is not None
+    }

@@ -1,0 +1,89 @@
+"""Rows made on a Ray cluster, by Ray Data: the plan, the shards and their bytes stay the same.
+
+Workers send rows, which are small, and this process alone writes shards. So a worker that dies
+costs its items' work, which Ray gives to another, and nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import pickle
+from collections.abc import Generator, Iterable
+from typing import Any
+
+from codec.api import Codec, load
+from codec.corpus.engines import Engine, Result, attempt, layout_of
+from codec.corpus.items import Item
+from codec.corpus.libraries import libraries
+from codec.corpus.rows import Settings
+from codec.errors import CodecError, DataError, OutputError
+
+ITEMS_A_TASK = 16
+RETRIES = 5  # of a task whose worker died; an input that kills workers ends the run in the end
+
+
+def cluster(model: str, address: str | None = None) -> Engine:
+    """The engine of a Ray cluster: the one at `address`, of RAY_ADDRESS, or of this machine.
+
+    model: what `codec.load` takes; on every node it must be the same weights, and the audio must
+    be where the items say (shared disks, or storage that fsspec reaches). Raises OutputError if
+    Ray is not there, or a node has other weights or decoders than this process.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise OutputError("--engine ray needs: pip install 'codec[ray]'") from None
+
+    def engine(
+        codec: Codec, settings: Settings, items: Iterable[Item]
+    ) -> Generator[Result, None, None]:
+        if not ray.is_initialized():
+            ray.init(
+                address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False
+            )
+        plan = [{"item": pickle.dumps(item)} for item in items]
+        if not plan:
+            return
+        context = ray.data.DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.enable_progress_bars = False
+        work = functools.partial(
+            _work, model=model, settings=settings, agreed=(codec.model_id, libraries())
+        )
+        tasks = -(-len(plan) // ITEMS_A_TASK)
+        rows = ray.data.from_items(plan, override_num_blocks=tasks).map(
+            work, num_cpus=1, max_retries=RETRIES
+        )
+        try:
+            for row in rows.iter_rows():
+                result = pickle.loads(row["result"])
+                if isinstance(result, CodecError):
+                    raise result
+                yield result
+        except ray.exceptions.RayError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise DataError(f"Ray: {type(error).__name__}: {reason}") from error
+
+    return engine
+
+
+def _work(
+    row: dict[str, Any], model: str, settings: Settings, agreed: tuple[bytes, dict[str, str]]
+) -> dict[str, Any]:
+    """One item on a worker: its result, or the error that ends the run."""
+    result: Result | CodecError
+    try:
+        codec = _loaded(model)
+        if (codec.model_id, libraries()) != agreed:
+            raise OutputError("a worker has other weights or decoders than this process")
+        result = attempt(codec, pickle.loads(row["item"]), settings, layout_of(codec, settings))
+    except CodecError as error:
+        result = error
+    return {"result": pickle.dumps(result)}
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(model: str) -> Codec:
+    return load(model)
