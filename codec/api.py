@@ -22,6 +22,7 @@ from codec.config import ModelConfig
 from codec.container import Codes, Reader, write_tokens
 from codec.errors import AudioError, BackendError, BitrateError, ModelError
 from codec.format import Header
+from codec.model_id import same_tokens
 from codec.reach import decoder_reach
 from codec.seek import SeekableReader
 from codec.spans import Workers, decode_spans, encode_spans
@@ -325,7 +326,7 @@ class Codec:
         return operator.index(n_codebooks)
 
     def _check_model(self, header: Header) -> None:
-        if header.model_id != self.model_id:
+        if not same_tokens(header.model_id, self.model_id):
             raise ModelError(
                 f"made with model {header.model_id.hex()}, but this is {self.model_id.hex()}"
             )

@@ -12,7 +12,6 @@ from codec.config import ModelConfig
 from codec.errors import BackendError, ModelError
 
 DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / "default.safetensors"
-MODEL_ID_BYTES = 8
 
 
 class Backend(Protocol):
@@ -23,7 +22,7 @@ class Backend(Protocol):
 
     @property
     def model_id(self) -> bytes:
-        """The first 8 bytes of the SHA-256 of the weights' safetensors file."""
+        """The 8 bytes of `codec.model_id.model_id`."""
 
     def encode(self, audio: npt.NDArray[np.float32], n_codebooks: int) -> npt.NDArray[np.uint16]:
         """Codes [n_codebooks, frames] of `audio` [samples], float32 at `config.sample_rate`.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import threading
 from collections.abc import Callable, Mapping
@@ -14,10 +13,10 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from codec import _engine, codebooks
-from codec.backend import MODEL_ID_BYTES
 from codec.config import ModelConfig
 from codec.errors import ModelError
 from codec.kernels import engine_tables
+from codec.model_id import model_id
 
 Floats = npt.NDArray[np.float32]
 Weights = Mapping[str, Any]
@@ -42,7 +41,7 @@ class EngineWeights:
             path.open("rb") as whole,
             mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_READ) as data,
         ):
-            self.model_id = hashlib.sha256(data).digest()[:MODEL_ID_BYTES]
+            self.model_id = model_id(data, self.config)
         self._codebooks: Floats | None = None
         self._lock = threading.Lock()
 

@@ -18,6 +18,7 @@ from codec import _entropy
 from codec.coder import CODER_NAMES
 from codec.entropy_data import CONTEXTS, SUFFIX, EntropyData, Prior, Tables
 from codec.errors import BackendError, FormatError, ModelError, TokensError
+from codec.model_id import same_tokens
 
 Codes = npt.NDArray[np.uint16]
 Floats = npt.NDArray[np.float32]
@@ -119,7 +120,7 @@ def load(
     data = EntropyData.read(path)
     model = EngineWeights(weights)
     wanted = model_id or model.model_id
-    if data.model_id != wanted:
+    if not same_tokens(data.model_id, wanted):
         raise ModelError(
             f"the model has no data for the coder {CODER_NAMES[coder_id]!r}: {path.name} is of "
             f"{data.model_id.hex()}, not {wanted.hex()}"

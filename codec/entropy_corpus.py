@@ -13,6 +13,7 @@ import numpy.typing as npt
 from codec.atomic import replacing
 from codec.backend import Backend
 from codec.errors import DataError
+from codec.model_id import TOKENS_ID_BYTES
 from codec.prepare import FULL_SCALE, AudioEntry, PreparedAudio
 
 Codes = npt.NDArray[np.uint16]
@@ -49,7 +50,7 @@ def open_corpus(
     seconds in all)` is called after each. Every so many files are held out, the same ones whatever
     the model. Raises DataError if there are too few files to hold any out.
     """
-    folder = cache / f"codes-{backend.model_id.hex()}-{prepared.fingerprint[:16]}"
+    folder = cache / f"codes-{backend.model_id[:TOKENS_ID_BYTES].hex()}-{prepared.fingerprint[:16]}"
     files, done = [], 0.0
     for number, entry in enumerate(prepared.files):
         files.append(_codes(prepared, entry, backend, folder / f"{number:05}.npy"))

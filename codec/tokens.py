@@ -36,7 +36,7 @@ class Tokens:
         coarse to fine: any prefix of them decodes (`first`).
     frame_rate: frames a second.
     n_samples: samples of each channel of the audio, at its own rate `sample_rate` in Hz.
-    model_id: the 8 bytes that name the weights which made the codes.
+    model_id: the 8 bytes that name the weights which made the codes (`codec.model_id`).
 
     Raises TokensError if the fields do not fit each other; a frame too many or too few for
     `n_samples` is an error too, so a Tokens that exists can be decoded to exactly its length.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import codec
 from codec import codebooks
 from codec.config import ModelConfig
 from codec.errors import ModelError, OutputError
+from codec.model_id import model_id
 from codec.nn import checkpoint as checkpoints
 from codec.nn.backend import TorchBackend
 from codec.nn.export import (
@@ -141,7 +141,7 @@ def test_too_large_for_float16(saved: Path, tmp_path: Path):
 def test_loads(weights: Path):
     backend = TorchBackend(weights)
     assert backend.config == MODEL
-    assert backend.model_id == hashlib.sha256(weights.read_bytes()).digest()[:8]
+    assert backend.model_id == model_id(weights.read_bytes(), backend.config)
     stored = safetensors.torch.load_file(weights)
     scales = stored.pop(SCALES).float()
     stored[CODEBOOKS] = stored.pop(CODEWORDS).float() * scales[..., None]

@@ -94,8 +94,17 @@ def test_tables_learn_what_follows_from_what():
     codes = np.zeros((2, 4000), np.uint16)
     codes[0] = random.integers(0, 16, 4000)
     codes[1] = 15 - codes[0]  # known, once level 0 is
-    tables = train_tables(codes, 16, rank=8, seconds=4, say=lambda line: None)
+    tables = train_tables(codes, codes, 16, rank=8, seconds=4, say=lambda line: None)
     coder = entropy.TablesCoder(EntropyData(bytes(8), tables, None, bytes(8)))
     _, bits, _ = coder.costs(codes[None, :, :500])
     assert bits[0, 0].mean() == pytest.approx(4, abs=0.3)  # uniform
     assert bits[0, 1].mean() < 0.5
+
+
+def test_what_only_the_recordings_say_costs_nothing():
+    random = np.random.default_rng(0)
+    codes, others = random.integers(0, 64, (2, 2, 3000)).astype(np.uint16)
+    tables = train_tables(codes, others, 64, rank=8, seconds=4, say=lambda line: None)
+    coder = entropy.TablesCoder(EntropyData(bytes(8), tables, None, bytes(8)))
+    _, bits, _ = coder.costs(random.integers(0, 64, (1, 2, 3000)).astype(np.uint16))
+    assert bits.mean() < 6.02

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -15,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from codec import codebooks
-from codec.backend import MODEL_ID_BYTES
 from codec.config import ModelConfig
 from codec.errors import ModelError
+from codec.model_id import model_id
 from codec.nn.export import CODEBOOKS, CODEWORDS, SCALES, TRAINING_ONLY
 from codec.nn.model import CodecModel
 from codec.reach import decoder_reach, encoder_reach
@@ -37,8 +36,8 @@ class TorchBackend:
 
     def __init__(self, weights: Path, block_seconds: float = BLOCK_SECONDS) -> None:
         data = weights.read_bytes()
-        self._model_id = hashlib.sha256(data).digest()[:MODEL_ID_BYTES]
         self._model = read_model(data, weights.name)
+        self._model_id = model_id(data, self._model.config)
         self._block = max(1, round(block_seconds * self.config.frame_rate))
 
     @property

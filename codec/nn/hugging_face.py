@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from codec.api import Codec, load
 from codec.errors import LayoutError, ModelError
+from codec.model_id import same_tokens
 from codec.tokens import Tokens
 from codec.vocabulary import Audio, Segment, Text, Vocabulary
 
@@ -164,12 +165,14 @@ class CodecProcessor:
 
         try:
             said = json.loads(Path(folder, VOCABULARY_NAME).read_text("utf-8"))
-            model_id = said.pop("model_id")
+            model_id = bytes.fromhex(said.pop("model_id"))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise LayoutError(f"{folder}: no {VOCABULARY_NAME}: {error}") from None
         codec = codec or load()
-        if codec.model_id.hex() != model_id:
-            raise ModelError(f"the tokens are of model {model_id}, not {codec.model_id.hex()}")
+        if not same_tokens(codec.model_id, model_id):
+            raise ModelError(
+                f"the tokens are of model {model_id.hex()}, not {codec.model_id.hex()}"
+            )
         vocabulary = Vocabulary.from_json(json.dumps(said))
         return cls(AutoTokenizer.from_pretrained(str(folder)), vocabulary, codec)
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from codec.entropy_data import CONTEXTS, Prior, Tables
 from codec.nn.prior_batches import chunks_of
+from codec.nn.tables import SHARES
 
 FRAMES = 50  # of a training chunk: that of a file
 CHUNKS = 20  # in a batch
@@ -74,6 +75,21 @@ class PriorNetwork(nn.Module):
             h = F.linear(F.gelu(hidden), self.predict[q], self.centre[q])
             scores.append(F.linear(h, self.out[q]).float() + self.tables(codes, q))
         return torch.stack(scores)
+
+    @torch.no_grad()
+    def shrink(self, codes: Tensor) -> list[float]:
+        """Scales what each level adds to the tables' scores to the share of it that is best for
+        `codes` int64 [Q, B, T], which were not learned from; the shares."""
+        chosen = []
+        for q in range(len(codes)):
+            tables = self.tables(codes, q).flatten(0, 1)
+            added = self(codes, [q])[0].flatten(0, 1) - tables
+            costs = [F.cross_entropy(tables + a * added, codes[q].flatten()) for a in SHARES]
+            share = SHARES[int(torch.stack(costs).argmin())]
+            self.predict[q].mul_(share)
+            self.centre[q].mul_(share)
+            chosen.append(share)
+        return chosen
 
     def weights(self) -> Prior:
         """Its parameters as the coder runs them: the codewords' scale is in the last layer."""
@@ -201,6 +217,8 @@ def train_prior(
             shown += 0.1
             say(f"prior: {steps} steps, {progress:4.0%}: " + _report(bits(network, test)))
     say(f"prior: {steps} steps: " + _report(bits(network, test)))
+    shares = network.shrink(test)
+    say(f"prior: by {' '.join(f'{share:g}' for share in shares)}: " + _report(bits(network, test)))
     return network.weights()
 
 

@@ -14,6 +14,12 @@ def order_0(codes: Tensor, size: int) -> Tensor:
     return torch.log(counts / counts.sum())
 
 
+def mixed(codes: list[npt.NDArray[np.uint16]], seed: int = 0) -> list[npt.NDArray[np.uint16]]:
+    """Stretches of at most 500 frames of all files, in an order drawn by `seed`."""
+    cut = [part for file in codes for part in np.array_split(file, -(-file.shape[1] // 500), 1)]
+    return [cut[i] for i in np.random.default_rng(seed).permutation(len(cut))]
+
+
 def chunks_of(codes: list[npt.NDArray[np.uint16]], frames: int, limit: int) -> Tensor:
     """At most `limit` chunks of `frames` frames, evenly from all files: int64 [Q, chunks, frames].
 

@@ -14,6 +14,7 @@ from codec.engine_weights import EngineWeights
 from codec.entropy_corpus import open_corpus
 from codec.nn.learner import bfloat16_pays
 from codec.nn.prior import train_prior
+from codec.nn.prior_batches import mixed
 from codec.nn.tables import train_tables
 from codec.prepare import PreparedAudio
 
@@ -47,6 +48,7 @@ def train_entropy(
     say(f"{corpus.hours:.2f} hours to learn from, {len(corpus.held_out)} files held out")
     tables = train_tables(
         np.concatenate(corpus.train, axis=1),
+        np.concatenate(mixed(corpus.held_out), axis=1),
         config.codebook_size,
         rank=RANK,
         seconds=seconds * TABLES_SHARE,
