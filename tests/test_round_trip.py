@@ -7,7 +7,9 @@ import io
 import numpy as np
 import pytest
 
-from codec.container import Reader
+from codec.container import Reader, read_tokens, write_tokens
+from codec.tokens import Tokens
+from tests.entropy_models import LEVELS, MODEL_ID, WORDS, random_codes, small_codebooks, small_data
 
 # The lengths of a chunk, a frame, a sample and what is beside them, and odd steps between.
 LENGTHS = sorted({1, 2, 479, 480, 481, 48_000, 48_001, 71_999, 72_000, *range(1, 72_000, 1447)})
@@ -36,3 +38,27 @@ def test_every_length_channel_and_bitrate(small, channels, quality):
         assert frame == every.shape[2]
         assert reader.n_samples == length
         assert small.decompress(data)[0].shape == (channels, length)
+
+
+@pytest.mark.parametrize("channels", range(1, 9))
+@pytest.mark.parametrize("kind", ["tables", "prior"])
+def test_every_length_channel_and_bitrate_by_both_coders_on_any_processor(channels, kind):
+    pytest.importorskip("codec._entropy", reason="the native extension was not built")
+    from codec import _entropy, entropy
+
+    def coder(isa):
+        if kind == "tables":
+            return entropy.TablesCoder(small_data(), isa)
+        return entropy.PriorCoder(small_data(), small_codebooks(), isa)
+
+    coders = [coder(isa) for isa in _entropy.isas()]
+    for number, length in enumerate(LENGTHS):
+        count = 1 + (number + channels) % LEVELS
+        codes = random_codes(channels, count, -(-length // 480), seed=number)
+        tokens = Tokens(codes, 50.0, length, 24_000, WORDS, MODEL_ID)
+        file = io.BytesIO()
+        write_tokens(file, tokens, coders[number % len(coders)])
+        for other in coders:
+            read = read_tokens(io.BytesIO(file.getvalue()), lambda header, other=other: other)
+            assert np.array_equal(read.codes, codes)
+            assert read.n_samples == length
