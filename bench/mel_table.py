@@ -4,8 +4,9 @@
 
 One thread, float32 mono at 16 kHz, rounded to 16 bits (for the int16 entry to be the same audio);
 by default noise and tones of changing loudness, 60 dB apart.
-All entries of a table take turns in one run, and a time is the median: each finds the caches as
-another left them, which costs the shortest most (of codec's, a quarter). An error is the largest
+All entries of a table take turns in one run, and a time is the median. A turn is a few calls, of
+which the first is not timed: it finds the caches as another library left them, which a corpus pays
+for once, and which costs the shortest most (of codec's, a quarter). An error is the largest
 difference from the same definition in float64 (NumPy): of logarithms as it is, of mel powers
 relative to them, where they lie less than 80 dB below the loudest. Libraries that are not
 installed are left out.
@@ -33,6 +34,7 @@ from codec.mel import _tables as tables_of
 Array = np.ndarray
 Work = Callable[[Array], Any]
 RATE = 16_000
+CALLS = 4  # a turn
 
 
 def signal(seconds: float) -> Array:
@@ -183,12 +185,13 @@ def gather(*sources: Iterator[tuple[str, Work]]) -> dict[str, Work]:
 def measure(entries: dict[str, Work], audio: Array, runs: int) -> dict[str, float]:
     """Median seconds of each, all in turn."""
     times: dict[str, list[float]] = {name: [] for name in entries}
-    for run in range(runs + 1):
+    for _ in range(runs):
         for name, work in entries.items():
-            start = time.perf_counter()
-            work(audio)
-            if run:  # the first warms up
-                times[name].append(time.perf_counter() - start)
+            for call in range(CALLS):
+                start = time.perf_counter()
+                work(audio)
+                if call:  # the first warms up
+                    times[name].append(time.perf_counter() - start)
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 

@@ -29,7 +29,11 @@ from codec.benchmark.tokens import token_quality
 from codec.errors import CodecError
 
 PEERS = ("codec", "opus", "lyra", "codec2", "pcm")
-SETTINGS: dict[str, tuple[str, ...]] = {"codec2": ("1200", "3200")}
+# Ours come to 0.4, 0.8, 1.5, 3, 6 and 6.7 kbit/s of speech after entropy coding.
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "codec": ("0.5", "1", "1.75", "3.25", "6.25", "7"),
+    "codec2": ("1200", "3200"),
+}
 WORDS_SETTINGS = {**SETTINGS, "opus": ("6", "9", "12")}
 # In the order of the columns; the report has all others, too.
 HEARD = ("pesq_wb", "stoi", "estoi", "visqol", "mel", "mrstft", "si_sdr")

@@ -26,7 +26,7 @@ class Own:
 
     @property
     def title(self) -> str:
-        return f"codec {self.codec.model_id.hex()[:8]} ({self._effort})"
+        return f"codec {self.codec.model_id.hex()} ({self._effort})"
 
     @property
     def sample_rate(self) -> int:
