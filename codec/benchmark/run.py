@@ -227,7 +227,7 @@ def _write(plan: Plan, outcome: Outcome, peers: Sequence[Peer], reference: str |
     said: dict[str, Any] = {
         "title": "Bitrate and quality",
         "created": datetime.date.today().isoformat(),
-        "command": shlex.join(["codec", *sys.argv[1:]]),
+        "command": _command(),
         "machine": machine.machine(),
         "versions": machine.versions(),
         "model_id": next((peer.title for peer in peers if peer.name == "codec"), None),
@@ -254,3 +254,12 @@ def _metric(name: str) -> dict[str, Any]:
     title = "ViSQOL" if name == "visqol" else metric.title
     shown = {"title": title, "unit": metric.unit, "better": metric.better, "best": metric.best}
     return {"name": name, **shown}
+
+
+def _command() -> str:
+    """How this process was started: by `codec`, or by a script of its own."""
+    program = Path(sys.argv[0])
+    script = ["python", program.as_posix()] if program.suffix == ".py" else ["codec"]
+    if program.name == "__main__.py":  # python -m codec
+        script = ["codec"]
+    return shlex.join([*script, *sys.argv[1:]])
