@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import mmap
 import threading
 from collections.abc import Callable, Mapping
@@ -37,13 +38,17 @@ class EngineWeights:
         if config is None:
             raise ModelError(f"{path.name} has no model configuration: not weights of codec")
         self.config = ModelConfig.from_json(config)
-        with (
-            path.open("rb") as whole,
-            mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_READ) as data,
-        ):
-            self.model_id = model_id(data, self.config)
         self._codebooks: Floats | None = None
         self._lock = threading.Lock()
+
+    @functools.cached_property
+    def model_id(self) -> bytes:
+        """The 8 bytes of `codec.model_id.model_id`."""
+        with (
+            self._path.open("rb") as whole,
+            mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            return model_id(data, self.config)
 
     def encoder(self, isa: str | None, block: int) -> _engine.Encoder:
         """The encoder's half, its weights packed. Raises ModelError."""
