@@ -36,7 +36,7 @@ class OutputError(CodecError):
 
 
 class DataError(CodecError):
-    """A training folder with nothing usable in it."""
+    """Audio to learn from or to tokenise that is not there, or storage that does not answer."""
 
 
 class TrainingError(CodecError):

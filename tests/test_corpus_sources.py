@@ -206,6 +206,13 @@ def test_hugging_face_datasets(small, tmp_path):
         for i, (row, ids) in enumerate(rows.values(), first):
             assert (row["text"], row["year"]) == (["a", None, "c", "d"][i], str(i + 1))
             np.testing.assert_array_equal(ids, ids_of(small, sound(i)))
+    empty = datasets.Dataset.from_dict({"speech": [str(files[0]), None], "text": ["a", "b"]})
+    empty.cast_column("speech", datasets.Audio()).save_to_disk(tmp_path / "empty")
+    corpus = Corpus(small, [f"hf:{tmp_path}/empty"], tmp_path / "e", Settings(3), "bin", 2)
+    assert [item.place.size() > 0 for item in corpus.items] == [True, False]
+    card = run(corpus)
+    assert (card["rows"], card["rejects"]) == (1, 1)
+    assert "the row has no audio" in (tmp_path / "e/rejects.jsonl").read_text()
     with pytest.raises(DataError, match="no column audio"):
         find_items([f"hf:{tmp_path}/saved?column=audio"])
     two = table.add_column("noise", list(map(str, files))).cast_column("noise", datasets.Audio())

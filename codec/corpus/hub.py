@@ -135,6 +135,6 @@ def _sizes(table: Any, column: str) -> list[int]:
     lengths = pc.binary_length(pc.struct_field(table.data.column(column), "bytes")).to_pylist()
     paths = pc.struct_field(table.data.column(column), "path").to_pylist()
     return [
-        size if size is not None else LocalFile(Path(path or "")).size()
+        size if size is not None else (LocalFile(Path(path)).size() if path else -1)
         for size, path in zip(lengths, paths, strict=True)
     ]

@@ -74,7 +74,8 @@ class Row:
 def tokenize(codec: Codec, item: Item, settings: Settings, layout: Layout | None) -> Row:
     """The row of `item`, in memory that does not grow with its length but by its tokens.
 
-    Raises AudioError on what cannot be coded or is filtered out, OSError on what cannot be opened.
+    Raises AudioError on what cannot be coded or is filtered out, OSError on what cannot be opened,
+    DataError if storage does not answer.
     """
     with (
         item.place.reading() as source,
