@@ -66,7 +66,7 @@ def native_extension() -> list[Extension]:
         Extension(
             name,
             sources=[f"{name.replace('.', '/')}.pyx", *sorted(map(str, paths))],
-            depends=sorted(str(path) for path in Path("csrc").rglob("*.h")),
+            depends=sorted(map(str, [*Path("csrc").rglob("*.h"), *Path("codec").glob("*.pxi")])),
             include_dirs=["csrc"],
             libraries=[] if sys.platform == "win32" else ["m"],
         )

@@ -4,10 +4,12 @@
 Internal: `codec.engine` and `codec.stream` are the public faces.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint16_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint16_t
 from libc.stdlib cimport calloc, free
 
 import numpy as np
+
+include "_kernel_tables.pxi"
 
 cdef extern from "fft.h" nogil:
     ctypedef struct fft_plan:
@@ -29,13 +31,6 @@ cdef extern from "rvq.h" nogil:
     void rvq_pack(const rvq_plan *plan, int isa)
 
 cdef extern from "engine/kernels.h" nogil:
-    enum:
-        PANEL
-        ENGINE_ALIGN
-    ctypedef struct c_dense "dense":
-        size_t depth, width
-        const float *panels
-        const float *bias
     ctypedef struct conv_norm:
         size_t dim, width, taps
         const float *weight
@@ -58,14 +53,6 @@ cdef extern from "engine/kernels.h" nogil:
         const float *lower
         const float *upper
         size_t hop, per_frame, bands, noise_bin
-    ctypedef struct kernels:
-        const char *name
-        int isa
-        void (*dense)(const c_dense *, const float *, size_t, size_t, float *) noexcept nogil
-        void (*dense_add)(const c_dense *, const float *, size_t, size_t, float *) noexcept nogil
-        void (*gelu)(float *, size_t) noexcept nogil
-    const kernels *kernels_at(size_t i)
-    void dense_pack(const float *weight, size_t depth, size_t columns, float *panels)
     void elementary(int which, const float *x, size_t n, float *y)
 
 cdef extern from "engine/backbone.h" nogil:
@@ -129,40 +116,10 @@ cdef extern from "engine/decoder.h" nogil:
     void decoder_flush(const decoder *net, void *state, float *audio, float *scratch)
 
 
-def isas():
-    """Names of the instruction sets that this CPU runs, narrowest first."""
-    names, i = [], 0
-    while kernels_at(i) != NULL:
-        names.append(kernels_at(i).name.decode())
-        i += 1
-    return tuple(names)
-
-
-cdef const kernels *_kernels(object name) except NULL:
-    available = isas()
-    if name is None:
-        name = available[len(available) - 1]
-    if name not in available:
-        raise ValueError(f"this CPU runs {', '.join(available)}, not {name}")
-    return kernels_at(available.index(name))
-
-
 # Frames worked on at a time: a multiple of every tile, enough to use each weight often (measured:
 # 1.2 x the speed of 48, and no less than 288), few enough to be small beside the weights.
 BLOCK = 144
 PANEL_WIDTH = PANEL
-
-
-cdef size_t _padded(size_t n, size_t unit=PANEL) noexcept:
-    return (n + unit - 1) // unit * unit
-
-
-cdef _aligned(size_t floats):
-    """Zeroed float32 memory whose address is a multiple of ENGINE_ALIGN."""
-    memory = np.zeros(floats + ENGINE_ALIGN // 4, np.float32)
-    cdef uintptr_t address = memory.ctypes.data
-    cdef size_t skip = (-address % ENGINE_ALIGN) // 4
-    return memory[skip:skip + floats]
 
 
 cdef class _Weights:

@@ -4,24 +4,12 @@
 Internal: `codec.entropy` is the public face.
 """
 
-from libc.stdint cimport int8_t, int32_t, uint8_t, uint16_t, uint32_t, uintptr_t
+from libc.stdint cimport int8_t, int32_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free
 
 import numpy as np
 
-cdef extern from "engine/kernels.h" nogil:
-    enum:
-        PANEL
-        ENGINE_ALIGN
-    ctypedef struct c_dense "dense":
-        size_t depth, width
-        const float *panels
-        const float *bias
-    ctypedef struct kernels:
-        const char *name
-        int isa
-    const kernels *kernels_at(size_t i)
-    void dense_pack(const float *weight, size_t depth, size_t columns, float *panels)
+include "_kernel_tables.pxi"
 
 cdef extern from "entropy/range_coder.h" nogil:
     ctypedef struct range_encoder:
@@ -80,36 +68,6 @@ cdef extern from "entropy/prior.h" nogil:
     void prior_code(const c_prior *model, chunk *c, float *scratch)
 
 MAX_BIAS = 1 << 24
-
-
-def isas():
-    """Names of the instruction sets that this CPU runs, narrowest first."""
-    names, i = [], 0
-    while kernels_at(i) != NULL:
-        names.append(kernels_at(i).name.decode())
-        i += 1
-    return tuple(names)
-
-
-cdef const kernels *_kernels(object name) except NULL:
-    available = isas()
-    if name is None:
-        name = available[len(available) - 1]
-    if name not in available:
-        raise ValueError(f"this CPU runs {', '.join(available)}, not {name}")
-    return kernels_at(available.index(name))
-
-
-cdef size_t _padded(size_t n) noexcept:
-    return (n + PANEL - 1) // PANEL * PANEL
-
-
-cdef _aligned(size_t floats):
-    """Zeroed float32 memory whose address is a multiple of ENGINE_ALIGN."""
-    memory = np.zeros(floats + ENGINE_ALIGN // 4, np.float32)
-    cdef uintptr_t address = memory.ctypes.data
-    cdef size_t skip = (-address % ENGINE_ALIGN) // 4
-    return memory[skip:skip + floats]
 
 
 cdef class Model:
