@@ -37,6 +37,7 @@ TRAINING = TrainConfig(
     kmeans_iterations=2,
     adversarial_from=3,
     adversarial_warmup=4,
+    critics="1x1024+3x512+6x256",
     critic_channels=2,
     critic_crops=1,
     warmup_steps=2,

@@ -24,6 +24,7 @@ from codec.errors import DataError, TrainingError
 from codec.nn import checkpoint as checkpoints
 from codec.nn.backend import read_model
 from codec.nn.data import CropSampler
+from codec.nn.discriminators import Judgement
 from codec.nn.evaluation import evaluate, participation_ratio, read_clips, spread
 from codec.nn.learner import Learner, step_generator
 from codec.nn.monitor import perplexity
@@ -116,7 +117,7 @@ def test_a_decay_goes_on_where_it_was_killed(audio, tmp_path: Path):
             go(audio, run, Until(decay_steps=4, minutes=1e-9))
             assert checkpoints.load(run / DECAYING).step == 3
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(CropSampler, "batch", stop_at(4))
+                patch.setattr(CropSampler, "batch_and_paths", stop_at(4))
                 with pytest.raises(KeyboardInterrupt):
                     go(audio, run, Until(decay_steps=4), {"checkpoint_minutes": 0.0})
             assert checkpoints.load(run / DECAYING).step == 4
@@ -125,9 +126,9 @@ def test_a_decay_goes_on_where_it_was_killed(audio, tmp_path: Path):
 
 
 def stop_at(step: int):
-    batch = CropSampler.batch
+    batch = CropSampler.batch_and_paths
 
-    def interrupted(self: CropSampler, number: int) -> torch.Tensor:
+    def interrupted(self: CropSampler, number: int) -> tuple[torch.Tensor, list[str]]:
         if number == step:
             raise KeyboardInterrupt
         return batch(self, number)
@@ -324,12 +325,59 @@ def test_critics_learn_and_the_model_learns_from_them(audio):
             any(not torch.equal(a, b) for a, b in zip(x.parameters(), y.parameters(), strict=True))
             for x, y in zip(learner.critics, start.critics, strict=True)
         ]
-        assert sum(moved) == 1  # the one that was drawn
+        assert sum(moved) == 2  # those that were drawn, of three
     # What the critic learned does not depend on what the model wants of it ...
     assert_same(dict(with_critics.critics.state_dict()), dict(without.critics.state_dict()))
     # ... but the model's own step does.
     pairs = zip(with_critics.model.parameters(), without.model.parameters(), strict=True)
     assert any(not torch.equal(a, b) for a, b in pairs)
+
+
+def test_critics_hear_only_what_they_are_given(audio):
+    base = dataclasses.replace(
+        TRAINING, adversarial_from=0, adversarial_warmup=1, batch_size=3, learned="decoder"
+    )
+    sampler = CropSampler(audio, base.crop_samples, base.batch_size, base.seed)
+    crops = sampler.batch(0)
+
+    def learned(judged: list[bool], crops: torch.Tensor) -> dict[str, torch.Tensor]:
+        learner = first_steps(audio, 0, base)
+        assert learner.step(0, crops, 1e-3, torch.tensor(judged)) is not None
+        assert learner.critics is not None
+        return dict(learner.critics.state_dict())
+
+    others = crops.clone()
+    others[0], others[2] = crops[1], crops[0]
+    second = [False, True, False]
+    heard = learned(second, crops)
+    assert_same(heard, learned(second, others))
+    first = learned([True, False, False], crops)
+    assert any(not torch.equal(heard[name], first[name]) for name in heard)
+    start = first_steps(audio, 0, base)
+    start.make_critics()
+    assert start.critics is not None
+    assert_same(learned([False] * 3, crops), dict(start.critics.state_dict()))
+
+
+@pytest.mark.parametrize("share", [0.5, 2.0])
+def test_weights_of_critics_are_shares_of_the_gradient(audio, share: float):
+    config = dataclasses.replace(
+        TRAINING,
+        adversarial_from=0,
+        adversarial_warmup=0,
+        adversarial_weight=0.0,
+        feature_weight=share,
+    )
+    learner = first_steps(audio, 0, config)
+    output = torch.from_numpy(chirps(2 * 3840)).view(2, -1).requires_grad_()
+    features = (output[:1] * torch.linspace(-3, 5, 3840)).sum()  # of the first crop alone
+    judgement = Judgement(critic=output.sum(), adversarial=output.sum(), features=features)
+    total = (output**3).sum()
+    pull = learner._pull(0, judgement, total, output)
+    (own,) = torch.autograd.grad(total, output, retain_graph=True)
+    (direction,) = torch.autograd.grad(features, output)
+    torch.testing.assert_close(pull.norm(), share * own[0].norm())
+    torch.testing.assert_close(pull / pull.norm(), direction / direction.norm())
 
 
 def test_steps_draw_different_numbers():
@@ -397,6 +445,10 @@ def test_config_survives_json(changes):
         ({"crop_samples": 1000}, "whole frames"),
         ({"compile": "maybe"}, "compile"),
         ({"depths": []}, "depths"),
+        ({"critics": "wide"}, "critics cannot be 'wide'"),
+        ({"critics": "1x1024+0x512"}, "critics"),
+        ({"critics": "1x1022"}, "critics"),
+        ({"critic_betas": [0.5]}, "critic_betas"),
         ({"data_weights": {"a": "b"}}, "data_weights"),
     ],
 )

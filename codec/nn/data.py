@@ -64,16 +64,22 @@ class CropSampler:
 
     def batch(self, step: int) -> torch.Tensor:
         """The batch of `step` (0 or more): float32 [batch_size, crop_samples] within [-1, 1]."""
+        return self.batch_and_paths(step)[0]
+
+    def batch_and_paths(self, step: int) -> tuple[torch.Tensor, list[str]]:
+        """`batch`, and of each crop the path of its file in the index."""
         uniform = _uniform(self.seed, step, self.batch_size * (2 * ATTEMPTS + 2))
         uniform = uniform.reshape(self.batch_size, 2 * ATTEMPTS + 2)
         crops = np.zeros((self.batch_size, self.crop_samples), np.float32)
+        paths = []
         for crop, numbers in zip(crops, uniform, strict=True):
             for file_number, place in numbers[: 2 * ATTEMPTS].reshape(ATTEMPTS, 2):
-                self._read(crop, file_number, place)
+                path = self._read(crop, file_number, place)
                 if crop @ crop >= SILENCE_RMS**2 * self.crop_samples:
                     break
             _augment(crop, *numbers[2 * ATTEMPTS :])
-        return torch.from_numpy(crops)
+            paths.append(path)
+        return torch.from_numpy(crops), paths
 
     def shares(self) -> dict[str, float]:
         """The expected share of each group of files among the crops drawn; sums to 1."""
@@ -82,8 +88,9 @@ class CropSampler:
             shares[entry.group] += float(probability)
         return dict(shares)
 
-    def _read(self, crop: npt.NDArray[np.float32], file_number: float, place: float) -> None:
-        """Fill `crop` from the file and the place in it that two numbers in [0, 1) stand for."""
+    def _read(self, crop: npt.NDArray[np.float32], file_number: float, place: float) -> str:
+        """Fill `crop` from the file and the place in it that two numbers in [0, 1) stand for; the
+        file's path."""
         # Rounding may leave the last cumulative sum a little under 1: scale onto it. side="right"
         # steps over files of weight 0, whose interval is empty.
         scaled = file_number * self._cumulative[-1]
@@ -99,6 +106,7 @@ class CropSampler:
                 entry.offset : entry.offset + entry.samples
             ]
         crop /= FULL_SCALE
+        return entry.path
 
 
 def file_weights(

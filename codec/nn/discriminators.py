@@ -1,15 +1,15 @@
-"""Critics of short-time spectra at several resolutions, and the losses that they give."""
+"""Critics of short-time spectra of the whole band or its lowest part, and the losses they give."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
-
-RESOLUTIONS = (2048, 1024, 512)  # FFT sizes; the hop is a quarter
 
 
 class SpectralCritic(nn.Module):
@@ -54,17 +54,47 @@ class SpectralCritic(nn.Module):
         return [self.score(x), *features]
 
 
-class Critics(nn.ModuleList):
-    """One `SpectralCritic` for each of `RESOLUTIONS`; drawing one a step is a third of the cost.
+class Narrow(nn.Module):
+    """`critic` on audio brought down to 1 / `factor` of its sample rate, so that all of its
+    channels and all of its vote go to the lowest 1 / `factor` of the band."""
 
-    They hear what lies above the share `low` of the band: below it the codes carry phase, and a
-    critic's taste would only cost fidelity.
+    kernel: Tensor
+
+    def __init__(self, critic: nn.Module, factor: int) -> None:
+        super().__init__()
+        self.critic, self.factor = critic, factor
+        # 16 zero crossings of a sinc at 0.92 of the new band under a Hann window
+        half = 16 * factor
+        n = torch.arange(-half, half + 1, dtype=torch.float64)
+        cutoff = 0.92 / factor
+        kernel = cutoff * torch.sinc(cutoff * n) * torch.cos(torch.pi / 2 * n / (half + 1)) ** 2
+        self.register_buffer("kernel", kernel.float()[None, None], persistent=False)
+
+    def forward(self, audio: Tensor) -> list[Tensor]:
+        padding = self.kernel.shape[-1] // 2
+        low = F.conv1d(audio[:, None], self.kernel, stride=self.factor, padding=padding)
+        out: list[Tensor] = self.critic(low[:, 0])
+        return out
+
+
+class Critics(nn.ModuleList):
+    """A `SpectralCritic` for each of `kinds`, (factor, n_fft): of audio at 1 / factor of its sample
+    rate. At the full rate it hears what lies above the share `low` of the band: where the codes
+    carry phase, a critic's taste costs fidelity.
     """
 
-    def __init__(self, channels: int, low: float = 0.0) -> None:
+    def __init__(self, kinds: Sequence[tuple[int, int]], channels: int, low: float = 0.0) -> None:
         super().__init__(
-            SpectralCritic(n_fft, channels, round(low * n_fft / 2)) for n_fft in RESOLUTIONS
+            SpectralCritic(n_fft, channels, round(low * n_fft / 2))
+            if factor == 1
+            else Narrow(SpectralCritic(n_fft, channels), factor)
+            for factor, n_fft in kinds
         )
+
+    def draw(self, count: int, random: np.random.Generator) -> list[nn.Module]:
+        """`count` of them, or all if there are fewer."""
+        drawn = random.permutation(len(self))[:count]
+        return [self[int(number)] for number in drawn]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,4 +119,14 @@ def judge(critic: nn.Module, target: Tensor, output: Tensor) -> Judgement:
         critic=F.relu(1 - real_score).mean() + F.relu(1 + fake_score).mean(),
         adversarial=F.relu(1 - fake_score).mean(),
         features=torch.stack(distances).mean(),
+    )
+
+
+def judge_all(critics: Sequence[nn.Module], target: Tensor, output: Tensor) -> Judgement:
+    """The means of what `critics` say."""
+    judgements = [judge(critic, target, output) for critic in critics]
+    return Judgement(
+        critic=torch.stack([one.critic for one in judgements]).mean(),
+        adversarial=torch.stack([one.adversarial for one in judgements]).mean(),
+        features=torch.stack([one.features for one in judgements]).mean(),
     )

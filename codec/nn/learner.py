@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from codec.errors import TrainingError
-from codec.nn.discriminators import RESOLUTIONS, Critics, judge
+from codec.nn.discriminators import Critics, Judgement, judge_all
 from codec.nn.losses import SpectralLoss
 from codec.nn.loudness import LoudnessLoss
 from codec.nn.model import CodecModel
@@ -37,7 +37,7 @@ class Learner:
         self.loudness = LoudnessLoss(config.model.sample_rate).to(device)
         self.whole = config.learned == "all"
         learned = self.model if self.whole else self.model.decoder
-        self.optimiser = _adamw(learned, config, config.lr)
+        self.optimiser = _adamw(learned, config, config.lr, config.betas)
         self.critics: Critics | None = None
         self.critic_optimiser: torch.optim.Optimizer | None = None
         self.quantised = False
@@ -108,14 +108,18 @@ class Learner:
         self.quantised = True
         return left
 
-    def step(self, step: int, audio: Tensor, lr: float) -> dict[str, Tensor] | None:
+    def step(
+        self, step: int, audio: Tensor, lr: float, judged: Tensor | None = None
+    ) -> dict[str, Tensor] | None:
         """Learn from `audio` [batch_size, crop_samples]; the losses, detached, on the device.
+
+        Critics hear the crops that are True in `judged`, bool [batch_size]; all when None.
 
         "codes" is int64 [levels, batch, frames], -1 where a level was not used. None if something
         was not finite: nothing was learned then. Raises TrainingError after `max_bad_steps` such
         steps in a row.
         """
-        losses = self._learn(step, audio.to(self.device), lr)
+        losses = self._learn(step, audio.to(self.device), lr, judged)
         self.bad_steps = 0 if losses is not None else self.bad_steps + 1
         if self.bad_steps >= self.config.max_bad_steps:
             raise TrainingError(
@@ -124,7 +128,9 @@ class Learner:
             )
         return losses
 
-    def _learn(self, step: int, audio: Tensor, lr: float) -> dict[str, Tensor] | None:
+    def _learn(
+        self, step: int, audio: Tensor, lr: float, judged: Tensor | None
+    ) -> dict[str, Tensor] | None:
         config = self.config
         random = step_generator(config.seed, step)
         self.model.train()
@@ -156,23 +162,16 @@ class Learner:
             (getattr(config, f"{name}_weight") * value for name, value in losses.items()),
             start=output.new_zeros(()),
         )
+        critics = self._critics(step, random)
         critic_gradients: tuple[Tensor, ...] = ()
-        critic = self._critic(step, int(random.integers(len(RESOLUTIONS))))
-        if critic is not None:
-            assert config.adversarial_from is not None
-            seen = slice(config.critic_crops)
-            judgement = judge(critic, audio[seen], output[seen])
+        seen = self._judged(judged)
+        if critics and len(seen):
+            judgement = judge_all(critics, audio[seen], output[seen])
             critic_gradients = torch.autograd.grad(
-                judgement.critic, list(critic.parameters()), retain_graph=True
+                judgement.critic, _parameters(critics), retain_graph=True
             )
-            age = step - config.adversarial_from + 1
-            wanted = min(1.0, age / max(config.adversarial_warmup, 1)) * (
-                config.adversarial_weight * judgement.adversarial
-                + config.feature_weight * judgement.features
-            )
-            # Its gradient by the audio alone: the critic's weights must not see this loss.
-            (pull,) = torch.autograd.grad(wanted, output)
-            total = total + (output * pull).sum()
+            # Gradients by the audio alone: the critics' weights must not see these losses.
+            total = total + (output * self._pull(step, judgement, total, output)).sum()
             losses |= {
                 "critic": judgement.critic,
                 "adversarial": judgement.adversarial,
@@ -185,8 +184,8 @@ class Learner:
             return None
         _set_lr(self.optimiser, lr)
         self.optimiser.step()
-        if critic is not None and self.critic_optimiser is not None:
-            self._step_critic(critic, critic_gradients, lr)
+        if critic_gradients:
+            self._step_critics(critics, critic_gradients, lr)
         weight = 1 - min(config.ema_decay, (1 + step) / (10 + step))
         with torch.no_grad():
             torch._foreach_lerp_(self._averages, self._parameters, weight)  # type: ignore[arg-type]
@@ -204,30 +203,63 @@ class Learner:
         choices = np.array([max(1, int(levels * depth)) for depth in config.depths])
         return torch.from_numpy(random.choice(choices, batch)).to(self.device)
 
-    def _critic(self, step: int, number: int) -> nn.Module | None:
+    def _critics(self, step: int, random: np.random.Generator) -> list[nn.Module]:
         begin = self.config.adversarial_from
         if begin is None or step < begin:
-            return None
+            return []
         if self.critics is None:
             self.make_critics()
         assert self.critics is not None
-        return self.critics[number]
+        return self.critics.draw(self.config.critics_drawn, random)
+
+    def _judged(self, wanted: Tensor | None) -> Tensor:
+        """The numbers of the crops that critics hear, at most `critic_crops`."""
+        numbers = torch.arange(self.config.batch_size)
+        return (numbers if wanted is None else numbers[wanted])[: self.config.critic_crops]
+
+    def _pull(self, step: int, judgement: Judgement, total: Tensor, output: Tensor) -> Tensor:
+        """The gradient of the critics' losses by `output`, growing over the warm-up.
+
+        Their weights say how large it is against the gradient of `total`, the other losses, in the
+        crops that were judged: as in EnCodec (Défossez et al. 2022, arXiv 2210.13438, §3.4), but
+        step by step.
+        """
+        config = self.config
+        assert config.adversarial_from is not None
+        age = step - config.adversarial_from + 1
+        grown = min(1.0, age / max(config.adversarial_warmup, 1))
+        (own,) = torch.autograd.grad(total, output, retain_graph=True)
+        pull = torch.zeros_like(output)
+        for weight, loss in (
+            (config.adversarial_weight, judgement.adversarial),
+            (config.feature_weight, judgement.features),
+        ):
+            (gradient,) = torch.autograd.grad(loss, output, retain_graph=True)
+            heard = gradient.abs().amax(1, keepdim=True) > 0
+            share = (own * heard).norm() / gradient.norm().clamp(min=1e-12)
+            pull += grown * weight * share * gradient
+        return pull
 
     def make_critics(self) -> None:
+        config = self.config
         with torch.random.fork_rng():
-            torch.manual_seed(self.config.seed)
+            torch.manual_seed(config.seed)
             self.critics = Critics(
-                self.config.critic_channels,
-                2 * self.config.critic_low / self.config.model.sample_rate,
+                config.critic_kinds,
+                config.critic_channels,
+                2 * config.critic_low / config.model.sample_rate,
             ).to(self.device)
-        self.critic_optimiser = _adamw(self.critics, self.config, self.config.critic_lr)
+        self.critic_optimiser = _adamw(self.critics, config, config.critic_lr, config.critic_betas)
 
-    def _step_critic(self, critic: nn.Module, gradients: tuple[Tensor, ...], lr: float) -> None:
+    def _step_critics(
+        self, critics: list[nn.Module], gradients: tuple[Tensor, ...], lr: float
+    ) -> None:
         assert self.critic_optimiser is not None
         self.critic_optimiser.zero_grad()  # to None: the critics not drawn are left alone
-        for parameter, gradient in zip(critic.parameters(), gradients, strict=True):
+        parameters = _parameters(critics)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
-        norm = nn.utils.clip_grad_norm_(critic.parameters(), self.config.clip_norm)
+        norm = nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
         if bool(torch.isfinite(norm)):
             # It decays with the model, so that the balance between the two is kept.
             _set_lr(self.critic_optimiser, self.config.critic_lr * lr / self.config.lr)
@@ -325,14 +357,20 @@ def _autocast(module: Any, device: str) -> None:
     module.forward = run
 
 
-def _adamw(module: nn.Module, config: TrainConfig, lr: float) -> torch.optim.Optimizer:
+def _adamw(
+    module: nn.Module, config: TrainConfig, lr: float, betas: tuple[float, ...]
+) -> torch.optim.Optimizer:
     return torch.optim.AdamW(
         module.parameters(),
         lr=lr,
-        betas=(config.betas[0], config.betas[1]),
+        betas=(betas[0], betas[1]),
         weight_decay=config.weight_decay,
         fused=True,
     )
+
+
+def _parameters(modules: list[nn.Module]) -> list[nn.Parameter]:
+    return [parameter for module in modules for parameter in module.parameters()]
 
 
 def _set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:

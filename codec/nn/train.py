@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fnmatch
 import shutil
 import signal
 import threading
@@ -177,7 +178,9 @@ class Session:
         now, clock = self.now, self.until.clock
         started = clock()
         lr = self.config.lr_at(now.step, now.decay)
-        losses = self.learner.step(now.step, self.sampler.batch(now.step), lr)
+        audio, paths = self.sampler.batch_and_paths(now.step)
+        judged = [fnmatch.fnmatchcase(path, self.config.critic_files) for path in paths]
+        losses = self.learner.step(now.step, audio, lr, torch.tensor(judged))
         now.step += 1
         now.audio_seconds += (
             self.config.batch_size * self.config.crop_samples / self.config.model.sample_rate

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,12 +48,16 @@ class TrainConfig:
 
     adversarial_from: int | None = None  # None: never
     adversarial_warmup: int = 1000  # over which the two weights below grow from 0
-    adversarial_weight: float = 0.1
-    feature_weight: float = 0.2
-    critic_channels: int = 16
-    critic_low: float = 3500.0  # hertz, below which the critics hear nothing
+    adversarial_weight: float = 0.3  # of its gradient, against that of the losses above
+    feature_weight: float = 0.7  # likewise
+    critics: str = "3x512+6x256"  # each: 1 / of the band that it hears, FFT size there
+    critics_drawn: int = 2  # of them, every step
+    critic_channels: int = 32
+    critic_low: float = 3500.0  # hertz, below which those of the whole band hear nothing
     critic_crops: int = 4  # of the batch: critics cost more than the model
-    critic_lr: float = 5e-4
+    critic_files: str = "*"  # glob of the files that they hear
+    critic_lr: float = 2e-3
+    critic_betas: tuple[float, ...] = (0.5, 0.99)
 
     lr: float = 1e-3
     warmup_steps: int = 100
@@ -77,10 +82,15 @@ class TrainConfig:
             ("crop_samples", self.crop_samples >= 1),
             ("critic_crops", self.critic_crops >= 1),
             ("critic_channels", self.critic_channels >= 1),
+            ("critics_drawn", self.critics_drawn >= 1),
+            ("critics", self._critic_kinds() is not None),
             ("fit_crops", self.fit_crops >= 1),
             ("kmeans_frames", self.kmeans_frames >= self.model.codebook_size),
             ("depths", bool(self.depths) and all(0 < depth <= 1 for depth in self.depths)),
-            ("betas", len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)),
+            *(
+                (name, len(betas) == 2 and all(0 <= beta < 1 for beta in betas))
+                for name, betas in (("betas", self.betas), ("critic_betas", self.critic_betas))
+            ),
             ("lr", 0 < self.lr < math.inf),
             ("clip_norm", self.clip_norm > 0),
             ("decay_floor", 0 <= self.decay_floor <= 1),
@@ -98,6 +108,20 @@ class TrainConfig:
                 f"crop_samples ({self.crop_samples}) must be whole frames of "
                 f"{self.model.hop_length} samples"
             )
+
+    @property
+    def critic_kinds(self) -> list[tuple[int, int]]:
+        """Of each critic in `critics`, 1 / of the band that it hears, and its FFT size there."""
+        kinds = self._critic_kinds()
+        assert kinds is not None
+        return kinds
+
+    def _critic_kinds(self) -> list[tuple[int, int]] | None:
+        """None if `critics` is not of its form."""
+        kinds = [re.fullmatch(r"([1-9]\d?)x(\d{2,5})", one) for one in self.critics.split("+")]
+        found = [(int(kind[1]), int(kind[2])) for kind in kinds if kind]
+        sound = all(n_fft >= 16 and n_fft % 4 == 0 for _, n_fft in found)
+        return found if sound and len(found) == len(kinds) else None
 
     def lr_at(self, step: int, decay: Decay | None = None) -> float:
         """Linear warm-up, constant, and in a decay lr (1 - sqrt(progress)) down to the floor.
