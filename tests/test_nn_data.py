@@ -55,6 +55,17 @@ def random_audio(samples: int, top: int = 8000) -> np.ndarray:
     return np.random.default_rng(0).integers(-top, top + 1, samples).astype(np.int16)
 
 
+def test_each_crop_is_of_the_file_that_is_named(tmp_path: Path) -> None:
+    flat = np.full(5000, 8000, np.int16)
+    turning = flat * (-1) ** np.arange(5000)
+    data = prepared(tmp_path, {"flat.wav": flat, "turning.wav": turning.astype(np.int16)})
+    crops, files = CropSampler(data, CROP, 40, seed=1).batch_and_files(3)
+    assert torch.equal(crops, CropSampler(data, CROP, 40, seed=1).batch(3))
+    named = ["flat.wav" if crop[0] == crop[1] else "turning.wav" for crop in crops]
+    assert [file.path for file in files] == named
+    assert len(set(named)) == 2
+
+
 def test_a_function_of_seed_and_step(tmp_path: Path) -> None:
     data = prepared(tmp_path, {"a/a.wav": random_audio(5000), "b/b.wav": random_audio(900)})
     sampler = CropSampler(data, CROP, 6, seed=7)

@@ -30,6 +30,7 @@ from codec.nn.learner import Learner, step_generator
 from codec.nn.monitor import perplexity
 from codec.nn.train import DECAYED, DECAYING, LATEST, PREVIOUS, Session, Until, train
 from codec.nn.training_config import Decay, TrainConfig, differences, read_changes
+from codec.prepare import AudioEntry
 from tests.nn_models import TRAINING, chirps, prepared
 
 CPU = torch.device("cpu")
@@ -117,7 +118,7 @@ def test_a_decay_goes_on_where_it_was_killed(audio, tmp_path: Path):
             go(audio, run, Until(decay_steps=4, minutes=1e-9))
             assert checkpoints.load(run / DECAYING).step == 3
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(CropSampler, "batch_and_paths", stop_at(4))
+                patch.setattr(CropSampler, "batch_and_files", stop_at(4))
                 with pytest.raises(KeyboardInterrupt):
                     go(audio, run, Until(decay_steps=4), {"checkpoint_minutes": 0.0})
             assert checkpoints.load(run / DECAYING).step == 4
@@ -126,9 +127,9 @@ def test_a_decay_goes_on_where_it_was_killed(audio, tmp_path: Path):
 
 
 def stop_at(step: int):
-    batch = CropSampler.batch_and_paths
+    batch = CropSampler.batch_and_files
 
-    def interrupted(self: CropSampler, number: int) -> tuple[torch.Tensor, list[str]]:
+    def interrupted(self: CropSampler, number: int) -> tuple[torch.Tensor, list[AudioEntry]]:
         if number == step:
             raise KeyboardInterrupt
         return batch(self, number)
@@ -331,6 +332,13 @@ def test_critics_learn_and_the_model_learns_from_them(audio):
     # ... but the model's own step does.
     pairs = zip(with_critics.model.parameters(), without.model.parameters(), strict=True)
     assert any(not torch.equal(a, b) for a, b in pairs)
+
+
+def test_critics_that_hear_no_file(audio, tmp_path: Path):
+    changes = {"critic_files": "no*such"}
+    with pytest.raises(TrainingError, match="matches no file"):
+        go(audio, tmp_path / "run", Until(steps=1), changes)
+    go(audio, tmp_path / "run", Until(steps=1), {**changes, "adversarial_from": None})
 
 
 def test_critics_hear_only_what_they_are_given(audio):

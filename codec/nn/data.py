@@ -64,22 +64,22 @@ class CropSampler:
 
     def batch(self, step: int) -> torch.Tensor:
         """The batch of `step` (0 or more): float32 [batch_size, crop_samples] within [-1, 1]."""
-        return self.batch_and_paths(step)[0]
+        return self.batch_and_files(step)[0]
 
-    def batch_and_paths(self, step: int) -> tuple[torch.Tensor, list[str]]:
-        """`batch`, and of each crop the path of its file in the index."""
+    def batch_and_files(self, step: int) -> tuple[torch.Tensor, list[AudioEntry]]:
+        """`batch`, and the file that each crop is of."""
         uniform = _uniform(self.seed, step, self.batch_size * (2 * ATTEMPTS + 2))
         uniform = uniform.reshape(self.batch_size, 2 * ATTEMPTS + 2)
         crops = np.zeros((self.batch_size, self.crop_samples), np.float32)
-        paths = []
+        files = []
         for crop, numbers in zip(crops, uniform, strict=True):
             for file_number, place in numbers[: 2 * ATTEMPTS].reshape(ATTEMPTS, 2):
-                path = self._read(crop, file_number, place)
+                entry = self._read(crop, file_number, place)
                 if crop @ crop >= SILENCE_RMS**2 * self.crop_samples:
                     break
             _augment(crop, *numbers[2 * ATTEMPTS :])
-            paths.append(path)
-        return torch.from_numpy(crops), paths
+            files.append(entry)
+        return torch.from_numpy(crops), files
 
     def shares(self) -> dict[str, float]:
         """The expected share of each group of files among the crops drawn; sums to 1."""
@@ -88,9 +88,9 @@ class CropSampler:
             shares[entry.group] += float(probability)
         return dict(shares)
 
-    def _read(self, crop: npt.NDArray[np.float32], file_number: float, place: float) -> str:
-        """Fill `crop` from the file and the place in it that two numbers in [0, 1) stand for; the
-        file's path."""
+    def _read(self, crop: npt.NDArray[np.float32], file_number: float, place: float) -> AudioEntry:
+        """Fill `crop` from the file and the place in it that two numbers in [0, 1) stand for;
+        that file."""
         # Rounding may leave the last cumulative sum a little under 1: scale onto it. side="right"
         # steps over files of weight 0, whose interval is empty.
         scaled = file_number * self._cumulative[-1]
@@ -106,7 +106,7 @@ class CropSampler:
                 entry.offset : entry.offset + entry.samples
             ]
         crop /= FULL_SCALE
-        return entry.path
+        return entry
 
 
 def file_weights(

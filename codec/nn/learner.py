@@ -309,6 +309,8 @@ class Learner:
             try:
                 self.critics.load_state_dict(state["critics"])
                 self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+                for group in self.critic_optimiser.param_groups:
+                    group.update(betas=self.config.critic_betas)
             except (RuntimeError, ValueError):  # another width was asked for: they start afresh
                 self.make_critics()
         torch.set_rng_state(state["rng"].cpu())

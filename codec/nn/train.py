@@ -26,7 +26,7 @@ from codec.nn.learner import Learner
 from codec.nn.monitor import Monitor
 from codec.nn.training_config import Decay, TrainConfig, differences
 from codec.nn.warm_start import first_weights
-from codec.prepare import PreparedAudio
+from codec.prepare import AudioEntry, PreparedAudio
 
 LATEST, PREVIOUS, BEST = "latest.pt", "previous.pt", "best.pt"
 DECAYING, DECAYED = "decaying.pt", "decayed.pt"
@@ -108,6 +108,8 @@ class Session:
             config.data_weights,
             config.full_band_weight,
         )
+        if config.adversarial_from is not None and not any(map(self._is_judged, prepared.files)):
+            raise TrainingError(f"critic_files {config.critic_files!r} matches no file")
         self.learner = Learner(config, self.device)
         if saved is not None:
             if init is not None:
@@ -178,9 +180,9 @@ class Session:
         now, clock = self.now, self.until.clock
         started = clock()
         lr = self.config.lr_at(now.step, now.decay)
-        audio, paths = self.sampler.batch_and_paths(now.step)
-        judged = [fnmatch.fnmatchcase(path, self.config.critic_files) for path in paths]
-        losses = self.learner.step(now.step, audio, lr, torch.tensor(judged))
+        audio, files = self.sampler.batch_and_files(now.step)
+        judged = torch.tensor([self._is_judged(file) for file in files])
+        losses = self.learner.step(now.step, audio, lr, judged)
         now.step += 1
         now.audio_seconds += (
             self.config.batch_size * self.config.crop_samples / self.config.model.sample_rate
@@ -207,6 +209,9 @@ class Session:
         """Samples of about one second, in whole frames."""
         model = self.config.model
         return round(model.frame_rate) * model.hop_length
+
+    def _is_judged(self, file: AudioEntry) -> bool:
+        return fnmatch.fnmatchcase(file.path, self.config.critic_files)
 
     def _seconds(self, count: int, number: int) -> Tensor:
         """`count` crops of one second that no training step sees, the same for each `number`."""
