@@ -83,7 +83,6 @@ class TrainConfig:
             ("critic_crops", self.critic_crops >= 1),
             ("critic_channels", self.critic_channels >= 1),
             ("critics_drawn", self.critics_drawn >= 1),
-            ("critics", self._critic_kinds() is not None),
             ("fit_crops", self.fit_crops >= 1),
             ("kmeans_frames", self.kmeans_frames >= self.model.codebook_size),
             ("depths", bool(self.depths) and all(0 < depth <= 1 for depth in self.depths)),
@@ -108,20 +107,23 @@ class TrainConfig:
                 f"crop_samples ({self.crop_samples}) must be whole frames of "
                 f"{self.model.hop_length} samples"
             )
+        if self.adversarial_from is not None:
+            _ = self.critic_kinds  # raises what is wrong with them
 
     @property
     def critic_kinds(self) -> list[tuple[int, int]]:
-        """Of each critic in `critics`, 1 / of the band that it hears, and its FFT size there."""
-        kinds = self._critic_kinds()
-        assert kinds is not None
-        return kinds
+        """Of each critic in `critics`, 1 / of the band that it hears, and its FFT size there.
 
-    def _critic_kinds(self) -> list[tuple[int, int]] | None:
-        """None if `critics` is not of its form."""
-        kinds = [re.fullmatch(r"([1-9]\d?)x(\d{2,5})", one) for one in self.critics.split("+")]
-        found = [(int(kind[1]), int(kind[2])) for kind in kinds if kind]
-        sound = all(n_fft >= 16 and n_fft % 4 == 0 for _, n_fft in found)
-        return found if sound and len(found) == len(kinds) else None
+        Raises TrainingError if one is not of that form, or its window does not fit a crop.
+        """
+        kinds = []
+        for one in self.critics.split("+"):
+            match = re.fullmatch(r"([1-9]\d?)x(\d{2,5})", one)
+            factor, n_fft = (int(match[1]), int(match[2])) if match else (1, 0)
+            if n_fft < 16 or n_fft % 4 or n_fft > self.crop_samples // factor:
+                raise TrainingError(f"critics cannot be {self.critics!r}: {one}")
+            kinds.append((factor, n_fft))
+        return kinds
 
     def lr_at(self, step: int, decay: Decay | None = None) -> float:
         """Linear warm-up, constant, and in a decay lr (1 - sqrt(progress)) down to the floor.
