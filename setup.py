@@ -30,11 +30,11 @@ class BuildNative(build_ext):
     """
 
     def build_extension(self, ext: Extension) -> None:
-        if ext.name == "codec._cuda":
+        if ext.name == "codec.kernels._cuda":
             build_cuda(ext, Path(self.get_ext_fullpath(ext.name)), Path(self.build_temp))
             return
         # -ffp-contract=off: the kernels' results are the same bits on every machine only if the
-        # compiler fuses no product and sum by itself; csrc/isa.h explains.
+        # compiler fuses no product and sum by itself; csrc/common/isa.h explains.
         flags = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
         if os.environ.get("CODEC_SANITIZE"):
             flags += ["-O0", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
@@ -57,20 +57,25 @@ def native_extension() -> list[Extension]:
             raise
         warnings.warn(WITHOUT.format(reason="Cython is not there"), stacklevel=1)
         return []
-    sources = {
-        "codec._native": Path("csrc").glob("*.c"),
-        "codec._engine": [*Path("csrc/engine").glob("*.c"), *Path("csrc").glob("rvq*.c")],
-        "codec._entropy": [*Path("csrc/entropy").glob("*.c"), *Path("csrc/engine").glob("k*.c")],
+    folders_of = {
+        "codec.kernels._native": ("common", "mel", "rvq"),
+        "codec.engine._engine": ("engine", "kernels", "rvq"),
+        "codec.coders._entropy": ("entropy", "kernels"),
     }
     extensions = [
         Extension(
             name,
-            sources=[f"{name.replace('.', '/')}.pyx", *sorted(map(str, paths))],
-            depends=sorted(map(str, [*Path("csrc").rglob("*.h"), *Path("codec").glob("*.pxi")])),
+            sources=[
+                f"{name.replace('.', '/')}.pyx",
+                *sorted(
+                    str(path) for folder in folders for path in Path("csrc", folder).glob("*.c")
+                ),
+            ],
+            depends=sorted(map(str, [*Path("csrc").rglob("*.h"), *Path("codec").rglob("*.pxi")])),
             include_dirs=["csrc"],
             libraries=[] if sys.platform == "win32" else ["m"],
         )
-        for name, paths in sources.items()
+        for name, folders in folders_of.items()
     ]
     return cythonize(extensions, language_level=3)
 
@@ -83,8 +88,12 @@ def cuda_extension() -> list[Extension]:
     if os.environ.get("CODEC_CUDA", "0") in ("", "0"):
         return []
     sources = [*Path("csrc/cuda").glob("*.cu"), Path("csrc/cuda/torch_ops.cpp")]
-    headers = [*Path("csrc").glob("*.h"), *Path("csrc/cuda").glob("*.h")]
-    return [Extension("codec._cuda", sorted(map(str, sources)), depends=sorted(map(str, headers)))]
+    headers = Path("csrc").rglob("*.h")
+    return [
+        Extension(
+            "codec.kernels._cuda", sorted(map(str, sources)), depends=sorted(map(str, headers))
+        )
+    ]
 
 
 def build_cuda(ext: Extension, path: Path, temp: Path) -> None:

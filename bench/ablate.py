@@ -1,6 +1,6 @@
 """Train variants of the model for the same time and rank them at the same bits.
 
-    python bench/ablate.py TRAIN_DATA EVAL_DIR -o OUT [--minutes 35] [--jobs 2] [--only NAME ...]
+    python -m bench.ablate TRAIN_DATA EVAL_DIR -o OUT [--minutes 35] [--jobs 2] [--only NAME ...]
 
 Each variant is trained on one thread, its last 30 % with the learning rate decaying, exported, and
 measured by `quality.py` at 1.5, 3 and 6 kbit/s. The minutes are of CPU time, so that other work on
@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from codec.benchmark.machine import machine
-from codec.prepare import open_prepared
+from codec.training.prepare import open_prepared
 
 BITRATES = (1.5, 3.0, 6.0)
 DECAY_SHARE = 0.3
@@ -76,8 +76,8 @@ def train_variant(name: str, options: argparse.Namespace) -> None:
     """Train one variant in this process, for `options.minutes` of its CPU time."""
     import torch
 
-    from codec.nn.train import Until, train
-    from codec.nn.training_config import read_changes
+    from codec.training.config import read_changes
+    from codec.training.loop import Until, train
 
     torch.set_num_threads(1)
     changes = read_changes(None, (f"quantise_from={QUANTISE_FROM}", *VARIANTS[name]))
@@ -99,8 +99,16 @@ def run_variant(name: str, options: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     weights, decayed = folder / "weights.safetensors", folder / "run" / "decayed.pt"
     rates = ",".join(map(str, BITRATES))
-    itself = (sys.executable, __file__, options.data, options.eval, "-o", options.output)
-    measure = (sys.executable, Path(__file__).with_name("quality.py"), "--visqol")
+    itself = (
+        sys.executable,
+        "-m",
+        "bench.ablate",
+        options.data,
+        options.eval,
+        "-o",
+        options.output,
+    )
+    measure = (sys.executable, "-m", "bench.quality", "--visqol")
     commands: Sequence[Sequence[object]] = (
         [*itself, "--minutes", options.minutes, "--train", name],
         [sys.executable, "-m", "codec", "export", decayed, "-o", weights, "--force"],

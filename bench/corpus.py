@@ -1,6 +1,6 @@
 """Speed of `codec tokenize` on FLAC against the engine's one-thread encode; memory over a run.
 
-    python bench/corpus.py FOLDER_OF_FLAC [--repeats 6]
+    python -m bench.corpus FOLDER_OF_FLAC [--repeats 6]
 
 Both are timed in turn, three times, in one process on the same audio; the medians are compared.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import codec
-from codec.audio import read_audio, resample
+from codec.audio.files import read_audio, resample
 from codec.corpus import run as corpus_run
 from codec.corpus.engines import threads
 from codec.corpus.rows import Settings

@@ -1,6 +1,6 @@
 """Eleven hours of audio as one sequence of coarse tokens, for a prompt of a million.
 
-    python bench/eleven_hours.py FOLDER [--hours 11] [--codebooks 1]
+    python -m bench.eleven_hours FOLDER [--hours 11] [--codebooks 1]
 
 The recordings in FOLDER, one after another and over again until they are that long, are written to
 a FLAC file of 16 kHz. In a process of its own that file becomes codes, then ids of the layout
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from codec.audio import READ_SUFFIXES, read_audio, resample
+from codec.audio.files import READ_SUFFIXES, read_audio, resample
 from codec.benchmark.machine import machine
 
 RATE = 16_000
@@ -35,8 +35,8 @@ import codec
 from codec.corpus.items import Item
 from codec.corpus.places import LocalFile
 from codec.corpus.rows import Settings, tokenize
-from codec.layouts import make_layout
-from codec.vocabulary import Audio, Vocabulary
+from codec.lm.layouts import make_layout
+from codec.lm.vocabulary import Audio, Vocabulary
 
 path, count = Path(sys.argv[1]), int(sys.argv[2])
 started = time.monotonic()

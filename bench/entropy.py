@@ -1,6 +1,6 @@
 """Bits of the entropy coders on a folder of clips, by level and bitrate, as Markdown.
 
-    python bench/entropy.py EVAL_DIR --output bench/entropy.md
+    python -m bench.entropy EVAL_DIR --output bench/entropy.md
 
 Every clip is cut into the chunks that a file has, each coded by itself. `order-0` is what the
 frequencies of each level's codes among these clips give: the bound for tables without context.
@@ -18,14 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from clips import KINDS, OTHER, Clip, read_clips
 
-from codec import entropy
-from codec.backend import DEFAULT_WEIGHTS
+from bench.clips import KINDS, OTHER, Clip, read_clips
 from codec.benchmark.tokens import order_0_bits
-from codec.config import ModelConfig
-from codec.engine import NativeBackend
+from codec.coders import entropy
+from codec.engine.backend import DEFAULT_WEIGHTS
+from codec.engine.native import NativeBackend
 from codec.errors import CodecError
+from codec.model.config import ModelConfig
 
 FRAMES_PER_CHUNK = 50
 BITRATES = (1.5, 3.0, 6.0)
@@ -143,7 +143,7 @@ def report(clips: Sequence[Clip], weights: Path) -> str:
     return "\n\n".join(
         [
             "# What the entropy coders save",
-            f"By `python bench/entropy.py`. Model {backend.model_id.hex()}, data "
+            f"By `python -m bench.entropy`. Model {backend.model_id.hex()}, data "
             f"{coders['fast'].tables_id.hex()}; {len(clips)} clips; {platform.machine()}, "
             f"{backend.isa}. Chunks of {FRAMES_PER_CHUNK} frames, each coded by itself. kbit/s are "
             "those of the payloads. `order-0`: by the frequencies of each level's codes among "

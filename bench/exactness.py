@@ -1,6 +1,6 @@
 """The promise, checked on whole recordings: the same audio gives the same tokens and samples.
 
-    python bench/exactness.py EVAL_DIR [--weights W.safetensors]
+    python -m bench.exactness EVAL_DIR [--weights W.safetensors]
 
 Every clip is encoded and decoded whole on the widest instruction set, then in every other way: on
 each instruction set, in chunks, by a stream that is saved and restored on another set, in a batch,
@@ -20,14 +20,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from clips import SAMPLE_RATE, read_clips
 from tqdm import tqdm
 
 import codec
-from codec.backend import DEFAULT_WEIGHTS
+from bench.clips import SAMPLE_RATE, read_clips
 from codec.benchmark.machine import machine
-from codec.engine import NativeBackend, isas
-from codec.stream import StreamDecoder, StreamEncoder
+from codec.engine.backend import DEFAULT_WEIGHTS
+from codec.engine.native import NativeBackend, isas
+from codec.engine.stream import StreamDecoder, StreamEncoder
 
 CHUNKS = (1, 17, 960, 24_000)
 BATCH = 7

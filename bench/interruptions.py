@@ -1,6 +1,6 @@
 """Kill `codec tokenize` with SIGKILL at random moments, start it again, and compare the shards.
 
-    python bench/interruptions.py FOLDER [--items 400] [--kills 10] [--ray]
+    python -m bench.interruptions FOLDER [--items 400] [--kills 10] [--ray]
 
 The items are stretches of 20 s of the folder's files. An undisturbed run comes first; then one that
 is killed --kills times, each time after a random share of what the first took, and started again.
@@ -23,7 +23,7 @@ from pathlib import Path
 
 import soundfile
 
-from codec.audio import READ_SUFFIXES
+from codec.audio.files import READ_SUFFIXES
 from codec.benchmark.machine import machine
 
 STRETCH = 20  # seconds

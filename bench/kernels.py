@@ -1,6 +1,6 @@
 """Writes bench/kernels.md: log-mel and vector quantisation against the libraries people use.
 
-    python bench/kernels.py [--output bench/kernels.md]
+    python -m bench.kernels [--output bench/kernels.md]
 
 Runs bench/mel_table.py and bench/rvq_table.py one after the other, each on one thread, and puts
 the machine, the versions and the command lines before their tables.
@@ -17,11 +17,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from codec.atomic import replacing
 from codec.kernels import load
+from codec.support.atomic import replacing
 
 HERE = Path(__file__).parent
-TABLES = ("mel_table.py", "rvq_table.py")
+TABLES = ("mel_table", "rvq_table")
 PACKAGES = (
     "numpy",
     "torch",
@@ -66,7 +66,7 @@ def run(script: str) -> str:
     environment = os.environ | dict.fromkeys(THREADS, "1")
     root = str(HERE.parent)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    command = [sys.executable, str(HERE / script)]
+    command = [sys.executable, "-m", f"bench.{script}"]
     result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return result.stdout.strip()
 
@@ -75,16 +75,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--output", type=Path, default=HERE / "kernels.md")
     options = parser.parse_args()
-    scripts = [script for script in TABLES if (HERE / script).exists()]
     parts = [
         "# Speed and error of the kernels",
-        f"Written by `python {shlex.join(['bench/kernels.py', *sys.argv[1:]])}`, which runs "
-        + " and ".join(f"`bench/{script}`" for script in scripts)
+        f"Written by `python {shlex.join(['-m', 'bench.kernels', *sys.argv[1:]])}`, which runs "
+        + " and ".join(f"`bench/{script}.py`" for script in TABLES)
         + "; their docstrings say what is measured.",
         f"- Machine: {processor()}, {platform.system()}; instruction sets used: "
-        f"{', '.join(load('codec._native').isas())}. One thread.\n- {versions()}.",
+        f"{', '.join(load('codec.kernels._native').isas())}. One thread.\n- {versions()}.",
     ]
-    parts += [run(script) for script in scripts]
+    parts += [run(script) for script in TABLES]
     text = "\n\n".join(parts) + "\n"
     with replacing(options.output, overwrite=True) as path:
         path.write_text(text)

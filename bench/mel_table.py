@@ -1,6 +1,6 @@
 """Log-mel against the libraries people use, as Markdown tables: time and error.
 
-    python bench/mel_table.py [--seconds 60] [--runs 15] [--audio FILE]
+    python -m bench.mel_table [--seconds 60] [--runs 15] [--audio FILE]
 
 One thread, float32 mono at 16 kHz, rounded to 16 bits (for the int16 entry to be the same audio);
 by default noise and tones of changing loudness, 60 dB apart.
@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from codec.audio import read_audio, resample
+from codec.audio.files import read_audio, resample
 from codec.kernels import available, load
 from codec.kernels.mel_filters import window
 from codec.mel import WHISPER_80, MelSpec, MelStream, log_mel, log_scale, mel_filters
@@ -224,7 +224,7 @@ def table(title: str, spec: MelSpec, entries: dict[str, Work], audio: Array, run
 
 
 def operations(spec: MelSpec) -> dict[str, int]:
-    """Products, sums and fused ones of a frame, an operation a lane, as csrc/rfft.h has them."""
+    """Products, sums and fused ones of a frame, an operation a lane, as in csrc/mel/rfft.h."""
     tables = tables_of(spec)
     fft = tables.fft
     h, half = fft.n // fft.split, fft.split // 2

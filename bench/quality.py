@@ -1,6 +1,6 @@
 """Quality of the codec on a folder of clips, by bitrate and kind of audio, as a Markdown table.
 
-    python bench/quality.py EVAL_DIR [--weights W.safetensors] [--bitrates 0.5,1,1.5,3,6]
+    python -m bench.quality EVAL_DIR [--weights W.safetensors] [--bitrates 0.5,1,1.5,3,6]
                             [--visqol] [--json OUT]
 
 Clips are named speech_*, music_* or general_*; any other name makes kind "audio". `codec.quality`
@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from clips import KINDS, OTHER, SAMPLE_RATE, Clip, read_clips
 from tqdm import tqdm
 
 import codec
+from bench.clips import KINDS, OTHER, SAMPLE_RATE, Clip, read_clips
 from codec.benchmark.machine import machine
 from codec.benchmark.tokens import codebook_use as codebook_share
 from codec.errors import CodecError

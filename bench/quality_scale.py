@@ -1,6 +1,6 @@
 """What each step of `codec compress --quality` is: bits, PESQ-WB and log-mel distance.
 
-    python bench/quality_scale.py EVAL_DIR
+    python -m bench.quality_scale EVAL_DIR
 
 Prints a table; beside every quality there is the fixed number of codebooks nearest to its bits.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import codec
-from codec.audio import READ_SUFFIXES, read_audio, resample
+from codec.audio.files import READ_SUFFIXES, read_audio, resample
 from codec.quality import METRICS
 
 QUALITIES = (0, 2, 4, 5, 6, 7, 8, 9, 10)

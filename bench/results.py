@@ -1,6 +1,6 @@
 """Everything that is measured of quality, as one Markdown file: RESULTS.md.
 
-    python bench/results.py EVAL_DIR --lyra DIR --words EVAL_DIR/transcribed \\
+    python -m bench.results EVAL_DIR --lyra DIR --words EVAL_DIR/transcribed \\
         --transcripts EVAL_DIR/transcribed.tsv --report REPORT -o bench/RESULTS.md
 
 A comparison by `codec bench` of all clips in EVAL_DIR, one of the word error rate on the clips in
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tokens = tokens_markdown(token_quality(model, clips))
     except CodecError as error:
         sys.exit(f"error: {error}")
-    command = shlex.join(["python", "bench/results.py", *given])
+    command = shlex.join(["python", "-m", "bench.results", *given])
     text = report(heard, words, tokens, command)
     if options.output is None:
         print(text, end="")

@@ -1,6 +1,6 @@
 """RVQ search against the libraries people use, as a Markdown table: time, and how the codes agree.
 
-    python bench/rvq_table.py [--levels 8 32] [--dims 8 64 128] [--frames 1 75 7500] [--seconds 1]
+    python -m bench.rvq_table [--levels 8 32] [--dims 8 64 128] [--frames 1 75 7500] [--seconds 1]
 
 One thread, float32, codebooks of 1024 made ready before (`codec.rvq.Codebooks`), random latents
 and codebooks that shrink from level to level like the residuals do. All are timed in turn, in one
@@ -34,7 +34,7 @@ def ours(codebooks: Floats) -> dict[str, Callable[[Floats], Codes]]:
     ready = rvq.Codebooks(codebooks)
     found: dict[str, Callable[[Floats], Codes]] = {"codec": lambda x: rvq.encode(x, ready)}
     floats = rvq.Codebooks(codebooks)
-    floats._plan = load("codec._native").RvqPlan(codebooks, screen=False)
+    floats._plan = load("codec.kernels._native").RvqPlan(codebooks, screen=False)
     found["codec, floats only"] = lambda x: rvq.encode(x, floats)
     found["codec, codebooks as an array"] = lambda x: rvq.encode(x, codebooks)
     return found

@@ -1,6 +1,6 @@
 """Spectrograms of clips before and after the codec, one PNG a clip, to be looked at.
 
-    python bench/spectrograms.py EVAL_DIR -o DIR [--bitrate 6] [--weights W.safetensors] [--all]
+    python -m bench.spectrograms EVAL_DIR -o DIR [--bitrate 6] [--weights W.safetensors] [--all]
 
 The original is above, the decoded below, both in dB relative to the original's loudest bin, so that
 a gap, a click (a vertical line) or a buzz (a horizontal line) shows. Speech only with --all.
@@ -16,10 +16,10 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import numpy.typing as npt
-from clips import SAMPLE_RATE, Audio, read_clips
 from tqdm import tqdm
 
 import codec
+from bench.clips import SAMPLE_RATE, Audio, read_clips
 from codec.errors import CodecError
 
 matplotlib.use("Agg")

@@ -22,12 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from codec import _engine
-from codec.backend import DEFAULT_WEIGHTS
 from codec.benchmark.machine import machine
-from codec.config import ModelConfig
-from codec.engine import NativeBackend, isas
-from tests.engine_weights import noise, write_weights
+from codec.engine.backend import DEFAULT_WEIGHTS
+from codec.engine.native import NativeBackend, _engine, isas
+from codec.model.config import ModelConfig
+from tests.helpers.weights import noise, write_weights
 
 SLOW_SECONDS = 1  # of audio for what is far below real time
 ENCODEC = "EnCodec 24k, encodec"  # what the ratios refer to

@@ -1,7 +1,6 @@
 """A neural audio codec and tokenizer: waveforms to discrete tokens at a fixed rate, and back."""
 
 from codec.api import Codec, load
-from codec.config import ModelConfig
 from codec.errors import (
     AudioError,
     BackendError,
@@ -12,6 +11,7 @@ from codec.errors import (
     OutputError,
     TokensError,
 )
+from codec.model.config import ModelConfig
 from codec.tokens import Tokens
 
 __version__ = "0.1.0"

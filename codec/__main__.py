@@ -1,5 +1,5 @@
 """`python -m codec` is the command `codec`."""
 
-from codec.cli import main
+from codec.cli.main import main
 
 main()

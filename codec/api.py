@@ -15,17 +15,17 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from codec import audio as audio_
-from codec.backend import DEFAULT_WEIGHTS, Backend, load_backend
-from codec.coder import Coder, load_coder
-from codec.config import ModelConfig
-from codec.container import Codes, Reader, write_tokens
+from codec.audio import files as audio_
+from codec.coders.base import Coder, load_coder
+from codec.engine.backend import DEFAULT_WEIGHTS, Backend, load_backend
+from codec.engine.windows import Workers, decode_spans, encode_spans
 from codec.errors import AudioError, BackendError, BitrateError, ModelError
-from codec.format import Header
-from codec.model_id import same_tokens
-from codec.reach import decoder_reach
-from codec.seek import SeekableReader
-from codec.spans import Workers, decode_spans, encode_spans
+from codec.model.config import ModelConfig
+from codec.model.identity import same_tokens
+from codec.model.receptive_field import decoder_reach
+from codec.nac.container import Codes, Reader, write_tokens
+from codec.nac.layout import Header
+from codec.nac.seek import SeekableReader
 from codec.tokens import Tokens
 
 # Samples at the model's rate on either side of a stretch, for the resampler: beyond its filters and
@@ -189,7 +189,7 @@ class Codec:
     def rate_control(self, quality: float) -> Callable[[Codes], int]:
         """How many codebooks a chunk of codes needs for `quality`, 0 to 10: for a
         `codec.container.Writer`. Raises BitrateError."""
-        from codec.rate_control import RateControl
+        from codec.engine.rate_control import RateControl
 
         return RateControl(self._backend).chooser(quality)
 

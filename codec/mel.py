@@ -221,7 +221,7 @@ def log_mel(
     if name == "torch":
         _check_finite(flat)
         samples = load("torch").tensor(_as_float(flat))
-        of_torch = load("codec.nn.ops").log_mel(samples, spec)
+        of_torch = load("codec.kernels.torch_ops").log_mel(samples, spec)
         mel[:] = of_torch.mT if frame_major else of_torch
     else:
         tops = np.full(len(flat), _first_top(spec), np.float32)
@@ -371,7 +371,7 @@ def _tables(spec: MelSpec) -> MelTables:
 
 @functools.lru_cache(maxsize=16)
 def _native_plan(spec: MelSpec) -> Any:
-    return load("codec._native").MelPlan(_tables(spec))
+    return load("codec.kernels._native").MelPlan(_tables(spec))
 
 
 def _run(

@@ -15,7 +15,7 @@ the same bits from all three.
 
 Fast: "native". Where the CPU multiplies int8 fast (AVX-512 with VNNI) it first bounds all scores by
 integer arithmetic and then scores, as defined, the one or two codewords in a thousand that the
-bounds leave; csrc/rvq_screen.h has the proof that these are the same codes. Codebooks that were
+bounds leave; csrc/rvq/rvq_screen.h has the proof that these are the same codes. Codebooks that were
 stored as int8 with a scale for each codeword suit it best: their bounds are the tightest. What
 every search needs of the codebooks is prepared once by `Codebooks`; given as an array they are
 prepared in every call, which takes as long as the search of some dozens of vectors. Nothing is
@@ -63,7 +63,7 @@ class Codebooks:
     def _native(self) -> Any:
         """The codebooks packed for the native search, on first use."""
         if self._plan is None:  # two threads may both pack: the same
-            self._plan = load("codec._native").RvqPlan(self._books)
+            self._plan = load("codec.kernels._native").RvqPlan(self._books)
         return self._plan
 
 
@@ -99,13 +99,13 @@ def encode(
         if isinstance(codebooks, Codebooks):
             codes = codebooks._native().encode(x, levels)
         elif len(x) < FEW:
-            codes = load("codec._native").encode_rvq_once(x, books[:levels])
+            codes = load("codec.kernels._native").encode_rvq_once(x, books[:levels])
         else:
-            codes = load("codec._native").RvqPlan(books[:levels]).encode(x, levels)
+            codes = load("codec.kernels._native").RvqPlan(books[:levels]).encode(x, levels)
     elif name == "numba":
         codes = load("codec.kernels.rvq_numba").encode(x, books[:levels])
     else:
-        ops, torch = load("codec.nn.ops"), load("torch")
+        ops, torch = load("codec.kernels.torch_ops"), load("torch")
         codes = ops.rvq_encode(torch.tensor(x), torch.tensor(books[:levels])).numpy()
     return cast(Codes, codes.astype(np.uint16, copy=False))
 
@@ -134,11 +134,11 @@ def decode(
     name = resolve(backend)
     out: Any
     if name == "native":
-        out = load("codec._native").decode_rvq(tokens, books)
+        out = load("codec.kernels._native").decode_rvq(tokens, books)
     elif name == "numba":
         out = load("codec.kernels.rvq_numba").decode(tokens, books)
     else:
-        ops, torch = load("codec.nn.ops"), load("torch")
+        ops, torch = load("codec.kernels.torch_ops"), load("torch")
         out = ops.rvq_decode(torch.tensor(tokens.astype(np.int64)), torch.tensor(books)).numpy()
     return cast(Floats, out)
 

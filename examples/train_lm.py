@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from codec.corpus import TokenBatches, TokenDataset
-from codec.layouts import make_layout
-from codec.vocabulary import Vocabulary
+from codec.lm.layouts import make_layout
+from codec.lm.vocabulary import Vocabulary
 
 
 class Decoder(nn.Module):

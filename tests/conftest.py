@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import codec
-from codec.config import ModelConfig
+from codec.model.config import ModelConfig
 
 
 class MeanBackend:
@@ -73,7 +73,7 @@ def small(backend: MeanBackend) -> codec.Codec:
 @pytest.fixture
 def shipped() -> codec.Codec:
     """The codec with the weights of the package, if they and what runs them are here."""
-    from codec.backend import DEFAULT_WEIGHTS
+    from codec.engine.backend import DEFAULT_WEIGHTS
 
     if not DEFAULT_WEIGHTS.exists():
         pytest.skip("no weights yet")
@@ -89,7 +89,7 @@ class Cli:
         self._capture = capfdbinary
 
     def __call__(self, *args: object, stdin: bytes = b"") -> tuple[int, bytes, str]:
-        from codec.cli import main
+        from codec.cli.main import main
 
         self._capture.readouterr()
         self._monkeypatch.setattr(sys, "argv", ["codec", *map(str, args)])

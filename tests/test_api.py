@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import codec
-from codec.config import ModelConfig
 from codec.errors import AudioError, BitrateError, FormatError, ModelError, TokensError
+from codec.model.config import ModelConfig
 from codec.tokens import frames_for
 
 from .conftest import MeanBackend

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codec.backend import DEFAULT_WEIGHTS
+from codec.engine.backend import DEFAULT_WEIGHTS
 
 GOLDEN = Path(__file__).parent / "golden" / "tokens.json"
 SECONDS = 4
@@ -47,7 +47,7 @@ def digest(array: np.ndarray, dtype: str) -> str:
 
 
 def made_here() -> dict[str, object]:
-    from codec.engine import NativeBackend
+    from codec.engine.native import NativeBackend
 
     backend = NativeBackend(DEFAULT_WEIGHTS)
     codes = backend.encode(signal(), backend.config.n_codebooks)
@@ -63,7 +63,7 @@ def made_here() -> dict[str, object]:
 
 
 def test_tokens_and_samples_are_those_of_every_machine():
-    pytest.importorskip("codec._engine", reason="the native engine was not built")
+    pytest.importorskip("codec.engine._engine", reason="the native engine was not built")
     assert made_here() == json.loads(GOLDEN.read_text())
 
 

@@ -13,16 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.api import Codec, load
-from codec.atomic import replacing
-from codec.audio import resample, write_audio
+from codec.audio.files import resample, write_audio
 from codec.benchmark.clips import SAMPLE_RATE
 from codec.benchmark.images import COLOURS, data_uri, palette_png, spectrogram
 from codec.benchmark.page import render
 from codec.benchmark.tokens import codebook_use
-from codec.coder import CODER_NAMES
-from codec.container import Reader, decode_chunk
-from codec.files import Info, inspect_file
+from codec.coders.base import CODER_NAMES
+from codec.files.transcode import Info, inspect_file
+from codec.nac.container import Reader, decode_chunk
 from codec.quality.pair import Audio
+from codec.support.atomic import replacing
 
 COLUMNS = 900  # of a drawing
 MAP_ROW = 6  # pixels of a level in the token map

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from codec.atomic import replacing
-from codec.audio import read_audio
+from codec.audio.files import read_audio
 from codec.benchmark.images import data_uri, mel_levels, spectrogram
 from codec.errors import AudioError, DataError, MissingPackageError
 from codec.quality.pair import Audio
+from codec.support.atomic import replacing
 
 PAGE = "index.html"
 ACTIVE_DB = -40.0  # under its loudest frame, from which a frame of the original counts as active

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from codec.atomic import replacing
 from codec.benchmark.statistics import Mean, Row, Summary
 from codec.benchmark.tokens import TokenQuality
 from codec.benchmark.work import Result
 from codec.quality import METRICS
+from codec.support.atomic import replacing
 
 FIXED = ("clip", "kind", "codec", "setting", "kbps", "container_kbps", "seconds", "delay")
 

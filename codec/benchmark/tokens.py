@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.api import Codec
-from codec.audio import resample
+from codec.audio.files import resample
 from codec.benchmark.peers.ffmpeg import Ffmpeg
-from codec.engine import NativeBackend
+from codec.engine.native import NativeBackend
+from codec.engine.stream import StreamEncoder
 from codec.errors import BackendError, ModelError, PeerError
-from codec.format import CHUNK_SECONDS
+from codec.nac.layout import CHUNK_SECONDS
 from codec.quality.pair import Audio
-from codec.stream import StreamEncoder
 
 CHUNKINGS = (17, 960, 24_000)  # samples
 SHIFT = 1  # sample

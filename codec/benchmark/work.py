@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from codec.atomic import replacing
-from codec.audio import fit, resample, write_audio
+from codec.audio.files import fit, resample, write_audio
 from codec.benchmark.clips import SAMPLE_RATE, Source, read_clip
 from codec.benchmark.peers import Options, Peer, make
 from codec.errors import CodecError, PeerError
 from codec.quality import measure
 from codec.quality.pair import Audio
+from codec.support.atomic import replacing
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from codec.nn.token_dataset import TokenBatches, TokenDataset
+    from codec.corpus.dataset import TokenBatches, TokenDataset
 
 __all__ = ["TokenBatches", "TokenDataset"]
 
@@ -13,7 +13,7 @@ __all__ = ["TokenBatches", "TokenDataset"]
 def __getattr__(name: str) -> Any:
     # Reading shards back needs torch; making them does not load it.
     if name in __all__:
-        from codec.nn import token_dataset
+        from codec.corpus import dataset as token_dataset
 
         return getattr(token_dataset, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

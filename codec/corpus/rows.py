@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.api import Codec
-from codec.audio import Audio, AudioReader
+from codec.audio.files import Audio, AudioReader
 from codec.corpus.items import Item
+from codec.engine.windows import Workers
 from codec.errors import AudioError
-from codec.layouts import Layout
-from codec.spans import Workers
+from codec.lm.layouts import Layout
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,14 +27,14 @@ import numpy as np
 
 from codec import __version__
 from codec.api import Codec
-from codec.atomic import replacing
 from codec.corpus.engines import Engine, Reject, Result, attempt, layout_of, threads
 from codec.corpus.libraries import libraries
 from codec.corpus.rows import Row, Settings
 from codec.corpus.sinks import FORMATS
 from codec.corpus.sources import absolute, find_items
 from codec.errors import AudioError, DataError, OutputError
-from codec.progress import Progress
+from codec.support.atomic import replacing
+from codec.support.progress import Progress
 
 RUN_NAME = "run.json"
 CARD_NAME = "dataset.json"

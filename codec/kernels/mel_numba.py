@@ -1,4 +1,4 @@
-"""The log-mel front end in numba: the arithmetic of csrc/mel.h and rfft.h, one by one."""
+"""The log-mel front end in numba: the arithmetic of csrc/mel/mel.h and rfft.h, one by one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _LOG_REST = tuple(
 def run(
     clips: Floats, tables: MelTables, start: int, tops: Floats, out: Floats, frame_major: bool
 ) -> bool:
-    """clips [B, samples] -> out, as `codec._native.MelPlan` does it."""
+    """clips [B, samples] -> out, as `codec.kernels._native.MelPlan` does it."""
     if clips.size and not (clips.min() >= -_PEAK and clips.max() <= _PEAK):
         return False
     fft = tables.fft
@@ -196,7 +196,7 @@ def _unpack(x: Floats, half: int, unpack: Floats, power: Floats) -> None:
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _log10(x: np.float32) -> np.float32:
-    """log10 of a positive normal float32: see csrc/log10.h."""
+    """log10 of a positive normal float32: see csrc/mel/log10.h."""
     bits = np.float32(x).view(np.int32)  # the cast is what lets numba see a NumPy scalar
     exponent = np.int32((bits - np.int32(0x3F3504F3)) >> 23)
     f = np.int32(bits - (exponent << 23)).view(np.float32) - _ONE

@@ -10,13 +10,13 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 
-TOPS = ("fixed", "running", "clip")  # csrc/mel.h's MEL_TOP_...
+TOPS = ("fixed", "running", "clip")  # csrc/mel/mel.h's MEL_TOP_...
 SPLITS = (16, 8, 4, 2, 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class RfftTables:
-    """Of the transform of n real, windowed samples. csrc/rfft.h says how they are read, and why."""
+    """Tables for the FFT of n real, windowed samples; csrc/mel/rfft.h says how they are read."""
 
     n: int
     split: int
@@ -32,7 +32,7 @@ class RfftTables:
 
 @dataclasses.dataclass(frozen=True)
 class MelTables:
-    """Tables and numbers of a front end: the fields of csrc/mel.h's mel_plan."""
+    """Tables and numbers of a front end: the fields of csrc/mel/mel.h's mel_plan."""
 
     fft: RfftTables
     hop_length: int

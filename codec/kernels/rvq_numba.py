@@ -1,4 +1,4 @@
-"""Residual vector quantisation in numba: the arithmetic of csrc/rvq.c, operation by operation."""
+"""Residual vector quantisation in numba: csrc/rvq/rvq.c's arithmetic, operation by operation."""
 
 from __future__ import annotations
 

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from codec import codebooks
-from codec.config import ModelConfig
 from codec.errors import ModelError
-from codec.model_id import model_id
-from codec.nn.export import CODEBOOKS, CODEWORDS, SCALES, TRAINING_ONLY
+from codec.model import codebooks
+from codec.model.config import ModelConfig
+from codec.model.identity import model_id
+from codec.model.receptive_field import decoder_reach, encoder_reach
 from codec.nn.model import CodecModel
-from codec.reach import decoder_reach, encoder_reach
+from codec.training.export import CODEBOOKS, CODEWORDS, SCALES, TRAINING_ONLY
 
 BLOCK_SECONDS = 20
 

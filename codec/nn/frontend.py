@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from codec.config import ModelConfig
+from codec.model.config import ModelConfig
 
 POWER_FLOOR = 1e-5  # added to powers before the logarithm: about the noise of 16-bit audio
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from codec.config import ModelConfig
 from codec.errors import ModelError
+from codec.model.config import ModelConfig
 
 
 def band_matrix(n_bands: int, n_bins: int, sample_rate: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from codec.config import ModelConfig
+from codec.model.config import ModelConfig
 from codec.nn.blocks import Backbone
 from codec.nn.frontend import FrontEnd
 from codec.nn.heads import SpectralHead, noise_keys

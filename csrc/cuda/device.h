@@ -1,4 +1,4 @@
-/* What kernels need of CUDA; g++ finds the same in the tests' host shim, tests/cuda_shim.
+/* What kernels need of CUDA; g++ finds the same in the tests' host shim, tests/helpers/cuda_shim.
  *
  * So that results are the C kernels' bit for bit, csrc/cuda is compiled with -fmad=false (every
  * product and sum is rounded alone) and without -ftz (subnormals are kept) or -use_fast_math; FMAs

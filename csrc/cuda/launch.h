@@ -11,7 +11,7 @@
 #else
 #include <cuda_runtime_api.h>
 #endif
-#include "mel.h"
+#include "mel/mel.h"
 
 #if defined(__cplusplus)
 extern "C" {
@@ -26,7 +26,7 @@ extern "C" {
 /* Floats of workspace that cuda_rvq_encode needs, aligned to 16 bytes. */
 size_t cuda_rvq_workspace(size_t levels, size_t codewords, size_t dim);
 
-/* latents [n][dim], codebooks [levels][codewords][dim] -> codes [levels][n], as csrc/rvq.h defines
+/* latents [n][dim], codebooks [levels][codewords][dim] -> codes [levels][n], as csrc/rvq/rvq.h defines
  * them. 1 <= codewords <= 65536, 1 <= dim <= CUDA_RVQ_MAX_DIM, levels >= 1. */
 cudaError_t cuda_rvq_encode(const float *latents, size_t n, const float *codebooks, size_t levels,
                             size_t codewords, size_t dim, float *workspace, int64_t *codes,
@@ -55,7 +55,7 @@ int cuda_mel_unpack(cuda_mel_plan *plan, const int32_t *ints, int64_t n_ints, co
 size_t cuda_mel_shared_bytes(const mel_plan *plan);
 
 /* clips [n_clips][n], float or int16_t, -> out [n_clips][n_mels][n_frames], or with frame_major
- * [n_clips][n_frames][n_mels], as csrc/mel.h defines it; `top` is the one that is fixed, or the most
+ * [n_clips][n_frames][n_mels], as csrc/mel/mel.h defines it; `top` is the one that is fixed, or the most
  * before the first frame. Workspace: tops [n_clips][n_frames]. Samples beyond MEL_PEAK are not looked
  * for: what they spoil is their frames, and their clip's maximum. */
 cudaError_t cuda_log_mel(const cuda_mel_plan *plan, const void *clips, int is_int16, size_t n_clips,

@@ -1,5 +1,5 @@
-/* Log-mel spectra on a GPU: csrc/mel.h's definition, by the C kernels' own text, csrc/rfft.h and
- * csrc/log10.h, so the same bits. There a CPU does one step of LANES transforms at once; here LANES
+/* Log-mel spectra on a GPU: csrc/mel/mel.h's definition, by the C kernels' own text, csrc/mel/rfft.h and
+ * csrc/mel/log10.h, so the same bits. There a CPU does one step of LANES transforms at once; here LANES
  * is 1, and a frame's threads share out the parts of a step, which are independent.
  *
  * A block of 256 threads has 256 / threads_a_frame(h) frames, each in its own shared memory:
@@ -32,8 +32,8 @@
 #endif
 #define restrict __restrict__
 #define LANES 1
-#include "log10.h"
-#include "rfft.h"
+#include "mel/log10.h"
+#include "mel/rfft.h"
 
 namespace mel {
 
@@ -62,7 +62,7 @@ inline __host__ __device__ int threads_a_frame(const rfft_plan &fft)
 static __device__ __forceinline__ float as_float(float sample) { return sample; }
 static __device__ __forceinline__ float as_float(int16_t sample) { return 0x1p-15f * float(sample); }
 
-/* Sample i of a clip as it is continued: csrc/mel_body.h has a drawing. */
+/* Sample i of a clip as it is continued: csrc/mel/mel_body.h has a drawing. */
 template <typename Sample>
 static __device__ __forceinline__ float sample(const mel_plan &plan, const Sample *clip,
                                                long long n, long long i)

@@ -1,4 +1,4 @@
-/* Residual vector quantisation on a GPU: csrc/rvq.h's definition, so the C kernels' codes.
+/* Residual vector quantisation on a GPU: csrc/rvq/rvq.h's definition, so the C kernels' codes.
  *
  *                    panel [D][128]              A block takes a tile of vectors through all levels.
  *                   +-- 128 words --+            Its residuals stay in shared memory; codewords
@@ -31,7 +31,7 @@
 namespace rvq {
 
 constexpr int THREADS = 256, WARPS = THREADS / 32;
-constexpr int PANEL = 128;      /* codewords side by side, as csrc/rvq.h's are 32 */
+constexpr int PANEL = 128;      /* codewords side by side, as csrc/rvq/rvq.h's are 32 */
 constexpr int STAGE = 16;       /* coordinates of a panel that are copied together */
 constexpr int STAGE_SIZE = (STAGE + 1) * PANEL;
 constexpr int PACK_CHUNK = 32;  /* coordinates that `pack` transposes together */

@@ -1,4 +1,4 @@
-/* The kernels of csrc/cuda for torch's CUDA tensors; codec/nn/cuda_ops.py defines the operators. */
+/* The kernels of csrc/cuda for torch's CUDA tensors; codec/kernels/cuda_ops.py defines the operators. */
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <c10/cuda/CUDAException.h>

@@ -15,7 +15,7 @@
 
 #include <stdint.h>
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 typedef struct {
     conv_norm conv;

@@ -6,7 +6,7 @@
 #ifndef CODEC_ENGINE_DECODER_H
 #define CODEC_ENGINE_DECODER_H
 
-#include "../rvq.h"
+#include "rvq/rvq.h"
 #include "backbone.h"
 
 typedef struct {

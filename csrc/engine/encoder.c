@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "../fp_env.h"
+#include "common/fp_env.h"
 
 /* A state's parts, in this order in its memory. */
 typedef struct {

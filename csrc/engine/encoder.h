@@ -10,7 +10,7 @@
 #ifndef CODEC_ENGINE_ENCODER_H
 #define CODEC_ENGINE_ENCODER_H
 
-#include "../rvq.h"
+#include "rvq/rvq.h"
 #include "backbone.h"
 
 typedef struct {

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#include "../engine/elementary.h"
-#include "../fp_env.h"
+#include "kernels/elementary.h"
+#include "common/fp_env.h"
 
 static size_t padded(size_t n) { return (n + PANEL - 1) / PANEL * PANEL; }
 

@@ -1,4 +1,4 @@
-/* The best model: the tables' scores and those of a small recurrent network (codec/nn/prior.py).
+/* The best model: the tables' scores and those of a small recurrent network (codec/training/entropy/prior.py).
  *
  * Its arithmetic is that of the engine: the matrix products are the engine's, every sum has one
  * order, and nothing is left to libm. So the weights it gives the range coder are the same
@@ -6,7 +6,7 @@
 #ifndef CODEC_ENTROPY_PRIOR_H
 #define CODEC_ENTROPY_PRIOR_H
 
-#include "../engine/kernels.h"
+#include "kernels/kernels.h"
 #include "coding.h"
 #include "tables.h"
 

@@ -9,7 +9,7 @@
 #ifndef CODEC_ENTROPY_TABLES_H
 #define CODEC_ENTROPY_TABLES_H
 
-#include "../isa.h"
+#include "common/isa.h"
 #include "coding.h"
 
 enum { MAX_CONTEXTS = 16, MAX_RANK = 32, MAX_FRACTION_BITS = 12 };

@@ -1,0 +1,1 @@
+"""Scripts that measure this package; each says in its docstring what it prints."""

@@ -1,0 +1,464 @@
+"""The commands on files: parse, call codec.files, print."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from codec.coders.base import CODER_IDS, CODER_NAMES, Coder
+from codec.engine.windows import Workers
+from codec.errors import BitrateError, CodecError
+from codec.files.plan import SUFFIX, Failure, Job, plan
+from codec.files.transcode import (
+    Coding,
+    Info,
+    Stretch,
+    compress_file,
+    decompress_file,
+    inspect_file,
+    salvage_file,
+    verify_file,
+)
+from codec.model.config import ModelConfig
+from codec.nac.container import own_coder
+from codec.nac.layout import Header
+from codec.support.progress import FileProgress, Progress
+
+_inputs = click.argument("inputs", nargs=-1, required=True)
+_output = click.option(
+    "-o", "--output", help="File, folder, or - for standard output. [default: beside the input]"
+)
+_force = click.option("-f", "--force", is_flag=True, help="Overwrite outputs that exist.")
+_quiet = click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+_model = click.option(
+    "--model", default="default", show_default=True, help="Weights: a .safetensors file."
+)
+_threads = click.option(
+    "-t", "--threads", type=click.IntRange(1), help="Of the network. [default: the CPU's cores]"
+)
+_engine = click.option(
+    "--engine",
+    type=click.Choice(["native", "torch"]),
+    help="What runs the network. [default: native, where it can]",
+)
+
+
+def _seconds(text: str) -> float:
+    """Seconds, or minutes and hours before them: 80, 1:20, 1:02:03.5."""
+    *larger, rest = text.split(":")
+    try:
+        total = float(rest)
+        for factor, part in zip((60, 3600), reversed(larger), strict=False):
+            total += factor * int(part)
+    except ValueError:
+        total = -1.0
+    if not 0 <= total < float("inf") or len(larger) > 2:
+        raise click.BadParameter(f"{text!r} is no time; write 80, 1:20 or 1:02:03.5")
+    return total
+
+
+def _raw_format(text: str) -> tuple[int, int]:
+    """The rate and the channels of samples without a header: 24000, 48000:2."""
+    rate, _, channels = text.partition(":")
+    try:
+        return int(rate), int(channels or 1)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no format; write 24000 or 48000:2") from None
+
+
+@click.command()
+@_inputs
+@_output
+@click.option("-b", "--bitrate", type=float, help="kbit/s for each channel. [default: the highest]")
+@click.option("-n", "--codebooks", type=int, help="Codebooks, in place of --bitrate.")
+@click.option(
+    "--quality",
+    type=click.FloatRange(0, 10),
+    help="0-10, in place of --bitrate: as many bits as each moment needs for it.",
+)
+@click.option(
+    "--effort",
+    type=click.Choice(list(CODER_IDS)),
+    help="How hard the codes are packed; they stay the same. [default: fast, where it can]",
+)
+@click.option("--live", is_flag=True, help="Frame by frame, while the audio arrives.")
+@click.option(
+    "--raw",
+    type=_raw_format,
+    metavar="RATE[:CHANNELS]",
+    help="The input is 16-bit samples without a header.",
+)
+@_force
+@_quiet
+@_threads
+@_engine
+@_model
+def compress(
+    inputs: tuple[str, ...],
+    output: str | None,
+    bitrate: float | None,
+    codebooks: int | None,
+    quality: float | None,
+    effort: str | None,
+    live: bool,
+    raw: tuple[int, int] | None,
+    force: bool,
+    quiet: bool,
+    threads: int | None,
+    engine: Literal["native", "torch"] | None,
+    model: str,
+) -> None:
+    """Compress audio files, or all audio below folders, to .nac files.
+
+    Reads WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF and what else libsndfile knows, at any sample
+    rate, with up to 255 channels. - reads standard input, and writes to standard output: WAV or
+    raw samples while they arrive, two seconds at a time or with --live frame by frame.
+    """
+    from codec.api import load
+    from codec.audio.files import READ_SUFFIXES
+
+    if bitrate is not None and codebooks is not None:
+        raise click.UsageError("choose --bitrate or --codebooks, not both")
+    if quality is not None and bitrate is not None:
+        raise click.UsageError("choose --bitrate or --quality, not both")
+    inputs, output = _pipes(inputs, output)
+    jobs, failures = plan(inputs, output, READ_SUFFIXES, SUFFIX)
+    if not jobs:
+        _finish(failures, len(failures))
+    codec = load(model, engine)
+    if bitrate is not None:
+        codebooks = codec.codebooks_for(bitrate * 1000)
+    most = codec.config.n_codebooks
+    count = most if codebooks is None else codebooks
+    if not 1 <= count <= most:
+        raise BitrateError(f"{count} codebooks; the model has 1 to {most}")
+
+    codec.coder(effort)  # an error once, not for each file
+    if quality is not None:
+        codec.rate_control(quality)
+    coding = Coding(count, effort, quality, live, raw)
+
+    def work(job: Job, workers: Workers, progress: FileProgress) -> None:
+        compress_file(codec, job, coding, workers, progress.report, overwrite=force)
+
+    _run(jobs, failures, work, threads=threads, quiet=quiet)
+
+
+@click.command()
+@_inputs
+@_output
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["wav", "flac", "ogg", "raw"]),
+    default="wav",
+    show_default=True,
+    help="Of outputs that -o does not name; raw: 16-bit samples, to standard output.",
+)
+@click.option(
+    "--start",
+    type=_seconds,
+    metavar="TIME",
+    help="Restore from here: seconds, or 1:20. [default: 0]",
+)
+@click.option(
+    "--duration", type=_seconds, metavar="TIME", help="And so much. [default: to the end]"
+)
+@click.option("--salvage", is_flag=True, help="Restore what is intact of damaged files.")
+@_force
+@_quiet
+@_threads
+@_engine
+@_model
+def decompress(
+    inputs: tuple[str, ...],
+    output: str | None,
+    format_: str,
+    start: float | None,
+    duration: float | None,
+    salvage: bool,
+    force: bool,
+    quiet: bool,
+    threads: int | None,
+    engine: Literal["native", "torch"] | None,
+    model: str,
+) -> None:
+    """Restore audio from .nac files, or from all below folders.
+
+    Channels, sample rate and length are those of the audio that was compressed. WAV and FLAC are
+    written with 16 bits. - reads standard input, and writes to standard output, while the file
+    arrives. With --salvage there is silence in place of what is lost.
+    """
+    from codec.api import load
+
+    stretch = None
+    if start is not None or duration is not None:
+        if salvage:
+            raise click.UsageError("choose --salvage or a stretch, not both")
+        stretch = Stretch(start or 0.0, duration)
+    suffix = f".{format_}"
+    inputs, output = _pipes(inputs, output)
+    jobs, failures = plan(inputs, output, {SUFFIX}, suffix)
+    if not jobs:
+        _finish(failures, len(failures))
+    codec = load(model, engine)
+
+    def work(job: Job, workers: Workers, progress: FileProgress) -> None:
+        if not salvage:
+            decompress_file(
+                codec, job, suffix, workers, progress.report, overwrite=force, stretch=stretch
+            )
+            return
+        found = salvage_file(codec, job, suffix, workers, progress.report, overwrite=force)
+        for first, last in found.lost():
+            progress.say(f"codec: {job.name}: {_span(first, last)} is lost: silence in its place")
+        for problem in found.problems:
+            progress.say(f"codec: {job.name}: {problem}")
+
+    _run(jobs, failures, work, threads=threads, quiet=quiet)
+
+
+@click.command()
+@_inputs
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--levels", is_flag=True, help="And how many bits each codebook takes.")
+@_model
+def info(inputs: tuple[str, ...], as_json: bool, levels: bool, model: str) -> None:
+    """Check .nac files, or all below folders, through to the end, and say what they hold."""
+    show = _json if as_json else _text
+    jobs, failures = plan(inputs, None, {SUFFIX}, SUFFIX)
+    default_model = functools.cache(_default_model)
+    find_coder = _coders(model)
+
+    def inspect(job: Job, workers: Workers, progress: FileProgress) -> None:
+        held = inspect_file(job.source, find_coder if levels else None)
+        click.echo(show(job.name, held, default_model().get(held.header.model_id)))
+
+    # No bar: what is printed on standard output would run through it.
+    _run(jobs, failures, inspect, threads=1, quiet=True)
+
+
+@click.command()
+@_inputs
+@_model
+def verify(inputs: tuple[str, ...], model: str) -> None:
+    """Look through .nac files, or all below folders, for damage, and say what is lost.
+
+    Checks every checksum and decodes every code. The exit code is 1 if anything is damaged.
+    """
+    jobs, failures = plan(inputs, None, {SUFFIX}, SUFFIX)
+    find_coder = _coders(model)
+    damaged: list[str] = []
+
+    def look(job: Job, workers: Workers, progress: FileProgress) -> None:
+        found = verify_file(job.source, find_coder)
+        seconds = (found.header.n_samples or 0) / found.header.sample_rate
+        if found.sound:
+            click.echo(f"{job.name}: sound, {_clock(seconds)}")
+            return
+        damaged.append(job.name)
+        lost = found.lost()
+        total = sum(last - first for first, last in lost)
+        at_least = "" if found.length_known else "at least "
+        click.echo(f"{job.name}: damaged, {total:.3f} s lost of {at_least}{_clock(seconds)}")
+        for first, last in lost:
+            click.echo(f"  {_span(first, last)} is lost")
+        for problem in found.problems:
+            click.echo(f"  {problem}")
+
+    _run(jobs, failures, look, threads=1, quiet=True)
+    if damaged:
+        sys.exit(1)
+
+
+def _coders(model: str) -> Callable[[Header], Coder]:
+    """The coder of a file, for which the model is loaded only if the coder needs its data."""
+    from codec.api import load
+
+    codec = functools.cache(lambda: load(model))
+    return lambda header: codec().coder_of(header) if header.coder_id else own_coder(header)
+
+
+def _default_model() -> dict[bytes, ModelConfig]:
+    """Name and dimensions of the model that the package ships, if it is here."""
+    from codec.api import load
+
+    try:
+        codec = load(backend="native")
+    except CodecError:
+        return {}
+    return {codec.model_id: codec.config}
+
+
+def _text(name: str, held: Info, model: ModelConfig | None) -> str:
+    header = held.header
+    latency = f", the default: {_latency(model):g} ms latency" if model else ""
+    coder = CODER_NAMES.get(header.coder_id, f"coder {header.coder_id}")
+    lines = [
+        name,
+        f"  audio   {held.duration:.3f} s: {held.n_samples} samples at {header.sample_rate} Hz,"
+        f" {header.channels} channel{'s' * (header.channels > 1)}",
+        f"  codes   {held.n_frames} frames at {float(header.frame_rate):g} Hz,"
+        f" {'' if not header.variable else 'up to '}{header.n_codebooks}"
+        f" of {header.codebook_size} entries: {held.channel_bitrate / 1000:.4g} kbit/s a channel",
+        f"  coder   {coder}: {held.coded_bitrate / 1000:.4g} kbit/s a channel,"
+        f" {8 * held.n_bytes / held.duration / 1000:.4g} kbit/s the whole file",
+        f"  file    {held.n_bytes} bytes, {held.n_chunks}"
+        f" chunk{'s' * (held.n_chunks > 1)}, all sound",
+        f"  model   {header.model_id.hex()}{latency}",
+    ]
+    for key, value in held.tags.items():
+        lines.append(f"  tag     {key}: {_printable(value)}")
+    for level, bitrate in enumerate(held.level_bitrates or ()):
+        share = held.level_frames[level] / held.n_frames
+        lines.append(f"  level   {level + 1:3}: {bitrate:6.1f} bit/s, in {share:.0%} of the frames")
+    return "\n".join(lines)
+
+
+def _printable(text: str) -> str:
+    """One line that moves no cursor, whatever a file holds."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _json(name: str, held: Info, model: ModelConfig | None) -> str:
+    header = held.header
+    return json.dumps(
+        {
+            "name": name,
+            "duration": held.duration,
+            "samples": held.n_samples,
+            "sample_rate": header.sample_rate,
+            "channels": header.channels,
+            "frames": held.n_frames,
+            "frame_rate": float(header.frame_rate),
+            "codebooks": header.n_codebooks,
+            "variable": header.variable,
+            "mean_codebooks": held.n_codebooks,
+            "codebook_size": header.codebook_size,
+            "channel_bitrate": held.channel_bitrate,
+            "coder": CODER_NAMES.get(header.coder_id, header.coder_id),
+            "coded_bitrate": held.coded_bitrate,
+            "level_bitrates": held.level_bitrates,
+            "tags": held.tags,
+            "bytes": held.n_bytes,
+            "model": header.model_id.hex(),
+            "latency_ms": _latency(model) if model else None,
+        }
+    )
+
+
+def _latency(model: ModelConfig) -> float:
+    return model.latency / model.sample_rate * 1000
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds * 1000), 60_000)
+    hours, minutes = divmod(minutes, 60)
+    clock = f"{minutes:02}:{rest / 1000:06.3f}" if hours else f"{minutes}:{rest / 1000:06.3f}"
+    return f"{hours}:{clock}" if hours else clock
+
+
+def _span(first: float, last: float) -> str:
+    return f"{_clock(first)} to {_clock(last)}"
+
+
+def _pipes(inputs: tuple[str, ...], output: str | None) -> tuple[tuple[str, ...], str | None]:
+    """Standard input goes to standard output unless told otherwise; "- -" says so."""
+    if inputs == ("-", "-") and output is None:
+        inputs = ("-",)
+    return inputs, "-" if output is None and inputs == ("-",) else output
+
+
+def _run(
+    jobs: list[Job],
+    failures: list[Failure],
+    work: Callable[[Job, Workers, FileProgress], None],
+    *,
+    threads: int | None,
+    quiet: bool,
+) -> None:
+    """Work on all jobs, as many at once as there are threads, whatever becomes of each.
+
+    Exits with 1 if one failed.
+    """
+    threads = threads or _cores()
+    files = max(1, min(threads, len(jobs)))
+    failed = list(failures)
+    with (
+        Progress(sum(job.n_bytes for job in jobs), shown=not quiet) as progress,
+        Workers(threads, files) as workers,
+    ):
+        for failure in failures:
+            progress.say(_line(failure))
+
+        def attempt(job: Job) -> None:
+            file = progress.start(Path(job.name).name, job.n_bytes)
+            try:
+                work(job, workers, file)
+            except BrokenPipeError:
+                raise
+            except (CodecError, OSError, MemoryError) as error:
+                failed.append(Failure(job.name, _reason(error)))
+                progress.say(_line(failed[-1]))
+            file.done()
+
+        if files == 1:
+            for job in jobs:
+                attempt(job)
+        else:
+            _side_by_side(attempt, jobs, files, progress)
+    _conclude(failed, len(jobs) + len(failures))
+
+
+def _side_by_side(
+    attempt: Callable[[Job], None], jobs: list[Job], files: int, progress: Progress
+) -> None:
+    """`attempt` every job, `files` at once. What is raised here, as by Ctrl-C, ends them all."""
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
+    with ThreadPoolExecutor(files, "codec-file") as pool:
+        try:
+            for future in as_completed([pool.submit(attempt, job) for job in jobs]):
+                future.result()
+        except BaseException:
+            progress.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _finish(failures: list[Failure], total: int) -> None:
+    for failure in failures:
+        click.echo(_line(failure), err=True)
+    _conclude(failures, total)
+
+
+def _conclude(failures: list[Failure], total: int) -> None:
+    if failures:
+        if total > 1:
+            click.echo(f"codec: {len(failures)} of {total} failed", err=True)
+        sys.exit(1)
+
+
+def _line(failure: Failure) -> str:
+    # A name may hold anything, line ends too; an error is one line.
+    return " ".join(f"codec: {failure.name}: {failure.message}".split())
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "too long for this machine's memory"
+    if isinstance(error, OSError):
+        return (error.strerror or str(error)).lower()
+    return str(error)

@@ -1,0 +1,92 @@
+"""The `codec` command: a table of commands, loaded when called, and errors of one line."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from codec import __version__
+from codec.errors import CodecError
+
+# name -> (module:function, help). A command's module is imported only when the command is run,
+# so that none pays for another's dependencies.
+COMMANDS = {
+    "compress": ("codec.cli.files:compress", "Compress audio files to .nac files."),
+    "decompress": ("codec.cli.files:decompress", "Restore audio from .nac files."),
+    "info": ("codec.cli.files:info", "Check .nac files and say what they hold."),
+    "verify": ("codec.cli.files:verify", "Look through .nac files for damage."),
+    "tokenize": ("codec.cli.corpus:tokenize", "Turn a corpus of audio into shards of tokens."),
+    "bench": ("codec.cli.benchmark:bench", "Compare codecs by bitrate and quality."),
+    "report": ("codec.cli.benchmark:report", "Make a page of a .nac file."),
+    "prepare": ("codec.cli.train:prepare", "Decode a folder of audio once, for training."),
+    "train": ("codec.cli.train:train", "Train a model on a folder of audio."),
+    "train-prior": ("codec.cli.train:train_prior", "Learn a model's entropy coders."),
+    "export": ("codec.cli.train:export", "Write a checkpoint's weights as they ship."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands come from `COMMANDS`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, function = COMMANDS[cmd_name][0].split(":")
+        command = getattr(importlib.import_module(module), function)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="codec")
+def cli() -> None:
+    """A neural audio codec: speech and music at a few kbit/s."""
+
+
+def main() -> NoReturn:
+    """Run the command line: exit 0 if all went well, 1 on an error, 2 on wrong usage."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        sys.exit(cli.main(prog_name="codec", standalone_mode=False))
+    except click.Abort:  # click's word for Ctrl-C
+        _fail("interrupted", 130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except CodecError as error:
+        _fail(str(error), 1)
+    except BrokenPipeError:
+        # Nobody reads on; let the interpreter not fail again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        _fail(f"{name}{error.strerror or error}", 1)
+    except Exception as error:
+        if os.environ.get("CODEC_DEBUG"):
+            raise
+        kind = type(error).__name__
+        _fail(f"internal error: {kind}: {error} (CODEC_DEBUG=1 shows where)", 1)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    # As an exception, so that files written aside are removed.
+    sys.exit(128 + signum)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(f"codec: {' '.join(message.split())}", err=True)
+    sys.exit(code)

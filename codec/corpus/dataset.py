@@ -1,0 +1,327 @@
+"""The shards of a corpus as fixed-length sequences of ids, to train a language model on.
+
+Every sequence is a pure function of its number: how many ids each document makes is known before
+any is read, so the packing of an epoch is arithmetic. Nothing has to be remembered to go on after a
+restart but the number of batches that were taken, and it does not matter how many workers read.
+
+    dataset = TokenDataset("tokens/", length=2048, vocabulary=vocabulary, seed=0)
+    batches = TokenBatches(dataset, batch_size=8, rank=rank, world_size=world_size, workers=2)
+    for ids in batches:                   # int64 [8, 2048]
+        ...
+        save({"data": batches.state_dict(), ...})
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from codec.corpus.run import CARD_NAME
+from codec.errors import DataError
+from codec.lm.layouts import Layout, make_layout
+from codec.lm.vocabulary import Vocabulary
+
+Ids = npt.NDArray[np.int64]
+
+DOCUMENTS_KEPT = 16  # laid out, for the sequences that go on in them
+GROUPS_KEPT = 4  # decoded row groups of Parquet
+
+
+class TokenDataset(Dataset[torch.Tensor]):
+    """Sequences int64 [length] of the ids of all documents, one after another.
+
+    A document is one channel of a row: `audio_begin`, the ids of the layout, `audio_end`. In every
+    epoch the documents are in another order, and cut into sequences wherever these are full; each
+    id occurs in an epoch once, and what fills up the last sequence is `pad`. The sequences are
+    shuffled too.
+
+    folder: of a finished `codec tokenize` run, as Parquet or bin. vocabulary: whose layout may have
+        fewer codebooks than the shards, if these hold codes that are not laid out; by default no
+        text, and the layout of the shards or else `flat`.
+    seed: of the order, which is the same on every machine. shuffle: False for the order of the
+        shards in every epoch.
+
+    `dataset[n]` is sequence n counted over all epochs, `len(dataset)` those of one. Raises
+    DataError on a folder that is no finished run, or that does not fit the vocabulary.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        length: int,
+        *,
+        vocabulary: Vocabulary | None = None,
+        seed: int = 0,
+        shuffle: bool = True,
+    ) -> None:
+        if length < 1 or not 0 <= seed < 2**63:
+            raise DataError(f"sequences of {length} ids with seed {seed}")
+        self.folder, self.length = Path(folder), length
+        self.seed, self.shuffle = seed, shuffle
+        self.card = _card(self.folder)
+        self.laid_out = _layout(self.card)
+        self.vocabulary = vocabulary or _vocabulary(self.card, self.laid_out)
+        self._check_layout()
+        self._shards = _open_shards(self.folder, self.card)
+        counts = [shard.documents() for shard in self._shards]
+        self._row = np.concatenate([rows for rows, _, _ in counts])
+        self._channel = np.concatenate([channels for _, channels, _ in counts])
+        self._shard = np.repeat(np.arange(len(counts)), [len(rows) for rows, _, _ in counts])
+        frames = np.concatenate([frames for _, _, frames in counts])
+        sizes, inverse = np.unique(frames, return_inverse=True)
+        lengths = [2 + self.vocabulary.layout.length(int(size)) for size in sizes]
+        self._lengths = np.array(lengths, np.int64)[inverse]
+        self.n_ids = int(self._lengths.sum())
+        if not self.n_ids:
+            raise DataError(f"{self.folder}: no rows")
+        self._epoch = functools.lru_cache(maxsize=2)(self._arranged)
+        self._document = functools.lru_cache(maxsize=DOCUMENTS_KEPT)(self._laid_out)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that decides about the sequences."""
+        said = [self.card["hash"], self.vocabulary.to_json(), self.length, self.seed, self.shuffle]
+        return json.dumps(said)
+
+    def __len__(self) -> int:
+        return -(-self.n_ids // self.length)
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        return (self[n] for n in range(len(self)))
+
+    def __getitem__(self, number: int) -> torch.Tensor:
+        if number < 0:
+            raise IndexError(f"there is no sequence {number}")
+        order, ends, sequences = self._epoch(number // len(self))
+        at = int(sequences[number % len(self)]) * self.length
+        out = np.full(self.length, self.vocabulary.special("pad"), np.int64)
+        filled = 0
+        place = int(np.searchsorted(ends, at, "right"))
+        while filled < self.length and place < len(order):
+            ids = self._document(int(order[place]))
+            first = at + filled - int(ends[place] - len(ids))
+            piece = ids[first : first + self.length - filled]
+            out[filled : filled + len(piece)] = piece
+            filled += len(piece)
+            place += 1
+        return torch.from_numpy(out)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Workers are sent the dataset; caches and open files are their own.
+        state = self.__dict__.copy()
+        for name in ("_epoch", "_document"):
+            del state[name]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._epoch = functools.lru_cache(maxsize=2)(self._arranged)
+        self._document = functools.lru_cache(maxsize=DOCUMENTS_KEPT)(self._laid_out)
+
+    def _arranged(self, epoch: int) -> tuple[Ids, Ids, Ids]:
+        """Documents in the epoch's order, where each ends, and the order of the sequences."""
+        order, sequences = np.arange(len(self._lengths)), np.arange(len(self))
+        if self.shuffle:
+            key = np.array([self.seed, epoch], np.uint64)
+            generator = np.random.Generator(np.random.Philox(key=key))
+            generator.shuffle(order)
+            generator.shuffle(sequences)
+        return order, np.cumsum(self._lengths[order]), sequences
+
+    def _laid_out(self, document: int) -> Ids:
+        shard = self._shards[self._shard[document]]
+        row, channel = int(self._row[document]), int(self._channel[document])
+        stored, levels = shard.read(row, channel)
+        vocabulary = self.vocabulary
+        if self.laid_out is None:
+            codes = stored.reshape(-1, levels).T[: vocabulary.layout.n_codebooks]
+        else:
+            codes = self.laid_out.from_ids(stored)
+        ids = np.empty(int(self._lengths[document]), np.int64)
+        ids[0], ids[-1] = vocabulary.special("audio_begin"), vocabulary.special("audio_end")
+        ids[1:-1] = vocabulary.audio_ids(codes)
+        return ids
+
+    def _check_layout(self) -> None:
+        wanted, stored = self.vocabulary.layout, self.laid_out
+        most = int(self.card["n_codebooks"])
+        if stored is not None and wanted != stored:
+            raise DataError(f"{self.folder} is laid out as {stored}, not as {wanted}")
+        if wanted.n_codebooks > most:
+            raise DataError(f"{self.folder} has {most} codebooks, not {wanted.n_codebooks}")
+        if stored is None and wanted.codebook_size != int(self.card["vocabulary"]):
+            raise DataError(f"{self.folder} has codebooks of {self.card['vocabulary']} codes")
+
+
+class TokenBatches:
+    """Batches int64 [batch_size, length] without end, from `step` on.
+
+    Of the batches of one step each rank takes its own; together, over an epoch, they take every
+    sequence once. workers: processes that read ahead; they change nothing. `step` is the number of
+    batches that were taken from this object, not of those read ahead.
+    """
+
+    def __init__(
+        self,
+        dataset: TokenDataset,
+        batch_size: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        workers: int = 0,
+        step: int = 0,
+    ) -> None:
+        if batch_size < 1 or not 0 <= rank < world_size or step < 0:
+            raise DataError(f"batches of {batch_size} for rank {rank} of {world_size}")
+        self.dataset, self.batch_size = dataset, batch_size
+        self.rank, self.world_size, self.workers = rank, world_size, workers
+        self.step = step
+
+    @property
+    def epoch(self) -> float:
+        """Epochs that all ranks together have taken."""
+        return self.step * self.batch_size * self.world_size / len(self.dataset)
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        numbers = _Numbers(self.batch_size, self.rank, self.world_size, self.step)
+        loader = DataLoader(self.dataset, batch_sampler=numbers, num_workers=self.workers)
+        for batch in loader:
+            self.step += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` goes on from, also with another number of workers."""
+        return {
+            "step": self.step,
+            "batch_size": self.batch_size,
+            "world_size": self.world_size,
+            "dataset": self.dataset.fingerprint,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raises DataError if the state is of other data, or of other batches."""
+        own = self.state_dict()
+        for name in ("dataset", "batch_size", "world_size"):
+            if state.get(name) != own[name]:
+                raise DataError(f"the state is of another {name}: {state.get(name)}")
+        self.step = int(state["step"])
+
+
+class _Numbers(Sampler[list[int]]):
+    """Numbers of sequences, a batch at a time, without end."""
+
+    def __init__(self, batch_size: int, rank: int, world_size: int, step: int) -> None:
+        self.batch_size, self.stride = batch_size, batch_size * world_size
+        self.first = step * self.stride + rank * batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        first = self.first
+        while True:
+            yield list(range(first, first + self.batch_size))
+            first += self.stride
+
+
+class _BinShard:
+    """Ids in one file, and a line of JSON for each row."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
+        self.path, self.dtype = path, dtype.newbyteorder("<")
+        with path.with_suffix(".jsonl").open(encoding="utf-8") as file:
+            rows = [json.loads(line) for line in file]
+        fields = ("start", "stop", "channels", "n_frames", "n_codebooks")
+        table = np.array([[row[name] for name in fields] for row in rows], np.int64)
+        self.start, self.stop, self.channels, self.frames, self.levels = table.reshape(-1, 5).T
+
+    def documents(self) -> tuple[Ids, Ids, Ids]:
+        return _documents(self.channels, self.frames)
+
+    def read(self, row: int, channel: int) -> tuple[npt.NDArray[Any], int]:
+        start, stop = int(self.start[row]), int(self.stop[row])
+        each = (stop - start) // int(self.channels[row])
+        ids = np.memmap(
+            self.path, self.dtype, "r", offset=start * self.dtype.itemsize, shape=stop - start
+        )
+        return np.array(ids[channel * each : (channel + 1) * each]), int(self.levels[row])
+
+
+class _ParquetShard:
+    """A table whose column `codes` is read a row group at a time."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow.parquet as pq
+
+        self.path = path
+        file = pq.ParquetFile(path)
+        sizes = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
+        self.ends = np.cumsum(sizes)
+        table = file.read(columns=["channels", "n_frames", "n_codebooks"])
+        self.channels, self.frames, self.levels = (
+            column.to_numpy().astype(np.int64) for column in table.itercolumns()
+        )
+
+    def documents(self) -> tuple[Ids, Ids, Ids]:
+        return _documents(self.channels, self.frames)
+
+    def read(self, row: int, channel: int) -> tuple[npt.NDArray[Any], int]:
+        group = int(np.searchsorted(self.ends, row, "right"))
+        before = int(self.ends[group - 1]) if group else 0
+        codes = _row_group(self.path, group)[row - before].values
+        start, stop = codes.offsets[channel].as_py(), codes.offsets[channel + 1].as_py()
+        return codes.values.slice(start, stop - start).to_numpy(), int(self.levels[row])
+
+
+@functools.lru_cache(maxsize=GROUPS_KEPT)
+def _row_group(path: Path, group: int) -> Any:
+    import pyarrow.parquet as pq
+
+    table = pq.ParquetFile(path).read_row_group(group, columns=["codes"])
+    return table.column("codes").combine_chunks()
+
+
+def _documents(channels: Ids, frames: Ids) -> tuple[Ids, Ids, Ids]:
+    """Row, channel and frames of each channel of each row."""
+    rows = np.repeat(np.arange(len(channels)), channels)
+    firsts = np.repeat(np.cumsum(channels) - channels, channels)
+    return rows, np.arange(len(rows)) - firsts, frames[rows]
+
+
+def _open_shards(folder: Path, card: Mapping[str, Any]) -> Sequence[_BinShard | _ParquetShard]:
+    names = sorted(card["shards"])
+    dtype = np.dtype(card["dtype"])
+    suffix = {"bin": ".bin", "parquet": ".parquet"}.get(card["format"])
+    if suffix is None:
+        raise DataError(f"{folder} is {card['format']}: read it by its own library")
+    paths = [folder / "data" / name for name in names if name.endswith(suffix)]
+    try:
+        if suffix == ".bin":
+            return [_BinShard(path, dtype) for path in paths]
+        return [_ParquetShard(path) for path in paths]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{folder}: {error}") from None
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    path = folder / CARD_NAME
+    try:
+        return cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
+    except OSError:
+        raise DataError(f"{folder}: not a finished run: there is no {CARD_NAME}") from None
+    except ValueError:
+        raise DataError(f"{path} is damaged") from None
+
+
+def _layout(card: Mapping[str, Any]) -> Layout | None:
+    return None if card["layout"] == "none" else make_layout(**card["layout"])
+
+
+def _vocabulary(card: Mapping[str, Any], layout: Layout | None) -> Vocabulary:
+    found = layout or make_layout("flat", int(card["n_codebooks"]), int(card["vocabulary"]))
+    return Vocabulary(0, found, float(card["frame_rate"]))

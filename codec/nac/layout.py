@@ -1,0 +1,340 @@
+"""The bytes of a .nac file, as docs/format.md spells them out: packing, unpacking, limits.
+
+Whatever a field claims is checked against its limit here, before anything is done on its word.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import struct
+from fractions import Fraction
+
+from codec.coders.base import TABLES_ID_BYTES, RawCoder
+from codec.errors import FormatError
+from codec.nac.crc32c import crc32c
+from codec.tokens import (
+    MAX_CODEBOOK_SIZE,
+    MAX_FRAME_RATE_DENOMINATOR,
+    MAX_SAMPLE_RATE,
+    MIN_SAMPLE_RATE,
+    Tokens,
+    frames_for,
+)
+
+# As in PNG: not text, and damaged visibly by anything that converts line ends or strips bit 7.
+MAGIC = b"\x89NAC\r\n\x1a\n"
+END_MAGIC = b"\x89NACend\n"
+CHUNK_MARKER = b"\x9eCK\xf6"  # no UTF-8 text holds its first byte before an ASCII letter
+INDEX_MARKER = b"\x9eIX\xf6"
+TRAILER_MARKER = b"\x9eEN\xf6"
+MARKER_BYTES = 4
+
+VERSION = 2
+CHUNK_SECONDS = 2
+MAX_CHUNK_CODES = 1 << 19  # of all channels, codebooks and frames: 1 MiB as uint16
+MAX_PAYLOAD_BYTES = 1 << 20
+MAX_METADATA_BYTES = 1 << 16
+MAX_FRAMES = (1 << 32) - 1
+MAX_INDEX_POINTS = 1 << 20
+
+_UNKNOWN = (1 << 64) - 1
+_VARIABLE = 1
+
+_HEADER = struct.Struct("<8s H B B 8s 8s I Q I I I H B B I")
+_CHUNK = struct.Struct("<4s I I H B B")
+_INDEX = struct.Struct("<4s I")
+_TRAILER = struct.Struct("<Q I I")
+_CRC = struct.Struct("<I")
+CRC_BYTES = _CRC.size
+HEADER_BYTES = _HEADER.size + CRC_BYTES
+CHUNK_HEADER_BYTES = _CHUNK.size + CRC_BYTES
+TRAILER_BYTES = MARKER_BYTES + HEADER_BYTES + _TRAILER.size + CRC_BYTES + len(END_MAGIC)
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """The first 64 bytes of a file. Raises FormatError if a field is out of its limits."""
+
+    channels: int
+    n_codebooks: int  # of every chunk, or the most of any if `variable`
+    codebook_size: int
+    frame_rate: Fraction  # frames a second
+    sample_rate: int  # Hz, of the audio that was compressed
+    model_id: bytes
+    frames_per_chunk: int
+    n_samples: int | None = None  # of each channel; None: the trailer knows
+    coder_id: int = RawCoder.coder_id
+    tables_id: bytes = RawCoder.tables_id
+    variable: bool = False
+    metadata_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        rate, longest = self.frame_rate, MAX_FRAME_RATE_DENOMINATOR
+        for name, value, low, high in (
+            ("channels", self.channels, 1, 255),
+            ("codebooks", self.n_codebooks, 1, 255),
+            ("entries a codebook", self.codebook_size, 2, MAX_CODEBOOK_SIZE),
+            ("Hz", self.sample_rate, MIN_SAMPLE_RATE, MAX_SAMPLE_RATE),
+            ("frames a chunk", self.frames_per_chunk, 1, 0xFFFF),
+            ("bytes of metadata", self.metadata_bytes, 0, MAX_METADATA_BYTES),
+        ):
+            if not low <= value <= high:
+                raise FormatError(f"the header claims {value} {name}, outside {low} to {high}")
+        # No more frames than samples: then some number of samples makes any number of frames.
+        if not (0 < rate <= self.sample_rate and rate.denominator <= longest):
+            raise FormatError(f"the header claims a frame rate of {rate} Hz")
+        if self.channels * self.n_codebooks * self.frames_per_chunk > MAX_CHUNK_CODES:
+            raise FormatError(f"the header claims chunks of more than {MAX_CHUNK_CODES} codes")
+        if self.n_samples is not None and not 1 <= self.n_frames <= MAX_FRAMES:
+            raise FormatError(f"the header claims {self.n_samples} samples")
+
+    @classmethod
+    def make(
+        cls,
+        channels: int,
+        n_codebooks: int,
+        codebook_size: int,
+        frame_rate: Fraction,
+        sample_rate: int,
+        model_id: bytes,
+        *,
+        n_samples: int | None = None,
+        live: bool = False,
+    ) -> Header:
+        """A header with as many frames a chunk as we write: `CHUNK_SECONDS`, or one if `live`."""
+        frames = max(1, int(CHUNK_SECONDS * frame_rate))
+        most = MAX_CHUNK_CODES // (channels * n_codebooks)
+        frames = 1 if live else min(frames, most, 0xFFFF)
+        return cls(
+            channels,
+            n_codebooks,
+            codebook_size,
+            frame_rate,
+            sample_rate,
+            model_id,
+            frames,
+            n_samples,
+        )
+
+    @classmethod
+    def of(cls, tokens: Tokens) -> Header:
+        """The header of a file that holds `tokens`."""
+        return cls.make(
+            tokens.channels,
+            tokens.n_codebooks,
+            tokens.codebook_size,
+            tokens.exact_frame_rate,
+            tokens.sample_rate,
+            tokens.model_id,
+            n_samples=tokens.n_samples,
+        )
+
+    @property
+    def bits_per_code(self) -> int:
+        return (self.codebook_size - 1).bit_length()
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of the whole file, 0 if they are not known."""
+        return frames_for(self.n_samples or 0, self.sample_rate, self.frame_rate)
+
+    @property
+    def index_stride(self) -> int:
+        """Chunks from one that the index points at to the next: of `CHUNK_SECONDS`, at least."""
+        rate = self.frame_rate
+        return -(-CHUNK_SECONDS * rate.numerator // (rate.denominator * self.frames_per_chunk))
+
+    @property
+    def body(self) -> int:
+        """Offset of the first chunk."""
+        return HEADER_BYTES + (self.metadata_bytes + CRC_BYTES if self.metadata_bytes else 0)
+
+    def pack(self) -> bytes:
+        return sealed(
+            _HEADER.pack(
+                MAGIC,
+                VERSION,
+                _VARIABLE * self.variable,
+                self.coder_id,
+                self.model_id,
+                self.tables_id,
+                self.sample_rate,
+                _UNKNOWN if self.n_samples is None else self.n_samples,
+                self.frame_rate.numerator,
+                self.frame_rate.denominator,
+                self.codebook_size,
+                self.frames_per_chunk,
+                self.channels,
+                self.n_codebooks,
+                self.metadata_bytes,
+            )
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Header:
+        """Inverse of `pack`. Raises FormatError on anything that `pack` would not write."""
+        if not data.startswith(MAGIC):
+            raise FormatError(_not_a_file(data))
+        version = int.from_bytes(data[len(MAGIC) : len(MAGIC) + 2], "little")
+        if len(data) >= len(MAGIC) + 2 and version != VERSION:
+            what = ", a development format that is no longer read" if version == 1 else ""
+            raise FormatError(f"version {version}{what}; this codec reads version {VERSION}")
+        if len(data) < HEADER_BYTES:
+            raise FormatError(f"truncated: {len(data)} of the header's {HEADER_BYTES} bytes")
+        if not is_sealed(data[:HEADER_BYTES]):
+            raise FormatError("the header is damaged: its checksum does not match")
+        (_, _, flags, coder_id, model_id, tables_id, rate, n_samples, numerator, denominator,
+         size, frames, channels, codebooks, metadata_bytes) = _HEADER.unpack_from(data)  # fmt: skip
+        if flags > _VARIABLE or denominator == 0 or math.gcd(numerator, denominator) != 1:
+            raise FormatError("the header is not in its one form")
+        if coder_id == RawCoder.coder_id and tables_id != bytes(TABLES_ID_BYTES):
+            raise FormatError("the header names tables, which raw codes have none of")
+        return cls(
+            channels,
+            codebooks,
+            size,
+            Fraction(numerator, denominator),
+            rate,
+            model_id,
+            frames,
+            None if n_samples == _UNKNOWN else n_samples,
+            coder_id,
+            tables_id,
+            flags == _VARIABLE,
+            metadata_bytes,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """Some frames of a file, each chunk by itself."""
+
+    first_frame: int
+    frames: int
+    n_codebooks: int
+    payload: bytes
+
+    def pack(self) -> bytes:
+        """The chunk as it is in the file; its last field before the payload is the CRC."""
+        fields = _CHUNK.pack(
+            CHUNK_MARKER, self.first_frame, len(self.payload), self.frames, self.n_codebooks, 0
+        )
+        return fields + _CRC.pack(crc32c(self.payload, crc32c(fields))) + self.payload
+
+    @classmethod
+    def unpack_header(cls, data: bytes, header: Header) -> tuple[Chunk, int, bytes]:
+        """A chunk without its payload, the payload's length, and the CRC of both.
+
+        data: `CHUNK_HEADER_BYTES`, the first of which are the marker. Raises FormatError on what a
+        file with `header` cannot hold.
+        """
+        _, first, length, frames, codebooks, zero = _CHUNK.unpack_from(data)
+        most = header.n_codebooks
+        if (
+            not 1 <= frames <= header.frames_per_chunk
+            or first % header.frames_per_chunk
+            or first + frames > MAX_FRAMES
+            or not (1 if header.variable else most) <= codebooks <= most
+            or not 1 <= length <= MAX_PAYLOAD_BYTES
+            or zero
+        ):
+            raise FormatError("it claims the impossible")
+        return cls(first, frames, codebooks, b""), length, data[_CHUNK.size : CHUNK_HEADER_BYTES]
+
+    @staticmethod
+    def is_sound(data: bytes, payload: bytes) -> bool:
+        """Whether the CRC in `data`, of `CHUNK_HEADER_BYTES`, is that of both."""
+        crc = crc32c(payload, crc32c(data[: _CHUNK.size]))
+        return _CRC.unpack_from(data, _CHUNK.size) == (crc,)
+
+
+class IndexBuilder:
+    """The index of a file whose chunks pass by one after another, whether written or read."""
+
+    def __init__(self, header: Header) -> None:
+        self._stride = header.index_stride
+        self._offsets = bytearray()
+        self.n_chunks = 0
+        self.digest = 0
+
+    def add(self, offset: int, crc: bytes) -> None:
+        """The next chunk lies at `offset` and has that CRC. Raises FormatError beyond the limit."""
+        if self.n_chunks % self._stride == 0:
+            if len(self._offsets) // 8 == MAX_INDEX_POINTS:
+                raise FormatError(f"more than {MAX_INDEX_POINTS} chunks to index")
+            self._offsets += offset.to_bytes(8, "little")
+        self.n_chunks += 1
+        self.digest = crc32c(crc, self.digest)
+
+    def pack(self) -> bytes:
+        return sealed(_INDEX.pack(INDEX_MARKER, len(self._offsets) // 8) + self._offsets)
+
+
+def unpack_index(data: bytes) -> tuple[int, ...]:
+    """The offsets of an index as `IndexBuilder.pack` makes it. Raises FormatError."""
+    if len(data) < _INDEX.size + CRC_BYTES or not data.startswith(INDEX_MARKER):
+        raise FormatError("the index is damaged")
+    _, count = _INDEX.unpack_from(data)
+    if len(data) != index_bytes(count) or not is_sealed(data):
+        raise FormatError("the index is damaged: its checksum does not match")
+    return struct.unpack_from(f"<{count}Q", data, _INDEX.size)
+
+
+def index_bytes(count: int) -> int:
+    """The size of an index of so many offsets."""
+    return _INDEX.size + 8 * count + CRC_BYTES
+
+
+@dataclasses.dataclass(frozen=True)
+class Trailer:
+    """The last 96 bytes of a file: its header again, now with the number of samples."""
+
+    header: Header
+    index_offset: int
+    n_chunks: int
+    digest: int  # CRC of the CRCs of all chunks
+
+    def pack(self) -> bytes:
+        end = _TRAILER.pack(self.index_offset, self.n_chunks, self.digest)
+        return sealed(TRAILER_MARKER + self.header.pack() + end) + END_MAGIC
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Trailer:
+        """Inverse of `pack`. Raises FormatError."""
+        if len(data) != TRAILER_BYTES or not data.startswith(TRAILER_MARKER):
+            raise FormatError("the trailer is damaged")
+        if not data.endswith(END_MAGIC) or not is_sealed(data[: -len(END_MAGIC)]):
+            raise FormatError("the trailer is damaged: its checksum does not match")
+        header = Header.unpack(data[MARKER_BYTES:])
+        if header.n_samples is None:
+            raise FormatError("the trailer does not say how many samples there are")
+        return cls(header, *_TRAILER.unpack_from(data, MARKER_BYTES + HEADER_BYTES))
+
+
+def sealed(data: bytes) -> bytes:
+    """`data` and its CRC."""
+    return data + _CRC.pack(crc32c(data))
+
+
+def is_sealed(data: bytes) -> bool:
+    """Whether `data` ends with the CRC of what is before."""
+    return len(data) >= CRC_BYTES and sealed(data[:-CRC_BYTES]) == data
+
+
+def _not_a_file(data: bytes) -> str:
+    """Why `data`, the first bytes of a file, are not a .nac file's."""
+    if not data:
+        return "the file is empty"
+    if MAGIC.startswith(data):
+        return f"truncated: {len(data)} of the header's {HEADER_BYTES} bytes"
+    for kind, magics in {
+        "WAV": (b"RIFF", b"RF64"),
+        "FLAC": (b"fLaC",),
+        "Ogg": (b"OggS",),
+        "MP3": (b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2"),
+        "AIFF": (b"FORM",),
+    }.items():
+        if data.startswith(magics):
+            return f"not a .nac file but {kind} audio, which codec compress takes"
+    return "not a .nac file"

@@ -1,0 +1,47 @@
+"""What a recording says about itself: tags, in one bounded block of UTF-8."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from codec.errors import FormatError
+from codec.nac.layout import MAX_METADATA_BYTES
+
+MAX_TAGS = 256
+_KEY = re.compile(r"[a-z0-9_-]{1,32}")
+
+
+def pack_metadata(tags: Mapping[str, str]) -> bytes:
+    """`tags` as the file holds them: "key=value" and a zero byte each, sorted by key.
+
+    What cannot be held is left out: keys that are not 1 to 32 of a-z, 0-9, _ and -, values that
+    are empty or not Unicode; values end before a zero character, and the tags before the limits.
+    """
+    entries: list[bytes] = []
+    size = 0
+    for key in sorted(tags):
+        value = tags[key].split("\0")[0].strip()
+        try:
+            entry = f"{key}={value}\0".encode()
+        except UnicodeEncodeError:  # lone surrogates, of tags in an unknown encoding
+            continue
+        if not value or not _KEY.fullmatch(key):
+            continue
+        if size + len(entry) > MAX_METADATA_BYTES or len(entries) == MAX_TAGS:
+            break
+        entries.append(entry)
+        size += len(entry)
+    return b"".join(entries)
+
+
+def unpack_metadata(data: bytes) -> dict[str, str]:
+    """Inverse of `pack_metadata`. Raises FormatError on what it would not write."""
+    try:
+        *entries, rest = data.decode().split("\0")
+    except UnicodeDecodeError:
+        raise FormatError("the metadata are not UTF-8") from None
+    tags = dict(entry.partition("=")[::2] for entry in entries)
+    if rest or len(data) > MAX_METADATA_BYTES or pack_metadata(tags) != data:
+        raise FormatError("the metadata are not in their one form")
+    return tags

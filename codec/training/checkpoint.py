@@ -1,0 +1,63 @@
+"""Checkpoints of a run: written whole or not at all, and the one before kept.
+
+latest.pt     the run, to go on from            previous.pt   the one before it
+decaying.pt   a decay that was interrupted      decayed.pt    the end of a decay
+best.pt       the averaged weights that evaluated best, without optimisers
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from codec.errors import TrainingError
+from codec.support.atomic import replacing
+from codec.training.config import Decay, TrainConfig
+
+FORMAT = 1
+
+
+@dataclasses.dataclass
+class Checkpoint:
+    """Where a run stands. `learner` is `Learner.state()`."""
+
+    config: TrainConfig
+    learner: dict[str, Any]
+    step: int  # steps done
+    data: str  # fingerprint of the prepared audio
+    audio_seconds: float = 0.0  # learned from, over the whole run
+    seconds_per_step: float = 0.0  # lately
+    best: float | None = None  # mel distance of best.pt
+    losses: dict[str, float] = dataclasses.field(default_factory=dict)  # recent means
+    decay: Decay | None = None
+
+
+def save(checkpoint: Checkpoint, path: Path, keep: Path | None = None) -> None:
+    """Write to `path`; what was there becomes `keep`. A kill at any moment leaves one of them."""
+    fields = dict(vars(checkpoint))
+    fields["config"] = checkpoint.config.to_json()
+    fields["decay"] = dataclasses.astuple(checkpoint.decay) if checkpoint.decay else None
+    with replacing(path, overwrite=True) as aside:
+        torch.save({"format": FORMAT, **fields}, aside)
+        if keep is not None and path.exists():
+            path.replace(keep)
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
+    """Inverse of `save`. Raises TrainingError if it is missing, damaged, or of another format."""
+    try:
+        fields = torch.load(path, map_location=device, weights_only=True)
+        if not isinstance(fields, dict) or fields.pop("format", None) != FORMAT:
+            raise TrainingError(f"{path}: not a checkpoint of this version of codec")
+        fields["config"] = TrainConfig.from_json(fields["config"])
+        fields["decay"] = Decay(*fields["decay"]) if fields["decay"] else None
+        return Checkpoint(**fields)
+    except FileNotFoundError:
+        raise TrainingError(f"{path}: no such checkpoint") from None
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, OSError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise TrainingError(f"{path}: damaged, or not a checkpoint: {reason[:120]}") from None

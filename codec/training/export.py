@@ -1,0 +1,101 @@
+"""From a checkpoint to the weights that ship: float16 safetensors, the same bytes every time."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from codec.errors import ModelError
+from codec.model import codebooks
+from codec.support.atomic import check_writable, replacing
+from codec.training import checkpoint as checkpoints
+
+# What only training needs of the quantiser.
+TRAINING_ONLY = ("quantiser.counts", "quantiser.sums")
+
+# In the model, and in the file instead of it.
+CODEBOOKS, CODEWORDS, SCALES = "quantiser.codebooks", "quantiser.codewords", "quantiser.scales"
+
+
+def export_weights(
+    path: Path,
+    output: Path,
+    *,
+    raw: bool = False,
+    n_codebooks: int | None = None,
+    licence: str = "Apache-2.0",
+    overwrite: bool = False,
+) -> int:
+    """Write the weights of the checkpoint at `path`; the size of the file in bytes.
+
+    Averaged weights, or the last ones if `raw`, become float16; the codebooks, as they are, 8 bits
+    with a scale for each codeword. What that rounds them to is the model from then on.
+    n_codebooks: only the first so many, which are a model by themselves. The metadata has the
+    model's `config`, and the `step`, `hours` of audio learned from (each time it was seen counts),
+    `data` (fingerprint), `losses` (recent means) and `licence`.
+
+    Raises TrainingError on a bad checkpoint, ModelError on one without so many codebooks or with
+    weights that are not finite in float16, OutputError.
+    """
+    check_writable(output, overwrite=overwrite)
+    saved = checkpoints.load(path)
+    if not saved.learner["quantised"]:
+        raise ModelError(f"{path} has no codebooks yet: it is still a plain autoencoder")
+    model, most = saved.config.model, saved.config.model.n_codebooks
+    if n_codebooks is not None:
+        if not 1 <= n_codebooks <= most:
+            raise ModelError(f"{path} has {most} codebooks, not {n_codebooks}")
+        model = dataclasses.replace(model, n_codebooks=n_codebooks)
+    weights = saved.learner["model"] | ({} if raw else saved.learner["average"])
+    halves = {
+        name: tensor.detach().half()
+        for name, tensor in weights.items()
+        if name not in (*TRAINING_ONLY, CODEBOOKS)
+    }
+    weights[CODEBOOKS] = weights[CODEBOOKS][: model.n_codebooks]
+    for name, tensor in (*halves.items(), (CODEBOOKS, weights[CODEBOOKS].half())):
+        if not torch.isfinite(tensor).all():
+            raise ModelError(f"{path}: {name} is not finite in float16")
+    codewords, scales = codebooks.pack(weights[CODEBOOKS].numpy())
+    arrays = {name: tensor.numpy() for name, tensor in halves.items()}
+    arrays |= {CODEWORDS: codewords, SCALES: scales}
+    metadata = {
+        "config": model.to_json(),
+        "data": saved.data,
+        "hours": f"{saved.audio_seconds / 3600:.2f}",
+        "licence": licence,
+        "losses": json.dumps({k: round(v, 6) for k, v in saved.losses.items()}, sort_keys=True),
+        "step": str(saved.step),
+    }
+    data = safetensors_bytes(arrays, metadata)
+    with replacing(output, overwrite=overwrite) as aside:
+        aside.write_bytes(data)
+    return len(data)
+
+
+def safetensors_bytes(arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file of float16 and int8 arrays, wider ones first, then by name.
+
+        8 bytes, little-endian: n | n bytes of JSON, filled up to 8 with spaces | the data
+
+    The safetensors library writes the metadata in an order that changes from call to call, but a
+    model is named by the hash of its file.
+    """
+    header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
+    parts, end = [], 0
+    for name, array in sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0])):
+        dtype, layout = ("I8", "i1") if array.dtype == np.int8 else ("F16", "<f2")
+        part = array.astype(layout).tobytes()
+        start, end = end, end + len(part)
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [start, end]}
+        parts.append(part)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + b"".join(parts)

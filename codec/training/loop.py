@@ -1,0 +1,324 @@
+"""The training loop: data in, checkpoints out, to be stopped and continued at any moment."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fnmatch
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from codec.errors import TrainingError
+from codec.training import checkpoint as checkpoints
+from codec.training.checkpoint import Checkpoint
+from codec.training.config import Decay, TrainConfig, differences
+from codec.training.crops import CropSampler
+from codec.training.evaluation import Clip, evaluate, read_clips
+from codec.training.learner import Learner
+from codec.training.monitor import Monitor
+from codec.training.prepare import AudioEntry, PreparedAudio
+from codec.training.warm_start import first_weights
+
+LATEST, PREVIOUS, BEST = "latest.pt", "previous.pt", "best.pt"
+DECAYING, DECAYED = "decaying.pt", "decayed.pt"
+
+KMEANS_BATCH = 8  # one-second crops
+
+
+@dataclasses.dataclass(frozen=True)
+class Until:
+    """When to stop. Without any: when told to, by SIGINT or SIGTERM."""
+
+    steps: int | None = None  # of the run in all, not of this session
+    minutes: float | None = None  # of this session
+    decay_steps: int | None = None  # this many, then stop
+    decay_minutes: float | None = None  # the same in time, at the pace of the run so far
+    clock: Callable[[], float] = time.monotonic  # seconds; time.process_time to compare runs
+
+    @property
+    def decays(self) -> bool:
+        return self.decay_steps is not None or self.decay_minutes is not None
+
+
+def train(
+    prepared: PreparedAudio,
+    run: Path,
+    changes: Mapping[str, Any],
+    until: Until,
+    *,
+    eval_folder: Path | None = None,
+    init: Path | None = None,
+    device: str | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Begin the run in the folder `run`, or go on with it from its last checkpoint.
+
+    changes: fields of the configuration, see `TrainConfig.replace`; on the defaults for a new run,
+    on what it had for an old one. With `until.decays` the run branches off: its learning rate
+    falls to `decay_floor` and the end is written to decayed.pt; the run itself stays as it was and
+    can go on later. init: a checkpoint whose averaged weights a new run begins with, or exported
+    weights (`codec.nn.warm_start`).
+
+    SIGINT and SIGTERM finish the step, save and return. Raises TrainingError on a checkpoint that
+    does not fit, or when training breaks down.
+    """
+    session = Session(prepared, run, changes, until, init=init, device=device, say=say)
+    clips = read_clips(eval_folder, session.learner.model) if eval_folder else []
+    session.run_until_done(clips)
+
+
+class Session:
+    """One process's part of a run."""
+
+    def __init__(
+        self,
+        prepared: PreparedAudio,
+        run: Path,
+        changes: Mapping[str, Any],
+        until: Until,
+        *,
+        init: Path | None = None,
+        device: str | None = None,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.prepared, self.folder, self.until, self.say = prepared, run, until, say
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        saved = self._last_checkpoint()
+        self.now = self._standing(saved, changes)
+        config = self.config = self.now.config
+        if prepared.sample_rate != config.model.sample_rate:
+            raise TrainingError(
+                f"the audio is prepared at {prepared.sample_rate} Hz, "
+                f"the model wants {config.model.sample_rate}"
+            )
+        self.sampler = CropSampler(
+            prepared,
+            config.crop_samples,
+            config.batch_size,
+            config.seed,
+            config.data_weights,
+            config.full_band_weight,
+        )
+        if config.adversarial_from is not None and not any(map(self._is_judged, prepared.files)):
+            raise TrainingError(f"critic_files {config.critic_files!r} matches no file")
+        self.learner = Learner(config, self.device)
+        if saved is not None:
+            if init is not None:
+                raise TrainingError(f"{run} has a run already: --init is for a new one")
+            self.learner.load(self.now.learner)
+            self.now.learner = {}  # a second copy of everything, and soon out of date
+            say(f"going on from step {self.now.step} of {run}")
+        elif init is not None:
+            state, levels = first_weights(init, self.learner.model)
+            self.learner.begin_from(state, levels)
+            say(f"beginning with the weights of {init}")
+            if 0 < levels < config.model.n_codebooks or config.refit_codebooks:
+                say(self._fit_codebooks(0 if config.refit_codebooks else levels))
+                self.learner.copy_to_average()
+        else:
+            self.learner.start(self._seconds(config.fit_crops, 0))
+
+    @property
+    def checkpoint_path(self) -> Path:
+        return self.folder / (DECAYING if self.now.decay else LATEST)
+
+    def run_until_done(self, clips: list[Clip]) -> None:
+        """Train, save, evaluate, until the end or a signal."""
+        now, config, until = self.now, self.config, self.until
+        last_step = now.decay.start + now.decay.steps if now.decay else until.steps
+        for line in self.learner.accelerate():
+            self.say(line)
+        monitor = Monitor(
+            self.folder / "logs" / (f"decay-{now.decay.start}" if now.decay else "stable"),
+            now.step,
+            every=config.log_steps,
+            audio_seconds=config.batch_size * config.crop_samples / config.model.sample_rate,
+            levels=config.model.n_codebooks,
+            codebook_size=config.model.codebook_size,
+            last_step=last_step,
+            minutes=until.minutes,
+        )
+        deadline = _after(until.minutes, until.clock)
+        save_at, evaluate_at = _after(config.checkpoint_minutes), _after(config.eval_minutes)
+        with stop_signals() as stopped, monitor:
+            while not (stopped.is_set() or until.clock() >= deadline):
+                if last_step is not None and now.step >= last_step:
+                    break
+                if not self.learner.quantised and now.step >= config.quantise_from:
+                    monitor.say(self._fit_codebooks())
+                self._step(monitor)
+                if time.monotonic() >= save_at:
+                    self.save(monitor)
+                    save_at = _after(config.checkpoint_minutes)
+                if clips and time.monotonic() >= evaluate_at:
+                    self._evaluate(clips, monitor)
+                    evaluate_at = _after(config.eval_minutes)
+            self.save(monitor)
+            if clips and not stopped.is_set():
+                self._evaluate(clips, monitor)
+            self._close(monitor)
+
+    def save(self, monitor: Monitor) -> None:
+        now = self.now
+        now.seconds_per_step = monitor.seconds_per_step or now.seconds_per_step
+        now.losses = monitor.means or now.losses
+        current = dataclasses.replace(now, learner=self.learner.state())
+        keep = None if now.decay else self.folder / PREVIOUS
+        self._check_room()
+        checkpoints.save(current, self.checkpoint_path, keep)
+
+    def _step(self, monitor: Monitor) -> None:
+        now, clock = self.now, self.until.clock
+        started = clock()
+        lr = self.config.lr_at(now.step, now.decay)
+        audio, files = self.sampler.batch_and_files(now.step)
+        judged = torch.tensor([self._is_judged(file) for file in files])
+        losses = self.learner.step(now.step, audio, lr, judged)
+        now.step += 1
+        now.audio_seconds += (
+            self.config.batch_size * self.config.crop_samples / self.config.model.sample_rate
+        )
+        monitor.add(now.step, lr, clock() - started, losses)
+
+    def _fit_codebooks(self, start: int = 0) -> str:
+        """Fit those from level `start` on; a line that says how far each got."""
+        config = self.config
+        frames = KMEANS_BATCH * len(range(0, self._second, config.model.hop_length))
+        batches = -(-config.kmeans_frames // frames)
+        started = time.monotonic()
+        left = self.learner.fit_codebooks(
+            [self._seconds(KMEANS_BATCH, 1 + i) for i in range(batches)], start
+        )
+        return (
+            f"step {self.now.step}: codebooks fitted to {batches * frames} frames in "
+            f"{time.monotonic() - started:.0f} s; energy left after level "
+            f"{start + 1} and each of the next: " + " ".join(f"{value:.3f}" for value in left)
+        )
+
+    @property
+    def _second(self) -> int:
+        """Samples of about one second, in whole frames."""
+        model = self.config.model
+        return round(model.frame_rate) * model.hop_length
+
+    def _is_judged(self, file: AudioEntry) -> bool:
+        return fnmatch.fnmatchcase(file.path, self.config.critic_files)
+
+    def _seconds(self, count: int, number: int) -> Tensor:
+        """`count` crops of one second that no training step sees, the same for each `number`."""
+        seed = (self.config.seed + 2**63) % 2**64
+        config = self.config
+        return CropSampler(
+            self.prepared, self._second, count, seed, config.data_weights, config.full_band_weight
+        ).batch(number)
+
+    def _evaluate(self, clips: list[Clip], monitor: Monitor) -> None:
+        now = self.now
+        name = f"step{now.step:07d}" + ("-decay" if now.decay else "")
+        with torch.compiler.set_stance("force_eager"):
+            scores = evaluate(
+                self.learner.averaged(),
+                self.learner.loss,
+                clips,
+                self.folder / "samples" / name,
+                quantised=self.learner.quantised,
+            )
+        monitor.scalars(now.step, {f"eval/{key}": value for key, value in scores.items()})
+        shown = [f"{k} {v:.3f}" for k, v in scores.items() if k.startswith(("mel", "pesq", "stoi"))]
+        shown.append(f"participation {scores['latents/participation']:.1f}")
+        monitor.say(f"step {now.step} evaluated: " + "  ".join(shown))
+        mel = scores.get(f"mel/{self.config.model.n_codebooks}")
+        if mel is not None and now.decay is None and (now.best is None or mel < now.best):
+            now.best = mel
+            state = self.learner.state()
+            slim = {key: state[key] for key in ("model", "average", "quantised")}
+            checkpoints.save(dataclasses.replace(now, learner=slim), self.folder / BEST)
+
+    def _close(self, monitor: Monitor) -> None:
+        now, path = self.now, self.checkpoint_path
+        if now.decay and now.step >= now.decay.start + now.decay.steps:
+            path = path.replace(self.folder / DECAYED)
+        monitor.say(f"stopped at step {now.step}, saved in {path}")
+
+    def _last_checkpoint(self) -> Path | None:
+        found = [self.folder / name for name in (LATEST, PREVIOUS)]
+        return next((path for path in found if path.exists()), None)
+
+    def _standing(self, saved: Path | None, changes: Mapping[str, Any]) -> Checkpoint:
+        """Where the run stands: at its beginning, its last checkpoint, or in a decay."""
+        until, fingerprint = self.until, self.prepared.fingerprint
+        if saved is None:
+            if until.decays:
+                raise TrainingError(f"{self.folder} has no checkpoint to decay from")
+            return Checkpoint(TrainConfig().replace(changes), {}, 0, fingerprint)
+        now = checkpoints.load(saved, self.device)
+        if until.decays:
+            now = self._decaying(now)
+        config = now.config.replace(changes)
+        for name, (old, new) in differences(now.config, config).items():
+            if name.startswith("model."):
+                raise TrainingError(f"{saved} is of another model: {name} is {old}, not {new}")
+            self.say(f"{name}: {old} -> {new}")
+        if now.data != fingerprint:
+            self.say("the audio is not what the run saw before")
+        return dataclasses.replace(now, config=config, data=fingerprint)
+
+    def _decaying(self, now: Checkpoint) -> Checkpoint:
+        """The decay from `now`: one that was interrupted, or a new branch."""
+        path = self.folder / DECAYING
+        steps = self.until.decay_steps
+        if path.exists():
+            old = checkpoints.load(path, self.device)
+            assert old.decay is not None
+            if old.decay.start == now.step and steps in (None, old.decay.steps):
+                return old
+        if steps is None:
+            assert self.until.decay_minutes is not None
+            if not now.seconds_per_step:
+                raise TrainingError("the run's pace is not known yet: use --decay-steps")
+            steps = round(self.until.decay_minutes * 60 / now.seconds_per_step)
+        if steps < 1:
+            raise TrainingError(f"a decay of {steps} steps")
+        self.say(f"decaying over {steps} steps from step {now.step}")
+        return dataclasses.replace(now, decay=Decay(now.step, steps))
+
+    def _check_room(self) -> None:
+        """Fail before the disk is full, while there is a checkpoint to go back to."""
+        path = self.checkpoint_path
+        if path.exists() and shutil.disk_usage(self.folder).free < path.stat().st_size:
+            raise TrainingError(f"no room for another checkpoint in {self.folder}")
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; a second SIGINT interrupts at once."""
+    event = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if event.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        event.set()
+
+    if threading.current_thread() is not threading.main_thread():  # signals are not for us
+        yield event
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, handle) for number in numbers]
+    try:
+        yield event
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _after(minutes: float | None, clock: Callable[[], float] = time.monotonic) -> float:
+    return float("inf") if minutes is None else clock() + 60 * minutes

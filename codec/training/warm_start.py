@@ -1,0 +1,71 @@
+"""First weights of a run, taken from another run or from weights that were exported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from codec.errors import TrainingError
+from codec.nn.backend import read_model
+from codec.nn.model import CodecModel
+from codec.training import checkpoint as checkpoints
+
+
+def first_weights(path: Path, model: CodecModel) -> tuple[dict[str, Tensor], int]:
+    """State of `model` from a checkpoint (its averages) or a .safetensors file at `path`, and how
+    many of its codebooks are fitted.
+
+    Where a hidden layer of `model` is narrower, it takes the units that weigh most; where `model`
+    has fewer codebooks, the first, and where it has more, the last ones are zero. Raises
+    TrainingError if the weights are of another model otherwise, ModelError if the file is damaged.
+    """
+    if path.suffix == ".safetensors":
+        try:
+            source = read_model(path.read_bytes(), path.name)
+        except OSError as error:
+            raise TrainingError(f"{path}: {error.strerror}") from None
+        state, fitted = source.state_dict(), True
+        # as if every codeword had won its mean share of one batch
+        state["quantiser.sums"] = state["quantiser.codebooks"].clone()
+    else:
+        saved = checkpoints.load(path).learner
+        state, fitted = saved["model"] | saved["average"], saved["quantised"]
+    wanted = model.state_dict()
+    levels = min(len(state["quantiser.codebooks"]), len(wanted["quantiser.codebooks"]))
+    state = of_depth(narrowed(state, wanted), wanted)
+    for key in sorted(state.keys() | wanted.keys()):
+        if key not in state or key not in wanted or state[key].shape != wanted[key].shape:
+            raise TrainingError(f"{path}: weights of another model: {key} does not fit")
+    return state, levels if fitted else 0
+
+
+def of_depth(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`state` with as many levels of codebooks as they have in `wanted`, those added of zeros."""
+    result = dict(state)
+    for name in ("codebooks", "counts", "sums"):
+        key = f"quantiser.{name}"
+        kept = state[key][: len(wanted[key])]
+        missing = len(wanted[key]) - len(kept)
+        result[key] = torch.cat([kept, kept.new_zeros(missing, *kept.shape[1:])])
+    return result
+
+
+def narrowed(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`state` with the hidden layers of its blocks cut to the sizes that they have in `wanted`.
+
+    Kept are the units with the largest product of the norms of what leads to them and from them.
+    """
+    result = dict(state)
+    for key, expand in state.items():
+        block, _, end = key.rpartition(".expand.")
+        if end != "weight" or key not in wanted or len(wanted[key]) >= len(expand):
+            continue
+        reduce = state[f"{block}.reduce.weight"]
+        weight = expand.norm(dim=1) * reduce.norm(dim=0)
+        kept = torch.topk(weight, len(wanted[key])).indices.sort().values
+        result[key] = expand[kept]
+        result[f"{block}.expand.bias"] = state[f"{block}.expand.bias"][kept]
+        result[f"{block}.reduce.weight"] = reduce[:, kept].contiguous()
+    return result

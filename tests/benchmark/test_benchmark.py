@@ -1,0 +1,372 @@
+"""The comparison of codecs: counted bits, resumed runs, clips that fail, intervals and BD-rates."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import codec
+from codec.benchmark.clips import SAMPLE_RATE, find_sources
+from codec.benchmark.peers import PEERS, Options, choose, make
+from codec.benchmark.peers.opus import ogg_packets
+from codec.benchmark.run import Plan, run
+from codec.benchmark.statistics import bd_rate, bootstrap, summarise
+from codec.benchmark.tables import tokens_markdown
+from codec.benchmark.tokens import codebook_use, order_0_bits, token_quality
+from codec.benchmark.work import Result, at_rate
+from codec.errors import DataError, PeerError
+from tests.helpers.weights import SMALL, write_weights
+
+ROOT = Path(codec.__file__).parents[1]
+
+
+def voice(seconds: float, rate: int = SAMPLE_RATE, seed: int = 0) -> np.ndarray:
+    time_ = np.arange(round(seconds * rate)) / rate
+    tone = sum(np.sin(2 * np.pi * 140 * k * time_ + seed) / k for k in range(1, 20))
+    envelope = 0.2 + np.clip(np.sin(2 * np.pi * 3 * time_), 0, None)
+    noise = np.random.default_rng(seed).normal(0, 1e-3, len(time_))
+    return (0.1 * tone * envelope + noise).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("codec.engine._engine", reason="needs the native engine")
+    return write_weights(tmp_path_factory.mktemp("weights") / "w.safetensors", SMALL)
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for number in range(3):
+        soundfile.write(folder / f"music_{number}.wav", voice(0.5, seed=number), SAMPLE_RATE)
+    return folder
+
+
+def plan_of(clips: Path, report: Path, weights: Path, **changes: Any) -> Plan:
+    given: dict[str, Any] = {
+        "peers": ("codec", "pcm"),
+        "metrics": ("mel", "si_sdr"),
+        "options": Options(str(weights), "raw"),
+        "jobs": 1,
+    }
+    return Plan((clips,), report, **(given | changes))
+
+
+# The tools that are installed here, each at a setting, with the kbit/s that may come of it.
+TOOLS = [
+    ("opus", "12", 6, 20), ("opus", "24", 14, 34), ("codec2", "3200", 3.2, 3.3),
+    ("codec2", "700C", 0.7, 0.75), ("mp3", "24", 20, 28), ("aac", "24", 16, 32),
+    ("speex", "10", 6, 14), ("pcm", "16", 384, 384),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "setting", "low", "high"), TOOLS)
+def test_tools_code_audio_at_their_rate(name: str, setting: str, low: float, high: float) -> None:
+    try:
+        peer = make(name, Options())
+    except PeerError as error:
+        pytest.skip(str(error))
+    audio = voice(3, peer.sample_rate)
+    encoded = peer.encode(audio, setting)
+    assert low <= encoded.payload_bits / 3000 <= high
+    assert encoded.payload_bits <= encoded.container_bits
+    decoded = at_rate(peer.decode(encoded.data, setting), peer.sample_rate, 3 * SAMPLE_RATE)
+    original = at_rate(audio, peer.sample_rate, 3 * SAMPLE_RATE)
+    levels = [np.abs(x.reshape(-1, 1200)).mean(axis=1) for x in (original, decoded)]
+    # vocoders are late by some 20 ms
+    assert np.corrcoef(*levels)[0, 1] > 0.7
+    with pytest.raises(PeerError):
+        peer.encode(audio, "nonsense") if name != "pcm" else make("nobody", Options())
+
+
+def test_ours_counts_the_payload_of_its_chunks(weights: Path) -> None:
+    peer = make("codec", Options(str(weights), "raw"))
+    audio = voice(3.1, peer.sample_rate)
+    each = SMALL.bitrate_per_codebook / 1000
+    encoded = peer.encode(audio, f"{2 * each:g}")
+    frames = SMALL.n_frames(len(audio))
+    bits = frames * 2 * SMALL.bits_per_code
+    assert bits <= encoded.payload_bits < bits + 8 * 3  # three chunks, each of whole bytes
+    assert encoded.payload_bits < encoded.container_bits
+    model = codec.load(weights)
+    assert np.array_equal(
+        peer.decode(encoded.data, ""), model.decode(model.encode(audio, peer.sample_rate, 2))[0]
+    )
+
+
+def test_ogg_packets_may_span_pages() -> None:
+    def page(lacing: list[int]) -> bytes:
+        return b"OggS" + bytes(22) + bytes([len(lacing), *lacing]) + bytes(sum(lacing))
+
+    stream = page([3]) + page([255, 255]) + page([7, 20, 255, 0]) + page([])
+    assert ogg_packets(stream) == [3, 517, 20, 255]
+    with pytest.raises(PeerError, match="not an Ogg stream"):
+        ogg_packets(stream + b"garbage")
+
+
+@pytest.mark.parametrize("name", ["encodec", "dac", "mimi"])
+def test_transformers_codecs_from_a_folder(name: str, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("torch")
+    from codec.benchmark.peers.hugging_face import HuggingFace
+
+    small: dict[str, Any] = {
+        "encodec": ("EncodecModel", "EncodecConfig", {"num_filters": 4, "hidden_size": 16,
+                    "codebook_dim": 16, "codebook_size": 64, "num_lstm_layers": 1}, "3"),
+        "dac": ("DacModel", "DacConfig", {"encoder_hidden_size": 8, "decoder_hidden_size": 64,
+                "hidden_size": 64, "sampling_rate": 24_000, "codebook_size": 64}, "2"),
+        "mimi": ("MimiModel", "MimiConfig", {"num_filters": 4, "hidden_size": 32,
+                 "codebook_dim": 16, "codebook_size": 64, "num_hidden_layers": 1,
+                 "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16,
+                 "intermediate_size": 32, "vector_quantization_hidden_dimension": 16,
+                 "upsample_groups": 32}, "4"),
+    }  # fmt: skip
+    model, config, fields, setting = small[name]
+    getattr(transformers, model)(getattr(transformers, config)(**fields)).save_pretrained(tmp_path)
+    peer = HuggingFace(name, name, str(tmp_path), model, (setting,))
+    audio = voice(1, peer.sample_rate)
+    encoded = peer.encode(audio, setting)
+    assert encoded.payload_bits % 6 == 0
+    assert encoded.payload_bits > 0
+    decoded = peer.decode(encoded.data, setting)
+    assert abs(len(decoded) - len(audio)) < 0.1 * len(audio)
+    assert np.isfinite(decoded).all()
+
+
+def test_snac_from_a_folder(tmp_path: Path) -> None:
+    snac = pytest.importorskip("snac")
+    torch = pytest.importorskip("torch")
+    from codec.benchmark.peers.snac import Snac
+
+    config = {"sampling_rate": 24_000, "encoder_dim": 8, "encoder_rates": [2, 4, 8, 8],
+              "decoder_dim": 64, "decoder_rates": [8, 8, 4, 2], "attn_window_size": None,
+              "codebook_size": 64, "codebook_dim": 4, "vq_strides": [4, 2, 1], "noise": True,
+              "depthwise": True}  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    torch.save(snac.SNAC(**config).state_dict(), tmp_path / "pytorch_model.bin")
+    peer = Snac(str(tmp_path))
+    audio = voice(1)
+    encoded = peer.encode(audio, "all")
+    assert encoded.payload_bits % 6 == 0
+    assert abs(len(peer.decode(encoded.data, "all")) - len(audio)) < 0.2 * len(audio)
+
+
+def test_missing_codecs_are_named_and_skipped(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found, missing = choose(["opus", "pcm", "lyra", "opus"], Options())
+    assert [peer.name for peer in found] == ["pcm"]
+    assert missing["opus"] == "opusenc is not installed (Debian: opus-tools)"
+    assert "--lyra" in missing["lyra"]
+    with pytest.raises(PeerError, match=r"no codec 'ogg'; there are codec, .*, snac"):
+        choose(["ogg"], Options())
+    assert set(PEERS) > {"codec", "opus", "lyra", "codec2", "speex", "mp3", "aac"}
+
+
+def test_a_run_is_resumed_and_added_to(clips: Path, weights: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    seen: list[Result] = []
+    first = run(plan_of(clips, report, weights), done=seen.append)
+    assert len(seen) == len(first.results) == 12
+    assert first.reused == 0
+    tables = {name: (report / name).read_bytes() for name in ("results.csv", "summary.json")}
+
+    # As a kill leaves it: the last line cut off, one decoded clip gone.
+    journal = report / "results.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-40])
+    gone = report / "decoded" / "pcm@16" / "music_1.flac"
+    gone.unlink()
+    seen.clear()
+    again = run(plan_of(clips, report, weights), done=seen.append)
+    assert len(seen) == 2
+    assert again.reused == 10
+    assert gone.exists()
+    assert {name: (report / name).read_bytes() for name in tables} == tables
+
+    # Another measure is another measurement; what was measured before stays known.
+    seen.clear()
+    run(plan_of(clips, report, weights, metrics=("mel",), peers=("pcm",)), done=seen.append)
+    assert len(seen) == 3
+    assert run(plan_of(clips, report, weights)).reused == 12
+
+
+def test_a_killed_run_goes_on(clips: Path, weights: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    arguments = ["bench", clips, "-o", report, "--peers", "codec,pcm", "--metrics", "mel,si_sdr"]
+    arguments += ["--model", weights, "--effort", "raw", "-j", "1", "--clips", "0"]
+    command = [sys.executable, "-m", "codec", *map(str, arguments)]
+    journal = report / "results.jsonl"
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (journal.exists() and journal.read_bytes().count(b"\n") >= 2):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = journal.read_bytes().count(b"\n")
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"12 measurements, {done} of them old" in finished.stdout
+    assert finished.stderr == ""
+    with (report / "results.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 12
+
+
+def test_what_cannot_be_read_or_coded_is_left_out_for_all(
+    clips: Path, weights: Path, tmp_path: Path
+) -> None:
+    (clips / "music_bad.flac").write_bytes(b"fLaC" + bytes(100))
+    soundfile.write(clips / "music_silent.wav", np.zeros(9000), SAMPLE_RATE)
+    outcome = run(plan_of(clips, tmp_path / "report", weights))
+    assert set(outcome.rejected) == {"music_bad", "music_silent"}
+    assert "silent" in outcome.rejected["music_silent"]
+    assert {result.clip for result in outcome.results} == {"music_0", "music_1", "music_2"}
+    said = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert set(said["rejected"]) == {"music_bad", "music_silent"}
+    failing = plan_of(clips, tmp_path / "other", weights, settings={"codec": ("99",)})
+    with pytest.raises(DataError, match=r"music_0: codec at 99: 99 kbit/s"):
+        run(failing)
+
+
+def test_a_report_is_whole(clips: Path, weights: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    shutil.copy(clips / "music_0.wav", clips / "MUSIC_0.flac.wav")
+    outcome = run(plan_of(clips, report, weights, reference="pcm"))
+    assert {path.name for path in (report / "original").iterdir()} == {
+        *(f"music_{n}.flac" for n in range(3)), "MUSIC_0.flac.flac",
+    }  # fmt: skip
+    for result in outcome.results:
+        folder = report / "decoded" / f"{result.codec}@{result.setting}"
+        assert soundfile.info(folder / f"{result.clip}.flac").frames == SAMPLE_RATE // 2
+    assert {path.name for path in (report / "plots").iterdir()} >= {
+        "music_mel.svg", "music_mel.png", "music_si_sdr.svg",
+    }  # fmt: skip
+    pq = pytest.importorskip("pyarrow.parquet")
+    table = pq.read_table(report / "results.parquet").to_pylist()
+    with (report / "results.csv").open(newline="") as file:
+        for row, values in zip(csv.DictReader(file), table, strict=True):
+            assert float(row["si_sdr"]) == values["si_sdr"]
+            assert row["clip"] == values["clip"]
+    said = json.loads((report / "report.json").read_text())
+    assert said["reference"] == "pcm"
+    assert [metric["name"] for metric in said["metrics"]] == ["mel", "si_sdr"]
+
+
+def test_sources_have_kinds_texts_and_names_of_their_own(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        for name in ("speech_x.wav", "tune.wav", "Speech_X.WAV"):
+            soundfile.write(tmp_path / folder / name, voice(0.1), 8000, format="WAV")
+    table = tmp_path / "t.tsv"
+    table.write_text('path\ttext\nelsewhere/tune.wav\tSAID "SO\n')
+    found = find_sources([tmp_path / "a", tmp_path / "b"], transcripts=table)
+    names = {s.name.casefold() for s in found}
+    assert names == {"speech_x", *(f"speech_x-{n}" for n in (2, 3, 4)), "tune", "tune-2"}
+    assert {s.kind for s in found} == {"speech"}  # by their names, or by having a transcript
+    assert {s.text for s in found if s.path.name == "tune.wav"} == {'SAID "SO'}
+    with pytest.raises(DataError, match="no such file"):
+        find_sources([tmp_path / "c"])
+    table.write_text("file\tsaid\n")
+    with pytest.raises(DataError, match="columns"):
+        find_sources([tmp_path / "a"], transcripts=table)
+
+
+@given(
+    factor=st.floats(0.2, 5),
+    values=st.lists(st.floats(1, 5), min_size=2, max_size=6, unique=True),
+)
+@settings(max_examples=50)
+def test_bd_rate_of_a_scaled_rate_is_the_factor(factor: float, values: list[float]) -> None:
+    values = sorted(values)
+    if min(np.diff(values)) < 1e-3:
+        values = list(np.linspace(1, 2, len(values)))
+    curve = [(2.0**i, value) for i, value in enumerate(values)]
+    scaled = [(factor * rate, value) for rate, value in curve]
+    assert bd_rate(curve, scaled) == pytest.approx(100 * (factor - 1), abs=1e-6)
+    assert bd_rate(curve, [(rate, value + 10) for rate, value in curve]) is None
+    assert bd_rate(curve, curve[:1]) is None
+
+
+def test_bd_rate_leaves_out_what_more_bits_do_not_improve() -> None:
+    curve = [(1.0, 1.0), (2.0, 2.0), (4.0, 3.0)]
+    assert bd_rate(curve, [*curve, (3.0, 1.5)]) == pytest.approx(0, abs=1e-9)
+
+
+def test_bootstrap_covers_the_mean() -> None:
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(200):
+        found = bootstrap(rng.normal(3, 1, 30))
+        assert found.low <= found.mean <= found.high
+        inside += found.low <= 3 <= found.high
+    assert 180 <= inside <= 199  # 95 %, less what the percentile interval lacks at 30
+    constant = bootstrap([2.5] * 4)
+    assert (constant.low, constant.mean, constant.high) == (2.5, 2.5, 2.5)
+
+
+def test_a_clip_without_a_value_counts_for_no_codec() -> None:
+    def result(clip: str, codec_: str, value: float | None) -> Result:
+        values = {} if value is None else {"stoi": value}
+        failed = {"stoi": "no speech"} if value is None else {}
+        return Result("", clip, "speech", codec_, "1", 1.0, 1.0, 1.0, 0.0, values, failed)
+
+    summary = summarise(
+        [
+            result("a", "x", 0.5),
+            result("b", "x", 0.9),
+            result("a", "y", 0.7),
+            result("b", "y", None),
+        ],
+        None,
+    )
+    assert [row.metrics["stoi"].mean for row in summary.rows] == [0.5, 0.7]
+    assert [(item.clip, item.codec, item.reason) for item in summary.omissions] == [
+        ("b", "y", "no speech")
+    ]
+
+
+def test_tokens_are_described(weights: Path) -> None:
+    pytest.importorskip("codec.coders._entropy", reason="needs the entropy coders")
+    model = codec.load(weights)
+    clips = [voice(2, seed=seed) for seed in range(2)]
+    found = token_quality(model, clips)
+    assert (found.clips, found.frames) == (2, 2 * SMALL.n_frames(2 * SAMPLE_RATE))
+    assert set(found.chunkings.values()) == {1.0}
+    codes = np.concatenate([model.encode(clip, SAMPLE_RATE).codes[0] for clip in clips], axis=1)
+    for level, row in zip(found.levels, codes, strict=True):
+        assert level.used == len(np.unique(row)) / SMALL.codebook_size
+        assert 1 <= level.perplexity <= SMALL.codebook_size
+        assert level.order_0 >= np.log2(level.perplexity)  # corrected for few frames
+    assert found.bits_per_second("raw", 2) == pytest.approx(2 * SMALL.bitrate_per_codebook)
+    for change in found.changes:
+        assert len(change.kept) == SMALL.n_codebooks
+        assert all(0 <= share <= 1 for share in change.kept)
+    text = tokens_markdown(found)
+    assert "| pushed 17 samples at a time | 100%" in text
+    assert "perplexity" in text
+
+
+def test_frequencies_tell_the_bits() -> None:
+    codes = np.array([[0, 1, 2, 3] * 500, [5] * 2000], np.uint16)
+    assert codebook_use(codes[0], 8) == (0.5, pytest.approx(4.0))
+    assert codebook_use(codes[1], 8) == (0.125, 1.0)
+    even, constant = order_0_bits(codes, 8)
+    assert even == pytest.approx(2 * 2000, abs=3)
+    assert constant == 0

@@ -1,0 +1,110 @@
+"""Random weights for the engine's tests, in the file format that `codec export` writes."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from codec.model import codebooks
+from codec.model.config import ModelConfig
+
+# As small as a model with every part can be; dimensions that are no multiple of a vector.
+SMALL = ModelConfig(
+    n_codebooks=3,
+    codebook_size=50,
+    latent_dim=20,
+    encoder_dim=24,
+    encoder_hidden=48,
+    encoder_blocks=2,
+    decoder_dim=40,
+    decoder_hidden=72,
+    decoder_blocks=2,
+)
+
+# Frames gathered and stacked, layers that look ahead, samples as features, other transforms.
+VARIANTS = {
+    "small": SMALL,
+    "gathered": dataclasses.replace(SMALL, encoder_stack=1, hop_length=960, waveform=True),
+    "ahead": dataclasses.replace(
+        SMALL,
+        encoder_lookahead=1,
+        decoder_lookahead=2,
+        noise_from=0,
+        hop_length=1920,
+        kernel_size=5,
+    ),
+    "transforms": dataclasses.replace(
+        SMALL,
+        encoder_stack=1,
+        hop_length=480,
+        synthesis_fft=480,
+        synthesis_hop=160,
+        long_fft=1200,
+        short_fft=96,
+        phase_bins=0,
+        gain_bands=7,
+        noise_from=12_001,
+    ),
+}
+
+
+def random_weights(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]:
+    """Tensors float16 and codewords int8, scaled so that activations keep their size."""
+    rng = np.random.default_rng(seed)
+    tensors: dict[str, np.ndarray] = {}
+
+    def put(name: str, *shape: int, std: float = 1.0, mean: float = 0.0) -> None:
+        tensors[name] = (mean + std * rng.standard_normal(shape)).astype(np.float16)
+
+    def linear(name: str, rows: int, columns: int, bias: bool = True, std: float = 1.0) -> None:
+        put(f"{name}.weight", rows, columns, std=std / columns**0.5)
+        if bias:
+            put(f"{name}.bias", rows, std=0.1)
+
+    def backbone(name: str, dim: int, hidden: int, blocks: int) -> None:
+        for i in range(blocks):
+            put(f"{name}.{i}.conv.weight", config.kernel_size, dim, std=config.kernel_size**-0.5)
+            put(f"{name}.{i}.conv.bias", dim, std=0.1)
+            put(f"{name}.{i}.norm.weight", dim, std=0.1, mean=1)
+            put(f"{name}.{i}.norm.bias", dim, std=0.1)
+            linear(f"{name}.{i}.expand", hidden, dim)
+            linear(f"{name}.{i}.reduce", dim, hidden, bias=False)
+            put(f"{name}.{i}.scale", dim, std=0.1, mean=0.3)
+        put(f"{name}.{blocks}.weight", dim, std=0.1, mean=1)
+        put(f"{name}.{blocks}.bias", dim, std=0.1)
+
+    bins, short_bins = config.long_fft // 2 + 1, config.short_fft // 2 + 1
+    per_frame = config.backbone_hop // (config.short_fft // 2)
+    size = bins + per_frame * short_bins + 2 * config.phase_bins + config.long_fft * config.waveform
+    put("encoder.front.mean", size, std=1)
+    put("encoder.front.scale", size, std=0.05, mean=0.3)
+    linear("encoder.embed", config.encoder_dim, size * config.encoder_stack)
+    backbone("encoder.backbone", config.encoder_dim, config.encoder_hidden, config.encoder_blocks)
+    stack = config.hop_length // (config.backbone_hop * config.encoder_stack)
+    linear("encoder.project", config.latent_dim, config.encoder_dim * stack)
+    books = rng.standard_normal((config.n_codebooks, config.codebook_size, config.latent_dim))
+    packed = codebooks.pack(books.astype(np.float32))
+    tensors["quantiser.codewords"], tensors["quantiser.scales"] = packed
+    stack = config.hop_length // config.backbone_hop
+    linear("decoder.embed", config.decoder_dim * stack, config.latent_dim)
+    backbone("decoder.backbone", config.decoder_dim, config.decoder_hidden, config.decoder_blocks)
+    spectra = config.backbone_hop // config.synthesis_hop
+    bins = config.synthesis_fft // 2 + 1
+    linear("decoder.head.gain", spectra * config.gain_bands, config.decoder_dim)
+    linear("decoder.head.shape", spectra * bins * 2, config.decoder_dim)
+    return tensors
+
+
+def write_weights(path: Path, config: ModelConfig, seed: int = 0) -> Path:
+    save_file(random_weights(config, seed), path, metadata={"config": config.to_json()})
+    return path
+
+
+def noise(n: int, seed: int = 0) -> np.ndarray:
+    """Noise float32 [n] whose loudness rises and falls over 80 dB every 0.4 s."""
+    rng = np.random.default_rng(seed)
+    level = 10 ** (-2.5 + 2 * np.sin(np.arange(n) * (2 * np.pi / 9600)))
+    return (rng.standard_normal(n) * level).astype(np.float32)

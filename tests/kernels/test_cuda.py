@@ -1,0 +1,203 @@
+"""The CUDA kernels' text, run on the CPU, against the C kernels: equal codes, equal bits."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codec import mel, rvq
+from codec.kernels import available
+from codec.mel import MelSpec
+from tests.helpers.cuda_host import FEW, GXX, MANY, ROOT, Host, build
+
+pytestmark = [
+    pytest.mark.skipif(GXX is None, reason="needs g++"),
+    pytest.mark.skipif("native" not in available(), reason="compares with the C kernels"),
+]
+SIZES = (FEW, MANY)  # of the GPU: a large one has tiles of 16 vectors, a small one of 64
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
+    if not (ROOT / "csrc/cuda").exists():
+        pytest.skip("needs the source tree")
+    path = tmp_path_factory.mktemp("cuda") / "host.so"
+    build(path)
+    return Host(path)
+
+
+def case(n: int, q: int, k: int, d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    scale = 0.7 ** np.arange(q, dtype=np.float32)[:, None, None]
+    return rng.standard_normal((n, d), np.float32), (
+        rng.standard_normal((q, k, d), np.float32) * scale
+    )
+
+
+def check_codes(host: Host, latents: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
+    expected = rvq.encode(latents, codebooks, backend="native")
+    for multiprocessors in SIZES:
+        codes = host.rvq_encode(latents, codebooks, multiprocessors)
+        np.testing.assert_array_equal(codes, expected)
+    return expected
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    n=st.integers(0, 140),
+    q=st.integers(1, 3),
+    k=st.sampled_from([1, 2, 127, 128, 129, 200, 256, 300]),
+    d=st.integers(1, 200) | st.sampled_from([15, 16, 17, 32, 33]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_codes_are_those_of_the_c_kernels(
+    host: Host, n: int, q: int, k: int, d: int, seed: int
+) -> None:
+    latents, codebooks = case(n, q, k, d, seed)
+    codes = check_codes(host, latents, codebooks)
+    decoded = rvq.decode(codes, codebooks, backend="native")
+    np.testing.assert_array_equal(host.rvq_decode(codes, codebooks), decoded)
+
+
+def test_codes_of_the_longest_vectors(host: Host) -> None:
+    for d in (256, 257, 1024):  # the last for tiles of 64, the first without, the last of all
+        check_codes(host, *case(n=18, q=2, k=130, d=d))
+
+
+def test_near_ties_are_decided_alike(host: Host) -> None:
+    """On a coarse grid many scores tie or differ in the last bit; order and rounding decide."""
+    rng = np.random.default_rng(2)
+    codebooks = (rng.integers(-3, 4, (3, 300, 5)) / np.float32(3)).astype(np.float32)
+    latents = (rng.integers(-6, 7, (300, 5)) / np.float32(6)).astype(np.float32)
+    check_codes(host, latents, codebooks)
+
+
+@pytest.mark.parametrize("first", [0, 1, 3, 4, 31, 64, 68, 127, 128, 255])
+def test_of_equal_codewords_the_first_wins(host: Host, first: int) -> None:
+    """Whichever two threads, or panels, hold them."""
+    codebooks = np.full((1, 300, 3), 9, np.float32)
+    codebooks[:, first:] = 1
+    codes = check_codes(host, np.ones((5, 3), np.float32), codebooks)
+    np.testing.assert_array_equal(codes, np.full((1, 5), first))
+
+
+def test_codes_of_extreme_values(host: Host) -> None:
+    """Scores that overflow to inf and NaN, and those of subnormal numbers."""
+    rng = np.random.default_rng(3)
+    for scale in (3e38, 1e19, 1e-19, 1e-40):
+        codebooks = (rng.uniform(-1, 1, (2, 150, 6)) * scale).astype(np.float32)
+        latents = (rng.uniform(-1, 1, (70, 6)) * scale).astype(np.float32)
+        check_codes(host, latents, codebooks)
+        check_codes(host, latents * np.float32(0.01), codebooks)
+    overflowing = np.array([[[3e38, 3e38], [3e38, -3e38]]], np.float32)
+    check_codes(host, np.array([[2e38, 2e38]], np.float32), overflowing)
+
+
+def test_an_unknown_code_makes_its_vector_nan(host: Host) -> None:
+    codebooks = case(1, 2, 10, 4)[1]
+    out = host.rvq_decode(np.array([[1, 2, 3, 4], [9, 10, -1, 0]]), codebooks)
+    assert np.isnan(out).all(axis=1).tolist() == [False, True, True, False]
+
+
+SPECS = {
+    "whisper": mel.WHISPER_80,
+    "whisper-128": mel.WHISPER_128,
+    "speech-40hz": mel.find_spec("speech-40hz"),
+    "torchaudio": MelSpec.torchaudio(16_000),
+    "librosa": MelSpec.librosa(22_050),
+    "magnitudes": MelSpec.torchaudio(16_000, power=1),
+    "mel": dataclasses.replace(mel.WHISPER_80, log=None),
+    "running": dataclasses.replace(mel.WHISPER_80, maximum="running"),
+    "fixed": dataclasses.replace(mel.WHISPER_80, maximum=1.5),
+    "no range": dataclasses.replace(mel.WHISPER_80, dynamic_range=None),
+}
+# Every split (16, 8, 4, 2, 1), with twiddles and without, and every radix last.
+LENGTHS = [3, 4, 6, 8, 10, 16, 20, 24, 27, 40, 48, 64, 72, 75, 96, 160, 256, 450, 480, 1000, 4096]
+
+
+def clips_of(n: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    envelope = np.exp(-np.linspace(0, 12, n)).astype(np.float32)  # so that the range cuts
+    return rng.standard_normal((2, n), np.float32) * envelope * np.float32([[1], [0.01]])
+
+
+def check_mel(host: Host, clips: np.ndarray, spec: MelSpec) -> None:
+    for frame_major in (False, True):
+        expected = mel.log_mel(clips, spec, backend="native", frame_major=frame_major)
+        levels = host.log_mel(clips, spec, frame_major)
+        np.testing.assert_array_equal(levels.view(np.int32), expected.view(np.int32))
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
+def test_mel_is_that_of_the_c_kernels(host: Host, spec: MelSpec) -> None:
+    for n in (1, spec.pad, spec.pad + 1, spec.pad + 2, 9 * spec.hop_length + 7):
+        check_mel(host, clips_of(n), spec)
+    check_mel(host, (clips_of(3000) * 20_000).astype(np.int16), spec)
+
+
+@pytest.mark.parametrize("n_fft", LENGTHS)
+def test_mel_of_every_kind_of_length(host: Host, n_fft: int) -> None:
+    spec = dataclasses.replace(
+        mel.WHISPER_80, n_fft=n_fft, hop_length=max(n_fft // 3, 1), n_mels=min(n_fft // 2, 40)
+    )
+    check_mel(host, clips_of(4 * n_fft + 1), spec)
+
+
+def test_runs_of_frames_share_a_maximum(host: Host) -> None:
+    """More frames than a block has threads: every thread has a run of some."""
+    for maximum in ("running", "clip"):
+        spec = MelSpec(n_fft=8, hop_length=4, n_mels=3, maximum=maximum)
+        clips = clips_of(1300)[:1]
+        np.testing.assert_array_equal(host.log_mel(clips, spec), mel.log_mel(clips, spec))
+
+
+SANITIZED = """
+import sys
+from pathlib import Path
+import tests.kernels.test_cuda as cases
+from tests.helpers.cuda_host import Host
+
+host = Host(Path(sys.argv[1]))
+for n, q, k, d in [(1, 1, 1, 1), (65, 2, 129, 17), (17, 1, 130, 300)]:
+    latents, codebooks = cases.case(n, q, k, d)
+    host.rvq_decode(cases.check_codes(host, latents, codebooks), codebooks)
+for name in ("whisper", "magnitudes", "running"):
+    cases.check_mel(host, cases.clips_of(1000), cases.SPECS[name])
+for n_fft in (3, 6, 20, 40, 75, 96, 256):
+    spec = cases.MelSpec(n_fft=n_fft, hop_length=n_fft, n_mels=5)
+    cases.check_mel(host, cases.clips_of(4 * n_fft), spec)
+"""
+
+
+def test_sanitizers(tmp_path: Path) -> None:
+    runtime = subprocess.run(
+        [str(shutil.which("gcc")), "-print-file-name=libasan.so"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    if not Path(runtime).is_absolute():
+        pytest.skip("needs libasan")
+    build(tmp_path / "host.so", "-O0", "-g", "-fsanitize=address,undefined")
+    result = subprocess.run(
+        [sys.executable, "-c", SANITIZED, str(tmp_path / "host.so")],
+        cwd=ROOT,
+        env=os.environ
+        | {
+            "LD_PRELOAD": runtime,
+            "ASAN_OPTIONS": "detect_leaks=0",  # Python itself never frees everything
+            "UBSAN_OPTIONS": "halt_on_error=1",
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]

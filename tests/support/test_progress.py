@@ -1,0 +1,71 @@
+"""The line of progress: what it counts, and where it stays silent."""
+
+from __future__ import annotations
+
+import io
+import types
+
+import pytest
+
+from codec.support.progress import Progress, Stopped
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr("codec.support.progress.sys", types.SimpleNamespace(stderr=terminal))
+    return terminal
+
+
+def test_inputs_count_by_bytes_and_pass_by_audio_time(terminal):
+    with Progress(400) as progress:
+        one, other = progress.start("one.wav", 100), progress.start("other.wav", 300)
+        for seconds, total, n_bytes, text in (
+            (600, 3600, 50, "other.wav 10:00/1:00:00"),
+            (1200, 3600, 100, "other.wav 20:00/1:00:00"),
+        ):
+            other.report(seconds, total)
+            assert progress._bar.n == pytest.approx(n_bytes)
+            assert text in str(progress._bar)
+            assert "x real time" in str(progress._bar)
+        one.report(5, 0)  # of unknown length: no bytes before its end
+        assert progress._bar.n == pytest.approx(100)
+        one.done()
+        assert progress._bar.n == pytest.approx(200)
+        assert " 50%" in str(progress._bar)
+        progress.say("a line")
+        other.report(5000, 3600)  # the header was wrong
+        assert progress._bar.n == pytest.approx(400)
+        other.done()
+        assert progress._bar.n == pytest.approx(400)
+    assert "100%" in terminal.getvalue()
+    assert "a line\n" in terminal.getvalue()
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_silence(shown, terminal, monkeypatch):
+    if shown:
+        monkeypatch.setattr(terminal, "isatty", lambda: False)
+    with Progress(10, shown=shown) as progress:
+        file = progress.start("a.wav", 10)
+        file.report(1, 2)
+        file.done()
+    assert terminal.getvalue() == ""
+    progress.say("a line")
+    assert terminal.getvalue() == "a line\n"
+
+
+def test_stop_ends_who_reports():
+    with Progress(10) as progress:
+        file = progress.start("a.wav", 10)
+        file.report(1, 2)
+        progress.stop()
+        with pytest.raises(Stopped):
+            file.report(2, 2)
+        with pytest.raises(Stopped):
+            file.done()

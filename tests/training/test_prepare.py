@@ -1,0 +1,333 @@
+"""Preparation of training data: what lands in the memory map, and that kills leave no trace."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codec.errors import DataError
+from codec.training import prepare as module
+from codec.training.prepare import Spectrum, is_full_band, open_prepared, prepare
+
+RATE = 24_000
+
+
+def noise(samples: int, seed: int = 0, scale: float = 0.1) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, scale, samples).astype(np.float32)
+
+
+def write(path: Path, audio: np.ndarray, rate: int, **options: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, audio, rate, **options)
+    return path
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Files of several formats, rates and channel counts in two groups, and a stray text."""
+    folder = tmp_path / "source"
+    write(folder / "music" / "deep" / "c.ogg", noise(44_100, 1), 44_100)
+    write(folder / "music" / "d.MP3", noise(20_000, 2), 32_000, format="MP3")
+    write(folder / "speech" / "a.wav", noise(10_001, 3), RATE)
+    write(folder / "speech" / "b.flac", noise(40_000, 4).reshape(-1, 2), 48_000)
+    write(folder / "speech" / "e.opus", noise(16_000, 5), 16_000, format="OGG", subtype="OPUS")
+    write(folder / "loose.wav", noise(5_000, 6), 8_000)
+    (folder / "notes.txt").write_text("not audio")
+    (folder / "speech" / "._a.wav").write_bytes(b"what file managers leave behind")
+    return folder
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+def test_index_describes_the_map(source: Path, tmp_path: Path) -> None:
+    prepared = prepare(source, tmp_path / "out")
+    assert [(entry.path, entry.group, entry.source_sample_rate) for entry in prepared.files] == [
+        ("loose.wav", "audio", 8_000),
+        ("music/d.MP3", "music", 32_000),
+        ("music/deep/c.ogg", "music", 44_100),
+        ("speech/a.wav", "speech", RATE),
+        ("speech/b.flac", "speech", 48_000),
+        ("speech/e.opus", "speech", 16_000),
+    ]
+    audio = prepared.audio()
+    assert audio.dtype == np.int16
+    assert len(audio) == prepared.n_samples
+    offset = 0
+    for entry in prepared.files:
+        assert entry.offset == offset
+        offset += entry.samples
+        samples = audio[entry.offset : offset] / 32768
+        assert entry.peak == pytest.approx(np.abs(samples).max(), abs=2 / 32768)
+        assert entry.rms == pytest.approx(np.sqrt(np.mean(samples**2)), rel=1e-3)
+    assert [entry.source_channels for entry in prepared.files] == [1, 1, 1, 1, 2, 1]
+    assert prepared.seconds == pytest.approx(
+        5 / 8 + 5 / 8 + 1 + 10_001 / RATE + 5 / 12 + 1, abs=0.1
+    )
+    assert sorted(contents(tmp_path / "out")) == ["audio.i16", "index.json"]
+
+
+def test_sixteen_bits_at_the_right_rate_are_kept(tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).integers(-32768, 32768, 30_000, dtype=np.int16)
+    write(tmp_path / "source" / "a.wav", samples, RATE)
+    assert np.array_equal(prepare(tmp_path / "source", tmp_path / "out").audio(), samples)
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    left = np.arange(-3000, 3000, dtype=np.int16) * 2
+    write(tmp_path / "source" / "a.wav", np.stack([left, 3 * left], axis=1), RATE)
+    assert np.array_equal(prepare(tmp_path / "source", tmp_path / "out").audio(), 2 * left)
+
+
+def test_blocks_leave_no_seam(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(source, tmp_path / "whole")
+    monkeypatch.setattr(module, "BLOCK", 1000)
+    prepare(source, tmp_path / "blocks")
+    assert contents(tmp_path / "whole") == contents(tmp_path / "blocks")
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 96_000])
+def test_resampling_is_that_of_soxr(tmp_path: Path, rate: int) -> None:
+    audio = noise(rate)
+    write(tmp_path / "source" / "a.wav", audio, rate, subtype="FLOAT")
+    expected = np.rint(soxr.resample(audio, rate, RATE, "VHQ") * 32768)
+    found = prepare(tmp_path / "source", tmp_path / "out").audio()
+    assert len(found) == len(expected)
+    # The two run in blocks of other sizes; float32 rounding may tip a half.
+    assert np.abs(found - expected).max() <= 1
+
+
+def test_overshoot_is_clipped_not_wrapped(tmp_path: Path) -> None:
+    audio = np.array([1.3, -1.3, 0.5] * 100, np.float32)
+    write(tmp_path / "source" / "a.wav", audio, RATE, subtype="FLOAT")
+    prepared = prepare(tmp_path / "source", tmp_path / "out")
+    assert prepared.audio()[:3].tolist() == [32767, -32768, 16384]
+    assert prepared.files[0].peak == pytest.approx(1.3)
+
+
+def test_bad_files_are_reported_listed_and_left_out(source: Path, tmp_path: Path) -> None:
+    good = prepare(source, tmp_path / "good")
+    bad = {
+        "aaa.wav": "format not recognised",
+        "music/nan.wav": "not finite",
+        "music/loud.wav": "times full scale",
+        "speech/empty.wav": "empty",
+        "speech/silent.flac": "silent",
+        "speech/slow.wav": "sample rate of 10 hz",
+    }
+    spoiled = noise(400_000)  # spoiled late: samples were already written when it shows
+    spoiled[390_000] = np.nan
+    (source / "aaa.wav").write_bytes(b"nothing of the kind")
+    write(source / "music" / "nan.wav", spoiled, RATE, subtype="FLOAT")
+    write(source / "music" / "loud.wav", noise(100) * 1e38, RATE, subtype="FLOAT")
+    write(source / "speech" / "empty.wav", noise(0), RATE)
+    write(source / "speech" / "silent.flac", np.zeros(9000), RATE)
+    write(source / "speech" / "slow.wav", noise(9000), 10)
+
+    lines: list[str] = []
+    prepared = prepare(source, tmp_path / "out", report=lines.append)
+    assert prepared.files == good.files
+    assert np.array_equal(prepared.audio(), good.audio())
+    assert [path for path, _ in prepared.skipped] == sorted(bad)
+    assert len(lines) == len(bad)
+    for (path, reason), line in zip(prepared.skipped, lines, strict=True):
+        assert bad[path] in reason.lower()
+        assert line == f"skipped {path}: {reason}"
+        assert "\n" not in line
+
+
+def test_prepared_once(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = prepare(source, tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_append", lambda *arguments: pytest.fail("decoded again"))
+        assert prepare(source, tmp_path / "out") == first
+    write(source / "speech" / "new.wav", noise(100), RATE)
+    assert len(prepare(source, tmp_path / "out").files) == len(first.files) + 1
+    assert prepare(source, tmp_path / "out", sample_rate=16_000).sample_rate == 16_000
+    assert {entry.group for entry in prepare(source, tmp_path / "out", kind="x").files} == {"x"}
+
+
+class Killed(BaseException):
+    """What a test throws in place of a signal: nothing catches it."""
+
+
+@pytest.mark.parametrize("after", range(1, 7))
+@pytest.mark.parametrize("torn", [b"", b'{"path": "torn', b'{"path": "x", "samples": 99999}\n'])
+def test_resumed_is_fresh(source: Path, tmp_path: Path, after: int, torn: bytes) -> None:
+    (source / "music" / "bad.wav").write_bytes(b"?")
+    lines: list[str] = []
+    prepare(source, tmp_path / "fresh", report=lines.append)
+
+    seen: list[str] = []
+
+    def kill(name: str, done: int, total: int) -> None:
+        seen.append(name)
+        if len(seen) == after:
+            raise Killed
+
+    out = tmp_path / "out"
+    with pytest.raises(Killed):
+        prepare(source, out, progress=kill, report=lines.append)
+    with pytest.raises(DataError, match="not prepared"):
+        open_prepared(out)
+    for name, tail in ((module.PART_NAME, b"half a file"), (module.JOURNAL_NAME, torn)):
+        with (out / name).open("ab") as file:
+            file.write(tail)
+    rest: list[tuple[str, int, int]] = []
+    prepare(source, out, progress=lambda *state: rest.append(state), report=lines.append)
+    assert contents(out) == contents(tmp_path / "fresh")
+    assert len(seen) + len(rest) == 7
+    assert not set(seen) & {name for name, _, _ in rest}
+    assert all(done == total for _, done, total in rest[-1:])
+
+
+def test_audio_lost_from_a_part_is_decoded_again(source: Path, tmp_path: Path) -> None:
+    prepare(source, tmp_path / "fresh")
+
+    def kill(name: str, done: int, total: int) -> None:
+        if name == "speech/a.wav":
+            raise Killed
+
+    out = tmp_path / "out"
+    with pytest.raises(Killed):
+        prepare(source, out, progress=kill)
+    with (out / module.PART_NAME).open("r+b") as part:
+        part.truncate(20_000)
+    prepare(source, out)
+    assert contents(out) == contents(tmp_path / "fresh")
+
+
+def test_a_changed_source_is_not_resumed(source: Path, tmp_path: Path) -> None:
+    def kill(name: str, done: int, total: int) -> None:
+        if name == "speech/a.wav":
+            raise Killed
+
+    with pytest.raises(Killed):
+        prepare(source, tmp_path / "out", progress=kill)
+    write(source / "loose.wav", noise(7_000, 9), 8_000)
+    prepare(source, tmp_path / "out")
+    prepare(source, tmp_path / "fresh")
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+def test_killed_while_publishing(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    """Over an older preparation: the old index never describes the new audio."""
+    out = tmp_path / "out"
+    prepare(source, out)
+    write(source / "loose.wav", noise(7_000, 9), 8_000)
+    left, replace = [renames], Path.replace
+
+    def dying(self: Path, target: Path) -> Path:
+        if not left[0]:
+            raise Killed
+        left[0] -= 1
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", dying)
+        with pytest.raises(Killed):
+            prepare(source, out)
+    with pytest.raises(DataError, match="not prepared"):
+        open_prepared(out)
+    prepare(source, out)
+    prepare(source, tmp_path / "fresh")
+    assert contents(out) == contents(tmp_path / "fresh")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fcntl")
+def test_one_process_at_a_time(source: Path, tmp_path: Path) -> None:
+    def again(name: str, done: int, total: int) -> None:
+        with pytest.raises(DataError, match="by another process"):
+            prepare(source, tmp_path / "out")
+
+    prepare(source, tmp_path / "out", progress=again)
+
+
+def test_nothing_usable(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    with pytest.raises(DataError, match="not a folder"):
+        prepare(empty, tmp_path / "out")
+    empty.mkdir()
+    with pytest.raises(DataError, match="no audio files"):
+        prepare(empty, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (empty / "a.flac").write_bytes(b"fLaC")
+    for _ in range(2):  # the second finds the journal of the first
+        with pytest.raises(DataError, match="all 1 files were skipped"):
+            prepare(empty, tmp_path / "out", report=lambda line: None)
+    with pytest.raises(DataError, match="not prepared"):
+        open_prepared(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda index: "not json", "is damaged"),
+        (lambda index: "[]", "is damaged"),
+        (lambda index: json.dumps({**index, "version": 99}), "format 99"),
+        (lambda index: json.dumps({**index, "files": [{"path": "a"}]}), "is damaged"),
+        (lambda index: json.dumps({**index, "files": index["files"][1:]}), "the index says"),
+    ],
+)
+def test_damaged_index(
+    source: Path, tmp_path: Path, damage: Callable[[dict[str, object]], str], message: str
+) -> None:
+    out = tmp_path / "out"
+    before = prepare(source, out)
+    index = out / module.INDEX_NAME
+    index.write_text(damage(json.loads(index.read_text())))
+    with pytest.raises(DataError, match=message):
+        open_prepared(out)
+    assert prepare(source, out) == before
+
+
+def test_full_band_is_measured_not_read_from_the_header(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    full = noise(4 * 48_000)
+    dull = soxr.resample(soxr.resample(full, 48_000, 16_000), 16_000, 48_000)
+    write(source / "full.wav", full, 48_000)
+    write(source / "dull.wav", dull, 48_000, subtype="FLOAT")
+    write(source / "low.wav", full, 16_000)
+    found = {entry.path: entry.full_band for entry in prepare(source, tmp_path / "out").files}
+    assert found == {"full.wav": True, "dull.wav": False, "low.wav": False}
+    at_16k = prepare(source, tmp_path / "out", sample_rate=16_000).files
+    assert not any(entry.full_band for entry in at_16k)
+
+
+def test_full_band_of_nothing() -> None:
+    assert not is_full_band(Spectrum(), RATE)
+
+
+@given(cuts=st.lists(st.integers(0, 5000), max_size=8))
+def test_spectrum_does_not_depend_on_the_cutting(cuts: list[int]) -> None:
+    audio = noise(5000)
+    whole, pieces = Spectrum(), Spectrum()
+    whole.add(audio)
+    for piece in np.split(audio, sorted(cuts)):
+        pieces.add(piece)
+    for low in (0, 4000, 8500):
+        expected = whole.band(low, low + 3000, RATE)
+        assert expected > 0
+        assert pieces.band(low, low + 3000, RATE) == pytest.approx(expected, rel=1e-6)
+
+
+def test_needs_no_torch() -> None:
+    check = "import sys, codec.training.prepare; sys.exit('torch' in sys.modules)"
+    root = Path(module.__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", check], cwd=root).returncode == 0
