@@ -23,10 +23,10 @@ from codec.errors import AudioError, BackendError, BitrateError, ModelError
 from codec.model.config import ModelConfig
 from codec.model.identity import same_tokens
 from codec.model.receptive_field import decoder_reach
-from codec.nac.container import Codes, Reader, write_tokens
+from codec.nac.container import Codes, Reader
 from codec.nac.layout import Header
 from codec.nac.seek import SeekableReader
-from codec.tokens import Tokens
+from codec.tokens import Tokens, header_of, write_tokens
 
 # Samples at the model's rate on either side of a stretch, for the resampler: beyond its filters and
 # the blocks in which it transforms them.
@@ -111,7 +111,7 @@ class Codec:
         threads: as for `encode`; the samples stay the same.
         Raises ModelError if another model made the tokens.
         """
-        header = Header.of(tokens)
+        header = header_of(tokens)
         step = header.frames_per_chunk
         chunks = (tokens.codes[:, :, i : i + step] for i in range(0, tokens.n_frames, step))
         audio = np.empty((tokens.channels, tokens.n_samples), np.float32)

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from fractions import Fraction
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from codec.errors import TokensError
+from codec.coders.base import Coder
+from codec.errors import FormatError, TokensError
+from codec.model.limits import (
+    MAX_CHANNELS,
+    MAX_CODEBOOK_SIZE,
+    MAX_CODEBOOKS,
+    MAX_FRAME_RATE_DENOMINATOR,
+    MAX_SAMPLE_RATE,
+    MIN_SAMPLE_RATE,
+    frames_for,
+)
+from codec.nac.container import FindCoder, Reader, Writer, own_coder
+from codec.nac.layout import Header
 
-MAX_CHANNELS = 255
-MAX_CODEBOOKS = 255
-MAX_CODEBOOK_SIZE = 1 << 16
-MIN_SAMPLE_RATE = 1_000
-MAX_SAMPLE_RATE = 768_000
-MAX_FRAME_RATE_DENOMINATOR = 1 << 16
-
-
-def frames_for(n_samples: int, sample_rate: int, frame_rate: Fraction) -> int:
-    """Frames of `n_samples` samples at `sample_rate` Hz: ceil(n_samples * frame_rate / rate).
-
-    The audio is resampled to r = ceil(n * R / rate) samples at the model's rate R, and r samples
-    are ceil(r / hop) frames. As ceil(ceil(x) / hop) = ceil(x / hop) for a whole hop, that is
-    ceil(n * (R / hop) / rate): the frame rate R / hop says it all.
-    """
-    return -(-n_samples * frame_rate.numerator // (sample_rate * frame_rate.denominator))
+Codes = npt.NDArray[np.uint16]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -130,3 +129,50 @@ class Tokens:
         if not 1 <= n_codebooks <= self.n_codebooks:
             raise TokensError(f"no {n_codebooks} codebooks to keep of {self.n_codebooks}")
         return dataclasses.replace(self, codes=self.codes[:, :n_codebooks])
+
+
+def header_of(tokens: Tokens) -> Header:
+    """The header of a file that holds `tokens`."""
+    return Header.make(
+        tokens.channels,
+        tokens.n_codebooks,
+        tokens.codebook_size,
+        tokens.exact_frame_rate,
+        tokens.sample_rate,
+        tokens.model_id,
+        n_samples=tokens.n_samples,
+    )
+
+
+def write_tokens(
+    file: BinaryIO,
+    tokens: Tokens,
+    coder: Coder | None = None,
+    choose: Callable[[Codes], int] | None = None,
+) -> None:
+    """Write `tokens` as one file; coder and choose: as for a `Writer`."""
+    writer = Writer(file, header_of(tokens), coder, choose=choose)
+    writer.write(tokens.codes)
+    writer.finish(tokens.n_samples)
+
+
+def read_tokens(file: BinaryIO, find_coder: FindCoder = own_coder) -> Tokens:
+    """The tokens of one file.
+
+    Raises FormatError; also if the file's bitrate varies, so that they are not one array.
+    """
+    reader = Reader(file, find_coder)
+    if reader.header.variable:
+        raise FormatError("its bitrate varies: its codes are not one array")
+    # At least one chunk: no frames would be no samples, which the reader refuses.
+    codes = np.concatenate(list(reader), axis=2)
+    header = reader.header
+    assert header.n_samples is not None  # known once the iteration has ended
+    return Tokens(
+        codes=np.ascontiguousarray(codes),
+        frame_rate=float(header.frame_rate),
+        n_samples=header.n_samples,
+        sample_rate=header.sample_rate,
+        codebook_size=header.codebook_size,
+        model_id=header.model_id,
+    )

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import codec
 from codec.errors import AudioError, BitrateError, FormatError, ModelError, TokensError
 from codec.model.config import ModelConfig
-from codec.tokens import frames_for
+from codec.model.limits import frames_for
 
 from .conftest import MeanBackend
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.errors import AudioError
-from codec.tokens import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
+from codec.model.limits import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 
 Audio = npt.NDArray[np.float32]
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from codec.audio.files import MAX_WAV_BYTES, Audio, as_channels, as_int16, check_sample_rate
 from codec.errors import AudioError
-from codec.tokens import MAX_CHANNELS
+from codec.model.limits import MAX_CHANNELS
 
 READ_BYTES = 1 << 18
 MAX_HEADER_BYTES = 1 << 20

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.errors import LayoutError
-from codec.tokens import MAX_CODEBOOK_SIZE, MAX_CODEBOOKS
+from codec.model.limits import MAX_CODEBOOK_SIZE, MAX_CODEBOOKS
 
 Codes = npt.NDArray[np.uint16]
 Ids = npt.NDArray[Any]

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from codec.coders.base import Coder, RawCoder, load_coder
 from codec.engine.windows import Workers
 from codec.errors import FormatError, TokensError
+from codec.model.limits import frames_for
 from codec.nac.layout import (
     CHUNK_HEADER_BYTES,
     CHUNK_MARKER,
@@ -40,7 +41,6 @@ from codec.nac.layout import (
     sealed,
 )
 from codec.nac.tags import pack_metadata, unpack_metadata
-from codec.tokens import Tokens, frames_for
 
 Codes = npt.NDArray[np.uint16]
 
@@ -298,37 +298,3 @@ def decode_chunk(coder: Coder, header: Header, chunk: Chunk, number: int) -> Cod
         return coder.decode(chunk.payload, header.channels, chunk.n_codebooks, chunk.frames)
     except FormatError as error:
         raise FormatError(f"chunk {number} cannot be decoded: {error}") from None
-
-
-def write_tokens(
-    file: BinaryIO,
-    tokens: Tokens,
-    coder: Coder | None = None,
-    choose: Callable[[Codes], int] | None = None,
-) -> None:
-    """Write `tokens` as one file; coder and choose: as for a `Writer`."""
-    writer = Writer(file, Header.of(tokens), coder, choose=choose)
-    writer.write(tokens.codes)
-    writer.finish(tokens.n_samples)
-
-
-def read_tokens(file: BinaryIO, find_coder: FindCoder = own_coder) -> Tokens:
-    """The tokens of one file.
-
-    Raises FormatError; also if the file's bitrate varies, so that they are not one array.
-    """
-    reader = Reader(file, find_coder)
-    if reader.header.variable:
-        raise FormatError("its bitrate varies: its codes are not one array")
-    # At least one chunk: no frames would be no samples, which the reader refuses.
-    codes = np.concatenate(list(reader), axis=2)
-    header = reader.header
-    assert header.n_samples is not None  # known once the iteration has ended
-    return Tokens(
-        codes=np.ascontiguousarray(codes),
-        frame_rate=float(header.frame_rate),
-        n_samples=header.n_samples,
-        sample_rate=header.sample_rate,
-        codebook_size=header.codebook_size,
-        model_id=header.model_id,
-    )

@@ -12,15 +12,14 @@ from fractions import Fraction
 
 from codec.coders.base import TABLES_ID_BYTES, RawCoder
 from codec.errors import FormatError
-from codec.nac.crc32c import crc32c
-from codec.tokens import (
+from codec.model.limits import (
     MAX_CODEBOOK_SIZE,
     MAX_FRAME_RATE_DENOMINATOR,
     MAX_SAMPLE_RATE,
     MIN_SAMPLE_RATE,
-    Tokens,
     frames_for,
 )
+from codec.nac.crc32c import crc32c
 
 # As in PNG: not text, and damaged visibly by anything that converts line ends or strips bit 7.
 MAGIC = b"\x89NAC\r\n\x1a\n"
@@ -115,19 +114,6 @@ class Header:
             model_id,
             frames,
             n_samples,
-        )
-
-    @classmethod
-    def of(cls, tokens: Tokens) -> Header:
-        """The header of a file that holds `tokens`."""
-        return cls.make(
-            tokens.channels,
-            tokens.n_codebooks,
-            tokens.codebook_size,
-            tokens.exact_frame_rate,
-            tokens.sample_rate,
-            tokens.model_id,
-            n_samples=tokens.n_samples,
         )
 
     @property

@@ -23,6 +23,7 @@ from codec.cli.main import cli as group
 from codec.errors import BackendError
 from codec.nac.container import Writer
 from codec.nac.layout import HEADER_BYTES, Header
+from codec.tokens import header_of
 from tests.helpers.weights import SMALL, write_weights
 
 
@@ -484,7 +485,7 @@ def test_tags_are_carried_over(cli, wav, tmp_path):
 def test_info_shows_no_control_characters(cli, small, tmp_path):
     tokens = small.encode(np.zeros(480, np.float32), 24_000)
     with (tmp_path / "a.nac").open("wb") as file:
-        writer = Writer(file, Header.of(tokens), tags={"title": "a\x1b[2Jb\nc"})
+        writer = Writer(file, header_of(tokens), tags={"title": "a\x1b[2Jb\nc"})
         writer.write(tokens.codes)
         writer.finish(480)
     code, out, _ = cli("info", tmp_path / "a.nac")

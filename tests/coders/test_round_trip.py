@@ -7,8 +7,8 @@ import io
 import numpy as np
 import pytest
 
-from codec.nac.container import Reader, read_tokens, write_tokens
-from codec.tokens import Tokens
+from codec.nac.container import Reader
+from codec.tokens import Tokens, read_tokens, write_tokens
 from tests.helpers.entropy_models import (
     LEVELS,
     MODEL_ID,

@@ -18,8 +18,8 @@ import numpy as np
 
 from codec.nac.container import Writer
 from codec.nac.crc32c import crc32c
-from codec.nac.layout import CHUNK_HEADER_BYTES, CHUNK_MARKER, HEADER_BYTES, TRAILER_BYTES, Header
-from codec.tokens import Tokens
+from codec.nac.layout import CHUNK_HEADER_BYTES, CHUNK_MARKER, HEADER_BYTES, TRAILER_BYTES
+from codec.tokens import Tokens, header_of
 
 FRAMES = 120
 
@@ -41,7 +41,7 @@ def tokens(seed: int = 0, channels: int = 2) -> Tokens:
 def written(of: Tokens, tags: dict[str, str] | None = None) -> bytes:
     """A sound file."""
     file = io.BytesIO()
-    writer = Writer(file, Header.of(of), tags=tags)
+    writer = Writer(file, header_of(of), tags=tags)
     writer.write(of.codes)
     writer.finish(of.n_samples)
     return file.getvalue()

@@ -8,10 +8,11 @@ import tracemalloc
 import pytest
 
 from codec.errors import FormatError
-from codec.nac.container import own_coder, read_tokens
+from codec.nac.container import own_coder
 from codec.nac.layout import MAX_FRAMES
 from codec.nac.salvage import read_run, survey
 from codec.nac.seek import SeekableReader
+from codec.tokens import read_tokens
 from tests.fuzz.attacks import Attack, attacks, tokens, written
 
 ATTACKS = list(attacks())

@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 
 from codec.coders.base import RawCoder, pack_codes, unpack_codes
 from codec.errors import FormatError, TokensError
-from codec.nac.container import Reader, Writer, read_tokens, write_tokens
+from codec.model.limits import frames_for
+from codec.nac.container import Reader, Writer
 from codec.nac.layout import (
     HEADER_BYTES,
     MAGIC,
     MAX_CHUNK_CODES,
     MAX_METADATA_BYTES,
     TRAILER_BYTES,
-    Header,
 )
 from codec.nac.tags import MAX_TAGS, pack_metadata, unpack_metadata
-from codec.tokens import Tokens, frames_for
+from codec.tokens import Tokens, header_of, read_tokens, write_tokens
 
 PAGE = Path(__file__).parents[2] / "docs" / "format.md"
 
@@ -100,7 +100,7 @@ def example():
     codes = np.array([[[1], [1023]], [[512], [2]]], np.uint16)
     tokens = Tokens(codes, 25.0, 7, 44_100, 1024, bytes.fromhex("307cf0b94fb173f7"))
     file = io.BytesIO()
-    writer = Writer(file, Header.of(tokens), tags={"title": "Tü"})
+    writer = Writer(file, header_of(tokens), tags={"title": "Tü"})
     writer.write(codes)
     writer.finish(7)
     return file.getvalue()
@@ -119,7 +119,7 @@ def test_pushes_of_any_size_write_the_same_bytes():
     tokens = make(n_samples=1200 * 480 - 5)
     for step in (1, 7, 99, 100, 101, 1200):
         file = io.BytesIO()
-        writer = Writer(file, Header.of(tokens))
+        writer = Writer(file, header_of(tokens))
         for start in range(0, tokens.n_frames, step):
             writer.write(tokens.codes[:, :, start : start + step])
         writer.finish(tokens.n_samples)
@@ -130,7 +130,7 @@ def test_pushes_of_any_size_write_the_same_bytes():
 def test_a_file_of_unknown_length_differs_in_its_header_only(live):
     tokens = make(n_samples=250 * 480)
     known = dataclasses.replace(
-        Header.of(tokens), frames_per_chunk=1 if live else Header.of(tokens).frames_per_chunk
+        header_of(tokens), frames_per_chunk=1 if live else header_of(tokens).frames_per_chunk
     )
     data = []
     for header in (known, dataclasses.replace(known, n_samples=None)):
@@ -172,7 +172,7 @@ def test_each_chunk_has_as_many_codebooks_as_were_chosen():
 
 def test_many_channels_keep_chunks_within_their_limit():
     tokens = make(channels=255, n_codebooks=255, codebook_size=1 << 16, n_samples=480 * 10)
-    header = Header.of(tokens)
+    header = header_of(tokens)
     assert 255 * 255 * header.frames_per_chunk <= MAX_CHUNK_CODES
     assert read(written(tokens)) == tokens
 
@@ -212,9 +212,9 @@ def test_audio_is_named_as_what_it_is(data, kind):
 
 def test_the_writer_refuses_what_the_reader_would():
     tokens = make(n_samples=960)
-    unknown = dataclasses.replace(Header.of(tokens), n_samples=None)
+    unknown = dataclasses.replace(header_of(tokens), n_samples=None)
     for n_samples in (0, 480, 961):
-        for header in (Header.of(tokens), unknown):
+        for header in (header_of(tokens), unknown):
             writer = Writer(io.BytesIO(), header)
             writer.write(tokens.codes)
             with pytest.raises(TokensError):
