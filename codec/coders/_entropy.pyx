@@ -12,35 +12,35 @@ import numpy as np
 include "../kernels/_kernel_tables.pxi"
 
 cdef extern from "entropy/range_coder.h" nogil:
-    ctypedef struct range_encoder:
+    ctypedef struct nac_range_encoder:
         pass
-    ctypedef struct range_decoder:
+    ctypedef struct nac_range_decoder:
         pass
-    size_t RANGE_BYTES(size_t symbols)
-    void range_encoder_init(range_encoder *coder, uint8_t *bytes)
-    size_t range_encoder_finish(range_encoder *coder)
-    void range_decoder_init(range_decoder *coder, const uint8_t *bytes, size_t size)
-    int range_decoder_exact(const range_decoder *coder)
-    void range_encode_symbol(range_encoder *coder, const uint32_t *cumulative, uint32_t n, uint32_t k)
-    uint32_t range_decode_symbol(range_decoder *coder, const uint32_t *cumulative, uint32_t n)
+    size_t NAC_RANGE_BYTES(size_t symbols)
+    void nac_range_encoder_init(nac_range_encoder *coder, uint8_t *bytes)
+    size_t nac_range_encoder_finish(nac_range_encoder *coder)
+    void nac_range_decoder_init(nac_range_decoder *coder, const uint8_t *bytes, size_t size)
+    int nac_range_decoder_exact(const nac_range_decoder *coder)
+    void nac_range_encode_symbol(nac_range_encoder *coder, const uint32_t *cumulative, uint32_t n, uint32_t k)
+    uint32_t nac_range_decode_symbol(nac_range_decoder *coder, const uint32_t *cumulative, uint32_t n)
 
 cdef extern from "entropy/coding.h" nogil:
     enum:
-        WEIGHT_BITS
-        MAX_CODEWORDS
-    ctypedef struct chunk:
-        range_encoder *encoder
-        range_decoder *decoder
+        NAC_WEIGHT_BITS
+        NAC_MAX_CODEWORDS
+    ctypedef struct nac_chunk:
+        nac_range_encoder *encoder
+        nac_range_decoder *decoder
         uint16_t *codes
         size_t channels, levels, frames
         uint32_t *costs
 
 cdef extern from "entropy/tables.h" nogil:
     enum:
-        MAX_CONTEXTS
-        MAX_RANK
-        MAX_FRACTION_BITS
-    ctypedef struct c_tables "tables":
+        NAC_MAX_CONTEXTS
+        NAC_MAX_RANK
+        NAC_MAX_FRACTION_BITS
+    ctypedef struct nac_tables:
         int isa
         size_t levels, codewords, rank, contexts
         const int8_t *embed
@@ -49,23 +49,23 @@ cdef extern from "entropy/tables.h" nogil:
         const int32_t *fraction_bits
         const int32_t *back
         const int32_t *source
-    size_t tables_scratch(const c_tables *model)
-    void tables_code(const c_tables *model, chunk *c, uint32_t *scratch)
+    size_t nac_tables_scratch(const nac_tables *model)
+    void nac_tables_code(const nac_tables *model, nac_chunk *c, uint32_t *scratch)
 
 cdef extern from "entropy/prior.h" nogil:
-    ctypedef struct c_prior "prior":
-        const kernels *k
-        const c_tables *tables
+    ctypedef struct nac_prior:
+        const nac_kernels *k
+        const nac_tables *tables
         size_t levels, codewords, dim, state, hidden
         float input_scale
-        c_dense gru_input, gru_state, from_state
-        const c_dense *from_sum
-        const c_dense *predict
-        const c_dense *out
+        nac_dense gru_input, gru_state, from_state
+        const nac_dense *from_sum
+        const nac_dense *predict
+        const nac_dense *out
         const float *codebooks
         const float *unit
-    size_t prior_scratch(const c_prior *model, size_t channels)
-    void prior_code(const c_prior *model, chunk *c, float *scratch)
+    size_t nac_prior_scratch(const nac_prior *model, size_t channels)
+    void nac_prior_code(const nac_prior *model, nac_chunk *c, float *scratch)
 
 MAX_BIAS = 1 << 24
 
@@ -75,7 +75,7 @@ cdef class Model:
 
     cdef readonly size_t levels, codewords
 
-    cdef void code(self, chunk *c, void *scratch) noexcept nogil:
+    cdef void code(self, nac_chunk *c, void *scratch) noexcept nogil:
         pass
 
     cdef object scratch(self, size_t channels):
@@ -92,10 +92,10 @@ cdef class Model:
         if int(np.max(view)) >= self.codewords:
             raise ValueError("a code is beyond the codebook")
         cdef uint32_t[:, ::1] seen
-        cdef uint8_t[::1] payload = np.empty(RANGE_BYTES(symbols), np.uint8)
+        cdef uint8_t[::1] payload = np.empty(NAC_RANGE_BYTES(symbols), np.uint8)
         cdef float[::1] scratch = self.scratch(view.shape[0])
-        cdef range_encoder encoder
-        cdef chunk c
+        cdef nac_range_encoder encoder
+        cdef nac_chunk c
         c.encoder, c.decoder, c.codes, c.costs = &encoder, NULL, &view[0, 0, 0], NULL
         c.channels, c.levels, c.frames = view.shape[0], view.shape[1], view.shape[2]
         if costs is not None:
@@ -104,9 +104,9 @@ cdef class Model:
                 raise ValueError("the costs' shape does not fit the codes")
             c.costs = &seen[0, 0]
         with nogil:
-            range_encoder_init(&encoder, &payload[0])
+            nac_range_encoder_init(&encoder, &payload[0])
             self.code(&c, &scratch[0])
-            size = range_encoder_finish(&encoder)
+            size = nac_range_encoder_finish(&encoder)
         return bytes(payload[:size])
 
     def decode(self, const uint8_t[::1] payload, size_t channels, size_t levels, size_t frames):
@@ -116,16 +116,16 @@ cdef class Model:
         codes = np.empty((channels, levels, frames), np.uint16)
         cdef uint16_t[:, :, ::1] view = codes
         cdef float[::1] scratch = self.scratch(channels)
-        cdef range_decoder decoder
-        cdef chunk c
+        cdef nac_range_decoder decoder
+        cdef nac_chunk c
         cdef int exact
         cdef const uint8_t *first = &payload[0] if payload.shape[0] else NULL
         c.encoder, c.decoder, c.codes, c.costs = NULL, &decoder, &view[0, 0, 0], NULL
         c.channels, c.levels, c.frames = channels, levels, frames
         with nogil:
-            range_decoder_init(&decoder, first, payload.shape[0])
+            nac_range_decoder_init(&decoder, first, payload.shape[0])
             self.code(&c, &scratch[0])
-            exact = range_decoder_exact(&decoder)
+            exact = nac_range_decoder_exact(&decoder)
         return codes if exact else None
 
 
@@ -134,7 +134,7 @@ cdef class Tables(Model):
     int32 [levels, codewords], fraction_bits int32 [levels]; back int32 [contexts] and source int32
     [levels, contexts] say which code each context is."""
 
-    cdef c_tables model
+    cdef nac_tables model
     cdef tuple keep
 
     def __init__(self, embed, out, bias, fraction_bits, back, source, isa=None):
@@ -145,14 +145,14 @@ cdef class Tables(Model):
         cdef const int32_t[::1] past = back
         cdef const int32_t[:, ::1] s = source
         cdef size_t levels = e.shape[0], contexts = e.shape[1], n = e.shape[2], rank = e.shape[3]
-        if not (levels and 1 <= contexts <= MAX_CONTEXTS and 2 <= n <= MAX_CODEWORDS
-                and 1 <= rank <= MAX_RANK):
+        if not (levels and 1 <= contexts <= NAC_MAX_CONTEXTS and 2 <= n <= NAC_MAX_CODEWORDS
+                and 1 <= rank <= NAC_MAX_RANK):
             raise ValueError("tables beyond the limits")
         if (np.shape(out) != (levels, rank, n) or np.shape(bias) != (levels, n)
                 or np.shape(fraction_bits) != (levels,) or np.shape(back) != (contexts,)
                 or np.shape(source) != (levels, contexts)):
             raise ValueError("the tables do not fit each other")
-        if (np.min(fraction_bits) < 0 or np.max(fraction_bits) > MAX_FRACTION_BITS
+        if (np.min(fraction_bits) < 0 or np.max(fraction_bits) > NAC_MAX_FRACTION_BITS
                 or np.min(bias) < -MAX_BIAS or np.max(bias) > MAX_BIAS):
             raise ValueError("tables beyond the limits")
         # a context is coded before what it is for, whatever the number of levels
@@ -169,19 +169,19 @@ cdef class Tables(Model):
         self.model.bias, self.model.fraction_bits = &b[0, 0], &f[0]
         self.model.back, self.model.source = &past[0], &s[0, 0]
 
-    cdef void code(self, chunk *c, void *scratch) noexcept nogil:
-        tables_code(&self.model, c, <uint32_t *>scratch)
+    cdef void code(self, nac_chunk *c, void *scratch) noexcept nogil:
+        nac_tables_code(&self.model, c, <uint32_t *>scratch)
 
     cdef object scratch(self, size_t channels):
-        return _aligned(tables_scratch(&self.model))
+        return _aligned(nac_tables_scratch(&self.model))
 
 
 cdef class Prior(Model):
     """Tables and a network; parts: the fields of codec.entropy_data.Prior by name; codebooks
     float32 [levels, codewords, dim]; unit float32 [levels]."""
 
-    cdef c_prior model
-    cdef c_dense *layers
+    cdef nac_prior model
+    cdef nac_dense *layers
     cdef Tables tables
     cdef list keep
 
@@ -197,11 +197,11 @@ cdef class Prior(Model):
             raise ValueError("the codebooks do not fit the tables")
         cdef size_t dim = np.shape(codebooks)[2], inputs = dim + 1
         cdef size_t state = np.shape(parts["gru_state"])[1], hidden = np.shape(parts["bias"])[1]
-        if not dim or state % PANEL or hidden % PANEL or not state or not hidden:
-            raise ValueError(f"states and hidden units come in multiples of {PANEL}")
+        if not dim or state % NAC_PANEL or hidden % NAC_PANEL or not state or not hidden:
+            raise ValueError(f"states and hidden units come in multiples of {NAC_PANEL}")
         self.keep, self.tables = [], tables
         self.levels, self.codewords = levels, n
-        self.layers = <c_dense *>calloc(3 * levels, sizeof(c_dense))
+        self.layers = <nac_dense *>calloc(3 * levels, sizeof(nac_dense))
         if self.layers == NULL:
             raise MemoryError
         self.dense(&self.model.gru_input, parts["gru_input"], parts["gru_input_bias"], 3 * state,
@@ -232,14 +232,14 @@ cdef class Prior(Model):
         self.keep.append(view)
         return &view[0]
 
-    cdef int dense(self, c_dense *layer, weight, bias, size_t columns, size_t depth) except -1:
+    cdef int dense(self, nac_dense *layer, weight, bias, size_t columns, size_t depth) except -1:
         """weight [columns, depth], bias [columns] or None."""
         if np.shape(weight) != (columns, depth):
             raise ValueError(f"shape {np.shape(weight)} where {(columns, depth)} is needed")
         cdef const float[:, ::1] rows = np.ascontiguousarray(weight, np.float32)
         cdef float[::1] panels = _aligned(_padded(columns) * depth)
         with nogil:
-            dense_pack(&rows[0, 0], depth, columns, &panels[0])
+            nac_dense_pack(&rows[0, 0], depth, columns, &panels[0])
         self.keep.append(panels)
         layer.depth, layer.width, layer.panels = depth, _padded(columns), &panels[0]
         if bias is not None:
@@ -250,11 +250,11 @@ cdef class Prior(Model):
             layer.bias = self.floats(memory, _padded(columns))
         return 0
 
-    cdef void code(self, chunk *c, void *scratch) noexcept nogil:
-        prior_code(&self.model, c, <float *>scratch)
+    cdef void code(self, nac_chunk *c, void *scratch) noexcept nogil:
+        nac_prior_code(&self.model, c, <float *>scratch)
 
     cdef object scratch(self, size_t channels):
-        return _aligned(prior_scratch(&self.model, channels))
+        return _aligned(nac_prior_scratch(&self.model, channels))
 
 
 def range_encode(const uint32_t[:, ::1] weights, const uint16_t[::1] symbols):
@@ -263,12 +263,12 @@ def range_encode(const uint32_t[:, ::1] weights, const uint16_t[::1] symbols):
     cdef uint32_t[:, ::1] sums = _sums(weights, n)
     if n and int(np.max(symbols)) >= weights.shape[1]:
         raise ValueError("a symbol without a weight")
-    cdef uint8_t[::1] payload = np.empty(RANGE_BYTES(n), np.uint8)
-    cdef range_encoder encoder
-    range_encoder_init(&encoder, &payload[0])
+    cdef uint8_t[::1] payload = np.empty(NAC_RANGE_BYTES(n), np.uint8)
+    cdef nac_range_encoder encoder
+    nac_range_encoder_init(&encoder, &payload[0])
     for i in range(n):
-        range_encode_symbol(&encoder, &sums[i, 0], <uint32_t>weights.shape[1], symbols[i])
-    size = range_encoder_finish(&encoder)
+        nac_range_encode_symbol(&encoder, &sums[i, 0], <uint32_t>weights.shape[1], symbols[i])
+    size = nac_range_encoder_finish(&encoder)
     return bytes(payload[:size])
 
 
@@ -278,15 +278,15 @@ def range_decode(const uint32_t[:, ::1] weights, const uint8_t[::1] payload):
     cdef uint32_t[:, ::1] sums = _sums(weights, n)
     symbols = np.zeros(n, np.uint16)
     cdef uint16_t[::1] view = symbols
-    cdef range_decoder decoder
-    range_decoder_init(&decoder, &payload[0] if payload.shape[0] else NULL, payload.shape[0])
+    cdef nac_range_decoder decoder
+    nac_range_decoder_init(&decoder, &payload[0] if payload.shape[0] else NULL, payload.shape[0])
     for i in range(n):
-        view[i] = <uint16_t>range_decode_symbol(&decoder, &sums[i, 0], <uint32_t>weights.shape[1])
-    return symbols, bool(range_decoder_exact(&decoder))
+        view[i] = <uint16_t>nac_range_decode_symbol(&decoder, &sums[i, 0], <uint32_t>weights.shape[1])
+    return symbols, bool(nac_range_decoder_exact(&decoder))
 
 
 cdef _sums(weights, size_t n):
-    if np.shape(weights)[0] != n or not 1 <= np.shape(weights)[1] <= MAX_CODEWORDS:
+    if np.shape(weights)[0] != n or not 1 <= np.shape(weights)[1] <= NAC_MAX_CODEWORDS:
         raise ValueError("weights are [symbols, 1 to 4096]")
     sums = np.zeros((n, np.shape(weights)[1] + 1), np.uint64)
     np.cumsum(weights, axis=1, dtype=np.uint64, out=sums[:, 1:])

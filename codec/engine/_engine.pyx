@@ -12,33 +12,33 @@ import numpy as np
 include "../kernels/_kernel_tables.pxi"
 
 cdef extern from "kernels/fft.h" nogil:
-    ctypedef struct fft_plan:
+    ctypedef struct nac_fft_plan:
         size_t n, n_steps
         const int32_t *radices
         const float *twiddles
         const float *unpack
 
 cdef extern from "rvq/rvq.h" nogil:
-    ctypedef struct rvq_plan:
+    ctypedef struct nac_rvq_plan:
         size_t levels, codewords, dim
         const float *codebooks
         float *panels
         float *half
         void *screen
-    size_t rvq_panels_size(size_t levels, size_t codewords, size_t dim)
-    size_t rvq_half_size(size_t levels, size_t codewords)
-    size_t rvq_screen_size(int isa, size_t levels, size_t codewords, size_t dim)
-    void rvq_pack(const rvq_plan *plan, int isa)
+    size_t nac_rvq_panels_size(size_t levels, size_t codewords, size_t dim)
+    size_t nac_rvq_half_size(size_t levels, size_t codewords)
+    size_t nac_rvq_screen_size(int isa, size_t levels, size_t codewords, size_t dim)
+    void nac_rvq_pack(const nac_rvq_plan *plan, int isa)
 
 cdef extern from "kernels/kernels.h" nogil:
-    ctypedef struct conv_norm:
+    ctypedef struct nac_conv_norm:
         size_t dim, width, taps
         const float *weight
         const float *bias
         const float *gain
         const float *shift
-    ctypedef struct analysis:
-        fft_plan long_fft, short_fft
+    ctypedef struct nac_analysis:
+        nac_fft_plan long_fft, short_fft
         const float *long_window
         const float *short_window
         const float *mean
@@ -46,8 +46,8 @@ cdef extern from "kernels/kernels.h" nogil:
         size_t hop, per_frame, phase_bins, size
         int waveform
         size_t left, right
-    ctypedef struct synthesis:
-        fft_plan fft
+    ctypedef struct nac_synthesis:
+        nac_fft_plan fft
         const float *window
         const int32_t *band
         const float *lower
@@ -56,77 +56,77 @@ cdef extern from "kernels/kernels.h" nogil:
     void elementary(int which, const float *x, size_t n, float *y)
 
 cdef extern from "engine/backbone.h" nogil:
-    ctypedef struct c_block "block":
-        conv_norm conv
+    ctypedef struct nac_block:
+        nac_conv_norm conv
         size_t lookahead
-        c_dense expand, reduce
-    ctypedef struct backbone:
+        nac_dense expand, reduce
+    ctypedef struct nac_backbone:
         size_t n_blocks
-        const c_block *blocks
-        conv_norm norm
+        const nac_block *blocks
+        nac_conv_norm norm
         size_t width, hidden, taps, lookahead
 
 cdef extern from "engine/encoder.h" nogil:
-    ctypedef struct encoder:
-        const kernels *k
-        analysis front
+    ctypedef struct nac_encoder:
+        const nac_kernels *k
+        nac_analysis front
         size_t gather
-        c_dense embed
-        backbone body
+        nac_dense embed
+        nac_backbone body
         size_t stack
-        c_dense project
+        nac_dense project
         size_t latent
-        rvq_plan rvq
+        nac_rvq_plan rvq
         size_t block
-    size_t encoder_state_size(const encoder *net)
-    size_t encoder_scratch(const encoder *net)
-    void encoder_reset(const encoder *net, void *state)
-    int encoder_valid(const encoder *net, const void *state)
-    size_t encoder_ready(const encoder *net, const void *state, size_t n)
-    size_t encoder_left(const encoder *net, const void *state)
-    int encoder_done(const encoder *net, const void *state)
-    void encoder_push(const encoder *net, void *state, const float *audio, size_t n, size_t levels,
+    size_t nac_encoder_state_size(const nac_encoder *net)
+    size_t nac_encoder_scratch(const nac_encoder *net)
+    void nac_encoder_reset(const nac_encoder *net, void *state)
+    int nac_encoder_valid(const nac_encoder *net, const void *state)
+    size_t nac_encoder_ready(const nac_encoder *net, const void *state, size_t n)
+    size_t nac_encoder_left(const nac_encoder *net, const void *state)
+    int nac_encoder_done(const void *state)
+    void nac_encoder_push(const nac_encoder *net, void *state, const float *audio, size_t n, size_t levels,
                       uint16_t *codes, size_t stride, float *scratch)
-    void encoder_flush(const encoder *net, void *state, size_t levels, uint16_t *codes,
+    void nac_encoder_flush(const nac_encoder *net, void *state, size_t levels, uint16_t *codes,
                        size_t stride, float *scratch)
-    void encoder_push_latents(const encoder *net, void *state, const float *audio, size_t n,
+    void nac_encoder_push_latents(const nac_encoder *net, void *state, const float *audio, size_t n,
                               float *latents, float *scratch)
-    void encoder_flush_latents(const encoder *net, void *state, float *latents, float *scratch)
+    void nac_encoder_flush_latents(const nac_encoder *net, void *state, float *latents, float *scratch)
 
 cdef extern from "engine/decoder.h" nogil:
-    ctypedef struct decoder:
-        const kernels *k
+    ctypedef struct nac_decoder:
+        const nac_kernels *k
         const float *codebooks
         size_t levels, codewords, latent
-        c_dense embed
+        nac_dense embed
         size_t stack
-        backbone body
-        c_dense gain, shape
-        synthesis back
+        nac_backbone body
+        nac_dense gain, shape
+        nac_synthesis back
         size_t block
-    size_t decoder_state_size(const decoder *net)
-    size_t decoder_scratch(const decoder *net)
-    void decoder_reset(const decoder *net, void *state)
-    int decoder_valid(const decoder *net, const void *state)
-    size_t decoder_ready(const decoder *net, const void *state, size_t n)
-    size_t decoder_left(const decoder *net, const void *state)
-    int decoder_done(const decoder *net, const void *state)
-    void decoder_push(const decoder *net, void *state, const uint16_t *codes, size_t stride,
+    size_t nac_decoder_state_size(const nac_decoder *net)
+    size_t nac_decoder_scratch(const nac_decoder *net)
+    void nac_decoder_reset(const nac_decoder *net, void *state)
+    int nac_decoder_valid(const nac_decoder *net, const void *state)
+    size_t nac_decoder_ready(const nac_decoder *net, const void *state, size_t n)
+    size_t nac_decoder_left(const nac_decoder *net, const void *state)
+    int nac_decoder_done(const void *state)
+    void nac_decoder_push(const nac_decoder *net, void *state, const uint16_t *codes, size_t stride,
                       size_t n, size_t levels, float *audio, float *scratch)
-    void decoder_flush(const decoder *net, void *state, float *audio, float *scratch)
+    void nac_decoder_flush(const nac_decoder *net, void *state, float *audio, float *scratch)
 
 
 # Frames worked on at a time: a multiple of every tile, enough to use each weight often (measured:
 # 1.2 x the speed of 48, and no less than 288), few enough to be small beside the weights.
 BLOCK = 144
-PANEL_WIDTH = PANEL
+PANEL_WIDTH = NAC_PANEL
 
 
 cdef class _Weights:
     """Owns the memory that a network's C structures point to, and fills the structures."""
 
     cdef list keep
-    cdef c_block *blocks
+    cdef nac_block *blocks
     cdef list spare  # scratch memory that no call uses at the moment
 
     def __dealloc__(self):
@@ -140,14 +140,14 @@ cdef class _Weights:
         return &view[0]
 
     cdef const float *padded(self, array, size_t size) except NULL:
-        """A vector, continued with zeros to a multiple of PANEL."""
+        """A vector, continued with zeros to a multiple of NAC_PANEL."""
         if np.shape(array) != (size,):
             raise ValueError(f"shape {np.shape(array)} where ({size},) is needed")
         memory = _aligned(_padded(size))
         memory[:size] = array
         return self.floats(memory, _padded(size))
 
-    cdef int load_fft(self, fft_plan *plan, tables) except -1:
+    cdef int load_fft(self, nac_fft_plan *plan, tables) except -1:
         cdef const int32_t[::1] radices = tables.radices
         cdef size_t n = tables.n, length = n // 2, twiddles = 0, radix
         for radix in tables.radices:
@@ -163,34 +163,34 @@ cdef class _Weights:
         plan.unpack = self.floats(tables.unpack, (n // 4 + 1) * 2)
         return 0
 
-    cdef int load_dense(self, c_dense *layer, weight, bias, size_t columns, size_t depth) except -1:
+    cdef int load_dense(self, nac_dense *layer, weight, bias, size_t columns, size_t depth) except -1:
         """weight [columns, depth], bias [columns] or None."""
         if np.shape(weight) != (columns, depth):
             raise ValueError(f"shape {np.shape(weight)} where {(columns, depth)} is needed")
         cdef const float[:, ::1] rows = np.ascontiguousarray(weight, np.float32)
         cdef float[::1] panels = _aligned(_padded(columns) * depth)
         with nogil:
-            dense_pack(&rows[0, 0], depth, columns, &panels[0])
+            nac_dense_pack(&rows[0, 0], depth, columns, &panels[0])
         self.keep.append(panels)
         layer.depth, layer.width, layer.panels = depth, _padded(columns), &panels[0]
         if bias is not None:
             layer.bias = self.padded(bias, columns)
         return 0
 
-    cdef int load_norm(self, conv_norm *layer, weights, size_t dim) except -1:
+    cdef int load_norm(self, nac_conv_norm *layer, weights, size_t dim) except -1:
         layer.dim, layer.width = dim, _padded(dim)
         layer.gain = self.padded(weights["weight"], dim)
         layer.shift = self.padded(weights["bias"], dim)
         return 0
 
-    cdef int load_body(self, backbone *body, weights, size_t dim, size_t hidden, size_t taps,
+    cdef int load_body(self, nac_backbone *body, weights, size_t dim, size_t hidden, size_t taps,
                   size_t lookahead) except -1:
         """weights: {"blocks": [{"conv", "norm", "expand", "reduce"}], "norm"}."""
         cdef size_t n = len(weights["blocks"]), i
-        cdef c_block *b
+        cdef nac_block *b
         if dim < 1 or hidden < 1 or taps < 1 or lookahead > n or (lookahead and taps < 2):
             raise ValueError("the dimensions of the backbone make no sense")
-        self.blocks = <c_block *>calloc(n + 1, sizeof(c_block))
+        self.blocks = <nac_block *>calloc(n + 1, sizeof(nac_block))
         if self.blocks == NULL:
             raise MemoryError
         for i in range(n):
@@ -225,13 +225,13 @@ cdef class Encoder(_Weights):
     A state is an int64 array of `state_size` elements, used by one call at a time.
     """
 
-    cdef encoder net
+    cdef nac_encoder net
 
     def __init__(self, config, tables, weights, isa=None, size_t block=BLOCK):
         """config: ModelConfig; tables, weights: as `codec.engine` prepares them."""
         cdef const float[:, :, ::1] books
         cdef float[::1] panels, half, screen
-        cdef encoder *net = &self.net
+        cdef nac_encoder *net = &self.net
         self.keep, self.spare = [], []
         net.k = _kernels(isa)
         if (config.encoder_stack < 1 or config.backbone_hop < 1 or config.hop_length < 1
@@ -275,22 +275,22 @@ cdef class Encoder(_Weights):
                    net.latent, net.stack * net.body.width)
 
         books = np.ascontiguousarray(weights["codebooks"], np.float32)
-        cdef rvq_plan *rvq = &net.rvq
+        cdef nac_rvq_plan *rvq = &net.rvq
         if (books.shape[0] < 1 or not 1 <= books.shape[1] <= 65536
                 or <size_t>books.shape[2] != net.latent or net.latent < 1):
             raise ValueError("the codebooks do not fit the latents")
         rvq.levels, rvq.codewords, rvq.dim = books.shape[0], books.shape[1], books.shape[2]
-        panels = _aligned(rvq_panels_size(rvq.levels, rvq.codewords, rvq.dim))
-        half = _aligned(rvq_half_size(rvq.levels, rvq.codewords))
+        panels = _aligned(nac_rvq_panels_size(rvq.levels, rvq.codewords, rvq.dim))
+        half = _aligned(nac_rvq_half_size(rvq.levels, rvq.codewords))
         self.keep += [books, panels, half]
         rvq.codebooks, rvq.panels, rvq.half = &books[0, 0, 0], &panels[0], &half[0]
-        cdef size_t screened = rvq_screen_size(net.k.isa, rvq.levels, rvq.codewords, rvq.dim)
+        cdef size_t screened = nac_rvq_screen_size(net.k.isa, rvq.levels, rvq.codewords, rvq.dim)
         if screened:
             screen = _aligned(screened // sizeof(float))
             self.keep.append(screen)
             rvq.screen = &screen[0]
         with nogil:
-            rvq_pack(rvq, self.net.k.isa)
+            nac_rvq_pack(rvq, self.net.k.isa)
 
     @property
     def isa(self):
@@ -313,57 +313,57 @@ cdef class Encoder(_Weights):
 
     @property
     def state_size(self):
-        return encoder_state_size(&self.net) // 8
+        return nac_encoder_state_size(&self.net) // 8
 
     cdef int64_t *memory(self, int64_t[::1] state) except NULL:
-        if <size_t>state.shape[0] * 8 != encoder_state_size(&self.net):
+        if <size_t>state.shape[0] * 8 != nac_encoder_state_size(&self.net):
             raise ValueError("not a state of this encoder")
         return &state[0]
 
     cdef int check(self, int64_t[::1] state, size_t levels) except -1:
-        if encoder_done(&self.net, self.memory(state)):
+        if nac_encoder_done(self.memory(state)):
             raise ValueError("the stream has ended")
         if not 1 <= levels <= self.net.rvq.levels:
             raise ValueError("the number of codebooks is out of range")
         return 0
 
     def reset(self, int64_t[::1] state):
-        encoder_reset(&self.net, self.memory(state))
+        nac_encoder_reset(&self.net, self.memory(state))
 
     def valid(self, int64_t[::1] state):
         """Whether `state`, from outside, is safe to run on."""
-        return bool(encoder_valid(&self.net, self.memory(state)))
+        return bool(nac_encoder_valid(&self.net, self.memory(state)))
 
     def ended(self, int64_t[::1] state):
-        return bool(encoder_done(&self.net, self.memory(state)))
+        return bool(nac_encoder_done(self.memory(state)))
 
     def push(self, int64_t[::1] state, const float[::1] audio, size_t levels):
         """Codes uint16 [levels, frames that `audio` completes]."""
         self.check(state, levels)
-        cdef size_t n = audio.shape[0], frames = encoder_ready(&self.net, &state[0], n)
+        cdef size_t n = audio.shape[0], frames = nac_encoder_ready(&self.net, &state[0], n)
         codes = np.empty((levels, frames), np.uint16)
         cdef uint16_t[:, ::1] view = codes
         cdef uint16_t *out = &view[0, 0] if frames else NULL
         if n == 0:
             return codes
-        memory = self.borrow(encoder_scratch(&self.net))
+        memory = self.borrow(nac_encoder_scratch(&self.net))
         cdef float[::1] scratch = memory
         with nogil:
-            encoder_push(&self.net, &state[0], &audio[0], n, levels, out, frames, &scratch[0])
+            nac_encoder_push(&self.net, &state[0], &audio[0], n, levels, out, frames, &scratch[0])
         self.spare.append(memory)
         return codes
 
     def flush(self, int64_t[::1] state, size_t levels):
         """Codes of the frames that are left; the stream ends."""
         self.check(state, levels)
-        cdef size_t frames = encoder_left(&self.net, &state[0])
+        cdef size_t frames = nac_encoder_left(&self.net, &state[0])
         codes = np.empty((levels, frames), np.uint16)
         cdef uint16_t[:, ::1] view = codes
         cdef uint16_t *out = &view[0, 0] if frames else NULL
-        memory = self.borrow(encoder_scratch(&self.net))
+        memory = self.borrow(nac_encoder_scratch(&self.net))
         cdef float[::1] scratch = memory
         with nogil:
-            encoder_flush(&self.net, &state[0], levels, out, frames, &scratch[0])
+            nac_encoder_flush(&self.net, &state[0], levels, out, frames, &scratch[0])
         self.spare.append(memory)
         return codes
 
@@ -372,27 +372,27 @@ cdef class Encoder(_Weights):
         cdef size_t n = audio.shape[0], dim = self.net.latent, first, rest
         cdef int64_t[::1] state = np.empty(self.state_size, np.int64)
         cdef float[:, ::1] view
-        cdef float[::1] scratch = _aligned(encoder_scratch(&self.net))
-        encoder_reset(&self.net, &state[0])
-        first = encoder_ready(&self.net, &state[0], n)
+        cdef float[::1] scratch = _aligned(nac_encoder_scratch(&self.net))
+        nac_encoder_reset(&self.net, &state[0])
+        first = nac_encoder_ready(&self.net, &state[0], n)
         out = np.empty((first + 1, dim), np.float32)
         view = out
         if n:
-            encoder_push_latents(&self.net, &state[0], &audio[0], n, &view[0, 0], &scratch[0])
-        rest = encoder_left(&self.net, &state[0])
+            nac_encoder_push_latents(&self.net, &state[0], &audio[0], n, &view[0, 0], &scratch[0])
+        rest = nac_encoder_left(&self.net, &state[0])
         end = np.empty((rest + 1, dim), np.float32)
         view = end
-        encoder_flush_latents(&self.net, &state[0], &view[0, 0], &scratch[0])
+        nac_encoder_flush_latents(&self.net, &state[0], &view[0, 0], &scratch[0])
         return np.concatenate([out[:first], end[:rest]])
 
 
 cdef class Decoder(_Weights):
     """csrc/engine/decoder.h with its weights; states are as `Encoder`'s."""
 
-    cdef decoder net
+    cdef nac_decoder net
 
     def __init__(self, config, tables, weights, isa=None, size_t block=BLOCK):
-        cdef decoder *net = &self.net
+        cdef nac_decoder *net = &self.net
         self.keep, self.spare = [], []
         net.k = _kernels(isa)
         if (config.backbone_hop < 1 or config.hop_length < 1
@@ -454,27 +454,27 @@ cdef class Decoder(_Weights):
 
     @property
     def state_size(self):
-        return decoder_state_size(&self.net) // 8
+        return nac_decoder_state_size(&self.net) // 8
 
     cdef int64_t *memory(self, int64_t[::1] state) except NULL:
-        if <size_t>state.shape[0] * 8 != decoder_state_size(&self.net):
+        if <size_t>state.shape[0] * 8 != nac_decoder_state_size(&self.net):
             raise ValueError("not a state of this decoder")
         return &state[0]
 
     cdef int check(self, int64_t[::1] state) except -1:
-        if decoder_done(&self.net, self.memory(state)):
+        if nac_decoder_done(self.memory(state)):
             raise ValueError("the stream has ended")
         return 0
 
     def reset(self, int64_t[::1] state):
-        decoder_reset(&self.net, self.memory(state))
+        nac_decoder_reset(&self.net, self.memory(state))
 
     def valid(self, int64_t[::1] state):
         """Whether `state`, from outside, is safe to run on."""
-        return bool(decoder_valid(&self.net, self.memory(state)))
+        return bool(nac_decoder_valid(&self.net, self.memory(state)))
 
     def ended(self, int64_t[::1] state):
-        return bool(decoder_done(&self.net, self.memory(state)))
+        return bool(nac_decoder_done(self.memory(state)))
 
     def push(self, int64_t[::1] state, const uint16_t[:, ::1] codes):
         """Audio float32 [samples that are final now] of codes [levels, n]."""
@@ -484,28 +484,28 @@ cdef class Decoder(_Weights):
             raise ValueError("the number of codebooks is out of range")
         if n and int(np.max(codes)) >= self.net.codewords:
             raise ValueError("a code is out of range")
-        cdef size_t samples = decoder_ready(&self.net, &state[0], n)
+        cdef size_t samples = nac_decoder_ready(&self.net, &state[0], n)
         audio = np.empty(samples, np.float32)
         if n == 0:
             return audio
         cdef float[::1] view = audio if samples else np.empty(1, np.float32)
-        memory = self.borrow(decoder_scratch(&self.net))
+        memory = self.borrow(nac_decoder_scratch(&self.net))
         cdef float[::1] scratch = memory
         with nogil:
-            decoder_push(&self.net, &state[0], &codes[0, 0], n, n, levels, &view[0], &scratch[0])
+            nac_decoder_push(&self.net, &state[0], &codes[0, 0], n, n, levels, &view[0], &scratch[0])
         self.spare.append(memory)
         return audio
 
     def flush(self, int64_t[::1] state):
         """The audio that is left; the stream ends."""
         self.check(state)
-        cdef size_t samples = decoder_left(&self.net, &state[0])
+        cdef size_t samples = nac_decoder_left(&self.net, &state[0])
         audio = np.empty(samples, np.float32)
         cdef float[::1] view = audio if samples else np.empty(1, np.float32)
-        memory = self.borrow(decoder_scratch(&self.net))
+        memory = self.borrow(nac_decoder_scratch(&self.net))
         cdef float[::1] scratch = memory
         with nogil:
-            decoder_flush(&self.net, &state[0], &view[0], &scratch[0])
+            nac_decoder_flush(&self.net, &state[0], &view[0], &scratch[0])
         self.spare.append(memory)
         return audio
 
@@ -513,7 +513,7 @@ cdef class Decoder(_Weights):
 cdef class Dense(_Weights):
     """One matrix product, for tests and benchmarks: weight [columns, depth], bias [columns]."""
 
-    cdef c_dense layer
+    cdef nac_dense layer
     cdef size_t columns
 
     def __init__(self, weight, bias):
@@ -523,7 +523,7 @@ cdef class Dense(_Weights):
 
     def __call__(self, const float[:, ::1] x, isa=None, add=None):
         """x [rows, depth] -> bias + x W^T, or add + x W^T, [rows, columns]."""
-        cdef const kernels *k = _kernels(isa)
+        cdef const nac_kernels *k = _kernels(isa)
         cdef size_t rows = x.shape[0]
         if rows == 0 or <size_t>x.shape[1] != self.layer.depth:
             raise ValueError("x does not fit the weights")

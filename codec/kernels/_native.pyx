@@ -2,46 +2,49 @@
 """Bindings of csrc/: sizes are checked here, before C sees a pointer; the GIL is released there.
 
 Internal: `codec.rvq` and `codec.mel` are the public faces. Every function takes C-contiguous
-arrays, and `isa`, one of `isas()`, for tests and benchmarks; the default is the widest.
+arrays, and `isa`, one of `isas()`, for tests and benchmarks; without it the environment's
+CODEC_ISA, else the widest.
 """
 
 from libc.stdint cimport int16_t, int32_t, uint16_t, uint32_t, uint8_t, uintptr_t
 
+import os
+
 import numpy as np
 
 cdef extern from "common/isa.h" nogil:
-    ctypedef int codec_isa
-    codec_isa isa_best()
+    ctypedef int nac_isa
+    nac_isa nac_isa_best()
 
 cdef extern from "common/crc32c.h" nogil:
-    ctypedef struct crc32c_tables:
+    ctypedef struct nac_crc32c_tables:
         pass
-    void crc32c_init(crc32c_tables *tables)
-    uint32_t crc32c_update(const crc32c_tables *tables, uint32_t crc, const uint8_t *data, size_t n)
+    void nac_crc32c_init(nac_crc32c_tables *tables)
+    uint32_t nac_crc32c_update(const nac_crc32c_tables *tables, uint32_t crc, const uint8_t *data, size_t n)
 
 cdef extern from "rvq/rvq.h" nogil:
     enum:
-        RVQ_ALIGN
-    ctypedef struct rvq_plan:
+        NAC_ALIGN
+    ctypedef struct nac_rvq_plan:
         size_t levels, codewords, dim
         const float *codebooks
         float *panels
         float *half
         void *screen
-    size_t rvq_panels_size(size_t levels, size_t codewords, size_t dim)
-    size_t rvq_half_size(size_t levels, size_t codewords)
-    size_t rvq_screen_size(codec_isa isa, size_t levels, size_t codewords, size_t dim)
-    size_t rvq_scratch_size(size_t dim)
-    void rvq_pack(const rvq_plan *plan, codec_isa isa)
-    void rvq_encode(const rvq_plan *plan, codec_isa isa, size_t levels, const float *latents,
+    size_t nac_rvq_panels_size(size_t levels, size_t codewords, size_t dim)
+    size_t nac_rvq_half_size(size_t levels, size_t codewords)
+    size_t nac_rvq_screen_size(nac_isa isa, size_t levels, size_t codewords, size_t dim)
+    size_t nac_rvq_scratch_size(size_t dim)
+    void nac_rvq_pack(const nac_rvq_plan *plan, nac_isa isa)
+    void nac_rvq_encode(const nac_rvq_plan *plan, nac_isa isa, size_t levels, const float *latents,
                     size_t n, uint16_t *codes, float *scratch)
-    void rvq_encode_once(const rvq_plan *plan, codec_isa isa, float *latents, size_t n,
+    void nac_rvq_encode_once(const nac_rvq_plan *plan, nac_isa isa, float *latents, size_t n,
                          uint16_t *codes, float *scratch)
-    void rvq_decode(const float *codebooks, size_t codewords, size_t dim, size_t levels,
+    void nac_rvq_decode(const float *codebooks, size_t codewords, size_t dim, size_t levels,
                     const uint16_t *codes, size_t n, float *out)
 
-cdef crc32c_tables _crc32c
-crc32c_init(&_crc32c)
+cdef nac_crc32c_tables _crc32c
+nac_crc32c_init(&_crc32c)
 
 
 def crc32c(const uint8_t[::1] data, uint32_t crc=0):
@@ -49,32 +52,36 @@ def crc32c(const uint8_t[::1] data, uint32_t crc=0):
     cdef size_t n = <size_t>data.shape[0]
     if n:
         with nogil:
-            crc = crc32c_update(&_crc32c, crc, &data[0], n)
+            crc = nac_crc32c_update(&_crc32c, crc, &data[0], n)
     return crc
 
 
-_ISA_NAMES = ("base", "avx2", "avx512")
+_ISA_NAMES = ("scalar", "avx2", "avx512")
 
 
 def isas():
     """Names of the instruction sets that this CPU runs, narrowest first: a prefix of all."""
-    return _ISA_NAMES[:<int>isa_best() + 1]
+    return _ISA_NAMES[:<int>nac_isa_best() + 1]
 
 
-cdef codec_isa _isa(object name) except *:
-    if name is None:
-        return isa_best()
+cdef nac_isa _isa(object name) except *:
+    """The instruction set to run on: `name`, else the environment's CODEC_ISA, else the widest."""
+    name = name or os.environ.get("CODEC_ISA")
+    if not name:
+        return nac_isa_best()
     available = isas()
+    if name == "neon" and len(available) == 1:
+        name = "scalar"  # on Arm the compiler makes NEON code of that body
     if name not in available:
         raise ValueError(f"this CPU runs {', '.join(available)}, not {name}")
-    return <codec_isa>available.index(name)
+    return <nac_isa>available.index(name)
 
 
 cdef _aligned(size_t floats):
-    """Uninitialised float32 memory whose address is a multiple of RVQ_ALIGN."""
-    memory = np.empty(floats + RVQ_ALIGN // 4, np.float32)
+    """Uninitialised float32 memory whose address is a multiple of NAC_ALIGN."""
+    memory = np.empty(floats + NAC_ALIGN // 4, np.float32)
     cdef uintptr_t address = memory.ctypes.data
-    cdef size_t skip = (-address % RVQ_ALIGN) // 4
+    cdef size_t skip = (-address % NAC_ALIGN) // 4
     return memory[skip:skip + floats]
 
 
@@ -84,31 +91,31 @@ cdef class RvqPlan:
     Without `screen`, which changes no code, packing is faster and searching slower.
     """
 
-    cdef rvq_plan plan
+    cdef nac_rvq_plan plan
     cdef const float[:, :, ::1] codebooks  # these own the memory that `plan` points to
     cdef float[::1] panels, half, screen
     cdef list spare  # scratch memory that no call uses at the moment
 
     def __cinit__(self, const float[:, :, ::1] codebooks, isa=None, bint screen=True):
-        cdef codec_isa chosen = _isa(isa)
+        cdef nac_isa chosen = _isa(isa)
         cdef size_t levels = codebooks.shape[0]
         cdef size_t codewords = codebooks.shape[1]
         cdef size_t dim = codebooks.shape[2]
         if not (levels and dim and 1 <= codewords <= 65536):
             raise ValueError("codebooks are [Q, K, D] with Q, D >= 1 and 1 <= K <= 65536")
         self.codebooks = codebooks
-        self.panels = _aligned(rvq_panels_size(levels, codewords, dim))
-        self.half = _aligned(rvq_half_size(levels, codewords))
-        self.plan = rvq_plan(
+        self.panels = _aligned(nac_rvq_panels_size(levels, codewords, dim))
+        self.half = _aligned(nac_rvq_half_size(levels, codewords))
+        self.plan = nac_rvq_plan(
             levels, codewords, dim, &codebooks[0, 0, 0], &self.panels[0], &self.half[0], NULL
         )
         self.spare = []
-        cdef size_t screened = rvq_screen_size(chosen, levels, codewords, dim) if screen else 0
+        cdef size_t screened = nac_rvq_screen_size(chosen, levels, codewords, dim) if screen else 0
         if screened:
             self.screen = _aligned(screened // sizeof(float))
             self.plan.screen = &self.screen[0]
         with nogil:
-            rvq_pack(&self.plan, chosen)
+            nac_rvq_pack(&self.plan, chosen)
 
     @property
     def screened(self):
@@ -118,7 +125,7 @@ cdef class RvqPlan:
     def encode(self, const float[:, ::1] latents, size_t levels, isa=None):
         """latents [N, D] -> codes uint16 [levels, N], of the first `levels` codebooks."""
         cdef size_t n = latents.shape[0]
-        cdef codec_isa chosen = _isa(isa)
+        cdef nac_isa chosen = _isa(isa)
         if <size_t>latents.shape[1] != self.plan.dim or not 1 <= levels <= self.plan.levels:
             raise ValueError("latents or levels do not fit the codebooks")
         codes = np.empty((levels, n), np.uint16)
@@ -128,10 +135,10 @@ cdef class RvqPlan:
         try:
             memory = self.spare.pop()
         except IndexError:
-            memory = _aligned(rvq_scratch_size(self.plan.dim))
+            memory = _aligned(nac_rvq_scratch_size(self.plan.dim))
         cdef float[::1] scratch = memory
         with nogil:
-            rvq_encode(&self.plan, chosen, levels, &latents[0, 0], n, &out[0, 0], &scratch[0])
+            nac_rvq_encode(&self.plan, chosen, levels, &latents[0, 0], n, &out[0, 0], &scratch[0])
         self.spare.append(memory)  # the array: a memoryview would be wrapped anew each time
         return codes
 
@@ -140,7 +147,7 @@ def encode_rvq_once(const float[:, ::1] latents, const float[:, :, ::1] codebook
     """What `RvqPlan(codebooks).encode(latents, Q)` gives, sooner if the latents are few."""
     cdef size_t levels = codebooks.shape[0], codewords = codebooks.shape[1]
     cdef size_t dim = codebooks.shape[2], n = latents.shape[0]
-    cdef codec_isa chosen = _isa(isa)
+    cdef nac_isa chosen = _isa(isa)
     if not (levels and dim and 1 <= codewords <= 65536 and <size_t>latents.shape[1] == dim):
         raise ValueError("latents do not fit the codebooks, or these are not [Q, K, D]")
     codes = np.empty((levels, n), np.uint16)
@@ -148,14 +155,14 @@ def encode_rvq_once(const float[:, ::1] latents, const float[:, :, ::1] codebook
         return codes
     cdef uint16_t[:, ::1] out = codes
     cdef float[:, ::1] residual = np.array(latents)
-    cdef float[::1] panels = _aligned(rvq_panels_size(1, codewords, dim))
-    cdef float[::1] half = _aligned(rvq_half_size(1, codewords))
-    cdef float[::1] scratch = _aligned(rvq_scratch_size(dim))
-    cdef rvq_plan plan = rvq_plan(
+    cdef float[::1] panels = _aligned(nac_rvq_panels_size(1, codewords, dim))
+    cdef float[::1] half = _aligned(nac_rvq_half_size(1, codewords))
+    cdef float[::1] scratch = _aligned(nac_rvq_scratch_size(dim))
+    cdef nac_rvq_plan plan = nac_rvq_plan(
         levels, codewords, dim, &codebooks[0, 0, 0], &panels[0], &half[0], NULL
     )
     with nogil:
-        rvq_encode_once(&plan, chosen, &residual[0, 0], n, &out[0, 0], &scratch[0])
+        nac_rvq_encode_once(&plan, chosen, &residual[0, 0], n, &out[0, 0], &scratch[0])
     return codes
 
 
@@ -172,12 +179,12 @@ def decode_rvq(const uint16_t[:, ::1] codes, const float[:, :, ::1] codebooks):
         raise IndexError("a code is not below the number of codewords")
     cdef float[:, ::1] rows = out
     with nogil:
-        rvq_decode(&codebooks[0, 0, 0], codewords, dim, levels, &codes[0, 0], n, &rows[0, 0])
+        nac_rvq_decode(&codebooks[0, 0, 0], codewords, dim, levels, &codes[0, 0], n, &rows[0, 0])
     return out
 
 
 cdef extern from "mel/mel.h" nogil:
-    ctypedef struct rfft_plan:
+    ctypedef struct nac_rfft_plan:
         size_t n, split, h, n_steps
         const int32_t *order
         const float *window
@@ -187,31 +194,31 @@ cdef extern from "mel/mel.h" nogil:
         const float *twiddles
         const float *unpack
         const int32_t *bins
-    ctypedef struct mel_plan:
-        rfft_plan fft
+    ctypedef struct nac_mel_plan:
+        nac_rfft_plan fft
         size_t hop, pad, n_mels
         const int32_t *band_start
         const int32_t *band_size
         const float *band_weights
         int reflect, magnitude, log, top
         float floor, range, scale, offset
-    ctypedef struct mel_clip:
+    ctypedef struct nac_mel_clip:
         const void *samples
         int is_int16
         size_t n
         ptrdiff_t start
         size_t n_frames
         int frame_major
-    size_t mel_scratch_size(const mel_plan *plan)
-    int mel_run(const mel_plan *plan, codec_isa isa, const mel_clip *clip, float *top, float *out,
+    size_t nac_mel_scratch_size(const nac_mel_plan *plan)
+    int nac_mel_run(const nac_mel_plan *plan, nac_isa isa, const nac_mel_clip *clip, float *top, float *out,
                 void *scratch)
-    void mel_log10(const float *x, size_t n, float *out)
+    void nac_mel_log10(const float *x, size_t n, float *out)
 
 
 cdef class MelPlan:
     """A log-mel front end from `codec.kernels.mel_tables.MelTables`; threads may share it."""
 
-    cdef mel_plan plan
+    cdef nac_mel_plan plan
     cdef list owned  # the memory that `plan` points to
 
     cdef const float *_floats(self, table, tuple shape) except? NULL:
@@ -286,13 +293,13 @@ cdef class MelPlan:
         The first frame is samples `start` on, tops [B] the maxima so far. False if samples are not
         finite or too loud.
         """
-        cdef codec_isa chosen = _isa(isa)
+        cdef nac_isa chosen = _isa(isa)
         cdef bint fine = True
         cdef Py_ssize_t b, step
         cdef const float[:, :] floats
         cdef const int16_t[:, :] ints
         cdef const char *first
-        cdef mel_clip clip
+        cdef nac_mel_clip clip
         if clips.dtype == np.int16:
             ints = clips
             first = <const char *>&ints[0, 0] if clips.size else NULL
@@ -310,11 +317,11 @@ cdef class MelPlan:
         clip.is_int16, clip.n, clip.start = clips.dtype == np.int16, clips.shape[1], start
         clip.n_frames, clip.frame_major = out.shape[1 if frame_major else 2], frame_major
         cdef float nothing = 0
-        cdef float[::1] scratch = _aligned(mel_scratch_size(&self.plan) // sizeof(float))
+        cdef float[::1] scratch = _aligned(nac_mel_scratch_size(&self.plan) // sizeof(float))
         with nogil:
             for b in range(out.shape[0]):
                 clip.samples = first + b * step
-                if not mel_run(&self.plan, chosen, &clip, &tops[b],
+                if not nac_mel_run(&self.plan, chosen, &clip, &tops[b],
                                &out[b, 0, 0] if clip.n_frames else &nothing, &scratch[0]):
                     fine = False
                     break
@@ -327,5 +334,5 @@ def log10(const float[::1] x):
     cdef float[::1] y = out
     if x.shape[0]:
         with nogil:
-            mel_log10(&x[0], x.shape[0], &y[0])
+            nac_mel_log10(&x[0], x.shape[0], &y[0])
     return out

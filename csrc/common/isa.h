@@ -7,15 +7,15 @@
  *   - -ffp-contract=off keeps the compiler from fusing a product and a sum on its own, and every
  *     FMA that is wanted is written as __builtin_fmaf (correctly rounded in hardware and in libm).
  */
-#ifndef CODEC_ISA_H
-#define CODEC_ISA_H
+#ifndef NAC_ISA_H
+#define NAC_ISA_H
 
 #if defined(__FAST_MATH__)
 #error "-ffast-math would let the compiler reorder sums: results would depend on the machine"
 #endif
 
 #if (defined(__x86_64__) || defined(_M_X64)) && defined(__GNUC__)
-#define CODEC_X86 1
+#define NAC_X86 1
 #define TARGET_AVX2 __attribute__((target("avx2,fma")))
 #if defined(__clang__)
 #define TARGET_AVX512 __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,fma")))
@@ -24,7 +24,7 @@
     __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,fma,prefer-vector-width=512")))
 #endif
 #else
-#define CODEC_X86 0
+#define NAC_X86 0
 #endif
 
 /* VECTORISE goes on a loop over independent outputs: short loops would otherwise be unrolled into scalars,
@@ -40,29 +40,29 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-typedef enum { ISA_BASE, ISA_AVX2, ISA_AVX512 } codec_isa;
+typedef enum { NAC_ISA_SCALAR, NAC_ISA_AVX2, NAC_ISA_AVX512 } nac_isa;
 
 /* The widest set that this CPU (and its operating system) can run. */
-static inline codec_isa isa_best(void)
+static inline nac_isa nac_isa_best(void)
 {
-#if CODEC_X86
+#if NAC_X86
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
             __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
-            return ISA_AVX512;
-        return ISA_AVX2;
+            return NAC_ISA_AVX512;
+        return NAC_ISA_AVX2;
     }
 #endif
-    return ISA_BASE;
+    return NAC_ISA_SCALAR;
 }
 
-/* Whether this CPU has int8 dot products on 512-bit vectors (vpdpbusd) beside ISA_AVX512. A feature
+/* Whether this CPU has int8 dot products on 512-bit vectors (vpdpbusd) beside NAC_ISA_AVX512. A feature
  * of its own: what uses them is exact, so that it changes speed only. */
-static inline int isa_has_vnni(void)
+static inline int nac_isa_has_vnni(void)
 {
-#if CODEC_X86
-    return isa_best() == ISA_AVX512 && __builtin_cpu_supports("avx512vnni");
+#if NAC_X86
+    return nac_isa_best() == NAC_ISA_AVX512 && __builtin_cpu_supports("avx512vnni");
 #else
     return 0;
 #endif

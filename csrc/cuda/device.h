@@ -4,8 +4,8 @@
  * product and sum is rounded alone) and without -ftz (subnormals are kept) or -use_fast_math; FMAs
  * are written where they are wanted. __fmaf_rn is IEEE 754's, as is __builtin_fmaf on a CPU.
  */
-#ifndef CODEC_CUDA_DEVICE_H
-#define CODEC_CUDA_DEVICE_H
+#ifndef NAC_CUDA_DEVICE_H
+#define NAC_CUDA_DEVICE_H
 
 #if defined(__CUDACC__)
 #include <cuda_pipeline_primitives.h>

@@ -1,5 +1,5 @@
 /* Log-mel spectra on a GPU: csrc/mel/mel.h's definition, by the C kernels' own text, csrc/mel/rfft.h and
- * csrc/mel/log10.h, so the same bits. There a CPU does one step of LANES transforms at once; here LANES
+ * csrc/mel/log10.h, so the same bits. There a CPU does one step of MEL_LANES transforms at once; here MEL_LANES
  * is 1, and a frame's threads share out the parts of a step, which are independent.
  *
  * A block of 256 threads has 256 / threads_a_frame(h) frames, each in its own shared memory:
@@ -15,8 +15,8 @@
  * Global memory sees 160 new samples and 80 levels a frame, 960 bytes, once, and the levels once more
  * where they wait for the clip's maximum; that they need twice is why the maximum is a second pass.
  */
-#ifndef CODEC_CUDA_MEL_KERNELS_H
-#define CODEC_CUDA_MEL_KERNELS_H
+#ifndef NAC_CUDA_MEL_KERNELS_H
+#define NAC_CUDA_MEL_KERNELS_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -31,7 +31,7 @@
 #define VECTORISE
 #endif
 #define restrict __restrict__
-#define LANES 1
+#define MEL_LANES 1
 #include "mel/log10.h"
 #include "mel/rfft.h"
 
@@ -39,20 +39,20 @@ namespace mel {
 
 constexpr int THREADS = 256;
 
-inline __host__ __device__ size_t n_columns(const rfft_plan &fft)
+inline __host__ __device__ size_t n_columns(const nac_rfft_plan &fft)
 {
     return fft.split > 2 ? fft.split / 2 : 1;
 }
 
 /* Floats of shared memory. */
-inline __host__ __device__ size_t frame_size(const mel_plan &plan)
+inline __host__ __device__ size_t frame_size(const nac_mel_plan &plan)
 {
     const size_t columns = n_columns(plan.fft) * COLUMN_SIZE(&plan.fft);
     return 2 * columns + plan.fft.n / 2 + 2 + plan.n_mels;
 }
 
 /* Step 1 has h parts, the others about as many for each of its 256 threads or fewer. */
-inline __host__ __device__ int threads_a_frame(const rfft_plan &fft)
+inline __host__ __device__ int threads_a_frame(const nac_rfft_plan &fft)
 {
     int threads = 32;
     while (threads < THREADS && size_t(threads) < fft.h) threads *= 2;
@@ -60,11 +60,14 @@ inline __host__ __device__ int threads_a_frame(const rfft_plan &fft)
 }
 
 static __device__ __forceinline__ float as_float(float sample) { return sample; }
-static __device__ __forceinline__ float as_float(int16_t sample) { return 0x1p-15f * float(sample); }
+static __device__ __forceinline__ float as_float(int16_t sample)
+{
+    return 0x1p-15f * float(sample);
+}
 
 /* Sample i of a clip as it is continued: csrc/mel/mel_body.h has a drawing. */
 template <typename Sample>
-static __device__ __forceinline__ float sample(const mel_plan &plan, const Sample *clip,
+static __device__ __forceinline__ float sample(const nac_mel_plan &plan, const Sample *clip,
                                                long long n, long long i)
 {
     const long long pad = (long long)plan.pad;
@@ -77,22 +80,22 @@ static __device__ __forceinline__ float sample(const mel_plan &plan, const Sampl
 }
 
 /* Part i of a step: element q of the interleaved transforms, p of the butterflies of one. */
-#define PART(butterfly, R)                                                                       \
-    do {                                                                                         \
-        const size_t at = q + stride * p, to = q + stride * p * (R);                             \
-        if (is_last && powers)                                                                   \
-            butterfly(POWER, from + 2 * at, hop, stride, NULL, bins + q, power);                 \
-        else if (p == 0)                                                                         \
-            butterfly(PLAIN, from + 2 * at, hop, stride, NULL, NULL, into + 2 * to);             \
-        else                                                                                     \
-            butterfly(TURNED, from + 2 * at, hop, stride, w + (p - 1) * 2 * ((R) - 1), NULL,     \
-                      into + 2 * to);                                                            \
+#define PART(butterfly, R)                                                                   \
+    do {                                                                                     \
+        const size_t at = q + stride * p, to = q + stride * p * (R);                         \
+        if (is_last && powers)                                                               \
+            butterfly(POWER, from + 2 * at, hop, stride, NULL, bins + q, power);             \
+        else if (p == 0)                                                                     \
+            butterfly(PLAIN, from + 2 * at, hop, stride, NULL, NULL, into + 2 * to);         \
+        else                                                                                 \
+            butterfly(TURNED, from + 2 * at, hop, stride, w + (p - 1) * 2 * ((R) - 1), NULL, \
+                      into + 2 * to);                                                        \
     } while (0)
 
 /* Transforms all columns x, parts first, first + step, ...: column 0 to what is returned, x or work,
  * the others (or that of an odd n) to `power`. */
-static __device__ float *columns_powers(const rfft_plan &fft, size_t first, size_t step, float *x,
-                                        float *work, float *power)
+static __device__ float *columns_powers(const nac_rfft_plan &fft, size_t first, size_t step,
+                                        float *x, float *work, float *power)
 {
     const size_t columns = n_columns(fft), column_size = COLUMN_SIZE(&fft);
     const float *w = fft.twiddles;
@@ -123,10 +126,10 @@ static __device__ float *columns_powers(const rfft_plan &fft, size_t first, size
 }
 
 /* The frame's levels, of bands first, first + step, ...; returns the most of them. */
-static __device__ float bands(const cuda_mel_plan &cuda, size_t first, size_t step,
+static __device__ float bands(const nac_cuda_mel_plan &cuda, size_t first, size_t step,
                               const float *power, float *level)
 {
-    const mel_plan &plan = cuda.plan;
+    const nac_mel_plan &plan = cuda.plan;
     float most = -INFINITY;
     for (size_t band = first; band < plan.n_mels; band += step) {
         const float *weights = plan.band_weights + cuda.band_first[band];
@@ -141,7 +144,7 @@ static __device__ float bands(const cuda_mel_plan &cuda, size_t first, size_t st
     return most;
 }
 
-static __device__ __forceinline__ float scaled(const mel_plan &plan, float level, float top)
+static __device__ __forceinline__ float scaled(const nac_mel_plan &plan, float level, float top)
 {
     const float lowest = top - plan.range;
     return __fmaf_rn(level > lowest ? level : lowest, plan.scale, plan.offset);
@@ -151,10 +154,10 @@ static __device__ __forceinline__ float scaled(const mel_plan &plan, float level
  * not known yet: then the most of each frame's levels goes to tops [n_clips][n_frames]. */
 template <typename Sample>
 static __global__ void __launch_bounds__(THREADS)
-    frames(cuda_mel_plan cuda, const Sample *clips, size_t n, size_t n_frames, int frame_major,
+    frames(nac_cuda_mel_plan cuda, const Sample *clips, size_t n, size_t n_frames, int frame_major,
            float top, float *tops, float *out)
 {
-    const mel_plan &plan = cuda.plan;
+    const nac_mel_plan &plan = cuda.plan;
     const int threads = threads_a_frame(plan.fft), together = THREADS / threads;
     const size_t blocks = (n_frames + together - 1) / together;
     const size_t clip = blockIdx.x / blocks, first = blockIdx.x % blocks * together;
@@ -180,7 +183,7 @@ static __global__ void __launch_bounds__(THREADS)
     __syncthreads();
     float most = bands(cuda, part, threads, power, level);
 
-    const bool waits = plan.log && plan.top != MEL_TOP_FIXED;
+    const bool waits = plan.log && plan.top != NAC_MEL_TOP_FIXED;
     if (waits) {
         for (int apart = 1; apart < 32; apart *= 2) {
             const float other = __shfl_xor_sync(0xffffffffu, most, apart);
@@ -201,7 +204,8 @@ static __global__ void __launch_bounds__(THREADS)
     const int here = n_frames - first < size_t(together) ? int(n_frames - first) : together;
     const int n_mels = int(plan.n_mels);
     for (int i = t; i < here * n_mels; i += THREADS) {
-        const int f = frame_major ? i / n_mels : i % here, band = frame_major ? i % n_mels : i / here;
+        const int f = frame_major ? i / n_mels : i % here,
+                  band = frame_major ? i % n_mels : i / here;
         const float found = memory[f * size + (level - columns) + band];
         const size_t to = frame_major ? (clip * n_frames + first + f) * n_mels + band
                                       : (clip * n_mels + band) * n_frames + first + f;
@@ -235,7 +239,7 @@ static __global__ void __launch_bounds__(THREADS)
 
 /* A thread scales one level. */
 static __global__ void __launch_bounds__(THREADS)
-    scale(mel_plan plan, size_t n_frames, size_t n_levels, int frame_major, const float *tops,
+    scale(nac_mel_plan plan, size_t n_frames, size_t n_levels, int frame_major, const float *tops,
           float *out)
 {
     const size_t i = size_t(blockIdx.x) * THREADS + threadIdx.x;
@@ -245,7 +249,7 @@ static __global__ void __launch_bounds__(THREADS)
     out[i] = scaled(plan, out[i], tops[clip * n_frames + frame]);
 }
 
-}  // namespace mel
+} // namespace mel
 
 #undef restrict
 

@@ -4,7 +4,7 @@
 
 using namespace rvq;
 
-size_t cuda_rvq_workspace(size_t levels, size_t codewords, size_t dim)
+size_t nac_cuda_rvq_workspace(size_t levels, size_t codewords, size_t dim)
 {
     return levels * n_panels(codewords) * PANEL * (dim + 1);
 }
@@ -24,9 +24,9 @@ static cudaError_t launch_encode(const float *latents, size_t n, const float *co
     return cudaGetLastError();
 }
 
-cudaError_t cuda_rvq_encode(const float *latents, size_t n, const float *codebooks, size_t levels,
-                            size_t codewords, size_t dim, float *workspace, int64_t *codes,
-                            cudaStream_t stream)
+cudaError_t nac_cuda_rvq_encode(const float *latents, size_t n, const float *codebooks,
+                                size_t levels, size_t codewords, size_t dim, float *workspace,
+                                int64_t *codes, cudaStream_t stream)
 {
     if (n == 0) return cudaSuccess;
     int device, multiprocessors;
@@ -35,9 +35,8 @@ cudaError_t cuda_rvq_encode(const float *latents, size_t n, const float *codeboo
     error = cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
     if (error != cudaSuccess) return error;
 
-    LAUNCH(pack, unsigned(levels * n_panels(codewords)), PANEL,
-           PANEL * PACK_STRIDE * sizeof(float), stream, codebooks, int(codewords), int(dim),
-           workspace);
+    LAUNCH(pack, unsigned(levels * n_panels(codewords)), PANEL, PANEL * PACK_STRIDE * sizeof(float),
+           stream, codebooks, int(codewords), int(dim), workspace);
     error = cudaGetLastError();
     if (error != cudaSuccess) return error;
     const bool wide = dim <= 256 && n > size_t(multiprocessors) * tile<1>::vectors;
@@ -45,8 +44,8 @@ cudaError_t cuda_rvq_encode(const float *latents, size_t n, const float *codeboo
                                                         dim, workspace, codes, stream);
 }
 
-cudaError_t cuda_rvq_decode(const float *codebooks, size_t codewords, size_t dim, size_t levels,
-                            const int64_t *codes, size_t n, float *out, cudaStream_t stream)
+cudaError_t nac_cuda_rvq_decode(const float *codebooks, size_t codewords, size_t dim, size_t levels,
+                                const int64_t *codes, size_t n, float *out, cudaStream_t stream)
 {
     if (n == 0) return cudaSuccess;
     LAUNCH(decode, unsigned((n * dim + THREADS - 1) / THREADS), THREADS, 0, stream, codebooks,

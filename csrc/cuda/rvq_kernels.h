@@ -20,8 +20,8 @@
  * V = 1 (16 vectors a block) is for calls whose blocks of 64 would leave multiprocessors idle, and
  * for D > 256: 2.25 passes for 8 FMAs, but four times the blocks.
  */
-#ifndef CODEC_CUDA_RVQ_KERNELS_H
-#define CODEC_CUDA_RVQ_KERNELS_H
+#ifndef NAC_CUDA_RVQ_KERNELS_H
+#define NAC_CUDA_RVQ_KERNELS_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -31,10 +31,10 @@
 namespace rvq {
 
 constexpr int THREADS = 256, WARPS = THREADS / 32;
-constexpr int PANEL = 128;      /* codewords side by side, as csrc/rvq/rvq.h's are 32 */
-constexpr int STAGE = 16;       /* coordinates of a panel that are copied together */
+constexpr int PANEL = 128; /* codewords side by side, as csrc/rvq/rvq.h's are 32 */
+constexpr int STAGE = 16;  /* coordinates of a panel that are copied together */
 constexpr int STAGE_SIZE = (STAGE + 1) * PANEL;
-constexpr int PACK_CHUNK = 32;  /* coordinates that `pack` transposes together */
+constexpr int PACK_CHUNK = 32;              /* coordinates that `pack` transposes together */
 constexpr int PACK_STRIDE = PACK_CHUNK + 1; /* no two of 32 rows start in the same bank */
 
 /* A row of residuals is 4 floats longer than the tile: aligned for 128-bit loads, and coordinates
@@ -84,7 +84,7 @@ static __global__ void __launch_bounds__(PANEL)
 /* The packed panels of all levels, one after the other. */
 struct stream {
     const float *panel;
-    int panels; /* that have not been fetched to their end */
+    int panels;    /* that have not been fetched to their end */
     int dim, left; /* left: coordinates of the first of them */
 
     /* Starts to copy the next coordinates to a stage, and after the last ones of a panel its half. */
@@ -144,11 +144,11 @@ static __global__ void __launch_bounds__(THREADS, V == 4 ? 3 : 4)
            int dim, const float *panels, int64_t *codes)
 {
     constexpr int vectors = tile<V>::vectors, stride = tile<V>::stride;
-    float *x = reinterpret_cast<float *>(shared_memory);         /* [dim][stride] */
-    float *stage = x + dim * stride;                             /* [2][STAGE + 1][PANEL] */
-    float *low_score = stage + 2 * STAGE_SIZE;                   /* [2][vectors] */
+    float *x = reinterpret_cast<float *>(shared_memory);           /* [dim][stride] */
+    float *stage = x + dim * stride;                               /* [2][STAGE + 1][PANEL] */
+    float *low_score = stage + 2 * STAGE_SIZE;                     /* [2][vectors] */
     int *low_k = reinterpret_cast<int *>(low_score + 2 * vectors); /* [2][vectors] */
-    int *winner = low_k + 2 * vectors;                           /* [vectors] */
+    int *winner = low_k + 2 * vectors;                             /* [vectors] */
 
     /* 16 x 16 threads share out vectors and codewords; half a panel lies between a thread's first
      * four codewords and its last four, so that those of 8 threads are 128 bytes side by side. */
@@ -257,6 +257,6 @@ static __global__ void __launch_bounds__(THREADS)
     out[i] = sum;
 }
 
-}  // namespace rvq
+} // namespace rvq
 
 #endif

@@ -4,80 +4,79 @@
 
 #include "common/fp_env.h"
 
-/* A state's parts, in this order in its memory. */
+/* A state: these integers, then how many rows of history each block has, then floats. */
+enum {
+    SKIP, /* samples of the windows' reach before the stream's start, still to be dropped */
+    DONE, /* whether the stream has been flushed */
+    FIELDS
+};
+
 typedef struct {
-    int64_t *skip; /* samples of the windows' reach before the stream's start, still to be dropped */
-    int64_t *done;
-    backbone_state body;
+    int64_t *fields;
+    nac_backbone_state body;
     float *tail;     /* [overlap]: what the windows so far add to samples yet to come */
     uint32_t *seeds; /* [lookahead]: of the rows that wait in the backbone */
 } parts;
 
-enum { FIELDS = 2 };
-
 /* Samples that a window shares with later ones. */
-static size_t overlap(const decoder *net) { return net->back.fft.n - net->back.hop; }
+static size_t overlap(const nac_decoder *net) { return net->back.fft.n - net->back.hop; }
 
 /* Samples of a window before the hop that it is centred on. */
-static size_t reach(const decoder *net) { return overlap(net) / 2; }
+static size_t reach(const nac_decoder *net) { return overlap(net) / 2; }
 
-static size_t frame_size(const decoder *net) { return net->back.hop * net->back.per_frame; }
+static size_t frame_size(const nac_decoder *net) { return net->back.hop * net->back.per_frame; }
 
-static parts parts_of(const decoder *net, const void *state)
+static parts parts_of(const nac_decoder *net, void *state)
 {
-    int64_t *fields = (int64_t *)(uintptr_t)state;
-    parts s = {.skip = fields, .done = fields + 1};
-    s.body.have = fields + FIELDS;
-    s.body.history = (float *)(fields + FIELDS + net->body.n_blocks);
-    s.tail = s.body.history + backbone_history(&net->body);
+    int64_t *fields = state;
+    parts s = {.fields = fields, .body.have = fields + FIELDS};
+    s.body.history = (float *)(s.body.have + net->body.n_blocks);
+    s.tail = s.body.history + nac_backbone_history(&net->body);
     s.seeds = (uint32_t *)(s.tail + overlap(net));
     return s;
 }
 
-size_t decoder_state_size(const decoder *net)
+size_t nac_decoder_state_size(const nac_decoder *net)
 {
-    const size_t words = backbone_history(&net->body) + overlap(net) + net->body.lookahead;
+    const size_t words = nac_backbone_history(&net->body) + overlap(net) + net->body.lookahead;
     const size_t bytes = (FIELDS + net->body.n_blocks) * sizeof(int64_t) + words * sizeof(float);
     return (bytes + 7) / 8 * 8;
 }
 
-void decoder_reset(const decoder *net, void *state)
+void nac_decoder_reset(const nac_decoder *net, void *state)
 {
-    memset(state, 0, decoder_state_size(net));
+    memset(state, 0, nac_decoder_state_size(net));
     const parts s = parts_of(net, state);
-    backbone_reset(&net->body, s.body);
-    *s.skip = (int64_t)reach(net);
+    nac_backbone_reset(&net->body, s.body);
+    s.fields[SKIP] = (int64_t)reach(net);
 }
 
-int decoder_valid(const decoder *net, const void *state)
+int nac_decoder_valid(const nac_decoder *net, const void *state)
 {
-    const parts s = parts_of(net, state);
-    return *s.skip >= 0 && *s.skip <= (int64_t)reach(net) && (*s.done == 0 || *s.done == 1) &&
-           backbone_valid(&net->body, s.body);
+    const int64_t *fields = state;
+    return fields[SKIP] >= 0 && fields[SKIP] <= (int64_t)reach(net) &&
+           (fields[DONE] == 0 || fields[DONE] == 1) &&
+           nac_backbone_valid(&net->body, fields + FIELDS);
 }
 
-int decoder_done(const decoder *net, const void *state)
-{
-    return *parts_of(net, state).done != 0;
-}
+int nac_decoder_done(const void *state) { return ((const int64_t *)state)[DONE] != 0; }
 
-static size_t samples(const decoder *net, const parts *s, size_t n, int flush)
+static size_t samples(const nac_decoder *net, const int64_t *fields, size_t n, int flush)
 {
-    const size_t rows = backbone_ready(&net->body, s->body, n * net->stack, flush);
+    const size_t rows = nac_backbone_ready(&net->body, fields + FIELDS, n * net->stack, flush);
     const size_t final = rows * frame_size(net) + (flush ? reach(net) : 0);
-    return final < (size_t)*s->skip ? 0 : final - (size_t)*s->skip;
+    const size_t skip = (size_t)fields[SKIP];
+    return final < skip ? 0 : final - skip;
 }
 
-size_t decoder_ready(const decoder *net, const void *state, size_t n)
+size_t nac_decoder_ready(const nac_decoder *net, const void *state, size_t n)
 {
-    const parts s = parts_of(net, state);
-    return samples(net, &s, n, 0);
+    return samples(net, state, n, 0);
 }
 
-size_t decoder_left(const decoder *net, const void *state)
+size_t nac_decoder_left(const nac_decoder *net, const void *state)
 {
-    const parts s = parts_of(net, state);
-    return samples(net, &s, 0, 1);
+    return samples(net, state, 0, 1);
 }
 
 /* Where scratch memory is used for what. */
@@ -87,24 +86,20 @@ typedef struct {
     size_t size;
 } layout;
 
-static size_t aligned(size_t floats) { return (floats + 15) / 16 * 16; }
-
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
-
-static layout layout_of(const decoder *net, float *scratch)
+static layout layout_of(const nac_decoder *net, float *scratch)
 {
     const size_t rows = net->block + net->body.lookahead, tokens = net->block / net->stack;
-    const size_t before = backbone_room_before(&net->body) * net->body.width;
-    const size_t after = backbone_room_after(&net->body) * net->body.width;
+    const size_t before = nac_backbone_room_before(&net->body) * net->body.width;
+    const size_t after = nac_backbone_room_after(&net->body) * net->body.width;
     layout at = {.scratch = scratch};
     size_t used = 0;
 
     at.codes = used;
-    used += aligned(tokens * net->levels / 2 + 1);
+    used += nac_aligned_floats(tokens * net->levels / 2 + 1);
     at.latents = used;
-    used += aligned(tokens * net->latent);
+    used += nac_aligned_floats(tokens * net->latent);
     at.seeds = used;
-    used += aligned(rows);
+    used += nac_aligned_floats(rows);
     at.x = used + before;
     used += before + rows * net->body.width + after;
     at.gains = used;
@@ -112,22 +107,19 @@ static layout layout_of(const decoder *net, float *scratch)
     at.shapes = used;
     used += rows * net->shape.width;
     at.audio = used;
-    used += aligned(rows * frame_size(net) + overlap(net));
+    used += nac_aligned_floats(rows * frame_size(net) + overlap(net));
     at.rest = used;
-    used += aligned(larger(synthesise_scratch(&net->back),
-                           backbone_scratch(&net->body, net->block)));
+    used += nac_aligned_floats(nac_larger(nac_synthesise_scratch(&net->back),
+                                          nac_backbone_scratch(&net->body, net->block)));
     at.size = used;
     return at;
 }
 
-size_t decoder_scratch(const decoder *net)
-{
-    return layout_of(net, NULL).size;
-}
+size_t nac_decoder_scratch(const nac_decoder *net) { return layout_of(net, NULL).size; }
 
 /* Seeds of the signs of n token frames, one for each row: a hash of the frame's codes (FNV-1a,
  * modulo 2^32), counted up within the frame. They do not depend on where in a stream it stands. */
-static void draw(const decoder *net, const uint16_t *codes, size_t n, size_t levels,
+static void draw(const nac_decoder *net, const uint16_t *codes, size_t n, size_t levels,
                  uint32_t *seeds)
 {
     for (size_t i = 0; i < n; i++) {
@@ -141,20 +133,22 @@ static void draw(const decoder *net, const uint16_t *codes, size_t n, size_t lev
 
 /* The network on n token frames whose latents lie at at->latents, and whose seeds lie at at->seeds
  * after room for those of the rows that wait. Returns the end of its audio. */
-static float *run(const decoder *net, const parts *s, const layout *at, size_t n, int flush,
+static float *run(const nac_decoder *net, const parts *s, const layout *at, size_t n, int flush,
                   float *audio)
 {
-    const kernels *k = net->k;
+    const nac_kernels *k = net->k;
     float *x = at->scratch + at->x, *rest = at->scratch + at->rest;
     float *gains = at->scratch + at->gains, *shapes = at->scratch + at->shapes;
     float *mix = at->scratch + at->audio;
     uint32_t *seeds = (uint32_t *)(at->scratch + at->seeds);
 
-    memcpy(seeds, s->seeds, backbone_waiting(&net->body, s->body) * sizeof *seeds);
+    memcpy(seeds, s->seeds, nac_backbone_waiting(&net->body, s->body.have) * sizeof *seeds);
     k->dense(&net->embed, at->scratch + at->latents, net->latent, n, x);
-    const size_t rows = backbone_run(&net->body, k, s->body, x, n * net->stack, flush, rest, &x);
+    const size_t rows =
+        nac_backbone_run(&net->body, k, s->body, x, n * net->stack, flush, rest, &x);
     if (!flush)
-        memcpy(s->seeds, seeds + rows, backbone_waiting(&net->body, s->body) * sizeof *seeds);
+        memcpy(s->seeds, seeds + rows,
+               nac_backbone_waiting(&net->body, s->body.have) * sizeof *seeds);
     k->dense(&net->gain, x, net->body.width, rows, gains);
     k->dense(&net->shape, x, net->body.width, rows, shapes);
 
@@ -166,16 +160,16 @@ static float *run(const decoder *net, const parts *s, const layout *at, size_t n
     memcpy(s->tail, mix + fresh, overlap(net) * sizeof *mix);
 
     const size_t final = fresh + (flush ? reach(net) : 0);
-    const size_t skip = (size_t)*s->skip < final ? (size_t)*s->skip : final;
+    const size_t skip = (size_t)s->fields[SKIP] < final ? (size_t)s->fields[SKIP] : final;
     memcpy(audio, mix + skip, (final - skip) * sizeof *audio);
-    *s->skip -= (int64_t)skip;
+    s->fields[SKIP] -= (int64_t)skip;
     return audio + (final - skip);
 }
 
-void decoder_push(const decoder *net, void *state, const uint16_t *codes, size_t stride, size_t n,
-                  size_t levels, float *audio, float *scratch)
+void nac_decoder_push(const nac_decoder *net, void *state, const uint16_t *codes, size_t stride,
+                      size_t n, size_t levels, float *audio, float *scratch)
 {
-    const fp_env caller = fp_env_enter();
+    const nac_fp_env caller = nac_fp_env_enter();
     const parts s = parts_of(net, state);
     const layout at = layout_of(net, scratch);
     const size_t most = net->block / net->stack;
@@ -186,21 +180,21 @@ void decoder_push(const decoder *net, void *state, const uint16_t *codes, size_t
         const size_t here = n - done < most ? n - done : most;
         for (size_t level = 0; level < levels; level++)
             memcpy(chosen + level * here, codes + level * stride + done, here * sizeof *codes);
-        rvq_decode(net->codebooks, net->codewords, net->latent, levels, chosen, here,
-                   scratch + at.latents);
-        draw(net, chosen, here, levels, seeds + backbone_waiting(&net->body, s.body));
+        nac_rvq_decode(net->codebooks, net->codewords, net->latent, levels, chosen, here,
+                       scratch + at.latents);
+        draw(net, chosen, here, levels, seeds + nac_backbone_waiting(&net->body, s.body.have));
         audio = run(net, &s, &at, here, 0, audio);
         done += here;
     }
-    fp_env_leave(caller);
+    nac_fp_env_leave(caller);
 }
 
-void decoder_flush(const decoder *net, void *state, float *audio, float *scratch)
+void nac_decoder_flush(const nac_decoder *net, void *state, float *audio, float *scratch)
 {
-    const fp_env caller = fp_env_enter();
+    const nac_fp_env caller = nac_fp_env_enter();
     const parts s = parts_of(net, state);
     const layout at = layout_of(net, scratch);
     run(net, &s, &at, 0, 1, audio);
-    *s.done = 1;
-    fp_env_leave(caller);
+    s.fields[DONE] = 1;
+    nac_fp_env_leave(caller);
 }

@@ -3,41 +3,41 @@
  *     codes -> sum of codewords -> embed -> backbone -> gains and shapes -> windows, overlapped
  *
  * States and scratch memory are as in encoder.h. */
-#ifndef CODEC_ENGINE_DECODER_H
-#define CODEC_ENGINE_DECODER_H
+#ifndef NAC_ENGINE_DECODER_H
+#define NAC_ENGINE_DECODER_H
 
-#include "rvq/rvq.h"
 #include "backbone.h"
+#include "rvq/rvq.h"
 
 typedef struct {
-    const kernels *k;
+    const nac_kernels *k;
     const float *codebooks; /* [levels][codewords][latent] */
     size_t levels, codewords, latent;
-    dense embed; /* of one token frame to its `stack` rows, one after the other */
+    nac_dense embed; /* of one token frame to its `stack` rows, one after the other */
     size_t stack;
-    backbone body;
-    dense gain, shape;
-    synthesis back;
+    nac_backbone body;
+    nac_dense gain, shape;
+    nac_synthesis back;
     size_t block; /* backbone frames worked on at a time, a multiple of stack */
-} decoder;
+} nac_decoder;
 
-size_t decoder_state_size(const decoder *net); /* bytes */
-size_t decoder_scratch(const decoder *net);    /* floats, aligned to ENGINE_ALIGN */
+size_t nac_decoder_state_size(const nac_decoder *net); /* bytes */
+size_t nac_decoder_scratch(const nac_decoder *net);    /* floats, aligned to NAC_ALIGN */
 
-void decoder_reset(const decoder *net, void *state);
-int decoder_valid(const decoder *net, const void *state);
+void nac_decoder_reset(const nac_decoder *net, void *state);
+int nac_decoder_valid(const nac_decoder *net, const void *state);
 
-/* Samples that decoder_push makes of n token frames, or decoder_flush. */
-size_t decoder_ready(const decoder *net, const void *state, size_t n);
-size_t decoder_left(const decoder *net, const void *state);
+/* Samples that nac_decoder_push makes of n token frames, or nac_decoder_flush. */
+size_t nac_decoder_ready(const nac_decoder *net, const void *state, size_t n);
+size_t nac_decoder_left(const nac_decoder *net, const void *state);
 
-int decoder_done(const decoder *net, const void *state); /* whether it has been flushed */
+int nac_decoder_done(const void *state); /* whether it has been flushed */
 
 /* codes [levels][stride], n of each level used, all below net->codewords. Not after a flush. */
-void decoder_push(const decoder *net, void *state, const uint16_t *codes, size_t stride, size_t n,
-                  size_t levels, float *audio, float *scratch);
+void nac_decoder_push(const nac_decoder *net, void *state, const uint16_t *codes, size_t stride,
+                      size_t n, size_t levels, float *audio, float *scratch);
 
 /* The end: layers see zeros ahead, and the last windows ring out up to the last frame's end. */
-void decoder_flush(const decoder *net, void *state, float *audio, float *scratch);
+void nac_decoder_flush(const nac_decoder *net, void *state, float *audio, float *scratch);
 
 #endif

@@ -5,53 +5,53 @@
  * `gather` front-end frames side by side make one frame of the backbone, `stack` of those one token
  * frame.
  *
- * A stream's state is one block of encoder_state_size bytes, aligned to 8, without pointers: a copy
+ * A stream's state is one block of nac_encoder_state_size bytes, aligned to 8, without pointers: a copy
  * of the bytes is a copy of the stream. Scratch memory holds nothing between calls. */
-#ifndef CODEC_ENGINE_ENCODER_H
-#define CODEC_ENGINE_ENCODER_H
+#ifndef NAC_ENGINE_ENCODER_H
+#define NAC_ENGINE_ENCODER_H
 
-#include "rvq/rvq.h"
 #include "backbone.h"
+#include "rvq/rvq.h"
 
 typedef struct {
-    const kernels *k;
-    analysis front;
+    const nac_kernels *k;
+    nac_analysis front;
     size_t gather; /* front-end frames in a backbone frame */
-    dense embed;
-    backbone body;
-    size_t stack;  /* backbone frames in a token frame */
-    dense project; /* of a token frame's rows, one after the other */
-    size_t latent; /* its columns that are latents */
-    rvq_plan rvq;
+    nac_dense embed;
+    nac_backbone body;
+    size_t stack;      /* backbone frames in a token frame */
+    nac_dense project; /* of a token frame's rows, one after the other */
+    size_t latent;     /* its columns that are latents */
+    nac_rvq_plan rvq;
     size_t block; /* backbone frames worked on at a time, a multiple of stack */
-} encoder;
+} nac_encoder;
 
-size_t encoder_state_size(const encoder *net); /* bytes */
-size_t encoder_scratch(const encoder *net);    /* floats, aligned to ENGINE_ALIGN */
+size_t nac_encoder_state_size(const nac_encoder *net); /* bytes */
+size_t nac_encoder_scratch(const nac_encoder *net);    /* floats, aligned to NAC_ALIGN */
 
-void encoder_reset(const encoder *net, void *state);
+void nac_encoder_reset(const nac_encoder *net, void *state);
 
 /* Whether the bytes could be a state: every number in them that addresses memory is in range. */
-int encoder_valid(const encoder *net, const void *state);
+int nac_encoder_valid(const nac_encoder *net, const void *state);
 
-/* Token frames that encoder_push makes of n samples, or encoder_flush. */
-size_t encoder_ready(const encoder *net, const void *state, size_t n);
-size_t encoder_left(const encoder *net, const void *state);
+/* Token frames that nac_encoder_push makes of n samples, or nac_encoder_flush. */
+size_t nac_encoder_ready(const nac_encoder *net, const void *state, size_t n);
+size_t nac_encoder_left(const nac_encoder *net, const void *state);
 
-int encoder_done(const encoder *net, const void *state); /* whether it has been flushed */
+int nac_encoder_done(const void *state); /* whether it has been flushed */
 
 /* Codes of the first `levels` codebooks: codes[level * stride + frame]. Not after a flush. */
-void encoder_push(const encoder *net, void *state, const float *audio, size_t n, size_t levels,
-                  uint16_t *codes, size_t stride, float *scratch);
+void nac_encoder_push(const nac_encoder *net, void *state, const float *audio, size_t n,
+                      size_t levels, uint16_t *codes, size_t stride, float *scratch);
 
 /* The end: the last frame is filled up with silence, and layers see zeros ahead, as the network was
  * trained. */
-void encoder_flush(const encoder *net, void *state, size_t levels, uint16_t *codes, size_t stride,
-                   float *scratch);
+void nac_encoder_flush(const nac_encoder *net, void *state, size_t levels, uint16_t *codes,
+                       size_t stride, float *scratch);
 
 /* The latents before quantisation, [frame][net->latent], in place of codes; for tests. */
-void encoder_push_latents(const encoder *net, void *state, const float *audio, size_t n,
-                          float *latents, float *scratch);
-void encoder_flush_latents(const encoder *net, void *state, float *latents, float *scratch);
+void nac_encoder_push_latents(const nac_encoder *net, void *state, const float *audio, size_t n,
+                              float *latents, float *scratch);
+void nac_encoder_flush_latents(const nac_encoder *net, void *state, float *latents, float *scratch);
 
 #endif

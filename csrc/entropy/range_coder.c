@@ -1,6 +1,6 @@
 #include "range_coder.h"
 
-void range_encoder_init(range_encoder *coder, uint8_t *bytes)
+void nac_range_encoder_init(nac_range_encoder *coder, uint8_t *bytes)
 {
     coder->bytes = bytes;
     coder->size = 0;
@@ -10,20 +10,19 @@ void range_encoder_init(range_encoder *coder, uint8_t *bytes)
 
 /* low wrapped around 2^32: the bytes before are one more. One of them is below 255, because the
  * number they begin stays below 1. */
-static void carry(range_encoder *coder)
+static void carry(nac_range_encoder *coder)
 {
     uint8_t *byte = coder->bytes + coder->size;
-    while (++*--byte == 0) {
-    }
+    while (++*--byte == 0) {}
 }
 
-void range_encode(range_encoder *coder, uint32_t start, uint32_t freq)
+void nac_range_encode(nac_range_encoder *coder, uint32_t start, uint32_t freq)
 {
-    const uint32_t unit = coder->range >> RANGE_BITS, below = unit * start;
+    const uint32_t unit = coder->range >> NAC_RANGE_BITS, below = unit * start;
     coder->low += below;
     if (coder->low < below) carry(coder);
-    coder->range = start + freq < RANGE_TOTAL ? unit * freq : coder->range - below;
-    while (coder->range < RANGE_SMALLEST) {
+    coder->range = start + freq < NAC_RANGE_TOTAL ? unit * freq : coder->range - below;
+    while (coder->range < NAC_RANGE_SMALLEST) {
         coder->bytes[coder->size++] = (uint8_t)(coder->low >> 24);
         coder->low <<= 8;
         coder->range <<= 8;
@@ -33,7 +32,7 @@ void range_encode(range_encoder *coder, uint32_t start, uint32_t freq)
 /* The multiple of 2^24 at or above low, modulo 2^32: below low + range, as range >= 2^24. */
 static uint32_t last_number(uint32_t low) { return (low + 0xffffffu) & 0xff000000u; }
 
-size_t range_encoder_finish(range_encoder *coder)
+size_t nac_range_encoder_finish(nac_range_encoder *coder)
 {
     const uint32_t value = last_number(coder->low);
     if (value < coder->low) carry(coder);
@@ -42,13 +41,13 @@ size_t range_encoder_finish(range_encoder *coder)
     return coder->size;
 }
 
-static uint32_t next_byte(range_decoder *coder)
+static uint32_t next_byte(nac_range_decoder *coder)
 {
     const size_t at = coder->at++;
     return at < coder->size ? coder->bytes[at] : 0;
 }
 
-void range_decoder_init(range_decoder *coder, const uint8_t *bytes, size_t size)
+void nac_range_decoder_init(nac_range_decoder *coder, const uint8_t *bytes, size_t size)
 {
     coder->bytes = bytes;
     coder->size = size;
@@ -61,19 +60,19 @@ void range_decoder_init(range_decoder *coder, const uint8_t *bytes, size_t size)
 
 /* At most 2^16 - 1: what the division leaves over belongs to the last symbol, and the one offset
  * of a damaged payload that is not below the range (2^32 - 1 at the start) counts as there too. */
-uint32_t range_decode_target(const range_decoder *coder)
+uint32_t nac_range_decode_target(const nac_range_decoder *coder)
 {
-    const uint32_t place = coder->offset / (coder->range >> RANGE_BITS);
-    return place < RANGE_TOTAL ? place : RANGE_TOTAL - 1;
+    const uint32_t place = coder->offset / (coder->range >> NAC_RANGE_BITS);
+    return place < NAC_RANGE_TOTAL ? place : NAC_RANGE_TOTAL - 1;
 }
 
-void range_decode(range_decoder *coder, uint32_t start, uint32_t freq)
+void nac_range_decode(nac_range_decoder *coder, uint32_t start, uint32_t freq)
 {
-    const uint32_t unit = coder->range >> RANGE_BITS, below = unit * start;
+    const uint32_t unit = coder->range >> NAC_RANGE_BITS, below = unit * start;
     coder->low += below;
     coder->offset -= below;
-    coder->range = start + freq < RANGE_TOTAL ? unit * freq : coder->range - below;
-    while (coder->range < RANGE_SMALLEST) {
+    coder->range = start + freq < NAC_RANGE_TOTAL ? unit * freq : coder->range - below;
+    while (coder->range < NAC_RANGE_SMALLEST) {
         coder->low <<= 8;
         coder->range <<= 8;
         coder->offset = coder->offset << 8 | next_byte(coder);
@@ -84,31 +83,32 @@ void range_decode(range_decoder *coder, uint32_t start, uint32_t freq)
  * number is what the encoder wrote before plus the 4 bytes low + offset, so it has the encoder's
  * bytes if those 4 are the encoder's last number, whose bytes beyond the first are zero; nothing
  * may be left behind them. */
-int range_decoder_exact(const range_decoder *coder)
+int nac_range_decoder_exact(const nac_range_decoder *coder)
 {
-    return coder->offset < coder->range &&
-           coder->low + coder->offset == last_number(coder->low) && coder->size <= coder->at &&
-           (coder->size == 0 || coder->bytes[coder->size - 1] != 0);
+    return coder->offset < coder->range && coder->low + coder->offset == last_number(coder->low) &&
+           coder->size <= coder->at && (coder->size == 0 || coder->bytes[coder->size - 1] != 0);
 }
 
-void range_encode_symbol(range_encoder *coder, const uint32_t *cumulative, uint32_t n, uint32_t k)
+void nac_range_encode_symbol(nac_range_encoder *coder, const uint32_t *cumulative, uint32_t n,
+                             uint32_t k)
 {
-    const uint32_t start = range_start(cumulative, n, k);
-    range_encode(coder, start, range_start(cumulative, n, k + 1) - start);
+    const uint32_t start = nac_range_start(cumulative, n, k);
+    nac_range_encode(coder, start, nac_range_start(cumulative, n, k + 1) - start);
 }
 
-uint32_t range_decode_symbol(range_decoder *coder, const uint32_t *cumulative, uint32_t n)
+uint32_t nac_range_decode_symbol(nac_range_decoder *coder, const uint32_t *cumulative, uint32_t n)
 {
-    const uint32_t target = range_decode_target(coder);
-    uint32_t first = 0, last = n; /* the start of `first` is at or below the target, of `last` above */
+    const uint32_t target = nac_range_decode_target(coder);
+    uint32_t first = 0,
+             last = n; /* the start of `first` is at or below the target, of `last` above */
     while (last - first > 1) {
         const uint32_t middle = (first + last) / 2;
-        if (range_start(cumulative, n, middle) <= target)
+        if (nac_range_start(cumulative, n, middle) <= target)
             first = middle;
         else
             last = middle;
     }
-    const uint32_t start = range_start(cumulative, n, first);
-    range_decode(coder, start, range_start(cumulative, n, first + 1) - start);
+    const uint32_t start = nac_range_start(cumulative, n, first);
+    nac_range_decode(coder, start, nac_range_start(cumulative, n, first + 1) - start);
     return first;
 }

@@ -18,44 +18,44 @@
  * byte that is needed to tell the interval and all that is needed.
  *
  * Past its end a payload goes on with zeros; so its last byte, if it has one, is not zero. */
-#ifndef CODEC_RANGE_CODER_H
-#define CODEC_RANGE_CODER_H
+#ifndef NAC_RANGE_CODER_H
+#define NAC_RANGE_CODER_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-enum { RANGE_BITS = 16 };
-#define RANGE_TOTAL (1u << RANGE_BITS)
-#define RANGE_SMALLEST (1u << 24)
+enum { NAC_RANGE_BITS = 16 };
+#define NAC_RANGE_TOTAL (1u << NAC_RANGE_BITS)
+#define NAC_RANGE_SMALLEST (1u << 24)
 
 /* Bytes that `symbols` symbols can take. A symbol divides the range by at most
  * 2^16 / (1 - 2^-8) < 2^17, eight of them by less than 2^(8 * 16 + 1): 17 bytes. And the end. */
-#define RANGE_BYTES(symbols) (2 * (size_t)(symbols) + (size_t)(symbols) / 8 + 8)
+#define NAC_RANGE_BYTES(symbols) (2 * (size_t)(symbols) + (size_t)(symbols) / 8 + 8)
 
 typedef struct {
-    uint8_t *bytes; /* RANGE_BYTES of all symbols that will be coded */
+    uint8_t *bytes; /* NAC_RANGE_BYTES of all symbols that will be coded */
     size_t size;
     uint32_t low, range;
-} range_encoder;
+} nac_range_encoder;
 
 typedef struct {
     const uint8_t *bytes;
     size_t size, at; /* `at` counts the zeros behind the end too */
     uint32_t low, range;
     uint32_t offset; /* of the number in the payload from low; < range */
-} range_decoder;
+} nac_range_decoder;
 
-void range_encoder_init(range_encoder *coder, uint8_t *bytes);
-void range_encode(range_encoder *coder, uint32_t start, uint32_t freq);
+void nac_range_encoder_init(nac_range_encoder *coder, uint8_t *bytes);
+void nac_range_encode(nac_range_encoder *coder, uint32_t start, uint32_t freq);
 /* The end; returns the number of bytes in all. */
-size_t range_encoder_finish(range_encoder *coder);
+size_t nac_range_encoder_finish(nac_range_encoder *coder);
 
-void range_decoder_init(range_decoder *coder, const uint8_t *bytes, size_t size);
-/* The place in [0, 2^16) of the next symbol, whose interval `range_decode` then takes. */
-uint32_t range_decode_target(const range_decoder *coder);
-void range_decode(range_decoder *coder, uint32_t start, uint32_t freq);
+void nac_range_decoder_init(nac_range_decoder *coder, const uint8_t *bytes, size_t size);
+/* The place in [0, 2^16) of the next symbol, whose interval `nac_range_decode` then takes. */
+uint32_t nac_range_decode_target(const nac_range_decoder *coder);
+void nac_range_decode(nac_range_decoder *coder, uint32_t start, uint32_t freq);
 /* Whether the payload is, byte for byte, what the encoder makes of the symbols decoded. */
-int range_decoder_exact(const range_decoder *coder);
+int nac_range_decoder_exact(const nac_range_decoder *coder);
 
 /* Symbol frequencies from weights. cumulative [n + 1] are sums of the weights of the symbols
  * before, from 0; n <= 4096, and the sum of all is in [1, 2^32). Symbol k starts at
@@ -63,13 +63,14 @@ int range_decoder_exact(const range_decoder *coder);
  *     k + floor(cumulative[k] (2^16 - n) / cumulative[n])
  *
  * so each has a frequency of at least 1. The product is the one number of 64 bits (< 2^48). */
-static inline uint32_t range_start(const uint32_t *cumulative, uint32_t n, uint32_t k)
+static inline uint32_t nac_range_start(const uint32_t *cumulative, uint32_t n, uint32_t k)
 {
-    return k + (uint32_t)((uint64_t)cumulative[k] * (RANGE_TOTAL - n) / cumulative[n]);
+    return k + (uint32_t)((uint64_t)cumulative[k] * (NAC_RANGE_TOTAL - n) / cumulative[n]);
 }
 
 /* Encodes symbol k of n; decodes a symbol. */
-void range_encode_symbol(range_encoder *coder, const uint32_t *cumulative, uint32_t n, uint32_t k);
-uint32_t range_decode_symbol(range_decoder *coder, const uint32_t *cumulative, uint32_t n);
+void nac_range_encode_symbol(nac_range_encoder *coder, const uint32_t *cumulative, uint32_t n,
+                             uint32_t k);
+uint32_t nac_range_decode_symbol(nac_range_decoder *coder, const uint32_t *cumulative, uint32_t n);
 
 #endif

@@ -1,6 +1,6 @@
 /* exp, log and GELU without libm, whose last bits differ between systems, and without branches. */
-#ifndef CODEC_ENGINE_ELEMENTARY_H
-#define CODEC_ENGINE_ELEMENTARY_H
+#ifndef NAC_ENGINE_ELEMENTARY_H
+#define NAC_ENGINE_ELEMENTARY_H
 
 #include <stdint.h>
 #include <string.h>

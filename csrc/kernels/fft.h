@@ -1,7 +1,7 @@
-/* The transform of real signals of even length, LANES of them side by side.
+/* The transform of real signals of even length, FFT_LANES of them side by side.
  *
- * Lane l of every vector belongs to signal l: x[j * LANES + l] is sample j of signal l. So a vector
- * instruction does the same step of LANES transforms, nothing is shuffled, and a signal's result
+ * Lane l of every vector belongs to signal l: x[j * FFT_LANES + l] is sample j of signal l. So a vector
+ * instruction does the same step of FFT_LANES transforms, nothing is shuffled, and a signal's result
  * does not depend on its neighbours. Products and sums are plain, in one order, and so the same
  * bits on every machine, with or without an FMA unit.
  *
@@ -20,8 +20,8 @@
  * The engine's features and samples, and so all tokens, hang on every bit of this; log-mel spectra,
  * which do not, take rfft.h.
  */
-#ifndef CODEC_FFT_H
-#define CODEC_FFT_H
+#ifndef NAC_FFT_H
+#define NAC_FFT_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -29,25 +29,25 @@
 #include "common/isa.h"
 
 /* 8 lanes: a vector of AVX2, and the 2 buffers of 400-point transforms fit a first-level cache. */
-enum { LANES = 8 };
+enum { FFT_LANES = 8 };
 
 typedef struct {
-    size_t n;               /* real samples: 2 * product of the radices */
+    size_t n; /* real samples: 2 * product of the radices */
     size_t n_steps;
     const int32_t *radices; /* [n_steps], each 2, 3, 4 or 5 */
     const float *twiddles;  /* of each step in turn [m][radix - 1][2]: w^(p k), k >= 1, (re, im) */
     const float *unpack;    /* [n / 4 + 1][2]: e^(-2 pi i k / n) */
-} fft_plan;
+} nac_fft_plan;
 
-/* Element i of an array of complex vectors [..][re, im][LANES]. */
-#define RE(x, i) ((x) + (i) * (2 * LANES))
-#define IM(x, i) ((x) + (i) * (2 * LANES) + LANES)
+/* Element i of an array of complex vectors [..][re, im][FFT_LANES]. */
+#define FFT_RE(x, i) ((x) + (i) * (2 * FFT_LANES))
+#define FFT_IM(x, i) ((x) + (i) * (2 * FFT_LANES) + FFT_LANES)
 
 /* y[l] = w * (re + i im) */
-#define STORE_TURNED(y, i, w, re, im)                   \
-    do {                                                \
-        RE(y, i)[l] = (re) * (w)[0] - (im) * (w)[1];    \
-        IM(y, i)[l] = (re) * (w)[1] + (im) * (w)[0];    \
+#define STORE_TURNED(y, i, w, re, im)                    \
+    do {                                                 \
+        FFT_RE(y, i)[l] = (re) * (w)[0] - (im) * (w)[1]; \
+        FFT_IM(y, i)[l] = (re) * (w)[1] + (im) * (w)[0]; \
     } while (0)
 
 ALWAYS_INLINE void step2(size_t m, size_t stride, const float *w, const float *restrict x,
@@ -55,13 +55,14 @@ ALWAYS_INLINE void step2(size_t m, size_t stride, const float *w, const float *r
 {
     for (size_t p = 0; p < m; p++, w += 2) {
         for (size_t q = 0; q < stride; q++) {
-            const float *a = RE(x, q + stride * p), *b = RE(x, q + stride * (p + m));
-            float *out = RE(y, q + stride * 2 * p);
+            const float *a = FFT_RE(x, q + stride * p), *b = FFT_RE(x, q + stride * (p + m));
+            float *out = FFT_RE(y, q + stride * 2 * p);
             VECTORISE
-            for (int l = 0; l < LANES; l++) {
-                const float ar = RE(a, 0)[l], ai = IM(a, 0)[l], br = RE(b, 0)[l], bi = IM(b, 0)[l];
-                RE(out, 0)[l] = ar + br;
-                IM(out, 0)[l] = ai + bi;
+            for (int l = 0; l < FFT_LANES; l++) {
+                const float ar = FFT_RE(a, 0)[l], ai = FFT_IM(a, 0)[l], br = FFT_RE(b, 0)[l],
+                            bi = FFT_IM(b, 0)[l];
+                FFT_RE(out, 0)[l] = ar + br;
+                FFT_IM(out, 0)[l] = ai + bi;
                 STORE_TURNED(out, stride, w, ar - br, ai - bi);
             }
         }
@@ -74,17 +75,19 @@ ALWAYS_INLINE void step3(size_t m, size_t stride, const float *w, const float *r
     const float sin60 = 0.866025403784438647f;
     for (size_t p = 0; p < m; p++, w += 4) {
         for (size_t q = 0; q < stride; q++) {
-            const float *a = RE(x, q + stride * p), *b = RE(a, stride * m), *c = RE(b, stride * m);
-            float *out = RE(y, q + stride * 3 * p);
+            const float *a = FFT_RE(x, q + stride * p), *b = FFT_RE(a, stride * m),
+                        *c = FFT_RE(b, stride * m);
+            float *out = FFT_RE(y, q + stride * 3 * p);
             VECTORISE
-            for (int l = 0; l < LANES; l++) {
-                const float ar = RE(a, 0)[l], ai = IM(a, 0)[l];
-                const float sr = RE(b, 0)[l] + RE(c, 0)[l], si = IM(b, 0)[l] + IM(c, 0)[l];
-                const float dr = sin60 * (RE(b, 0)[l] - RE(c, 0)[l]);
-                const float di = sin60 * (IM(b, 0)[l] - IM(c, 0)[l]);
+            for (int l = 0; l < FFT_LANES; l++) {
+                const float ar = FFT_RE(a, 0)[l], ai = FFT_IM(a, 0)[l];
+                const float sr = FFT_RE(b, 0)[l] + FFT_RE(c, 0)[l],
+                            si = FFT_IM(b, 0)[l] + FFT_IM(c, 0)[l];
+                const float dr = sin60 * (FFT_RE(b, 0)[l] - FFT_RE(c, 0)[l]);
+                const float di = sin60 * (FFT_IM(b, 0)[l] - FFT_IM(c, 0)[l]);
                 const float mr = ar - 0.5f * sr, mi = ai - 0.5f * si;
-                RE(out, 0)[l] = ar + sr;
-                IM(out, 0)[l] = ai + si;
+                FFT_RE(out, 0)[l] = ar + sr;
+                FFT_IM(out, 0)[l] = ai + si;
                 STORE_TURNED(out, stride, w, mr + di, mi - dr);
                 STORE_TURNED(out, 2 * stride, w + 2, mr - di, mi + dr);
             }
@@ -97,17 +100,21 @@ ALWAYS_INLINE void step4(size_t m, size_t stride, const float *w, const float *r
 {
     for (size_t p = 0; p < m; p++, w += 6) {
         for (size_t q = 0; q < stride; q++) {
-            const float *a = RE(x, q + stride * p), *b = RE(a, stride * m), *c = RE(b, stride * m),
-                        *d = RE(c, stride * m);
-            float *out = RE(y, q + stride * 4 * p);
+            const float *a = FFT_RE(x, q + stride * p), *b = FFT_RE(a, stride * m),
+                        *c = FFT_RE(b, stride * m), *d = FFT_RE(c, stride * m);
+            float *out = FFT_RE(y, q + stride * 4 * p);
             VECTORISE
-            for (int l = 0; l < LANES; l++) {
-                const float s0r = RE(a, 0)[l] + RE(c, 0)[l], s0i = IM(a, 0)[l] + IM(c, 0)[l];
-                const float d0r = RE(a, 0)[l] - RE(c, 0)[l], d0i = IM(a, 0)[l] - IM(c, 0)[l];
-                const float s1r = RE(b, 0)[l] + RE(d, 0)[l], s1i = IM(b, 0)[l] + IM(d, 0)[l];
-                const float d1r = RE(b, 0)[l] - RE(d, 0)[l], d1i = IM(b, 0)[l] - IM(d, 0)[l];
-                RE(out, 0)[l] = s0r + s1r;
-                IM(out, 0)[l] = s0i + s1i;
+            for (int l = 0; l < FFT_LANES; l++) {
+                const float s0r = FFT_RE(a, 0)[l] + FFT_RE(c, 0)[l],
+                            s0i = FFT_IM(a, 0)[l] + FFT_IM(c, 0)[l];
+                const float d0r = FFT_RE(a, 0)[l] - FFT_RE(c, 0)[l],
+                            d0i = FFT_IM(a, 0)[l] - FFT_IM(c, 0)[l];
+                const float s1r = FFT_RE(b, 0)[l] + FFT_RE(d, 0)[l],
+                            s1i = FFT_IM(b, 0)[l] + FFT_IM(d, 0)[l];
+                const float d1r = FFT_RE(b, 0)[l] - FFT_RE(d, 0)[l],
+                            d1i = FFT_IM(b, 0)[l] - FFT_IM(d, 0)[l];
+                FFT_RE(out, 0)[l] = s0r + s1r;
+                FFT_IM(out, 0)[l] = s0i + s1i;
                 STORE_TURNED(out, stride, w, d0r + d1i, d0i - d1r);
                 STORE_TURNED(out, 2 * stride, w + 2, s0r - s1r, s0i - s1i);
                 STORE_TURNED(out, 3 * stride, w + 4, d0r - d1i, d0i + d1r);
@@ -123,24 +130,29 @@ ALWAYS_INLINE void step5(size_t m, size_t stride, const float *w, const float *r
     const float cos144 = -0.809016994374947424f, sin144 = 0.587785252292473129f;
     for (size_t p = 0; p < m; p++, w += 8) {
         for (size_t q = 0; q < stride; q++) {
-            const float *a = RE(x, q + stride * p), *b = RE(a, stride * m), *c = RE(b, stride * m),
-                        *d = RE(c, stride * m), *e = RE(d, stride * m);
-            float *out = RE(y, q + stride * 5 * p);
+            const float *a = FFT_RE(x, q + stride * p), *b = FFT_RE(a, stride * m),
+                        *c = FFT_RE(b, stride * m), *d = FFT_RE(c, stride * m),
+                        *e = FFT_RE(d, stride * m);
+            float *out = FFT_RE(y, q + stride * 5 * p);
             VECTORISE
-            for (int l = 0; l < LANES; l++) {
-                const float ar = RE(a, 0)[l], ai = IM(a, 0)[l];
-                const float s1r = RE(b, 0)[l] + RE(e, 0)[l], s1i = IM(b, 0)[l] + IM(e, 0)[l];
-                const float d1r = RE(b, 0)[l] - RE(e, 0)[l], d1i = IM(b, 0)[l] - IM(e, 0)[l];
-                const float s2r = RE(c, 0)[l] + RE(d, 0)[l], s2i = IM(c, 0)[l] + IM(d, 0)[l];
-                const float d2r = RE(c, 0)[l] - RE(d, 0)[l], d2i = IM(c, 0)[l] - IM(d, 0)[l];
+            for (int l = 0; l < FFT_LANES; l++) {
+                const float ar = FFT_RE(a, 0)[l], ai = FFT_IM(a, 0)[l];
+                const float s1r = FFT_RE(b, 0)[l] + FFT_RE(e, 0)[l],
+                            s1i = FFT_IM(b, 0)[l] + FFT_IM(e, 0)[l];
+                const float d1r = FFT_RE(b, 0)[l] - FFT_RE(e, 0)[l],
+                            d1i = FFT_IM(b, 0)[l] - FFT_IM(e, 0)[l];
+                const float s2r = FFT_RE(c, 0)[l] + FFT_RE(d, 0)[l],
+                            s2i = FFT_IM(c, 0)[l] + FFT_IM(d, 0)[l];
+                const float d2r = FFT_RE(c, 0)[l] - FFT_RE(d, 0)[l],
+                            d2i = FFT_IM(c, 0)[l] - FFT_IM(d, 0)[l];
                 const float m1r = ar + (cos72 * s1r + cos144 * s2r);
                 const float m1i = ai + (cos72 * s1i + cos144 * s2i);
                 const float m2r = ar + (cos144 * s1r + cos72 * s2r);
                 const float m2i = ai + (cos144 * s1i + cos72 * s2i);
                 const float v1r = sin72 * d1r + sin144 * d2r, v1i = sin72 * d1i + sin144 * d2i;
                 const float v2r = sin144 * d1r - sin72 * d2r, v2i = sin144 * d1i - sin72 * d2i;
-                RE(out, 0)[l] = ar + (s1r + s2r);
-                IM(out, 0)[l] = ai + (s1i + s2i);
+                FFT_RE(out, 0)[l] = ar + (s1r + s2r);
+                FFT_IM(out, 0)[l] = ai + (s1i + s2i);
                 STORE_TURNED(out, stride, w, m1r + v1i, m1i - v1r);
                 STORE_TURNED(out, 2 * stride, w + 2, m2r + v2i, m2i - v2r);
                 STORE_TURNED(out, 3 * stride, w + 4, m2r - v2i, m2i + v2r);
@@ -150,8 +162,8 @@ ALWAYS_INLINE void step5(size_t m, size_t stride, const float *w, const float *r
     }
 }
 
-/* The transform of LANES complex signals x [n / 2][re, im][LANES], in x or in work: returns which. */
-ALWAYS_INLINE float *fft_complex(const fft_plan *plan, float *x, float *work)
+/* The transform of FFT_LANES complex signals x [n / 2][re, im][FFT_LANES], in x or in work: returns which. */
+ALWAYS_INLINE float *fft_complex(const nac_fft_plan *plan, float *x, float *work)
 {
     const float *w = plan->twiddles;
     size_t length = plan->n / 2, stride = 1;

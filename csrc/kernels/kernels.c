@@ -2,44 +2,44 @@
 
 #include "elementary.h"
 
-extern const kernels kernels_scalar;
-#if CODEC_X86
-extern const kernels kernels_avx2, kernels_avx512;
+extern const nac_kernels nac_kernels_scalar;
+#if NAC_X86
+extern const nac_kernels nac_kernels_avx2, nac_kernels_avx512;
 #elif defined(__aarch64__)
-extern const kernels kernels_neon;
+extern const nac_kernels nac_kernels_neon;
 #endif
 
-const kernels *kernels_at(size_t i)
+const nac_kernels *nac_kernels_at(size_t i)
 {
-    if (i == 0) return &kernels_scalar;
-#if CODEC_X86
-    if (i == 1 && isa_best() >= ISA_AVX2) return &kernels_avx2;
-    if (i == 2 && isa_best() >= ISA_AVX512) return &kernels_avx512;
+    if (i == 0) return &nac_kernels_scalar;
+#if NAC_X86
+    if (i == 1 && nac_isa_best() >= NAC_ISA_AVX2) return &nac_kernels_avx2;
+    if (i == 2 && nac_isa_best() >= NAC_ISA_AVX512) return &nac_kernels_avx512;
 #elif defined(__aarch64__)
-    if (i == 1) return &kernels_neon;
+    if (i == 1) return &nac_kernels_neon;
 #endif
     return 0;
 }
 
 /* A spectrum and the two buffers of a transform, of the longer of the windows. */
-static size_t transform_scratch(size_t n) { return ((n / 2 + 1) * 2 + 2 * n) * LANES; }
+static size_t transform_scratch(size_t n) { return ((n / 2 + 1) * 2 + 2 * n) * FFT_LANES; }
 
-size_t analyse_scratch(const analysis *plan)
+size_t nac_analyse_scratch(const nac_analysis *plan)
 {
     const size_t a = plan->long_fft.n, b = plan->short_fft.n;
     return transform_scratch(a > b ? a : b);
 }
 
-size_t synthesise_scratch(const synthesis *plan)
+size_t nac_synthesise_scratch(const nac_synthesis *plan)
 {
-    return transform_scratch(plan->fft.n) + plan->bands * LANES;
+    return transform_scratch(plan->fft.n) + plan->bands * FFT_LANES;
 }
 
-void dense_pack(const float *weight, size_t depth, size_t columns, float *panels)
+void nac_dense_pack(const float *weight, size_t depth, size_t columns, float *panels)
 {
-    for (size_t first = 0; first < columns; first += PANEL)
-        for (size_t k = 0; k < depth; k++, panels += PANEL)
-            for (size_t c = 0; c < PANEL; c++)
+    for (size_t first = 0; first < columns; first += NAC_PANEL)
+        for (size_t k = 0; k < depth; k++, panels += NAC_PANEL)
+            for (size_t c = 0; c < NAC_PANEL; c++)
                 panels[c] = first + c < columns ? weight[(first + c) * depth + k] : 0.0f;
 }
 

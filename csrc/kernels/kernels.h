@@ -4,28 +4,29 @@
  * operation IEEE 754 defines, compiled without contraction; vectors run over outputs, never along
  * a sum; every fused multiply-add is written out; and what libm would compute is computed here.
  *
- * Rows are frames. An activation row is `width` floats, a multiple of PANEL; weights beyond the
+ * Rows are frames. An activation row is `width` floats, a multiple of NAC_PANEL; weights beyond the
  * network's own columns are zero, and so are the columns they make.
  */
-#ifndef CODEC_ENGINE_KERNELS_H
-#define CODEC_ENGINE_KERNELS_H
+#ifndef NAC_ENGINE_KERNELS_H
+#define NAC_ENGINE_KERNELS_H
 
 #include <stddef.h>
 
-#include "fft.h"
+#include "common/align.h"
 #include "common/isa.h"
+#include "fft.h"
 
-/* Columns that lie side by side in packed weights; alignment of packed weights, in bytes. */
-enum { PANEL = 16, ENGINE_ALIGN = 64 };
+/* Columns that lie side by side in packed weights. */
+enum { NAC_PANEL = 16 };
 
-/* y = bias + x W, or y += x W, with W [depth][width] packed as panels [width / PANEL][depth][PANEL].
+/* y = bias + x W, or y += x W, with W [depth][width] packed as panels [width / NAC_PANEL][depth][NAC_PANEL].
  *
  * The definition: s = bias[n] or y[n]; for k = 0..depth-1: s = fma(x[k], W[k][n], s). */
 typedef struct {
     size_t depth, width;
     const float *panels;
     const float *bias; /* [width], or NULL where the layer only adds */
-} dense;
+} nac_dense;
 
 /* Depthwise convolution over time and layer norm, the head of a ConvNeXt block. */
 typedef struct {
@@ -33,64 +34,64 @@ typedef struct {
     const float *weight;       /* [taps][width] */
     const float *bias;         /* [width] */
     const float *gain, *shift; /* [width], of the norm */
-} conv_norm;
+} nac_conv_norm;
 
 /* What the encoder sees of a frame: see `analyse`. */
 typedef struct {
-    fft_plan long_fft, short_fft;
+    nac_fft_plan long_fft, short_fft;
     const float *long_window, *short_window; /* [long_fft.n], [short_fft.n] */
     const float *mean, *scale;               /* [size] */
     size_t hop, per_frame, phase_bins, size; /* short frames are hop / per_frame samples apart */
-    int waveform;       /* whether the samples themselves are features */
+    int waveform;                            /* whether the samples themselves are features */
     size_t left, right; /* samples before a frame's first, and after its last, that it sees */
-} analysis;
+} nac_analysis;
 
 /* How a frame's spectra become samples: see `synthesise`. */
 typedef struct {
-    fft_plan fft;
-    const float *window;         /* [fft.n], times 1 / fft.n for the inverse transform */
-    const int *band;             /* [bins]: the lower of the two bands that meet in a bin */
-    const float *lower, *upper;  /* [bins]: their weights */
+    nac_fft_plan fft;
+    const float *window;        /* [fft.n], times 1 / fft.n for the inverse transform */
+    const int *band;            /* [bins]: the lower of the two bands that meet in a bin */
+    const float *lower, *upper; /* [bins]: their weights */
     size_t hop, per_frame, bands;
     size_t noise_bin; /* the first bin whose sign is drawn */
-} synthesis;
+} nac_synthesis;
 
 typedef struct {
     const char *name;
-    codec_isa isa; /* what rvq.h calls this set */
+    nac_isa isa; /* what rvq.h calls this set */
 
     /* x [rows] at `stride` floats -> y [rows][layer->width]. */
-    void (*dense)(const dense *layer, const float *x, size_t stride, size_t rows, float *y);
+    void (*dense)(const nac_dense *layer, const float *x, size_t stride, size_t rows, float *y);
     /* The same, added to what y holds: the chains start from it. */
-    void (*dense_add)(const dense *layer, const float *x, size_t stride, size_t rows, float *y);
+    void (*dense_add)(const nac_dense *layer, const float *x, size_t stride, size_t rows, float *y);
 
     /* Row r of y is the norm of bias + sum over k of weight[k] x[r + k]: x has rows + taps - 1. */
-    void (*conv_norm)(const conv_norm *layer, const float *x, size_t rows, float *y);
+    void (*conv_norm)(const nac_conv_norm *layer, const float *x, size_t rows, float *y);
     /* (x - mean) / sqrt(variance + 1e-5) * gain + shift over the first `dim` of each row. */
-    void (*norm)(const conv_norm *layer, const float *x, size_t rows, float *y);
-    /* x Phi(x), Phi the normal distribution function, in place. n is a multiple of PANEL. */
+    void (*norm)(const nac_conv_norm *layer, const float *x, size_t rows, float *y);
+    /* x Phi(x), Phi the normal distribution function, in place. n is a multiple of NAC_PANEL. */
     void (*gelu)(float *x, size_t n);
 
     /* Features [rows][size] of frames whose first sample is audio[left]; frame r begins r * hop
      * later. audio has left + rows * hop + right samples. */
-    void (*analyse)(const analysis *plan, const float *audio, size_t rows, float *features,
+    void (*analyse)(const nac_analysis *plan, const float *audio, size_t rows, float *features,
                     float *scratch);
     /* Adds the windows of rows frames to audio, which has rows * per_frame * hop + fft.n - hop
      * samples; window i starts at sample i * hop. shapes [rows] and gains [rows] are at strides;
      * signs are drawn from seeds [rows]. */
-    void (*synthesise)(const synthesis *plan, const float *shapes, size_t shape_stride,
+    void (*synthesise)(const nac_synthesis *plan, const float *shapes, size_t shape_stride,
                        const float *gains, size_t gain_stride, const uint32_t *seeds, size_t rows,
                        float *audio, float *scratch);
-} kernels;
+} nac_kernels;
 
 /* The i-th table that this CPU can run, narrowest first; NULL past the last. */
-const kernels *kernels_at(size_t i);
+const nac_kernels *nac_kernels_at(size_t i);
 
-size_t analyse_scratch(const analysis *plan);       /* floats */
-size_t synthesise_scratch(const synthesis *plan);   /* floats */
+size_t nac_analyse_scratch(const nac_analysis *plan);     /* floats */
+size_t nac_synthesise_scratch(const nac_synthesis *plan); /* floats */
 
-/* weight [columns][depth], as torch has it, to panels of ceil(columns / PANEL) * PANEL columns. */
-void dense_pack(const float *weight, size_t depth, size_t columns, float *panels);
+/* weight [columns][depth], as torch has it, to panels of ceil(columns / NAC_PANEL) * NAC_PANEL columns. */
+void nac_dense_pack(const float *weight, size_t depth, size_t columns, float *panels);
 
 /* exp (0), log (1) or GELU (2) of x, as the kernels compute them; for tests. */
 void elementary(int which, const float *x, size_t n, float *y);

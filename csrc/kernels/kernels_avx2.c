@@ -1,7 +1,7 @@
 /* AVX2 and FMA: 6 x 16 sums take 12 registers of 16, the weights 2, the input 1. */
 #include "common/isa.h"
 
-#if CODEC_X86
+#if NAC_X86
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #else
@@ -15,9 +15,9 @@
 #define VSET(x) ((vec)_mm256_set1_ps(x))
 #define TILE_ROWS 6
 #define TILE_PANELS 1
-#define KERNELS kernels_avx2
+#define KERNELS nac_kernels_avx2
 #define KERNELS_NAME "avx2"
-#define KERNELS_ISA ISA_AVX2
+#define KERNELS_ISA NAC_ISA_AVX2
 #include "kernels_body.h"
 
 #if defined(__clang__)

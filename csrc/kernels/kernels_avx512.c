@@ -2,7 +2,7 @@
  * operand). */
 #include "common/isa.h"
 
-#if CODEC_X86
+#if NAC_X86
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,fma"))), \
                              apply_to = function)
@@ -17,9 +17,9 @@
 #define VSET(x) ((vec)_mm512_set1_ps(x))
 #define TILE_ROWS 12
 #define TILE_PANELS 2
-#define KERNELS kernels_avx512
+#define KERNELS nac_kernels_avx512
 #define KERNELS_NAME "avx512"
-#define KERNELS_ISA ISA_AVX512
+#define KERNELS_ISA NAC_ISA_AVX512
 #include "kernels_body.h"
 
 #if defined(__clang__)

@@ -6,10 +6,11 @@
 #include "kernels.h"
 
 #include "dense.h"
+#include "fold.h"
 #include "layers.h"
 #include "spectrum.h"
 
-const kernels KERNELS = {
+const nac_kernels KERNELS = {
     .name = KERNELS_NAME,
     .isa = KERNELS_ISA,
     .dense = run_dense,

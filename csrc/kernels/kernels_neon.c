@@ -7,8 +7,8 @@
 #define VSET(x) ((vec)vdupq_n_f32(x))
 #define TILE_ROWS 6
 #define TILE_PANELS 1
-#define KERNELS kernels_neon
+#define KERNELS nac_kernels_neon
 #define KERNELS_NAME "neon"
-#define KERNELS_ISA ISA_BASE
+#define KERNELS_ISA NAC_ISA_SCALAR
 #include "kernels_body.h"
 #endif

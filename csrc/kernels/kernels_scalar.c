@@ -4,7 +4,7 @@
 #define VSET(x) (x)
 #define TILE_ROWS 4
 #define TILE_PANELS 1
-#define KERNELS kernels_scalar
+#define KERNELS nac_kernels_scalar
 #define KERNELS_NAME "scalar"
-#define KERNELS_ISA ISA_BASE
+#define KERNELS_ISA NAC_ISA_SCALAR
 #include "kernels_body.h"

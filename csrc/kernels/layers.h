@@ -1,30 +1,21 @@
 /* Convolution over time, layer norm, GELU: what runs between the matrix products. */
 
-/* The sum of x[0..n): PANEL partial sums, lane l taking x[l], x[l + PANEL], ..., then halves added
- * to halves. An order that vectors of any length can keep. */
-ALWAYS_INLINE float fold(float *lane)
-{
-    for (int half = PANEL / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; l++) lane[l] += lane[l + half];
-    return lane[0];
-}
-
 /* y may be x. */
-ALWAYS_INLINE void norm_row(const conv_norm *layer, const float *x, float *y)
+ALWAYS_INLINE void norm_row(const nac_conv_norm *layer, const float *x, float *y)
 {
-    const size_t n = layer->dim, whole = n - n % PANEL;
-    float sum[PANEL] = {0}, square[PANEL] = {0};
+    const size_t n = layer->dim, whole = n - n % NAC_PANEL;
+    float sum[NAC_PANEL] = {0}, square[NAC_PANEL] = {0};
 
-    for (size_t i = 0; i < whole; i += PANEL) {
+    for (size_t i = 0; i < whole; i += NAC_PANEL) {
         VECTORISE
-        for (int l = 0; l < PANEL; l++) sum[l] += x[i + (size_t)l];
+        for (int l = 0; l < NAC_PANEL; l++) sum[l] += x[i + (size_t)l];
     }
     for (size_t l = 0; l < n - whole; l++) sum[l] += x[whole + l];
     const float mean = fold(sum) / (float)n;
 
-    for (size_t i = 0; i < whole; i += PANEL) {
+    for (size_t i = 0; i < whole; i += NAC_PANEL) {
         VECTORISE
-        for (int l = 0; l < PANEL; l++) {
+        for (int l = 0; l < NAC_PANEL; l++) {
             const float d = x[i + (size_t)l] - mean;
             square[l] = __builtin_fmaf(d, d, square[l]);
         }
@@ -35,36 +26,36 @@ ALWAYS_INLINE void norm_row(const conv_norm *layer, const float *x, float *y)
     }
     const float factor = 1.0f / __builtin_sqrtf(fold(square) / (float)n + 1e-5f);
 
-    for (size_t i = 0; i < layer->width; i += PANEL) {
+    for (size_t i = 0; i < layer->width; i += NAC_PANEL) {
         VECTORISE
-        for (int l = 0; l < PANEL; l++) {
+        for (int l = 0; l < NAC_PANEL; l++) {
             const size_t c = i + (size_t)l;
             y[c] = __builtin_fmaf((x[c] - mean) * factor, layer->gain[c], layer->shift[c]);
         }
     }
 }
 
-static void run_norm(const conv_norm *layer, const float *x, size_t rows, float *y)
+static void run_norm(const nac_conv_norm *layer, const float *x, size_t rows, float *y)
 {
     for (size_t r = 0; r < rows; r++) norm_row(layer, x + r * layer->width, y + r * layer->width);
 }
 
-static void run_conv_norm(const conv_norm *layer, const float *x, size_t rows, float *y)
+static void run_conv_norm(const nac_conv_norm *layer, const float *x, size_t rows, float *y)
 {
     const size_t width = layer->width;
     for (size_t r = 0; r < rows; r++) {
         float *out = y + r * width;
-        for (size_t i = 0; i < width; i += PANEL) {
-            float sum[PANEL];
+        for (size_t i = 0; i < width; i += NAC_PANEL) {
+            float sum[NAC_PANEL];
             VECTORISE
-            for (int l = 0; l < PANEL; l++) sum[l] = layer->bias[i + (size_t)l];
+            for (int l = 0; l < NAC_PANEL; l++) sum[l] = layer->bias[i + (size_t)l];
             for (size_t k = 0; k < layer->taps; k++) {
                 const float *in = x + (r + k) * width + i, *w = layer->weight + k * width + i;
                 VECTORISE
-                for (int l = 0; l < PANEL; l++) sum[l] = __builtin_fmaf(in[l], w[l], sum[l]);
+                for (int l = 0; l < NAC_PANEL; l++) sum[l] = __builtin_fmaf(in[l], w[l], sum[l]);
             }
             VECTORISE
-            for (int l = 0; l < PANEL; l++) out[i + (size_t)l] = sum[l];
+            for (int l = 0; l < NAC_PANEL; l++) out[i + (size_t)l] = sum[l];
         }
         norm_row(layer, out, out);
     }
@@ -72,8 +63,8 @@ static void run_conv_norm(const conv_norm *layer, const float *x, size_t rows, f
 
 static void run_gelu(float *x, size_t n)
 {
-    for (size_t i = 0; i < n; i += PANEL) {
+    for (size_t i = 0; i < n; i += NAC_PANEL) {
         VECTORISE
-        for (int l = 0; l < PANEL; l++) x[i + (size_t)l] = gelu_of(x[i + (size_t)l]);
+        for (int l = 0; l < NAC_PANEL; l++) x[i + (size_t)l] = gelu_of(x[i + (size_t)l]);
     }
 }

@@ -1,32 +1,33 @@
-/* Frames of audio to features, and spectra to frames of audio, LANES frames side by side. */
+/* Frames of audio to features, and spectra to frames of audio, FFT_LANES frames side by side. */
 
-/* Floats of LANES spectra of a transform of n samples: bin k at [k][re, im][LANES]. */
-#define SPECTRUM_SIZE(n) (((n) / 2 + 1) * 2 * LANES)
+/* Floats of FFT_LANES spectra of a transform of n samples: bin k at [k][re, im][FFT_LANES]. */
+#define SPECTRUM_SIZE(n) (((n) / 2 + 1) * 2 * FFT_LANES)
 
 /* Frames of plan->n samples, the l-th from audio + l * hop for l < here, times the window, to
  * spectra; further lanes are silent. fft.h has the formulas. */
-ALWAYS_INLINE void spectra(const fft_plan *plan, const float *window, const float *audio,
+ALWAYS_INLINE void spectra(const nac_fft_plan *plan, const float *window, const float *audio,
                            size_t hop, size_t here, float *scratch, float *restrict out)
 {
     const size_t n = plan->n, h = n / 2;
     float *x = scratch;
 
-    for (size_t l = 0; l < LANES; l++) {
+    for (size_t l = 0; l < FFT_LANES; l++) {
         const float *samples = audio + (l < here ? l : 0) * hop;
-        for (size_t j = 0; j < n; j++) x[j * LANES + l] = l < here ? samples[j] * window[j] : 0.0f;
+        for (size_t j = 0; j < n; j++)
+            x[j * FFT_LANES + l] = l < here ? samples[j] * window[j] : 0.0f;
     }
-    x = fft_complex(plan, x, scratch + n * LANES);
+    x = fft_complex(plan, x, scratch + n * FFT_LANES);
     for (size_t k = 0; k <= h / 2; k++) {
-        const float *a = RE(x, k), *b = RE(x, k ? h - k : 0);
+        const float *a = FFT_RE(x, k), *b = FFT_RE(x, k ? h - k : 0);
         const float c = plan->unpack[2 * k], s = plan->unpack[2 * k + 1];
-        float *low = RE(out, k), *high = RE(out, h - k);
-        float low_r[LANES], low_i[LANES], high_r[LANES], high_i[LANES];
+        float *low = FFT_RE(out, k), *high = FFT_RE(out, h - k);
+        float low_r[FFT_LANES], low_i[FFT_LANES], high_r[FFT_LANES], high_i[FFT_LANES];
         VECTORISE
-        for (int l = 0; l < LANES; l++) {
-            const float er = 0.5f * (RE(a, 0)[l] + RE(b, 0)[l]);
-            const float ei = 0.5f * (IM(a, 0)[l] - IM(b, 0)[l]);
-            const float odr = 0.5f * (IM(a, 0)[l] + IM(b, 0)[l]);
-            const float odi = 0.5f * (RE(b, 0)[l] - RE(a, 0)[l]);
+        for (int l = 0; l < FFT_LANES; l++) {
+            const float er = 0.5f * (FFT_RE(a, 0)[l] + FFT_RE(b, 0)[l]);
+            const float ei = 0.5f * (FFT_IM(a, 0)[l] - FFT_IM(b, 0)[l]);
+            const float odr = 0.5f * (FFT_IM(a, 0)[l] + FFT_IM(b, 0)[l]);
+            const float odi = 0.5f * (FFT_RE(b, 0)[l] - FFT_RE(a, 0)[l]);
             const float tr = odr * c - odi * s, ti = odr * s + odi * c;
             low_r[l] = er + tr;
             low_i[l] = ei + ti;
@@ -34,25 +35,26 @@ ALWAYS_INLINE void spectra(const fft_plan *plan, const float *window, const floa
             high_i[l] = ti - ei;
         }
         memcpy(low, low_r, sizeof low_r);
-        memcpy(low + LANES, low_i, sizeof low_i);
+        memcpy(low + FFT_LANES, low_i, sizeof low_i);
         /* Where k = h - k both are that bin, up to rounding; the second write stands. */
         memcpy(high, high_r, sizeof high_r);
-        memcpy(high + LANES, high_i, sizeof high_i);
+        memcpy(high + FFT_LANES, high_i, sizeof high_i);
     }
 }
 
 #define POWER_FLOOR 1e-5f /* added to powers before the logarithm */
 
-/* Power of a bin of LANES spectra, plus the floor. */
+/* Power of a bin of FFT_LANES spectra, plus the floor. */
 ALWAYS_INLINE void power_of(const float *bin, float *restrict power)
 {
     VECTORISE
-    for (int l = 0; l < LANES; l++)
-        power[l] = RE(bin, 0)[l] * RE(bin, 0)[l] + IM(bin, 0)[l] * IM(bin, 0)[l] + POWER_FLOOR;
+    for (int l = 0; l < FFT_LANES; l++)
+        power[l] = FFT_RE(bin, 0)[l] * FFT_RE(bin, 0)[l] + FFT_IM(bin, 0)[l] * FFT_IM(bin, 0)[l] +
+                   POWER_FLOOR;
 }
 
 /* Feature f of `here` frames, normalised; the frames' rows are `stride` floats apart. */
-ALWAYS_INLINE void put(const analysis *plan, size_t f, const float *value, size_t here,
+ALWAYS_INLINE void put(const nac_analysis *plan, size_t f, const float *value, size_t here,
                        float *features, size_t stride)
 {
     for (size_t l = 0; l < here; l++)
@@ -61,12 +63,12 @@ ALWAYS_INLINE void put(const analysis *plan, size_t f, const float *value, size_
 
 /* Features from f on: the samples under the long window. Their squares are summed like the rows of
  * layers.h. */
-ALWAYS_INLINE void put_samples(const analysis *plan, size_t f, const float *x, float *features)
+ALWAYS_INLINE void put_samples(const nac_analysis *plan, size_t f, const float *x, float *features)
 {
     const size_t n = plan->long_fft.n;
-    float sum[PANEL] = {0};
-    for (size_t i = 0; i < n; i += PANEL)
-        for (size_t l = 0; l < PANEL && i + l < n; l++)
+    float sum[NAC_PANEL] = {0};
+    for (size_t i = 0; i < n; i += NAC_PANEL)
+        for (size_t l = 0; l < NAC_PANEL && i + l < n; l++)
             sum[l] = __builtin_fmaf(x[i + l], x[i + l], sum[l]);
     const float loudness = fold(sum) / (float)n + POWER_FLOOR;
     const float gain = 1.0f / __builtin_sqrtf(__builtin_sqrtf(loudness));
@@ -78,7 +80,7 @@ ALWAYS_INLINE void put_samples(const analysis *plan, size_t f, const float *x, f
  * other; then X / |X|^0.5 of the long spectrum's bins 1 ... phase_bins, real parts, imaginary
  * parts; and, with `waveform`, the samples x under the long window, over the fourth root of their
  * mean square. The long window lies centred on the frame, a short one on its share of the frame. */
-static void run_analyse(const analysis *plan, const float *audio, size_t rows, float *features,
+static void run_analyse(const nac_analysis *plan, const float *audio, size_t rows, float *features,
                         float *scratch)
 {
     const size_t bins = plan->long_fft.n / 2 + 1, short_bins = plan->short_fft.n / 2 + 1;
@@ -91,25 +93,25 @@ static void run_analyse(const analysis *plan, const float *audio, size_t rows, f
         plan->long_fft.n > plan->short_fft.n ? plan->long_fft.n : plan->short_fft.n;
     scratch += SPECTRUM_SIZE(longest);
 
-    for (size_t row = 0; row < rows; row += LANES) {
-        const size_t here = rows - row < LANES ? rows - row : LANES;
-        float *out = features + row * size, power[LANES], value[LANES];
-        spectra(&plan->long_fft, plan->long_window, audio + long_start + row * plan->hop,
-                plan->hop, here, scratch, spectrum);
+    for (size_t row = 0; row < rows; row += FFT_LANES) {
+        const size_t here = rows - row < FFT_LANES ? rows - row : FFT_LANES;
+        float *out = features + row * size, power[FFT_LANES], value[FFT_LANES];
+        spectra(&plan->long_fft, plan->long_window, audio + long_start + row * plan->hop, plan->hop,
+                here, scratch, spectrum);
         for (size_t k = 0; k < bins; k++) {
-            const float *bin = RE(spectrum, k);
+            const float *bin = FFT_RE(spectrum, k);
             power_of(bin, power);
             VECTORISE
-            for (int l = 0; l < LANES; l++) value[l] = log_positive(power[l]);
+            for (int l = 0; l < FFT_LANES; l++) value[l] = log_positive(power[l]);
             put(plan, k, value, here, out + k, size);
 
             if (k < 1 || k > plan->phase_bins) continue;
-            float imaginary[LANES];
+            float imaginary[FFT_LANES];
             VECTORISE
-            for (int l = 0; l < LANES; l++) {
+            for (int l = 0; l < FFT_LANES; l++) {
                 const float gain = 1.0f / __builtin_sqrtf(__builtin_sqrtf(power[l]));
-                value[l] = RE(bin, 0)[l] * gain;
-                imaginary[l] = IM(bin, 0)[l] * gain;
+                value[l] = FFT_RE(bin, 0)[l] * gain;
+                imaginary[l] = FFT_IM(bin, 0)[l] * gain;
             }
             const size_t re = phases + k - 1, im = re + plan->phase_bins;
             put(plan, re, value, here, out + re, size);
@@ -119,15 +121,15 @@ static void run_analyse(const analysis *plan, const float *audio, size_t rows, f
     for (size_t row = 0; plan->waveform && row < rows; row++)
         put_samples(plan, phases + 2 * plan->phase_bins, audio + long_start + row * plan->hop,
                     features + row * size);
-    for (size_t i = 0; i < rows * plan->per_frame; i += LANES) {
-        const size_t left = rows * plan->per_frame - i, here = left < LANES ? left : LANES;
-        float power[LANES], value[LANES];
+    for (size_t i = 0; i < rows * plan->per_frame; i += FFT_LANES) {
+        const size_t left = rows * plan->per_frame - i, here = left < FFT_LANES ? left : FFT_LANES;
+        float power[FFT_LANES], value[FFT_LANES];
         spectra(&plan->short_fft, plan->short_window, audio + short_start + i * short_hop,
                 short_hop, here, scratch, spectrum);
         for (size_t k = 0; k < short_bins; k++) {
-            power_of(RE(spectrum, k), power);
+            power_of(FFT_RE(spectrum, k), power);
             VECTORISE
-            for (int l = 0; l < LANES; l++) value[l] = log_positive(power[l]);
+            for (int l = 0; l < FFT_LANES; l++) value[l] = log_positive(power[l]);
             for (size_t l = 0; l < here; l++) {
                 const size_t row = (i + l) / plan->per_frame, part = (i + l) % plan->per_frame;
                 const size_t f = bins + part * short_bins + k;
@@ -137,9 +139,9 @@ static void run_analyse(const analysis *plan, const float *audio, size_t rows, f
     }
 }
 
-/* Spectra of `here` windows, the first of which is window i, to LANES signals of fft.n samples:
- * fft.n times the inverse transform. Returns where they lie: sample 2j at IM(x, j), 2j + 1 at
- * RE(x, j).
+/* Spectra of `here` windows, the first of which is window i, to FFT_LANES signals of fft.n samples:
+ * fft.n times the inverse transform. Returns where they lie: sample 2j at FFT_IM(x, j), 2j + 1 at
+ * FFT_RE(x, j).
  *
  * With E and O the transforms of the even and odd samples (fft.h), their interleaved complex signal
  * has the transform Z = E + i O, and
@@ -147,35 +149,35 @@ static void run_analyse(const analysis *plan, const float *audio, size_t rows, f
  *     Z_k = E_k + i O_k                   Z_(h-k) = conj(E_k) + i conj(O_k)
  * (the halves are left out here). Real and imaginary parts trade places on the way in and out, which
  * turns the forward transform into the inverse one. */
-ALWAYS_INLINE float *signals(const synthesis *plan, const float *spectrum, float *scratch)
+ALWAYS_INLINE float *signals(const nac_synthesis *plan, const float *spectrum, float *scratch)
 {
     const size_t h = plan->fft.n / 2;
     float *z = scratch;
 
     for (size_t k = 0; k <= h / 2; k++) {
-        const float *a = RE(spectrum, k), *b = RE(spectrum, h - k);
+        const float *a = FFT_RE(spectrum, k), *b = FFT_RE(spectrum, h - k);
         const float c = plan->fft.unpack[2 * k], s = plan->fft.unpack[2 * k + 1];
         const float keep = k ? 1.0f : 0.0f; /* the ends of a real signal's spectrum are real */
-        float low_r[LANES], low_i[LANES], high_r[LANES], high_i[LANES];
+        float low_r[FFT_LANES], low_i[FFT_LANES], high_r[FFT_LANES], high_i[FFT_LANES];
         VECTORISE
-        for (int l = 0; l < LANES; l++) {
-            const float ai = keep * IM(a, 0)[l], bi = keep * IM(b, 0)[l];
-            const float er = RE(a, 0)[l] + RE(b, 0)[l], ei = ai - bi;
-            const float dr = RE(a, 0)[l] - RE(b, 0)[l], di = ai + bi;
+        for (int l = 0; l < FFT_LANES; l++) {
+            const float ai = keep * FFT_IM(a, 0)[l], bi = keep * FFT_IM(b, 0)[l];
+            const float er = FFT_RE(a, 0)[l] + FFT_RE(b, 0)[l], ei = ai - bi;
+            const float dr = FFT_RE(a, 0)[l] - FFT_RE(b, 0)[l], di = ai + bi;
             const float or = dr * c + di * s, oi = di * c - dr * s;
             low_r[l] = er - oi;
-            low_i[l] = ei + or;
+            low_i[l] = ei + or ;
             high_r[l] = er + oi;
-            high_i[l] = or - ei;
+            high_i[l] = or -ei;
         }
-        memcpy(RE(z, k), low_i, sizeof low_i);
-        memcpy(IM(z, k), low_r, sizeof low_r);
+        memcpy(FFT_RE(z, k), low_i, sizeof low_i);
+        memcpy(FFT_IM(z, k), low_r, sizeof low_r);
         if (k) {
-            memcpy(RE(z, h - k), high_i, sizeof high_i);
-            memcpy(IM(z, h - k), high_r, sizeof high_r);
+            memcpy(FFT_RE(z, h - k), high_i, sizeof high_i);
+            memcpy(FFT_IM(z, h - k), high_r, sizeof high_r);
         }
     }
-    return fft_complex(&plan->fft, z, scratch + plan->fft.n * LANES);
+    return fft_complex(&plan->fft, z, scratch + plan->fft.n * FFT_LANES);
 }
 
 /* The sign bit, 0 or 1 << 31, of bin k of a spectrum: the lowest bit of a hash in integers modulo
@@ -193,55 +195,56 @@ ALWAYS_INLINE uint32_t sign_of(uint32_t seed, uint32_t k)
  * of gains; a bin's gain is interpolated between its two bands, and from noise_bin on has a drawn
  * sign: spectrum i of a row has the seed seeds[row] * per_frame + i. Windows are added in the order of
  * time, so that a sample is one chain of fused multiply-adds, wherever a block ends. */
-static void run_synthesise(const synthesis *plan, const float *shapes, size_t shape_stride,
+static void run_synthesise(const nac_synthesis *plan, const float *shapes, size_t shape_stride,
                            const float *gains, size_t gain_stride, const uint32_t *seeds,
                            size_t rows, float *audio, float *scratch)
 {
     const size_t n = plan->fft.n, bins = n / 2 + 1, bands = plan->bands;
     float *spectrum = scratch, *gain = spectrum + SPECTRUM_SIZE(n);
-    scratch = gain + bands * LANES;
+    scratch = gain + bands * FFT_LANES;
 
-    for (size_t i = 0; i < rows * plan->per_frame; i += LANES) {
-        const size_t left = rows * plan->per_frame - i, here = left < LANES ? left : LANES;
-        const float *shape[LANES];
-        uint32_t seed[LANES];
-        for (size_t l = 0; l < LANES; l++) {
+    for (size_t i = 0; i < rows * plan->per_frame; i += FFT_LANES) {
+        const size_t left = rows * plan->per_frame - i, here = left < FFT_LANES ? left : FFT_LANES;
+        const float *shape[FFT_LANES];
+        uint32_t seed[FFT_LANES];
+        for (size_t l = 0; l < FFT_LANES; l++) {
             const size_t at = i + (l < here ? l : 0);
             const size_t row = at / plan->per_frame, part = at % plan->per_frame;
             shape[l] = shapes + row * shape_stride + part * 2 * bins;
             seed[l] = seeds[row] * (uint32_t)plan->per_frame + (uint32_t)part;
             const float *log_gain = gains + row * gain_stride + part * bands;
-            for (size_t band = 0; band < bands; band++) gain[band * LANES + l] = log_gain[band];
+            for (size_t band = 0; band < bands; band++) gain[band * FFT_LANES + l] = log_gain[band];
         }
         for (size_t band = 0; band < bands; band++) {
-            float *g = gain + band * LANES;
+            float *g = gain + band * FFT_LANES;
             VECTORISE
-            for (int l = 0; l < LANES; l++) g[l] = exp_clamped(g[l] < 8.0f ? g[l] : 8.0f);
+            for (int l = 0; l < FFT_LANES; l++) g[l] = exp_clamped(g[l] < 8.0f ? g[l] : 8.0f);
         }
         for (size_t k = 0; k < bins; k++) {
-            const float *lower = gain + (size_t)plan->band[k] * LANES, *upper = lower + LANES;
-            float *bin = RE(spectrum, k);
-            uint32_t sign[LANES] = {0};
+            const float *lower = gain + (size_t)plan->band[k] * FFT_LANES,
+                        *upper = lower + FFT_LANES;
+            float *bin = FFT_RE(spectrum, k);
+            uint32_t sign[FFT_LANES] = {0};
             if (k >= plan->noise_bin) {
                 VECTORISE
-                for (int l = 0; l < LANES; l++) sign[l] = sign_of(seed[l], (uint32_t)k);
+                for (int l = 0; l < FFT_LANES; l++) sign[l] = sign_of(seed[l], (uint32_t)k);
             }
             VECTORISE
-            for (int l = 0; l < LANES; l++) {
+            for (int l = 0; l < FFT_LANES; l++) {
                 const float size =
                     __builtin_fmaf(upper[l], plan->upper[k], lower[l] * plan->lower[k]);
                 const float g = float_of((int32_t)((uint32_t)bits_of(size) ^ sign[l]));
-                RE(bin, 0)[l] = shape[l][k] * g;
-                IM(bin, 0)[l] = shape[l][bins + k] * g;
+                FFT_RE(bin, 0)[l] = shape[l][k] * g;
+                FFT_IM(bin, 0)[l] = shape[l][bins + k] * g;
             }
         }
         const float *x = signals(plan, spectrum, scratch);
         for (size_t l = 0; l < here; l++) {
             float *out = audio + (i + l) * plan->hop;
             for (size_t j = 0; j < n / 2; j++) {
-                out[2 * j] = __builtin_fmaf(IM(x, j)[l], plan->window[2 * j], out[2 * j]);
+                out[2 * j] = __builtin_fmaf(FFT_IM(x, j)[l], plan->window[2 * j], out[2 * j]);
                 out[2 * j + 1] =
-                    __builtin_fmaf(RE(x, j)[l], plan->window[2 * j + 1], out[2 * j + 1]);
+                    __builtin_fmaf(FFT_RE(x, j)[l], plan->window[2 * j + 1], out[2 * j + 1]);
             }
         }
     }

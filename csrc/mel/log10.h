@@ -7,8 +7,8 @@
  * log10 2 is in two parts that are added in FMAs. The error that the tests hold it to is
  * 2^-23 max(|log10 x|, 1/2): two units in the last place or less.
  */
-#ifndef CODEC_LOG10_H
-#define CODEC_LOG10_H
+#ifndef NAC_LOG10_H
+#define NAC_LOG10_H
 
 #include <stdint.h>
 #include <string.h>

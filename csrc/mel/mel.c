@@ -4,50 +4,50 @@
 #include "mel_kernels.h"
 
 /* A vector of AVX2, or two of SSE or NEON. */
-#define LANES 8
+#define MEL_LANES 8
 #include "mel_body.h"
 
-size_t mel_scratch_size(const mel_plan *plan)
+size_t nac_mel_scratch_size(const nac_mel_plan *plan)
 {
-    mel_scratch scratch;
-    const size_t here = carve(plan, NULL, &scratch), wide = mel_floats_avx512(plan);
+    nac_mel_scratch scratch;
+    const size_t here = carve(plan, NULL, &scratch), wide = nac_mel_floats_avx512(plan);
     return (here > wide ? here : wide) * sizeof(float);
 }
 
-static int run_base(const mel_plan *plan, const mel_clip *clip, float *top, float *out,
-                    void *scratch)
+static int run_scalar(const nac_mel_plan *plan, const nac_mel_clip *clip, float *top, float *out,
+                      void *scratch)
 {
     return run(plan, clip, top, out, scratch);
 }
 
-#if CODEC_X86
-TARGET_AVX2 static int run_avx2(const mel_plan *plan, const mel_clip *clip, float *top, float *out,
-                                void *scratch)
+#if NAC_X86
+TARGET_AVX2 static int run_avx2(const nac_mel_plan *plan, const nac_mel_clip *clip, float *top,
+                                float *out, void *scratch)
 {
     return run(plan, clip, top, out, scratch);
 }
 #endif
 
-int mel_run(const mel_plan *plan, codec_isa isa, const mel_clip *clip, float *top, float *out,
-            void *scratch)
+int nac_mel_run(const nac_mel_plan *plan, nac_isa isa, const nac_mel_clip *clip, float *top,
+                float *out, void *scratch)
 {
-    const fp_env caller = fp_env_enter();
+    const nac_fp_env caller = nac_fp_env_enter();
     int fine;
-#if CODEC_X86
-    if (isa >= ISA_AVX512)
-        fine = mel_run_avx512(plan, clip, top, out, scratch);
-    else if (isa >= ISA_AVX2)
+#if NAC_X86
+    if (isa >= NAC_ISA_AVX512)
+        fine = nac_mel_run_avx512(plan, clip, top, out, scratch);
+    else if (isa >= NAC_ISA_AVX2)
         fine = run_avx2(plan, clip, top, out, scratch);
     else
 #else
     (void)isa;
 #endif
-        fine = run_base(plan, clip, top, out, scratch);
-    fp_env_leave(caller);
+        fine = run_scalar(plan, clip, top, out, scratch);
+    nac_fp_env_leave(caller);
     return fine;
 }
 
-void mel_log10(const float *x, size_t n, float *out)
+void nac_mel_log10(const float *x, size_t n, float *out)
 {
     for (size_t i = 0; i < n; i++) out[i] = log10_positive(x[i]);
 }

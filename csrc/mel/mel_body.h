@@ -1,4 +1,4 @@
-/* The body of mel_run, for one number of LANES: frames that are computed side by side. */
+/* The body of nac_mel_run, for one number of MEL_LANES: frames that are computed side by side. */
 #include <string.h>
 
 #include "log10.h"
@@ -15,24 +15,24 @@ typedef struct {
     int32_t *at;               /* [h][split]: where in x lane 0 of a sample is */
     float *column;             /* [stride][rows] */
     float *x;                  /* [rows][stride] */
-    float *fft, *power, *mel;  /* .., [n / 2 + 2][LANES], [n_mels][LANES] */
-} mel_scratch;
+    float *fft, *power, *mel;  /* .., [n / 2 + 2][MEL_LANES], [n_mels][MEL_LANES] */
+} nac_mel_scratch;
 
 static size_t rounded(size_t floats) { return (floats + 15) / 16 * 16; }
 
 /* Cuts `memory` up, if there is one; returns the floats that takes. */
-static size_t carve(const mel_plan *plan, float *memory, mel_scratch *s)
+static size_t carve(const nac_mel_plan *plan, float *memory, nac_mel_scratch *s)
 {
     const size_t n = plan->fft.n;
     s->rows = plan->hop < n ? plan->hop : n;
-    s->hops = LANES + (n - 1) / plan->hop;
+    s->hops = MEL_LANES + (n - 1) / plan->hop;
     s->stride = (s->hops + 3) / 4 * 4;
     const size_t sizes[] = {n,
                             s->stride * s->rows,
                             s->stride * s->rows,
                             RFFT_SIZE(&plan->fft),
-                            (n / 2 + 2) * LANES,
-                            plan->n_mels * LANES};
+                            (n / 2 + 2) * MEL_LANES,
+                            plan->n_mels * MEL_LANES};
     size_t starts[6], total = 0;
     for (size_t i = 0; i < 6; i++) {
         starts[i] = total;
@@ -54,7 +54,7 @@ static size_t carve(const mel_plan *plan, float *memory, mel_scratch *s)
  *     x[2] x[1] | x[0] x[1] x[2] ... x[n-2] x[n-1] | x[n-2] x[n-3]
  *
  * which needs n > pad; a shorter clip counts as continued with zeros up to that first. */
-static float sample(const mel_plan *plan, const mel_clip *clip, ptrdiff_t i)
+static float sample(const nac_mel_plan *plan, const nac_mel_clip *clip, ptrdiff_t i)
 {
     const ptrdiff_t n = (ptrdiff_t)clip->n, pad = (ptrdiff_t)plan->pad;
     if (plan->reflect) {
@@ -80,7 +80,7 @@ ALWAYS_INLINE uint32_t loudest(const float *restrict x, size_t n, uint32_t most)
 }
 
 /* Asks for the samples of the next frames, which come while these are computed. */
-ALWAYS_INLINE void prefetch(const mel_clip *clip, ptrdiff_t from, size_t n)
+ALWAYS_INLINE void prefetch(const nac_mel_clip *clip, ptrdiff_t from, size_t n)
 {
     const size_t size = clip->is_int16 ? sizeof(int16_t) : sizeof(float);
     const size_t start = from > 0 ? (size_t)from : 0;
@@ -114,8 +114,8 @@ ALWAYS_INLINE void transpose4(const float *const in[4], float *restrict out, siz
 }
 
 /* Fills s->x with the samples from `start` on. */
-ALWAYS_INLINE void gather(const mel_plan *plan, const mel_clip *clip, const mel_scratch *s,
-                          ptrdiff_t start)
+ALWAYS_INLINE void gather(const nac_mel_plan *plan, const nac_mel_clip *clip,
+                          const nac_mel_scratch *s, ptrdiff_t start)
 {
     const size_t rows = s->rows;
     for (size_t b = 0; b < s->stride; b += 4) {
@@ -146,52 +146,55 @@ ALWAYS_INLINE void gather(const mel_plan *plan, const mel_clip *clip, const mel_
 }
 
 /* Bands and their levels. */
-ALWAYS_INLINE void bands(const mel_plan *plan, const mel_scratch *s)
+ALWAYS_INLINE void bands(const nac_mel_plan *plan, const nac_mel_scratch *s)
 {
     const float *weight = plan->band_weights;
     for (size_t band = 0; band < plan->n_mels; band++) {
-        const float *bins = s->power + (size_t)plan->band_start[band] * LANES;
-        float *out = s->mel + band * LANES, sum[LANES] = {0};
-        for (int32_t k = 0; k < plan->band_size[band]; k++, bins += LANES, weight++) {
+        const float *bins = s->power + (size_t)plan->band_start[band] * MEL_LANES;
+        float *out = s->mel + band * MEL_LANES, sum[MEL_LANES] = {0};
+        for (int32_t k = 0; k < plan->band_size[band]; k++, bins += MEL_LANES, weight++) {
             VECTORISE
-            for (int l = 0; l < LANES; l++) sum[l] = FMA(*weight, bins[l], sum[l]);
+            for (int l = 0; l < MEL_LANES; l++) sum[l] = FMA(*weight, bins[l], sum[l]);
         }
         memcpy(out, sum, sizeof sum);
     }
     if (plan->log)
-        for (size_t i = 0; i < plan->n_mels * LANES; i++)
+        for (size_t i = 0; i < plan->n_mels * MEL_LANES; i++)
             s->mel[i] = log10_positive(s->mel[i] > plan->floor ? s->mel[i] : plan->floor);
 }
 
 /* Levels of `here` frames, scaled, to `out`; where `top` is the clip's they are yet to be raised. */
-ALWAYS_INLINE void emit(const mel_plan *plan, const mel_clip *clip, const mel_scratch *s,
-                        size_t first, size_t here, float *top, float *restrict out)
+ALWAYS_INLINE void emit(const nac_mel_plan *plan, const nac_mel_clip *clip,
+                        const nac_mel_scratch *s, size_t first, size_t here, float *top,
+                        float *restrict out)
 {
     const size_t n_mels = plan->n_mels;
-    if (plan->log && plan->top != MEL_TOP_FIXED) {
-        float most[LANES];
+    if (plan->log && plan->top != NAC_MEL_TOP_FIXED) {
+        float most[MEL_LANES];
         memcpy(most, s->mel, sizeof most);
         for (size_t band = 1; band < n_mels; band++) {
-            const float *level = s->mel + band * LANES;
+            const float *level = s->mel + band * MEL_LANES;
             VECTORISE
-            for (int l = 0; l < LANES; l++) most[l] = level[l] > most[l] ? level[l] : most[l];
+            for (int l = 0; l < MEL_LANES; l++) most[l] = level[l] > most[l] ? level[l] : most[l];
         }
         for (size_t l = 0; l < here; l++) {
             *top = most[l] > *top ? most[l] : *top;
             most[l] = *top - plan->range;
         }
-        if (plan->top == MEL_TOP_RUNNING) {
+        if (plan->top == NAC_MEL_TOP_RUNNING) {
             for (size_t band = 0; band < n_mels; band++) {
-                float *level = s->mel + band * LANES;
+                float *level = s->mel + band * MEL_LANES;
                 VECTORISE
-                for (int l = 0; l < LANES; l++) level[l] = level[l] > most[l] ? level[l] : most[l];
+                for (int l = 0; l < MEL_LANES; l++)
+                    level[l] = level[l] > most[l] ? level[l] : most[l];
             }
         }
     }
     if (plan->log) {
-        const float lowest = plan->top == MEL_TOP_FIXED ? *top - plan->range : -__builtin_inff();
+        const float lowest =
+            plan->top == NAC_MEL_TOP_FIXED ? *top - plan->range : -__builtin_inff();
         const float scale = plan->scale, offset = plan->offset;
-        for (size_t i = 0; i < n_mels * LANES; i++) {
+        for (size_t i = 0; i < n_mels * MEL_LANES; i++) {
             const float level = s->mel[i] > lowest ? s->mel[i] : lowest;
             s->mel[i] = FMA(level, scale, offset);
         }
@@ -199,9 +202,9 @@ ALWAYS_INLINE void emit(const mel_plan *plan, const mel_clip *clip, const mel_sc
     if (!clip->frame_major) {
         for (size_t band = 0; band < n_mels; band++) {
             float *to = out + band * clip->n_frames + first;
-            const float *from = s->mel + band * LANES;
-            if (here == LANES)
-                memcpy(to, from, LANES * sizeof *to);
+            const float *from = s->mel + band * MEL_LANES;
+            if (here == MEL_LANES)
+                memcpy(to, from, MEL_LANES * sizeof *to);
             else
                 for (size_t l = 0; l < here; l++) to[l] = from[l];
         }
@@ -209,26 +212,26 @@ ALWAYS_INLINE void emit(const mel_plan *plan, const mel_clip *clip, const mel_sc
     }
     out += first * n_mels;
     size_t band = 0;
-    for (; here == LANES && band + 4 <= n_mels; band += 4) {
-        const float *from = s->mel + band * LANES;
-        for (size_t l = 0; l < LANES; l += 4) {
-            const float *const four[4] = {from + l, from + LANES + l, from + 2 * LANES + l,
-                                          from + 3 * LANES + l};
+    for (; here == MEL_LANES && band + 4 <= n_mels; band += 4) {
+        const float *from = s->mel + band * MEL_LANES;
+        for (size_t l = 0; l < MEL_LANES; l += 4) {
+            const float *const four[4] = {from + l, from + MEL_LANES + l, from + 2 * MEL_LANES + l,
+                                          from + 3 * MEL_LANES + l};
             transpose4(four, out + l * n_mels + band, n_mels);
         }
     }
     for (; band < n_mels; band++)
-        for (size_t l = 0; l < here; l++) out[l * n_mels + band] = s->mel[band * LANES + l];
+        for (size_t l = 0; l < here; l++) out[l * n_mels + band] = s->mel[band * MEL_LANES + l];
 }
 
-ALWAYS_INLINE int run(const mel_plan *plan, const mel_clip *clip, float *top, float *out,
+ALWAYS_INLINE int run(const nac_mel_plan *plan, const nac_mel_clip *clip, float *top, float *out,
                       void *scratch)
 {
     const size_t n_fft = plan->fft.n;
-    const float peak = MEL_PEAK;
+    const float peak = NAC_MEL_PEAK;
     uint32_t most = 0, allowed;
     size_t scanned = clip->is_int16 ? clip->n : 0;
-    mel_scratch s;
+    nac_mel_scratch s;
 
     memcpy(&allowed, &peak, sizeof allowed);
     carve(plan, scratch, &s);
@@ -236,8 +239,8 @@ ALWAYS_INLINE int run(const mel_plan *plan, const mel_clip *clip, float *top, fl
         const size_t j = (size_t)plan->fft.order[i];
         s.at[i] = (int32_t)(j % plan->hop * s.stride + j / plan->hop);
     }
-    for (size_t first = 0; first < clip->n_frames; first += LANES) {
-        const size_t left = clip->n_frames - first, here = left < LANES ? left : LANES;
+    for (size_t first = 0; first < clip->n_frames; first += MEL_LANES) {
+        const size_t left = clip->n_frames - first, here = left < MEL_LANES ? left : MEL_LANES;
         const ptrdiff_t start = clip->start + (ptrdiff_t)(first * plan->hop);
         const ptrdiff_t end = start + (ptrdiff_t)((here - 1) * plan->hop + n_fft);
         if (end > (ptrdiff_t)scanned && scanned < clip->n) {
@@ -246,15 +249,15 @@ ALWAYS_INLINE int run(const mel_plan *plan, const mel_clip *clip, float *top, fl
             scanned = to;
         }
         gather(plan, clip, &s, start);
-        prefetch(clip, end, LANES * plan->hop);
+        prefetch(clip, end, MEL_LANES * plan->hop);
         rfft_power(&plan->fft, s.x, s.at, s.fft, s.power);
         if (plan->magnitude)
-            for (size_t i = 0; i < (n_fft / 2 + 1) * LANES; i++)
+            for (size_t i = 0; i < (n_fft / 2 + 1) * MEL_LANES; i++)
                 s.power[i] = __builtin_sqrtf(s.power[i]);
         bands(plan, &s);
         emit(plan, clip, &s, first, here, top, out);
     }
-    if (plan->log && plan->top == MEL_TOP_CLIP) {
+    if (plan->log && plan->top == NAC_MEL_TOP_CLIP) {
         /* Scaling keeps the order: what was less is less, or has become equal. */
         const float lowest = FMA(*top - plan->range, plan->scale, plan->offset);
         for (size_t i = 0; i < plan->n_mels * clip->n_frames; i++)

@@ -1,8 +1,8 @@
-/* The power spectrum of real signals of any length 2^a 3^b 5^c >= 3, LANES of them side by side.
+/* The power spectrum of real signals of any length 2^a 3^b 5^c >= 3, MEL_LANES of them side by side.
  *
- * Lane l of every vector belongs to signal l: a vector instruction does the same step of LANES
+ * Lane l of every vector belongs to signal l: a vector instruction does the same step of MEL_LANES
  * transforms, nothing is shuffled, and a signal's result depends neither on its neighbours nor on
- * LANES, which the includer defines. The code below is the definition: every product and sum is
+ * MEL_LANES, which the includer defines. The code below is the definition: every product and sum is
  * rounded alone, in the order that is written, but for those in FMA; so all machines give the same
  * bits.
  *
@@ -30,8 +30,8 @@
  * An odd n (split = 1) is one column of n complex numbers with zero imaginary parts, which is not
  * unpacked; of its bins above n / 2 nothing is kept.
  */
-#ifndef CODEC_RFFT_H
-#define CODEC_RFFT_H
+#ifndef NAC_RFFT_H
+#define NAC_RFFT_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -43,59 +43,59 @@
 
 /* Floats of a column: h complex vectors, and one vector lest columns of 2^k vectors, which step 1
  * writes side by side, all fall into the same set of the cache. */
-#define COLUMN_SIZE(plan) ((2 * (plan)->h + 1) * LANES)
+#define COLUMN_SIZE(plan) ((2 * (plan)->h + 1) * MEL_LANES)
 
 /* Scratch that rfft_power needs: floats. */
 #define RFFT_SIZE(plan) (((plan)->split > 2 ? (plan)->split / 2 + 1 : 2) * COLUMN_SIZE(plan))
 
-/* Lane l of element i of complex vectors [..][re, im][LANES]. */
-#define RE(x, i) ((x) + (i) * (2 * LANES))[l]
-#define IM(x, i) ((x) + (i) * (2 * LANES) + LANES)[l]
+/* Lane l of element i of complex vectors [..][re, im][MEL_LANES]. */
+#define RFFT_RE(x, i) ((x) + (i) * (2 * MEL_LANES))[l]
+#define RFFT_IM(x, i) ((x) + (i) * (2 * MEL_LANES) + MEL_LANES)[l]
 
 /* s, d = x[m] +- x[m + half], each times its window. */
-#define PAIR(m, half, s, d)                                               \
-    const float s##_low = (x + at[m])[l] * w[m];                          \
-    const float s##_high = (x + at[(m) + (half)])[l];                     \
-    const float s = FMA(s##_high, w[(m) + (half)], s##_low);              \
+#define PAIR(m, half, s, d)                                  \
+    const float s##_low = (x + at[m])[l] * w[m];             \
+    const float s##_high = (x + at[(m) + (half)])[l];        \
+    const float s = FMA(s##_high, w[(m) + (half)], s##_low); \
     const float d = FMA(-s##_high, w[(m) + (half)], s##_low)
 
 /* x = (re + i im) (t[0] + i t[1]), to the place of lane l at `to`. */
-#define PUT_TURNED(to, re, im, t)                        \
-    do {                                                 \
-        const float re_ = (re), im_ = (im);              \
-        (to)[l] = FMA(re_, (t)[0], -(im_ * (t)[1]));     \
-        (to)[LANES + l] = FMA(re_, (t)[1], im_ * (t)[0]); \
+#define PUT_TURNED(to, re, im, t)                             \
+    do {                                                      \
+        const float re_ = (re), im_ = (im);                   \
+        (to)[l] = FMA(re_, (t)[0], -(im_ * (t)[1]));          \
+        (to)[MEL_LANES + l] = FMA(re_, (t)[1], im_ * (t)[0]); \
     } while (0)
 
-#define PUT(to, re, im) ((to)[l] = (re), (to)[LANES + l] = (im))
+#define PUT(to, re, im) ((to)[l] = (re), (to)[MEL_LANES + l] = (im))
 
 /* Result k of a real transform. */
-#define PUT_COLUMN(k, re, im)                                           \
-    do {                                                                \
-        if (turned)                                                     \
-            PUT_TURNED(out + (k) * column, re, im, t + 2 * ((k) - 1));  \
-        else                                                            \
-            PUT(out + (k) * column, re, im);                            \
+#define PUT_COLUMN(k, re, im)                                          \
+    do {                                                               \
+        if (turned)                                                    \
+            PUT_TURNED(out + (k) * column, re, im, t + 2 * ((k) - 1)); \
+        else                                                           \
+            PUT(out + (k) * column, re, im);                           \
     } while (0)
 
 /* Step 1 for r = first, first + step, ... */
-ALWAYS_INLINE void rfft_rows2(const rfft_plan *plan, size_t first, size_t step, const float *x,
+ALWAYS_INLINE void rfft_rows2(const nac_rfft_plan *plan, size_t first, size_t step, const float *x,
                               const int32_t *at, float *restrict columns)
 {
     const float *w = plan->window + first * 2;
     at += first * 2;
     for (size_t r = first; r < plan->h; r += step, at += step * 2, w += step * 2) {
-        float *even = columns + (size_t)plan->places[2 * r] * LANES;
-        float *odd = columns + (size_t)plan->places[2 * r + 1] * LANES;
+        float *even = columns + (size_t)plan->places[2 * r] * MEL_LANES;
+        float *odd = columns + (size_t)plan->places[2 * r + 1] * MEL_LANES;
         VECTORISE
-        for (int l = 0; l < LANES; l++) {
+        for (int l = 0; l < MEL_LANES; l++) {
             even[l] = (x + at[0])[l] * w[0];
             odd[l] = (x + at[1])[l] * w[1];
         }
     }
 }
 
-ALWAYS_INLINE void rfft_rows4(const rfft_plan *plan, size_t first, size_t step, int turned,
+ALWAYS_INLINE void rfft_rows4(const nac_rfft_plan *plan, size_t first, size_t step, int turned,
                               const float *x, const int32_t *at, float *restrict columns)
 {
     const float *w = plan->window + first * 4;
@@ -104,11 +104,11 @@ ALWAYS_INLINE void rfft_rows4(const rfft_plan *plan, size_t first, size_t step, 
     at += first * 4;
     for (size_t r = first; r < plan->h;
          r += step, at += step * 4, w += step * 4, t += turned ? step * 2 : 0) {
-        float *even = columns + (size_t)plan->places[2 * r] * LANES;
-        float *odd = columns + (size_t)plan->places[2 * r + 1] * LANES;
-        float *out = columns + r * (2 * LANES);
+        float *even = columns + (size_t)plan->places[2 * r] * MEL_LANES;
+        float *odd = columns + (size_t)plan->places[2 * r + 1] * MEL_LANES;
+        float *out = columns + r * (2 * MEL_LANES);
         VECTORISE
-        for (int l = 0; l < LANES; l++) {
+        for (int l = 0; l < MEL_LANES; l++) {
             PAIR(0, 2, s0, d0);
             PAIR(1, 2, s1, d1);
             even[l] = s0;
@@ -118,7 +118,7 @@ ALWAYS_INLINE void rfft_rows4(const rfft_plan *plan, size_t first, size_t step, 
     }
 }
 
-ALWAYS_INLINE void rfft_rows8(const rfft_plan *plan, size_t first, size_t step, int turned,
+ALWAYS_INLINE void rfft_rows8(const nac_rfft_plan *plan, size_t first, size_t step, int turned,
                               const float *x, const int32_t *at, float *restrict columns)
 {
     const float cos45 = 0.707106781186547524f;
@@ -128,11 +128,11 @@ ALWAYS_INLINE void rfft_rows8(const rfft_plan *plan, size_t first, size_t step, 
     at += first * 8;
     for (size_t r = first; r < plan->h;
          r += step, at += step * 8, w += step * 8, t += turned ? step * 6 : 0) {
-        float *even = columns + (size_t)plan->places[2 * r] * LANES;
-        float *odd = columns + (size_t)plan->places[2 * r + 1] * LANES;
-        float *out = columns + r * (2 * LANES);
+        float *even = columns + (size_t)plan->places[2 * r] * MEL_LANES;
+        float *odd = columns + (size_t)plan->places[2 * r + 1] * MEL_LANES;
+        float *out = columns + r * (2 * MEL_LANES);
         VECTORISE
-        for (int l = 0; l < LANES; l++) {
+        for (int l = 0; l < MEL_LANES; l++) {
             PAIR(0, 4, s0, d0);
             PAIR(1, 4, s1, d1);
             PAIR(2, 4, s2, d2);
@@ -147,7 +147,7 @@ ALWAYS_INLINE void rfft_rows8(const rfft_plan *plan, size_t first, size_t step, 
     }
 }
 
-ALWAYS_INLINE void rfft_rows16(const rfft_plan *plan, size_t first, size_t step, int turned,
+ALWAYS_INLINE void rfft_rows16(const nac_rfft_plan *plan, size_t first, size_t step, int turned,
                                const float *x, const int32_t *at, float *restrict columns)
 {
     const float cos45 = 0.707106781186547524f;
@@ -158,11 +158,11 @@ ALWAYS_INLINE void rfft_rows16(const rfft_plan *plan, size_t first, size_t step,
     at += first * 16;
     for (size_t r = first; r < plan->h;
          r += step, at += step * 16, w += step * 16, t += turned ? step * 14 : 0) {
-        float *even = columns + (size_t)plan->places[2 * r] * LANES;
-        float *odd = columns + (size_t)plan->places[2 * r + 1] * LANES;
-        float *out = columns + r * (2 * LANES);
+        float *even = columns + (size_t)plan->places[2 * r] * MEL_LANES;
+        float *odd = columns + (size_t)plan->places[2 * r + 1] * MEL_LANES;
+        float *out = columns + r * (2 * MEL_LANES);
         VECTORISE
-        for (int l = 0; l < LANES; l++) {
+        for (int l = 0; l < MEL_LANES; l++) {
             PAIR(0, 8, s0, d0);
             PAIR(4, 8, s4, d4);
             PAIR(2, 8, s2, d2);
@@ -199,16 +199,16 @@ ALWAYS_INLINE void rfft_rows16(const rfft_plan *plan, size_t first, size_t step,
     }
 }
 
-ALWAYS_INLINE void rfft_rows1(const rfft_plan *plan, size_t first, size_t step, const float *x,
+ALWAYS_INLINE void rfft_rows1(const nac_rfft_plan *plan, size_t first, size_t step, const float *x,
                               const int32_t *at, float *restrict columns)
 {
     for (size_t i = first; i < plan->h; i += step) {
-        float *to = columns + i * (2 * LANES);
-        for (int l = 0; l < LANES; l++) PUT(to, (x + at[i])[l] * plan->window[i], 0.0f);
+        float *to = columns + i * (2 * MEL_LANES);
+        for (int l = 0; l < MEL_LANES; l++) PUT(to, (x + at[i])[l] * plan->window[i], 0.0f);
     }
 }
 
-ALWAYS_INLINE void rfft_rows(const rfft_plan *plan, size_t first, size_t step, const float *x,
+ALWAYS_INLINE void rfft_rows(const nac_rfft_plan *plan, size_t first, size_t step, const float *x,
                              const int32_t *at, float *restrict columns)
 {
     if (plan->split == 1)
@@ -232,14 +232,14 @@ ALWAYS_INLINE void rfft_rows(const rfft_plan *plan, size_t first, size_t step, c
 /* What becomes of a butterfly's results: the step's output as they are, or turned; or powers. */
 enum { PLAIN, TURNED, POWER };
 
-#define PUT_RESULT(k, re, im)                                                       \
-    do {                                                                            \
-        if (kind == POWER)                                                          \
-            (y + (size_t)bins[(k) * stride] * LANES)[l] = FMA(re, re, (im) * (im)); \
-        else if (kind == TURNED && (k) > 0)                                         \
-            PUT_TURNED(y + (k) * stride * (2 * LANES), re, im, w + 2 * ((k) - 1));  \
-        else                                                                        \
-            PUT(y + (k) * stride * (2 * LANES), re, im);                            \
+#define PUT_RESULT(k, re, im)                                                           \
+    do {                                                                                \
+        if (kind == POWER)                                                              \
+            (y + (size_t)bins[(k) * stride] * MEL_LANES)[l] = FMA(re, re, (im) * (im)); \
+        else if (kind == TURNED && (k) > 0)                                             \
+            PUT_TURNED(y + (k) * stride * (2 * MEL_LANES), re, im, w + 2 * ((k) - 1));  \
+        else                                                                            \
+            PUT(y + (k) * stride * (2 * MEL_LANES), re, im);                            \
     } while (0)
 
 /* The butterflies of one p and q: a to e are elements q + stride (p + m j) for j = 0, 1, ...,
@@ -248,9 +248,9 @@ ALWAYS_INLINE void butterfly2(int kind, const float *a, size_t hop, size_t strid
                               const int32_t *bins, float *restrict y)
 {
     VECTORISE
-    for (int l = 0; l < LANES; l++) {
-        const float re0 = RE(a, 0) + RE(a, hop), im0 = IM(a, 0) + IM(a, hop);
-        const float re1 = RE(a, 0) - RE(a, hop), im1 = IM(a, 0) - IM(a, hop);
+    for (int l = 0; l < MEL_LANES; l++) {
+        const float re0 = RFFT_RE(a, 0) + RFFT_RE(a, hop), im0 = RFFT_IM(a, 0) + RFFT_IM(a, hop);
+        const float re1 = RFFT_RE(a, 0) - RFFT_RE(a, hop), im1 = RFFT_IM(a, 0) - RFFT_IM(a, hop);
         PUT_RESULT(0, re0, im0);
         PUT_RESULT(1, re1, im1);
     }
@@ -260,12 +260,12 @@ ALWAYS_INLINE void butterfly3(int kind, const float *a, size_t hop, size_t strid
                               const int32_t *bins, float *restrict y)
 {
     const float sin60 = 0.866025403784438647f;
-    const float *b = a + hop * (2 * LANES), *c = b + hop * (2 * LANES);
+    const float *b = a + hop * (2 * MEL_LANES), *c = b + hop * (2 * MEL_LANES);
     VECTORISE
-    for (int l = 0; l < LANES; l++) {
-        const float ar = RE(a, 0), ai = IM(a, 0);
-        const float sr = RE(b, 0) + RE(c, 0), si = IM(b, 0) + IM(c, 0);
-        const float dr = RE(b, 0) - RE(c, 0), di = IM(b, 0) - IM(c, 0);
+    for (int l = 0; l < MEL_LANES; l++) {
+        const float ar = RFFT_RE(a, 0), ai = RFFT_IM(a, 0);
+        const float sr = RFFT_RE(b, 0) + RFFT_RE(c, 0), si = RFFT_IM(b, 0) + RFFT_IM(c, 0);
+        const float dr = RFFT_RE(b, 0) - RFFT_RE(c, 0), di = RFFT_IM(b, 0) - RFFT_IM(c, 0);
         const float mr = FMA(-0.5f, sr, ar), mi = FMA(-0.5f, si, ai);
         const float re0 = ar + sr, im0 = ai + si;
         const float re1 = FMA(sin60, di, mr), im1 = FMA(-sin60, dr, mi);
@@ -279,13 +279,14 @@ ALWAYS_INLINE void butterfly3(int kind, const float *a, size_t hop, size_t strid
 ALWAYS_INLINE void butterfly4(int kind, const float *a, size_t hop, size_t stride, const float *w,
                               const int32_t *bins, float *restrict y)
 {
-    const float *b = a + hop * (2 * LANES), *c = b + hop * (2 * LANES), *d = c + hop * (2 * LANES);
+    const float *b = a + hop * (2 * MEL_LANES), *c = b + hop * (2 * MEL_LANES),
+                *d = c + hop * (2 * MEL_LANES);
     VECTORISE
-    for (int l = 0; l < LANES; l++) {
-        const float s0r = RE(a, 0) + RE(c, 0), s0i = IM(a, 0) + IM(c, 0);
-        const float d0r = RE(a, 0) - RE(c, 0), d0i = IM(a, 0) - IM(c, 0);
-        const float s1r = RE(b, 0) + RE(d, 0), s1i = IM(b, 0) + IM(d, 0);
-        const float d1r = RE(b, 0) - RE(d, 0), d1i = IM(b, 0) - IM(d, 0);
+    for (int l = 0; l < MEL_LANES; l++) {
+        const float s0r = RFFT_RE(a, 0) + RFFT_RE(c, 0), s0i = RFFT_IM(a, 0) + RFFT_IM(c, 0);
+        const float d0r = RFFT_RE(a, 0) - RFFT_RE(c, 0), d0i = RFFT_IM(a, 0) - RFFT_IM(c, 0);
+        const float s1r = RFFT_RE(b, 0) + RFFT_RE(d, 0), s1i = RFFT_IM(b, 0) + RFFT_IM(d, 0);
+        const float d1r = RFFT_RE(b, 0) - RFFT_RE(d, 0), d1i = RFFT_IM(b, 0) - RFFT_IM(d, 0);
         const float re0 = s0r + s1r, im0 = s0i + s1i, re1 = d0r + d1i, im1 = d0i - d1r;
         const float re2 = s0r - s1r, im2 = s0i - s1i, re3 = d0r - d1i, im3 = d0i + d1r;
         PUT_RESULT(0, re0, im0);
@@ -301,15 +302,15 @@ ALWAYS_INLINE void butterfly5(int kind, const float *a, size_t hop, size_t strid
     const float sin72 = 0.951056516295153572f;
     const float ratio = 0.618033988749894848f; /* sin 36 / sin 72 degrees */
     const float root = 0.559016994374947424f;  /* sqrt(5) / 4 */
-    const float *b = a + hop * (2 * LANES), *c = b + hop * (2 * LANES);
-    const float *d = c + hop * (2 * LANES), *e = d + hop * (2 * LANES);
+    const float *b = a + hop * (2 * MEL_LANES), *c = b + hop * (2 * MEL_LANES);
+    const float *d = c + hop * (2 * MEL_LANES), *e = d + hop * (2 * MEL_LANES);
     VECTORISE
-    for (int l = 0; l < LANES; l++) {
-        const float ar = RE(a, 0), ai = IM(a, 0);
-        const float s1r = RE(b, 0) + RE(e, 0), s1i = IM(b, 0) + IM(e, 0);
-        const float d1r = RE(b, 0) - RE(e, 0), d1i = IM(b, 0) - IM(e, 0);
-        const float s2r = RE(c, 0) + RE(d, 0), s2i = IM(c, 0) + IM(d, 0);
-        const float d2r = RE(c, 0) - RE(d, 0), d2i = IM(c, 0) - IM(d, 0);
+    for (int l = 0; l < MEL_LANES; l++) {
+        const float ar = RFFT_RE(a, 0), ai = RFFT_IM(a, 0);
+        const float s1r = RFFT_RE(b, 0) + RFFT_RE(e, 0), s1i = RFFT_IM(b, 0) + RFFT_IM(e, 0);
+        const float d1r = RFFT_RE(b, 0) - RFFT_RE(e, 0), d1i = RFFT_IM(b, 0) - RFFT_IM(e, 0);
+        const float s2r = RFFT_RE(c, 0) + RFFT_RE(d, 0), s2i = RFFT_IM(c, 0) + RFFT_IM(d, 0);
+        const float d2r = RFFT_RE(c, 0) - RFFT_RE(d, 0), d2i = RFFT_IM(c, 0) - RFFT_IM(d, 0);
         const float tr = s1r + s2r, ti = s1i + s2i, ur = s1r - s2r, ui = s1i - s2i;
         const float mr = FMA(-0.25f, tr, ar), mi = FMA(-0.25f, ti, ai);
         const float m1r = FMA(root, ur, mr), m1i = FMA(root, ui, mi);
@@ -329,39 +330,39 @@ ALWAYS_INLINE void butterfly5(int kind, const float *a, size_t hop, size_t strid
     }
 }
 
-#define EACH_RADIX(radix, do_)            \
-    do {                                  \
-        if ((radix) == 2)                 \
-            do_(butterfly2, 2);           \
-        else if ((radix) == 3)            \
-            do_(butterfly3, 3);           \
-        else if ((radix) == 4)            \
-            do_(butterfly4, 4);           \
-        else                              \
-            do_(butterfly5, 5);           \
+#define EACH_RADIX(radix, do_)  \
+    do {                        \
+        if ((radix) == 2)       \
+            do_(butterfly2, 2); \
+        else if ((radix) == 3)  \
+            do_(butterfly3, 3); \
+        else if ((radix) == 4)  \
+            do_(butterfly4, 4); \
+        else                    \
+            do_(butterfly5, 5); \
     } while (0)
 
-#define STEP(butterfly, R)                                                                 \
-    do {                                                                                   \
-        for (size_t q = 0; q < stride; q++)                                                \
-            butterfly(PLAIN, x + q * (2 * LANES), hop, stride, w, NULL,                    \
-                      y + q * (2 * LANES));                                                \
-        for (size_t p = 1; p < m; p++, w += 2 * ((R) - 1))                                 \
-            for (size_t q = 0; q < stride; q++)                                            \
-                butterfly(TURNED, x + (q + stride * p) * (2 * LANES), hop, stride, w,      \
-                          NULL, y + (q + stride * p * (R)) * (2 * LANES));                 \
+#define STEP(butterfly, R)                                                                      \
+    do {                                                                                        \
+        for (size_t q = 0; q < stride; q++)                                                     \
+            butterfly(PLAIN, x + q * (2 * MEL_LANES), hop, stride, w, NULL,                     \
+                      y + q * (2 * MEL_LANES));                                                 \
+        for (size_t p = 1; p < m; p++, w += 2 * ((R) - 1))                                      \
+            for (size_t q = 0; q < stride; q++)                                                 \
+                butterfly(TURNED, x + (q + stride * p) * (2 * MEL_LANES), hop, stride, w, NULL, \
+                          y + (q + stride * p * (R)) * (2 * MEL_LANES));                        \
     } while (0)
 
-#define LAST_STEP(butterfly, R)                                                            \
-    do {                                                                                   \
-        for (size_t q = 0; q < stride; q++)                                                \
-            butterfly(POWER, x + q * (2 * LANES), hop, stride, w, bins + q, power);        \
+#define LAST_STEP(butterfly, R)                                                         \
+    do {                                                                                \
+        for (size_t q = 0; q < stride; q++)                                             \
+            butterfly(POWER, x + q * (2 * MEL_LANES), hop, stride, w, bins + q, power); \
     } while (0)
 
 /* The transform of the column x: its powers to `power`, or where that is NULL, to x or work:
  * returns which. */
-ALWAYS_INLINE float *rfft_column(const rfft_plan *plan, float *x, float *work, const int32_t *bins,
-                                 float *power)
+ALWAYS_INLINE float *rfft_column(const nac_rfft_plan *plan, float *x, float *work,
+                                 const int32_t *bins, float *power)
 {
     const float *w = plan->twiddles;
     size_t length = plan->h, stride = 1;
@@ -385,18 +386,18 @@ ALWAYS_INLINE float *rfft_column(const rfft_plan *plan, float *x, float *work, c
 }
 
 /* Column 0, transformed, to its bins' powers: step 3 for k = first, first + step, ... */
-ALWAYS_INLINE void rfft_unpack(const rfft_plan *plan, size_t first, size_t step, const float *x,
+ALWAYS_INLINE void rfft_unpack(const nac_rfft_plan *plan, size_t first, size_t step, const float *x,
                                float *restrict power)
 {
     const size_t h = plan->h, half = plan->split / 2;
     for (size_t k = first; k <= h / 2; k += step) {
-        const float *a = x + k * (2 * LANES), *b = x + (k ? h - k : 0) * (2 * LANES);
-        float *low = power + half * k * LANES, *high = power + half * (h - k) * LANES;
+        const float *a = x + k * (2 * MEL_LANES), *b = x + (k ? h - k : 0) * (2 * MEL_LANES);
+        float *low = power + half * k * MEL_LANES, *high = power + half * (h - k) * MEL_LANES;
         const float c = plan->unpack[2 * k], s = plan->unpack[2 * k + 1];
         VECTORISE
-        for (int l = 0; l < LANES; l++) {
-            const float er = RE(a, 0) + RE(b, 0), ei = IM(a, 0) - IM(b, 0);
-            const float dr = IM(a, 0) + IM(b, 0), di = RE(b, 0) - RE(a, 0);
+        for (int l = 0; l < MEL_LANES; l++) {
+            const float er = RFFT_RE(a, 0) + RFFT_RE(b, 0), ei = RFFT_IM(a, 0) - RFFT_IM(b, 0);
+            const float dr = RFFT_IM(a, 0) + RFFT_IM(b, 0), di = RFFT_RE(b, 0) - RFFT_RE(a, 0);
             const float tr = FMA(dr, c, -(di * s)), ti = FMA(dr, s, di * c);
             const float lr = er + tr, li = ei + ti, hr = er - tr, hi = ei - ti;
             /* Where k = h - k both are that bin, up to rounding; `low`, written last, stands. */
@@ -406,9 +407,9 @@ ALWAYS_INLINE void rfft_unpack(const rfft_plan *plan, size_t first, size_t step,
     }
 }
 
-/* |X_k|^2 of LANES signals -> power [n / 2 + 2][LANES], of which the last row is nobody's. Sample
+/* |X_k|^2 of MEL_LANES signals -> power [n / 2 + 2][MEL_LANES], of which the last row is nobody's. Sample
  * order[r][m] of lane l is x[at[r * split + m] + l]. */
-ALWAYS_INLINE void rfft_power(const rfft_plan *plan, const float *x, const int32_t *at,
+ALWAYS_INLINE void rfft_power(const nac_rfft_plan *plan, const float *x, const int32_t *at,
                               float *scratch, float *restrict power)
 {
     const size_t split = plan->split, column = COLUMN_SIZE(plan);

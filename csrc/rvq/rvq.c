@@ -9,78 +9,76 @@
  * memory is constant. A multiple of every tile height below. */
 enum { CHUNK = 120, MAX_ROWS = 12 };
 
-static size_t n_panels(size_t codewords) { return (codewords + RVQ_PANEL - 1) / RVQ_PANEL; }
+static size_t n_panels(size_t codewords) { return (codewords + NAC_RVQ_PANEL - 1) / NAC_RVQ_PANEL; }
 
-size_t rvq_panels_size(size_t levels, size_t codewords, size_t dim)
+size_t nac_rvq_panels_size(size_t levels, size_t codewords, size_t dim)
 {
-    return levels * n_panels(codewords) * dim * RVQ_PANEL;
+    return levels * n_panels(codewords) * dim * NAC_RVQ_PANEL;
 }
 
-size_t rvq_half_size(size_t levels, size_t codewords)
+size_t nac_rvq_half_size(size_t levels, size_t codewords)
 {
-    return levels * n_panels(codewords) * RVQ_PANEL;
+    return levels * n_panels(codewords) * NAC_RVQ_PANEL;
 }
-
-static size_t aligned(size_t floats) { return (floats + 15) / 16 * 16; }
 
 /* Residuals, those of them that the screen left, what the search remembers of each, the screen's. */
-size_t rvq_scratch_size(size_t dim)
+size_t nac_rvq_scratch_size(size_t dim)
 {
-    return CHUNK * (2 * dim + 2 * RVQ_PANEL) + aligned(rvq_screen_scratch(dim));
+    return CHUNK * (2 * dim + 2 * NAC_RVQ_PANEL) + nac_aligned_floats(nac_rvq_screen_scratch(dim));
 }
 
-ALWAYS_INLINE void pack(const rvq_plan *plan, const float *codebooks)
+ALWAYS_INLINE void pack(const nac_rvq_plan *plan, const float *codebooks)
 {
     const size_t K = plan->codewords, D = plan->dim, panels = n_panels(K);
 
     for (size_t level = 0; level < plan->levels; level++) {
         for (size_t p = 0; p < panels; p++) {
-            float *panel = plan->panels + (level * panels + p) * D * RVQ_PANEL;
-            float *half = plan->half + (level * panels + p) * RVQ_PANEL;
-            const size_t first = p * RVQ_PANEL;
-            const size_t here = K - first < RVQ_PANEL ? K - first : RVQ_PANEL;
+            float *panel = plan->panels + (level * panels + p) * D * NAC_RVQ_PANEL;
+            float *half = plan->half + (level * panels + p) * NAC_RVQ_PANEL;
+            const size_t first = p * NAC_RVQ_PANEL;
+            const size_t here = K - first < NAC_RVQ_PANEL ? K - first : NAC_RVQ_PANEL;
             const float *words = codebooks + (level * K + first) * D;
-            float norm[RVQ_PANEL] = {0};
+            float norm[NAC_RVQ_PANEL] = {0};
 
             for (size_t d = 0; d < D; d++) {
-                float *row = panel + d * RVQ_PANEL;
+                float *row = panel + d * NAC_RVQ_PANEL;
                 for (size_t c = 0; c < here; c++) row[c] = words[c * D + d];
-                for (size_t c = here; c < RVQ_PANEL; c++) row[c] = 0.0f;
+                for (size_t c = here; c < NAC_RVQ_PANEL; c++) row[c] = 0.0f;
                 VECTORISE
-                for (int c = 0; c < RVQ_PANEL; c++)
+                for (int c = 0; c < NAC_RVQ_PANEL; c++)
                     norm[c] = __builtin_fmaf(row[c], row[c], norm[c]);
             }
-            for (size_t c = 0; c < RVQ_PANEL; c++)
+            for (size_t c = 0; c < NAC_RVQ_PANEL; c++)
                 half[c] = c < here ? 0.5f * norm[c] : __builtin_inff();
         }
     }
 }
 
-static void pack_base(const rvq_plan *plan, const float *codebooks) { pack(plan, codebooks); }
+static void pack_scalar(const nac_rvq_plan *plan, const float *codebooks) { pack(plan, codebooks); }
 
-#if CODEC_X86
+#if NAC_X86
 /* Packing moves memory: wider vectors than AVX2's would not help. */
-TARGET_AVX2 static void pack_avx2(const rvq_plan *plan, const float *codebooks)
+TARGET_AVX2 static void pack_avx2(const nac_rvq_plan *plan, const float *codebooks)
 {
     pack(plan, codebooks);
 }
 #endif
 
-void rvq_pack(const rvq_plan *plan, codec_isa isa)
+void nac_rvq_pack(const nac_rvq_plan *plan, nac_isa isa)
 {
-    const fp_env caller = fp_env_enter();
-#if CODEC_X86
-    if (isa >= ISA_AVX2)
+    const nac_fp_env caller = nac_fp_env_enter();
+#if NAC_X86
+    if (isa >= NAC_ISA_AVX2)
         pack_avx2(plan, plan->codebooks);
     else
 #else
     (void)isa;
 #endif
-        pack_base(plan, plan->codebooks);
+        pack_scalar(plan, plan->codebooks);
     if (plan->screen)
-        rvq_screen_pack(plan->screen, plan->levels, plan->codewords, plan->dim, plan->codebooks,
-                        plan->half, n_panels(plan->codewords) * RVQ_PANEL);
-    fp_env_leave(caller);
+        nac_rvq_screen_pack(plan->screen, plan->levels, plan->codewords, plan->dim, plan->codebooks,
+                            plan->half, n_panels(plan->codewords) * NAC_RVQ_PANEL);
+    nac_fp_env_leave(caller);
 }
 
 /* Dot products of `rows` residuals with `cols` codewords, each one chain of FMAs over d.
@@ -94,14 +92,14 @@ void rvq_pack(const rvq_plan *plan, codec_isa isa)
 ALWAYS_INLINE void tile(const int rows, const int cols, size_t dim, const float *restrict x,
                         const float *restrict panel, float *restrict dot)
 {
-    float sum[MAX_ROWS][RVQ_PANEL];
+    float sum[MAX_ROWS][NAC_RVQ_PANEL];
     UNROLL_ROWS
     for (int r = 0; r < rows; r++) {
         VECTORISE
         for (int c = 0; c < cols; c++) sum[r][c] = 0.0f;
     }
     for (size_t d = 0; d < dim; d++) {
-        const float *word = panel + d * RVQ_PANEL;
+        const float *word = panel + d * NAC_RVQ_PANEL;
         UNROLL_ROWS
         for (int r = 0; r < rows; r++) {
             const float coordinate = x[(size_t)r * dim + d];
@@ -113,28 +111,28 @@ ALWAYS_INLINE void tile(const int rows, const int cols, size_t dim, const float 
     UNROLL_ROWS
     for (int r = 0; r < rows; r++) {
         VECTORISE
-        for (int c = 0; c < cols; c++) dot[r * RVQ_PANEL + c] = sum[r][c];
+        for (int c = 0; c < cols; c++) dot[r * NAC_RVQ_PANEL + c] = sum[r][c];
     }
 }
 
 /* The lowest score that each lane of a panel has seen for a residual, and in which panel. */
 typedef struct {
-    float score[RVQ_PANEL];
-    int32_t panel[RVQ_PANEL];
+    float score[NAC_RVQ_PANEL];
+    int32_t panel[NAC_RVQ_PANEL];
 } lanes;
 
 /* Scores `rows` residuals against panel p, and keeps the lower ones: strict `<`, so that a lane keeps
  * its first lowest panel. */
 ALWAYS_INLINE void score(const int rows, const int cols, const float *restrict panel,
-                         const float *restrict half, int32_t p, size_t dim,
-                         const float *restrict x, lanes *restrict best)
+                         const float *restrict half, int32_t p, size_t dim, const float *restrict x,
+                         lanes *restrict best)
 {
-    float dot[MAX_ROWS * RVQ_PANEL];
-    for (int c = 0; c < RVQ_PANEL; c += cols) tile(rows, cols, dim, x, panel + c, dot + c);
+    float dot[MAX_ROWS * NAC_RVQ_PANEL];
+    for (int c = 0; c < NAC_RVQ_PANEL; c += cols) tile(rows, cols, dim, x, panel + c, dot + c);
     for (int r = 0; r < rows; r++) {
         VECTORISE
-        for (int c = 0; c < RVQ_PANEL; c++) {
-            const float found = half[c] - dot[r * RVQ_PANEL + c], before = best[r].score[c];
+        for (int c = 0; c < NAC_RVQ_PANEL; c++) {
+            const float found = half[c] - dot[r * NAC_RVQ_PANEL + c], before = best[r].score[c];
             const int32_t lower = -(int32_t)(found < before); /* all bits, or none */
             best[r].panel[c] = (lower & p) | (~lower & best[r].panel[c]);
             best[r].score[c] = found < before ? found : before;
@@ -148,8 +146,8 @@ ALWAYS_INLINE int32_t lowest(const lanes *best)
 {
     float low = __builtin_inff();
     int32_t k = 0;
-    for (int c = 0; c < RVQ_PANEL; c++) {
-        const int32_t candidate = best->panel[c] * RVQ_PANEL + c;
+    for (int c = 0; c < NAC_RVQ_PANEL; c++) {
+        const int32_t candidate = best->panel[c] * NAC_RVQ_PANEL + c;
         if (best->score[c] < low || (best->score[c] == low && candidate < k)) {
             low = best->score[c];
             k = candidate;
@@ -160,20 +158,20 @@ ALWAYS_INLINE int32_t lowest(const lanes *best)
 
 /* The codes of `tiled` residuals at one level, a panel at a time against all of them: it stays in the
  * first-level cache. */
-ALWAYS_INLINE void search(const int rows, const int cols, const rvq_plan *plan, size_t level,
+ALWAYS_INLINE void search(const int rows, const int cols, const nac_rvq_plan *plan, size_t level,
                           const float *x, size_t tiled, uint16_t *codes, lanes *best)
 {
     const size_t D = plan->dim, panels = n_panels(plan->codewords);
-    const float *words = plan->panels + level * panels * D * RVQ_PANEL;
-    const float *half = plan->half + level * panels * RVQ_PANEL;
+    const float *words = plan->panels + level * panels * D * NAC_RVQ_PANEL;
+    const float *half = plan->half + level * panels * NAC_RVQ_PANEL;
 
     for (size_t row = 0; row < tiled; row++)
-        for (int c = 0; c < RVQ_PANEL; c++)
+        for (int c = 0; c < NAC_RVQ_PANEL; c++)
             best[row].score[c] = __builtin_inff(), best[row].panel[c] = 0;
     for (size_t p = 0; p < panels; p++)
         for (size_t row = 0; row < tiled; row += (size_t)rows)
-            score(rows, cols, words + p * D * RVQ_PANEL, half + p * RVQ_PANEL, (int32_t)p, D,
-                  x + row * D, best + row);
+            score(rows, cols, words + p * D * NAC_RVQ_PANEL, half + p * NAC_RVQ_PANEL, (int32_t)p,
+                  D, x + row * D, best + row);
     for (size_t row = 0; row < tiled; row++) codes[row] = (uint16_t)lowest(best + row);
 }
 
@@ -185,9 +183,9 @@ ALWAYS_INLINE size_t tiles(const int rows, float *x, size_t n, size_t dim)
     return tiled;
 }
 
-ALWAYS_INLINE void encode(const int rows, const int cols, const rvq_plan *plan, const void *screen,
-                          size_t levels, const float *latents, size_t n, uint16_t *codes,
-                          float *scratch)
+ALWAYS_INLINE void encode(const int rows, const int cols, const nac_rvq_plan *plan,
+                          const void *screen, size_t levels, const float *latents, size_t n,
+                          uint16_t *codes, float *scratch)
 {
     const size_t K = plan->codewords, D = plan->dim;
     lanes *best = (lanes *)scratch;
@@ -204,9 +202,9 @@ ALWAYS_INLINE void encode(const int rows, const int cols, const rvq_plan *plan, 
             if (!screen) {
                 search(rows, cols, plan, level, x, tiles(rows, x, here, D), found, best);
             } else {
-                const float *half = plan->half + level * n_panels(K) * RVQ_PANEL;
-                const size_t n_left = rvq_screen_search(screen, level, K, D, words, half, x, here,
-                                                        found, left, rest);
+                const float *half = plan->half + level * n_panels(K) * NAC_RVQ_PANEL;
+                const size_t n_left = nac_rvq_screen_search(screen, level, K, D, words, half, x,
+                                                            here, found, left, rest);
                 for (size_t i = 0; i < n_left; i++)
                     memcpy(aside + i * D, x + left[i] * D, D * sizeof *x);
                 if (n_left)
@@ -227,8 +225,8 @@ ALWAYS_INLINE void encode(const int rows, const int cols, const rvq_plan *plan, 
  *     AVX-512  12 x 32: 24 + 2 + 1 of 32      AVX2  6 x 16: 12 + 2 + 1 of 16
  *     NEON      6 x 16: 24 + 4 + 1 of 32
  * One or two vectors, as a stream has them, would fill a third of such a tile: a row at a time. */
-static void encode_base(const rvq_plan *plan, size_t levels, const float *latents, size_t n,
-                        uint16_t *codes, float *scratch)
+static void encode_scalar(const nac_rvq_plan *plan, size_t levels, const float *latents, size_t n,
+                          uint16_t *codes, float *scratch)
 {
     if (n < 3)
         encode(1, 32, plan, NULL, levels, latents, n, codes, scratch);
@@ -236,8 +234,8 @@ static void encode_base(const rvq_plan *plan, size_t levels, const float *latent
         encode(6, 16, plan, NULL, levels, latents, n, codes, scratch);
 }
 
-#if CODEC_X86
-TARGET_AVX2 static void encode_avx2(const rvq_plan *plan, size_t levels, const float *latents,
+#if NAC_X86
+TARGET_AVX2 static void encode_avx2(const nac_rvq_plan *plan, size_t levels, const float *latents,
                                     size_t n, uint16_t *codes, float *scratch)
 {
     if (n < 3)
@@ -246,8 +244,9 @@ TARGET_AVX2 static void encode_avx2(const rvq_plan *plan, size_t levels, const f
         encode(6, 16, plan, NULL, levels, latents, n, codes, scratch);
 }
 
-TARGET_AVX512 static void encode_avx512(const rvq_plan *plan, size_t levels, const float *latents,
-                                        size_t n, uint16_t *codes, float *scratch)
+TARGET_AVX512 static void encode_avx512(const nac_rvq_plan *plan, size_t levels,
+                                        const float *latents, size_t n, uint16_t *codes,
+                                        float *scratch)
 {
     if (n < 3)
         encode(1, 32, plan, plan->screen, levels, latents, n, codes, scratch);
@@ -256,44 +255,44 @@ TARGET_AVX512 static void encode_avx512(const rvq_plan *plan, size_t levels, con
 }
 #endif
 
-void rvq_encode(const rvq_plan *plan, codec_isa isa, size_t levels, const float *latents, size_t n,
-                uint16_t *codes, float *scratch)
+void nac_rvq_encode(const nac_rvq_plan *plan, nac_isa isa, size_t levels, const float *latents,
+                    size_t n, uint16_t *codes, float *scratch)
 {
-    const fp_env caller = fp_env_enter();
-#if CODEC_X86
-    if (isa == ISA_AVX512)
+    const nac_fp_env caller = nac_fp_env_enter();
+#if NAC_X86
+    if (isa == NAC_ISA_AVX512)
         encode_avx512(plan, levels, latents, n, codes, scratch);
-    else if (isa == ISA_AVX2)
+    else if (isa == NAC_ISA_AVX2)
         encode_avx2(plan, levels, latents, n, codes, scratch);
     else
 #else
     (void)isa;
 #endif
-        encode_base(plan, levels, latents, n, codes, scratch);
-    fp_env_leave(caller);
+        encode_scalar(plan, levels, latents, n, codes, scratch);
+    nac_fp_env_leave(caller);
 }
 
-void rvq_encode_once(const rvq_plan *plan, codec_isa isa, float *latents, size_t n, uint16_t *codes,
-                     float *scratch)
+void nac_rvq_encode_once(const nac_rvq_plan *plan, nac_isa isa, float *latents, size_t n,
+                         uint16_t *codes, float *scratch)
 {
-    const fp_env caller = fp_env_enter();
+    const nac_fp_env caller = nac_fp_env_enter();
     const size_t D = plan->dim;
-    rvq_plan one = *plan;
+    nac_rvq_plan one = *plan;
     one.levels = 1, one.screen = NULL;
     for (size_t level = 0; level < plan->levels; level++, codes += n) {
-        rvq_pack(&one, isa);
-        rvq_encode(&one, isa, 1, latents, n, codes, scratch);
+        nac_rvq_pack(&one, isa);
+        nac_rvq_encode(&one, isa, 1, latents, n, codes, scratch);
         for (size_t i = 0; i < n; i++)
             for (size_t d = 0; d < D; d++) latents[i * D + d] -= one.codebooks[codes[i] * D + d];
         one.codebooks += plan->codewords * D;
     }
-    fp_env_leave(caller);
+    nac_fp_env_leave(caller);
 }
 
-void rvq_decode(const float *codebooks, size_t codewords, size_t dim, size_t levels,
-                const uint16_t *codes, size_t n, float *out)
+void nac_rvq_decode(const float *codebooks, size_t codewords, size_t dim, size_t levels,
+                    const uint16_t *codes, size_t n, float *out)
 {
-    const fp_env caller = fp_env_enter();
+    const nac_fp_env caller = nac_fp_env_enter();
     memset(out, 0, n * dim * sizeof *out);
     for (size_t i = 0; i < n; i++) {
         float *row = out + i * dim;
@@ -302,5 +301,5 @@ void rvq_decode(const float *codebooks, size_t codewords, size_t dim, size_t lev
             for (size_t d = 0; d < dim; d++) row[d] += word[d];
         }
     }
-    fp_env_leave(caller);
+    nac_fp_env_leave(caller);
 }

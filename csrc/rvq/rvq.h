@@ -8,16 +8,17 @@
  *     residual[d] residual[d] - c_code[d]            the input of the next level
  * A score that overflows to +inf or NaN never wins; if all do, the code is 0.
  */
-#ifndef CODEC_RVQ_H
-#define CODEC_RVQ_H
+#ifndef NAC_RVQ_H
+#define NAC_RVQ_H
 
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/align.h"
 #include "common/isa.h"
 
-/* Codewords that lie side by side in a packed panel, and the alignment of packed memory, bytes. */
-enum { RVQ_PANEL = 32, RVQ_ALIGN = 64 };
+/* Codewords that lie side by side in a packed panel. */
+enum { NAC_RVQ_PANEL = 32 };
 
 /* Codebooks of Q levels, K codewords each, D dimensions, as they are and packed for the search.
  *
@@ -33,34 +34,34 @@ typedef struct {
     const float *codebooks;
     float *panels, *half;
     void *screen;
-} rvq_plan;
+} nac_rvq_plan;
 
 /* Floats in `panels` and in `half`; the caller checks that the products do not overflow. */
-size_t rvq_panels_size(size_t levels, size_t codewords, size_t dim);
-size_t rvq_half_size(size_t levels, size_t codewords);
+size_t nac_rvq_panels_size(size_t levels, size_t codewords, size_t dim);
+size_t nac_rvq_half_size(size_t levels, size_t codewords);
 
-/* Bytes of `screen`, aligned to RVQ_ALIGN; 0 where the CPU or the instruction set has none. */
-size_t rvq_screen_size(codec_isa isa, size_t levels, size_t codewords, size_t dim);
+/* Bytes of `screen`, aligned to NAC_ALIGN; 0 where the CPU or the instruction set has none. */
+size_t nac_rvq_screen_size(nac_isa isa, size_t levels, size_t codewords, size_t dim);
 
 /* Fills plan->panels, plan->half and, if it is there, plan->screen from plan->codebooks. */
-void rvq_pack(const rvq_plan *plan, codec_isa isa);
+void nac_rvq_pack(const nac_rvq_plan *plan, nac_isa isa);
 
-/* Floats that rvq_encode needs as scratch memory, aligned to RVQ_ALIGN. */
-size_t rvq_scratch_size(size_t dim);
+/* Floats that nac_rvq_encode needs as scratch memory, aligned to NAC_ALIGN. */
+size_t nac_rvq_scratch_size(size_t dim);
 
 /* latents [n][D] -> codes [levels][n], with the plan's first `levels` codebooks. */
-void rvq_encode(const rvq_plan *plan, codec_isa isa, size_t levels, const float *latents, size_t n,
-                uint16_t *codes, float *scratch);
+void nac_rvq_encode(const nac_rvq_plan *plan, nac_isa isa, size_t levels, const float *latents,
+                    size_t n, uint16_t *codes, float *scratch);
 
 /* The same from codebooks that are not packed, for a few latents, which are overwritten: packs one
  * level after the other into plan->panels and plan->half, which have room for one, and stay in the
  * cache. plan->screen is not used. */
-void rvq_encode_once(const rvq_plan *plan, codec_isa isa, float *latents, size_t n, uint16_t *codes,
-                     float *scratch);
+void nac_rvq_encode_once(const nac_rvq_plan *plan, nac_isa isa, float *latents, size_t n,
+                         uint16_t *codes, float *scratch);
 
 /* codes [levels][n] -> out [n][D]: the sum of the codewords in the order of the levels, from 0.
  * Every code is below `codewords`: the caller has checked. */
-void rvq_decode(const float *codebooks, size_t codewords, size_t dim, size_t levels,
-                const uint16_t *codes, size_t n, float *out);
+void nac_rvq_decode(const float *codebooks, size_t codewords, size_t dim, size_t levels,
+                    const uint16_t *codes, size_t n, float *out);
 
 #endif

@@ -34,8 +34,8 @@
  * Survivors are scored once more with float32 sums in any order: by the same reckoning these differ
  * from the defined scores by at most W = K |c|(max |c| + |x|). Those within 2 W of the lowest, ties or
  * all but ties, are scored by the definition itself. */
-#ifndef CODEC_RVQ_SCREEN_H
-#define CODEC_RVQ_SCREEN_H
+#ifndef NAC_RVQ_SCREEN_H
+#define NAC_RVQ_SCREEN_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -43,16 +43,16 @@
 #include "rvq.h"
 
 /* Packs codebooks [levels][codewords][dim]; half as rvq.h defines it, `stride` apart per level. */
-void rvq_screen_pack(void *screen, size_t levels, size_t codewords, size_t dim,
-                     const float *codebooks, const float *half, size_t stride);
+void nac_rvq_screen_pack(void *screen, size_t levels, size_t codewords, size_t dim,
+                         const float *codebooks, const float *half, size_t stride);
 
-/* Floats of scratch memory for rvq_screen_search. */
-size_t rvq_screen_scratch(size_t dim);
+/* Floats of scratch memory for nac_rvq_screen_search. */
+size_t nac_rvq_screen_scratch(size_t dim);
 
 /* The codes of residuals x [n][dim] at one level, whose codebook and half norms are given as they are;
  * but the rows that the screen cannot decide are listed in `left`, their number returned. */
-size_t rvq_screen_search(const void *screen, size_t level, size_t codewords, size_t dim,
-                         const float *codebook, const float *half, const float *x, size_t n,
-                         uint16_t *codes, uint16_t *left, float *scratch);
+size_t nac_rvq_screen_search(const void *screen, size_t level, size_t codewords, size_t dim,
+                             const float *codebook, const float *half, const float *x, size_t n,
+                             uint16_t *codes, uint16_t *left, float *scratch);
 
 #endif

@@ -170,7 +170,7 @@ def test_sanitizers(sanitized: Path, tmp_path: Path, name: str, script: str) -> 
     ).stdout.strip()
     if not Path(runtime).is_absolute():
         pytest.skip("needs libasan")
-    (extension,) = sanitized.glob(f"{name}*.so")
+    (extension,) = sanitized.rglob(f"{name}*.so")
     result = subprocess.run(
         [sys.executable, "-c", script, str(extension), str(tmp_path)],
         cwd=ROOT,

@@ -42,7 +42,7 @@ class Host:
 
     def __init__(self, path: Path) -> None:
         self.lib = ctypes.CDLL(str(path))
-        for name in ("cuda_rvq_workspace", "cuda_mel_shared_bytes"):
+        for name in ("nac_cuda_rvq_workspace", "nac_cuda_mel_shared_bytes"):
             getattr(self.lib, name).restype = ctypes.c_size_t
 
     def rvq_encode(
@@ -50,7 +50,7 @@ class Host:
     ) -> np.ndarray:
         (n, dim), (levels, words, _) = latents.shape, codebooks.shape
         sizes = [ctypes.c_size_t(size) for size in (levels, words, dim)]
-        workspace = _aligned(self.lib.cuda_rvq_workspace(*sizes))
+        workspace = _aligned(self.lib.nac_cuda_rvq_workspace(*sizes))
         self.lib.shim_multiprocessors(multiprocessors)
 
         def run() -> np.ndarray:
@@ -58,7 +58,7 @@ class Host:
             workspace.fill(np.nan)
             books = _pointer(codebooks), *sizes
             self._call(
-                *("cuda_rvq_encode", _pointer(latents), ctypes.c_size_t(n), *books),
+                *("nac_cuda_rvq_encode", _pointer(latents), ctypes.c_size_t(n), *books),
                 *(_pointer(workspace), _pointer(codes), None),
             )
             return codes
@@ -73,7 +73,7 @@ class Host:
             out = np.empty((n, dim), np.float32)
             sizes = map(ctypes.c_size_t, (words, dim, levels))
             self._call(
-                *("cuda_rvq_decode", _pointer(codebooks), *sizes, _pointer(tokens)),
+                *("nac_cuda_rvq_decode", _pointer(codebooks), *sizes, _pointer(tokens)),
                 *(ctypes.c_size_t(n), _pointer(out), None),
             )
             return out
@@ -85,9 +85,9 @@ class Host:
     ) -> np.ndarray:
         """clips [B, samples], float32 or int16."""
         tables = cuda_tables(mel._tables(spec))
-        plan = ctypes.create_string_buffer(1 << 10)  # more than a cuda_mel_plan
+        plan = ctypes.create_string_buffer(1 << 10)  # more than a nac_cuda_mel_plan
         sizes = np.array(tables.sizes, np.int64), np.array(tables.numbers)
-        assert self.lib.cuda_mel_unpack(
+        assert self.lib.nac_cuda_mel_unpack(
             *(plan, _pointer(tables.ints), ctypes.c_int64(tables.ints.size)),
             *(_pointer(tables.floats), ctypes.c_int64(tables.floats.size), *map(_pointer, sizes)),
         )
@@ -100,7 +100,7 @@ class Host:
             tops = np.full((n_clips, frames), np.nan, np.float32)
             sizes = map(ctypes.c_size_t, (n_clips, n, frames))
             self._call(
-                *("cuda_log_mel", plan, _pointer(clips)),
+                *("nac_cuda_log_mel", plan, _pointer(clips)),
                 *(ctypes.c_int(clips.dtype == np.int16), *sizes, ctypes.c_int(frame_major)),
                 *(ctypes.c_float(mel._first_top(spec)), _pointer(tops), _pointer(out), None),
             )

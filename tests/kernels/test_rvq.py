@@ -202,7 +202,7 @@ def test_the_batch_changes_nothing_on_any_instruction_set(isa: str, kind: str) -
     for n in range(1, 14):
         np.testing.assert_array_equal(plan.encode(latents[:n], 2, isa), whole[:, :n])
         # a plan of another instruction set serves as well
-        np.testing.assert_array_equal(plan.encode(latents[:n], 2, "base"), whole[:, :n])
+        np.testing.assert_array_equal(plan.encode(latents[:n], 2, "scalar"), whole[:, :n])
 
 
 @pytest.mark.parametrize("backend", EXACT)
@@ -400,3 +400,14 @@ def test_native_imports_neither_torch_nor_numba() -> None:
         "assert not {'torch', 'numba'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(not ISAS, reason="needs the native kernels")
+def test_the_environment_chooses_the_instruction_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    native = load("codec.kernels._native")
+    books = np.zeros((1, 2, 3), np.float32)
+    monkeypatch.setenv("CODEC_ISA", "scalar")
+    native.RvqPlan(books).encode(np.zeros((1, 3), np.float32), 1)
+    monkeypatch.setenv("CODEC_ISA", "altivec")
+    with pytest.raises(ValueError, match=f"this CPU runs {', '.join(ISAS)}, not altivec"):
+        native.RvqPlan(books)

@@ -24,7 +24,7 @@ static float uniform(void)
 
 static void *memory(size_t bytes)
 {
-    void *p = aligned_alloc(ENGINE_ALIGN, (bytes + ENGINE_ALIGN - 1) / ENGINE_ALIGN * ENGINE_ALIGN);
+    void *p = aligned_alloc(NAC_ALIGN, (bytes + NAC_ALIGN - 1) / NAC_ALIGN * NAC_ALIGN);
     if (!p) exit(1);
     return p;
 }
@@ -36,37 +36,37 @@ static float *noise(size_t n, float size, float mean)
     return x;
 }
 
-static dense layer(size_t depth, size_t columns, float size)
+static nac_dense layer(size_t depth, size_t columns, float size)
 {
-    const size_t width = (columns + PANEL - 1) / PANEL * PANEL;
+    const size_t width = (columns + NAC_PANEL - 1) / NAC_PANEL * NAC_PANEL;
     float *weight = noise(columns * depth, size, 0), *panels = memory(width * depth * 4);
-    dense_pack(weight, depth, columns, panels);
+    nac_dense_pack(weight, depth, columns, panels);
     free(weight);
-    return (dense){depth, width, panels, noise(width, 0.1f, 0)};
+    return (nac_dense){depth, width, panels, noise(width, 0.1f, 0)};
 }
 
-static conv_norm norm(void)
+static nac_conv_norm norm(void)
 {
-    return (conv_norm){DIM, WIDTH, TAPS, noise(TAPS * WIDTH, 0.5f, 0), noise(WIDTH, 0.1f, 0),
+    return (nac_conv_norm){DIM, WIDTH, TAPS, noise(TAPS * WIDTH, 0.5f, 0), noise(WIDTH, 0.1f, 0),
                        noise(WIDTH, 0.2f, 1), noise(WIDTH, 0.1f, 0)};
 }
 
-static backbone body(void)
+static nac_backbone body(void)
 {
-    block *blocks = memory(BLOCKS * sizeof *blocks);
+    nac_block *blocks = memory(BLOCKS * sizeof *blocks);
     for (size_t i = 0; i < BLOCKS; i++)
-        blocks[i] = (block){norm(), i < AHEAD, layer(DIM, HIDDEN, 0.3f), layer(HIDDEN, DIM, 0.1f)};
-    return (backbone){BLOCKS, blocks, norm(), WIDTH, HIDDEN, TAPS, AHEAD};
+        blocks[i] = (nac_block){norm(), i < AHEAD, layer(DIM, HIDDEN, 0.3f), layer(HIDDEN, DIM, 0.1f)};
+    return (nac_backbone){BLOCKS, blocks, norm(), WIDTH, HIDDEN, TAPS, AHEAD};
 }
 
-static fft_plan fft(size_t n, const int32_t *radices, size_t steps)
+static nac_fft_plan fft(size_t n, const int32_t *radices, size_t steps)
 {
     size_t length = n / 2, twiddles = 0;
     for (size_t i = 0; i < steps; i++) {
         length /= (size_t)radices[i];
         twiddles += length * (size_t)(radices[i] - 1) * 2;
     }
-    return (fft_plan){n, steps, radices, noise(twiddles, 1, 0), noise((n / 4 + 1) * 2, 1, 0)};
+    return (nac_fft_plan){n, steps, radices, noise(twiddles, 1, 0), noise((n / 4 + 1) * 2, 1, 0)};
 }
 
 static uint64_t hash(uint64_t h, const void *data, size_t n)
@@ -80,8 +80,8 @@ int main(void)
 {
     static const int32_t of_480[] = {5, 4, 4, 3, 2}, of_120[] = {5, 4, 3, 2};
     float *books = noise(LEVELS * WORDS * LATENT, 1, 0);
-    encoder enc = {.gather = GATHER, .stack = 1, .latent = LATENT, .block = BLOCK};
-    enc.front = (analysis){.long_fft = fft(LONG, of_480, 5), .short_fft = fft(SHORT, of_120, 4),
+    nac_encoder enc = {.gather = GATHER, .stack = 1, .latent = LATENT, .block = BLOCK};
+    enc.front = (nac_analysis){.long_fft = fft(LONG, of_480, 5), .short_fft = fft(SHORT, of_120, 4),
                            .long_window = noise(LONG, 0.1f, 0),
                            .short_window = noise(SHORT, 0.1f, 0), .mean = noise(SIZE + LONG, 1, 0),
                            .scale = noise(SIZE + LONG, 0.1f, 0.3f), .hop = HOP, .per_frame = 4,
@@ -90,10 +90,10 @@ int main(void)
     enc.embed = layer(GATHER * (SIZE + LONG), DIM, 0.03f);
     enc.body = body();
     enc.project = layer(WIDTH, LATENT, 0.5f);
-    enc.rvq = (rvq_plan){LEVELS, WORDS, LATENT, books,
-                         memory(rvq_panels_size(LEVELS, WORDS, LATENT) * sizeof(float)),
-                         memory(rvq_half_size(LEVELS, WORDS) * sizeof(float)), NULL};
-    decoder dec = {.codebooks = books, .levels = LEVELS, .codewords = WORDS, .latent = LATENT,
+    enc.rvq = (nac_rvq_plan){LEVELS, WORDS, LATENT, books,
+                         memory(nac_rvq_panels_size(LEVELS, WORDS, LATENT) * sizeof(float)),
+                         memory(nac_rvq_half_size(LEVELS, WORDS) * sizeof(float)), NULL};
+    nac_decoder dec = {.codebooks = books, .levels = LEVELS, .codewords = WORDS, .latent = LATENT,
                    .stack = STACK, .block = BLOCK};
     dec.embed = layer(LATENT, STACK * WIDTH, 0.3f);
     dec.body = body();
@@ -101,34 +101,34 @@ int main(void)
     dec.shape = layer(DIM, PER_FRAME * BINS * 2, 0.3f);
     int *band = memory(BINS * sizeof *band);
     for (int k = 0; k < BINS; k++) band[k] = k * (BANDS - 1) / BINS;
-    dec.back = (synthesis){fft(LONG, of_480, 5), noise(LONG, 0.001f, 0), band, noise(BINS, 1, 0),
+    dec.back = (nac_synthesis){fft(LONG, of_480, 5), noise(LONG, 0.001f, 0), band, noise(BINS, 1, 0),
                            noise(BINS, 1, 0), HOP / PER_FRAME, PER_FRAME, BANDS, 160};
 
     const size_t samples = FRAMES * HOP * GATHER - 123;
     float *audio = noise(samples, 0.5f, 0), *out = memory((FRAMES + 1) * 960 * sizeof *out);
     uint16_t *codes = memory(LEVELS * FRAMES * sizeof *codes);
-    for (size_t i = 0; kernels_at(i); i++) {
-        enc.k = dec.k = kernels_at(i);
-        const size_t screen = rvq_screen_size(enc.k->isa, LEVELS, WORDS, LATENT);
+    for (size_t i = 0; nac_kernels_at(i); i++) {
+        enc.k = dec.k = nac_kernels_at(i);
+        const size_t screen = nac_rvq_screen_size(enc.k->isa, LEVELS, WORDS, LATENT);
         enc.rvq.screen = screen ? memory(screen) : NULL;
-        rvq_pack(&enc.rvq, enc.k->isa);
-        void *state = memory(encoder_state_size(&enc) + decoder_state_size(&dec));
-        float *scratch = memory((encoder_scratch(&enc) + decoder_scratch(&dec)) * sizeof *scratch);
+        nac_rvq_pack(&enc.rvq, enc.k->isa);
+        void *state = memory(nac_encoder_state_size(&enc) + nac_decoder_state_size(&dec));
+        float *scratch = memory((nac_encoder_scratch(&enc) + nac_decoder_scratch(&dec)) * sizeof *scratch);
         size_t frames = 0;
-        encoder_reset(&enc, state);
+        nac_encoder_reset(&enc, state);
         for (size_t at = 0; at < samples; at += 1700) {
             const size_t n = samples - at < 1700 ? samples - at : 1700;
-            const size_t ready = encoder_ready(&enc, state, n);
-            encoder_push(&enc, state, audio + at, n, LEVELS, codes + frames, FRAMES, scratch);
+            const size_t ready = nac_encoder_ready(&enc, state, n);
+            nac_encoder_push(&enc, state, audio + at, n, LEVELS, codes + frames, FRAMES, scratch);
             frames += ready;
         }
-        const size_t left = encoder_left(&enc, state);
-        encoder_flush(&enc, state, LEVELS, codes + frames, FRAMES, scratch);
-        decoder_reset(&dec, state);
-        const size_t made = decoder_ready(&dec, state, FRAMES);
-        decoder_push(&dec, state, codes, FRAMES, FRAMES, LEVELS, out, scratch);
-        const size_t rest = decoder_left(&dec, state);
-        decoder_flush(&dec, state, out + made, scratch);
+        const size_t left = nac_encoder_left(&enc, state);
+        nac_encoder_flush(&enc, state, LEVELS, codes + frames, FRAMES, scratch);
+        nac_decoder_reset(&dec, state);
+        const size_t made = nac_decoder_ready(&dec, state, FRAMES);
+        nac_decoder_push(&dec, state, codes, FRAMES, FRAMES, LEVELS, out, scratch);
+        const size_t rest = nac_decoder_left(&dec, state);
+        nac_decoder_flush(&dec, state, out + made, scratch);
 
         uint64_t h = hash(14695981039346656037u, codes, LEVELS * FRAMES * sizeof *codes);
         h = hash(h, out, (made + rest) * sizeof *out);
@@ -145,7 +145,7 @@ int main(void)
                     changes);
             return 1;
         }
-        printf("%s %zu frames %zu samples %016llx\n", kernels_at(i)->name, frames + left,
+        printf("%s %zu frames %zu samples %016llx\n", nac_kernels_at(i)->name, frames + left,
                made + rest, (unsigned long long)h);
         free(state);
         free(scratch);

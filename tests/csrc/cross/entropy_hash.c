@@ -20,7 +20,7 @@ static uint32_t draw(void)
 
 static void *memory(size_t bytes)
 {
-    void *p = aligned_alloc(ENGINE_ALIGN, (bytes + ENGINE_ALIGN - 1) / ENGINE_ALIGN * ENGINE_ALIGN);
+    void *p = aligned_alloc(NAC_ALIGN, (bytes + NAC_ALIGN - 1) / NAC_ALIGN * NAC_ALIGN);
     if (!p) exit(1);
     memset(p, 0, bytes);
     return p;
@@ -47,18 +47,18 @@ static int32_t *integers(size_t n, int32_t low, int32_t high)
     return x;
 }
 
-static dense layer(size_t depth, size_t columns, float size)
+static nac_dense layer(size_t depth, size_t columns, float size)
 {
-    const size_t width = (columns + PANEL - 1) / PANEL * PANEL;
+    const size_t width = (columns + NAC_PANEL - 1) / NAC_PANEL * NAC_PANEL;
     float *weight = noise(columns * depth, size), *panels = memory(width * depth * 4);
-    dense_pack(weight, depth, columns, panels);
+    nac_dense_pack(weight, depth, columns, panels);
     free(weight);
-    return (dense){depth, width, panels, noise(width, 0.1f)};
+    return (nac_dense){depth, width, panels, noise(width, 0.1f)};
 }
 
-static dense *layers(size_t depth, size_t columns, float size)
+static nac_dense *layers(size_t depth, size_t columns, float size)
 {
-    dense *all = memory(LEVELS * sizeof *all);
+    nac_dense *all = memory(LEVELS * sizeof *all);
     for (size_t q = 0; q < LEVELS; q++) all[q] = layer(depth, columns, size);
     return all;
 }
@@ -70,13 +70,13 @@ static uint64_t hash(uint64_t h, const void *data, size_t n)
     return h;
 }
 
-static void code(const prior *p, int by_tables, chunk *c)
+static void code(const nac_prior *p, int by_tables, nac_chunk *c)
 {
-    float *scratch = memory((prior_scratch(p, CHANNELS) + tables_scratch(p->tables)) * 4);
+    float *scratch = memory((nac_prior_scratch(p, CHANNELS) + nac_tables_scratch(p->tables)) * 4);
     if (by_tables)
-        tables_code(p->tables, c, (uint32_t *)(void *)scratch);
+        nac_tables_code(p->tables, c, (uint32_t *)(void *)scratch);
     else
-        prior_code(p, c, scratch);
+        nac_prior_code(p, c, scratch);
     free(scratch);
 }
 
@@ -86,11 +86,11 @@ int main(void)
     for (int q = 0; q < LEVELS; q++)
         for (int i = 0; i < CONTEXTS; i++) source[q * CONTEXTS + i] = q - i; /* -1: none */
     source[2] = -1;
-    tables t = {.levels = LEVELS, .codewords = WORDS, .rank = RANK, .contexts = CONTEXTS,
+    nac_tables t = {.levels = LEVELS, .codewords = WORDS, .rank = RANK, .contexts = CONTEXTS,
                 .embed = bytes(LEVELS * CONTEXTS * WORDS * RANK),
                 .out = bytes(LEVELS * RANK * WORDS), .bias = integers(LEVELS * WORDS, -40000, 40000),
                 .fraction_bits = integers(LEVELS, 11, 12), .back = back, .source = source};
-    prior p = {.tables = &t, .levels = LEVELS, .codewords = WORDS, .dim = DIM, .state = STATE,
+    nac_prior p = {.tables = &t, .levels = LEVELS, .codewords = WORDS, .dim = DIM, .state = STATE,
                .hidden = HIDDEN, .input_scale = 0.8f, .codebooks = noise(LEVELS * WORDS * DIM, 1),
                .unit = noise(LEVELS, 1e-4f)};
     p.gru_input = layer(DIM + 1, 3 * STATE, 0.5f);
@@ -102,27 +102,27 @@ int main(void)
 
     uint16_t codes[SYMBOLS], decoded[SYMBOLS];
     for (size_t i = 0; i < SYMBOLS; i++) codes[i] = (uint16_t)(draw() % WORDS);
-    uint8_t *payload = memory(RANGE_BYTES(SYMBOLS));
-    for (size_t i = 0; kernels_at(i); i++) {
+    uint8_t *payload = memory(NAC_RANGE_BYTES(SYMBOLS));
+    for (size_t i = 0; nac_kernels_at(i); i++) {
         uint64_t h = 14695981039346656037u;
         size_t size[2];
-        p.k = kernels_at(i);
+        p.k = nac_kernels_at(i);
         t.isa = p.k->isa;
         for (int by_tables = 0; by_tables < 2; by_tables++) {
-            range_encoder encoder;
-            range_decoder decoder;
-            chunk c = {.encoder = &encoder, .codes = codes, .channels = CHANNELS, .levels = LEVELS,
+            nac_range_encoder encoder;
+            nac_range_decoder decoder;
+            nac_chunk c = {.encoder = &encoder, .codes = codes, .channels = CHANNELS, .levels = LEVELS,
                        .frames = FRAMES};
-            range_encoder_init(&encoder, payload);
+            nac_range_encoder_init(&encoder, payload);
             code(&p, by_tables, &c);
-            size[by_tables] = range_encoder_finish(&encoder);
+            size[by_tables] = nac_range_encoder_finish(&encoder);
             h = hash(h, payload, size[by_tables]);
             memset(decoded, 0, sizeof decoded);
-            c = (chunk){.decoder = &decoder, .codes = decoded, .channels = CHANNELS,
+            c = (nac_chunk){.decoder = &decoder, .codes = decoded, .channels = CHANNELS,
                         .levels = LEVELS, .frames = FRAMES};
-            range_decoder_init(&decoder, payload, size[by_tables]);
+            nac_range_decoder_init(&decoder, payload, size[by_tables]);
             code(&p, by_tables, &c);
-            if (memcmp(codes, decoded, sizeof codes) || !range_decoder_exact(&decoder)) {
+            if (memcmp(codes, decoded, sizeof codes) || !nac_range_decoder_exact(&decoder)) {
                 fprintf(stderr, "%s: the round trip is not exact\n", p.k->name);
                 return 1;
             }
