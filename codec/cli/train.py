@@ -1,10 +1,10 @@
-"""The commands that make weights: parse, call codec.training, print."""
+"""The commands that prepare audio, train models and export weights."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import sys
 from pathlib import Path
 
 import click
@@ -17,16 +17,18 @@ from codec.training.prepare import prepare as prepare_audio
 
 _folder = click.Path(path_type=Path)
 _file = click.Path(dir_okay=False, path_type=Path)
+_minutes = click.FloatRange(0, min_open=True)
 
 
 @click.command()
 @click.argument("data", type=_folder)
-@click.option("-o", "--output", type=_folder, help="Where to. [default: below ~/.cache/codec]")
-@click.option("--kind", help="Name all files as one group. [default: by first folder level]")
+@click.option("-o", "--output", type=_folder, help="Output folder. [default: below ~/.cache/codec]")
+@click.option("--kind", help="Put all files into one group. [default: by first folder level]")
 def prepare(data: Path, output: Path | None, kind: str | None) -> None:
-    """Decode a folder of audio once, for training: mono, at the model's rate.
+    """Decode a folder of audio once for training: mono, at the model's sample rate.
 
-    Reads what `codec compress` reads. An interrupted preparation goes on where it stopped.
+    Reads the formats that `codec compress` reads. The same command continues an interrupted
+    preparation.
     """
     prepared = _prepare(data, output or cache_folder(data), kind)
     click.echo(
@@ -37,17 +39,24 @@ def prepare(data: Path, output: Path | None, kind: str | None) -> None:
 
 @click.command()
 @click.argument("data", type=_folder)
-@click.option("--run", type=_folder, default="run", show_default=True, help="The run's folder.")
+@click.option("--run", type=_folder, default="run", show_default=True, help="Folder of the run.")
 @click.option("--config", type=_file, help="Settings in TOML or JSON.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting; repeats.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="May be repeated.")
 @click.option("--steps", type=click.IntRange(1), help="Stop when the run has this many steps.")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Stop after this long.")
-@click.option("--decay-steps", type=click.IntRange(1), help="Branch off: decay over these, stop.")
-@click.option("--decay-minutes", type=click.FloatRange(0, min_open=True), help="In time instead.")
-@click.option("--eval", "eval_folder", type=_folder, help="Audio to evaluate on now and then.")
-@click.option("--init", type=_file, help="Checkpoint or weights that a new run begins with.")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's]")
-@click.option("--device", help="A PyTorch device. [default: cuda if there is one]")
+@click.option("--minutes", type=_minutes, help="Stop after this long.")
+@click.option(
+    "--decay-steps", type=click.IntRange(1), help="Decay over this many steps, then stop."
+)
+@click.option("--decay-minutes", type=_minutes, help="Decay over this long, then stop.")
+@click.option(
+    "--eval", "eval_folder", type=_folder, help="Audio to evaluate the model on at times."
+)
+@click.option("--init", type=_file, help="Begin a new run with these weights or this checkpoint.")
+@click.option("--resume-from", type=_folder, help="Begin a new run where this handover ended.")
+@click.option("--handover", type=_folder, help="Write a handover to this folder at the end.")
+@click.option("--handover-moments", is_flag=True, help="Include the optimisers' moments in it.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's choice]")
+@click.option("--device", help="A PyTorch device. [default: cuda if available, else cpu]")
 def train(
     data: Path,
     run: Path,
@@ -59,14 +68,23 @@ def train(
     decay_minutes: float | None,
     eval_folder: Path | None,
     init: Path | None,
+    resume_from: Path | None,
+    handover: Path | None,
+    handover_moments: bool,
     threads: int | None,
     device: str | None,
 ) -> None:
-    """Train a model on a folder of audio, or go on with a run.
+    """Train a model on a folder of audio, or continue a run.
 
-    DATA is any folder of audio, prepared on first use, or the output of `codec prepare`. Ctrl-C or
-    SIGTERM saves and stops; the same command goes on to the bit. Settings are the fields of
-    codec.nn.training_config.TrainConfig, and model.NAME those of codec.config.ModelConfig.
+    DATA is a folder of audio, which is prepared on first use, or the output of `codec prepare`.
+    Ctrl-C and SIGTERM save and stop; the same command continues the run to the bit. Settings are
+    the fields of codec.training.config.TrainConfig; model.NAME sets a field of
+    codec.model.config.ModelConfig for a new run.
+
+    --decay-steps and --decay-minutes train a branch: the learning rate falls, the result is
+    decayed.pt, and the run itself can continue later from where the branch began.
+
+    A handover is a few small files without pickle that continue the run on another machine.
     """
     _need_torch()
     import torch
@@ -77,18 +95,22 @@ def train(
 
     if decay_steps is not None and decay_minutes is not None:
         raise click.UsageError("choose --decay-steps or --decay-minutes, not both")
+    if init is not None and resume_from is not None:
+        raise click.UsageError("choose --init or --resume-from, not both")
+    if handover_moments and handover is None:
+        raise click.UsageError("--handover-moments needs --handover")
     if threads is not None:
         torch.set_num_threads(threads)
-    changes = read_changes(config, settings)
-    ready = (data / INDEX_NAME).is_file()
-    prepared = open_prepared(data) if ready else _prepare(data, cache_folder(data), None)
     run_training(
-        prepared,
+        _prepared(data),
         run,
-        changes,
+        read_changes(config, settings),
         Until(steps, minutes, decay_steps, decay_minutes),
         eval_folder=eval_folder,
         init=init,
+        resume_from=resume_from,
+        handover=handover,
+        handover_moments=handover_moments,
         device=device,
         say=lambda line: click.echo(line, err=True),
     )
@@ -97,14 +119,20 @@ def train(
 @click.command()
 @click.argument("checkpoint", type=_file)
 @click.option("-o", "--output", type=_file, required=True, help="A .safetensors file.")
-@click.option("--raw", is_flag=True, help="The last weights, not their average.")
-@click.option("-n", "--codebooks", type=click.IntRange(1), help="The first so many alone.")
-@click.option("--license", "licence", default="Apache-2.0", show_default=True, help="To record.")
+@click.option("--raw", is_flag=True, help="Export the last weights instead of their average.")
+@click.option("-n", "--codebooks", type=click.IntRange(1), help="Keep only the first N codebooks.")
+@click.option(
+    "--license",
+    "licence",
+    default="Apache-2.0",
+    show_default=True,
+    help="License string stored in the file.",
+)
 @click.option("-f", "--force", is_flag=True, help="Overwrite an output that exists.")
 def export(
     checkpoint: Path, output: Path, raw: bool, codebooks: int | None, licence: str, force: bool
 ) -> None:
-    """Write the weights of a checkpoint as they ship: float16 safetensors with their metadata."""
+    """Write a checkpoint's weights for use: float16 safetensors with metadata."""
     _need_torch()
     from codec.training.export import export_weights
 
@@ -116,11 +144,11 @@ def export(
 
 @click.command("train-prior")
 @click.argument("data", type=_folder)
-@click.option("--model", type=_file, help="The weights to learn for. [default: the shipped ones]")
+@click.option("--model", type=_file, help="Weights to train for. [default: the shipped weights]")
 @click.option("-o", "--output", type=_file, help="[default: beside the weights, .entropy]")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=40, show_default=True)
+@click.option("--minutes", type=_minutes, default=40, show_default=True, help="Training time.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's]")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's choice]")
 @click.option("-f", "--force", is_flag=True, help="Overwrite an output that exists.")
 def train_prior(
     data: Path,
@@ -131,9 +159,9 @@ def train_prior(
     threads: int | None,
     force: bool,
 ) -> None:
-    """Learn the entropy coders of a model: the tables of `--effort fast`, the prior of `best`.
+    """Train a model's entropy coders: the tables for `--effort fast`, the prior for `best`.
 
-    DATA is as for `codec train`. Its codes are made once for each model and kept below ~/.cache.
+    DATA is as for `codec train`. It is encoded once for each model; the codes stay below ~/.cache.
     """
     _need_torch()
     import torch
@@ -148,8 +176,7 @@ def train_prior(
     weights = model or DEFAULT_WEIGHTS
     target = output or weights.with_suffix(SUFFIX)
     check_writable(target, overwrite=force)
-    ready = (data / INDEX_NAME).is_file()
-    prepared = open_prepared(data) if ready else _prepare(data, cache_folder(data), None)
+    prepared = _prepared(data)
     with Progress(round(prepared.seconds)) as bar:
         done = 0.0
 
@@ -173,35 +200,46 @@ def train_prior(
 
 
 def cache_folder(data: Path) -> Path:
-    """Where `data` is prepared to: below $XDG_CACHE_HOME/codec, one folder for each path."""
+    """Name the folder below $XDG_CACHE_HOME/codec in which `data` is prepared."""
     path = data.resolve()
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
     return base / "codec" / f"{path.name}-{digest}"
 
 
+def _prepared(data: Path) -> PreparedAudio:
+    """Open `data` if it is prepared audio; otherwise prepare it in the cache."""
+    if (data / INDEX_NAME).is_file():
+        return open_prepared(data)
+    return _prepare(data, cache_folder(data), None)
+
+
 def _prepare(data: Path, output: Path, kind: str | None) -> PreparedAudio:
-    bar: Progress | None = None
-    done = 0
+    """Prepare `data` in `output` with a bar, which appears at the first file that needs work."""
+    with contextlib.ExitStack() as stack:
+        bar: Progress | None = None
+        done = 0
 
-    def show(name: str, so_far: int, total: int) -> None:
-        nonlocal bar, done
-        bar = bar or Progress(total)
-        bar.advance(name, so_far - done)
-        done = so_far
+        def show(name: str, so_far: int, total: int) -> None:
+            nonlocal bar, done
+            bar = bar or stack.enter_context(Progress(total))
+            bar.advance(name, so_far - done)
+            done = so_far
 
-    try:
+        def report(line: str) -> None:
+            if bar is not None:
+                bar.say(line)
+            else:
+                click.echo(line, err=True)
+
         return prepare_audio(
             data,
             output,
             ModelConfig().sample_rate,
             kind=kind,
             progress=show,
-            report=lambda line: bar.say(line) if bar else print(line, file=sys.stderr),
+            report=report,
         )
-    finally:
-        if bar is not None:
-            bar.__exit__(None, None, None)
 
 
 def _need_torch() -> None:

@@ -34,15 +34,31 @@ class Checkpoint:
     best: float | None = None  # mel distance of best.pt
     losses: dict[str, float] = dataclasses.field(default_factory=dict)  # recent means
     decay: Decay | None = None
+    restarted: int = 0  # step at which the optimisers' moments began
+
+
+def to_tree(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Nested dicts, lists and tuples of tensors, strings and numbers: what `save` writes."""
+    fields = dict(vars(checkpoint))
+    fields["config"] = checkpoint.config.to_json()
+    fields["decay"] = dataclasses.astuple(checkpoint.decay) if checkpoint.decay else None
+    return {"format": FORMAT, **fields}
+
+
+def from_tree(tree: dict[str, Any]) -> Checkpoint:
+    """Inverse of `to_tree`. Raises TrainingError on another format, KeyError or TypeError."""
+    fields = dict(tree)
+    if fields.pop("format", None) != FORMAT:
+        raise TrainingError("not a checkpoint of this version of codec")
+    fields["config"] = TrainConfig.from_json(fields["config"])
+    fields["decay"] = Decay(*fields["decay"]) if fields["decay"] else None
+    return Checkpoint(**fields)
 
 
 def save(checkpoint: Checkpoint, path: Path, keep: Path | None = None) -> None:
     """Write to `path`; what was there becomes `keep`. A kill at any moment leaves one of them."""
-    fields = dict(vars(checkpoint))
-    fields["config"] = checkpoint.config.to_json()
-    fields["decay"] = dataclasses.astuple(checkpoint.decay) if checkpoint.decay else None
     with replacing(path, overwrite=True) as aside:
-        torch.save({"format": FORMAT, **fields}, aside)
+        torch.save(to_tree(checkpoint), aside)
         if keep is not None and path.exists():
             path.replace(keep)
 
@@ -51,11 +67,9 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
     """Inverse of `save`. Raises TrainingError if it is missing, damaged, or of another format."""
     try:
         fields = torch.load(path, map_location=device, weights_only=True)
-        if not isinstance(fields, dict) or fields.pop("format", None) != FORMAT:
+        if not isinstance(fields, dict) or fields.get("format") != FORMAT:
             raise TrainingError(f"{path}: not a checkpoint of this version of codec")
-        fields["config"] = TrainConfig.from_json(fields["config"])
-        fields["decay"] = Decay(*fields["decay"]) if fields["decay"] else None
-        return Checkpoint(**fields)
+        return from_tree(fields)
     except FileNotFoundError:
         raise TrainingError(f"{path}: no such checkpoint") from None
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, OSError) as error:

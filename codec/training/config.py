@@ -125,12 +125,13 @@ class TrainConfig:
             kinds.append((factor, n_fft))
         return kinds
 
-    def lr_at(self, step: int, decay: Decay | None = None) -> float:
+    def lr_at(self, step: int, decay: Decay | None = None, restarted: int = 0) -> float:
         """Linear warm-up, constant, and in a decay lr (1 - sqrt(progress)) down to the floor.
 
+        The warm-up begins at step `restarted`, where the optimisers' moments did.
         The square root: Hägele et al. 2024, arXiv 2405.18392, §3.
         """
-        lr = self.lr * min(1.0, (step + 1) / max(self.warmup_steps, 1))
+        lr = self.lr * min(1.0, (step - restarted + 1) / max(self.warmup_steps, 1))
         if decay is None:
             return lr
         progress = min(1.0, (step - decay.start + 1) / decay.steps)

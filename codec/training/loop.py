@@ -23,6 +23,7 @@ from codec.training.checkpoint import Checkpoint
 from codec.training.config import Decay, TrainConfig, differences
 from codec.training.crops import CropSampler
 from codec.training.evaluation import Clip, evaluate, read_clips
+from codec.training.handover import hand_over, take_over
 from codec.training.learner import Learner
 from codec.training.monitor import Monitor
 from codec.training.prepare import AudioEntry, PreparedAudio
@@ -43,6 +44,7 @@ class Until:
     decay_steps: int | None = None  # this many, then stop
     decay_minutes: float | None = None  # the same in time, at the pace of the run so far
     clock: Callable[[], float] = time.monotonic  # seconds; time.process_time to compare runs
+    deadline: float = float("inf")  # on that clock; it counts the time that a start takes
 
     @property
     def decays(self) -> bool:
@@ -57,6 +59,9 @@ def train(
     *,
     eval_folder: Path | None = None,
     init: Path | None = None,
+    resume_from: Path | None = None,
+    handover: Path | None = None,
+    handover_moments: bool = False,
     device: str | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
@@ -66,14 +71,40 @@ def train(
     on what it had for an old one. With `until.decays` the run branches off: its learning rate
     falls to `decay_floor` and the end is written to decayed.pt; the run itself stays as it was and
     can go on later. init: a checkpoint whose averaged weights a new run begins with, or exported
-    weights (`codec.nn.warm_start`).
+    weights (`codec.training.warm_start`). resume_from: the folder of a handover that a new run goes
+    on from; a run that has got as far already goes on from its own checkpoint. handover: a folder
+    to hand the run over in at the end, with the optimisers' moments if `handover_moments`
+    (`codec.training.handover`).
 
     SIGINT and SIGTERM finish the step, save and return. Raises TrainingError on a checkpoint that
     does not fit, or when training breaks down.
     """
+    if resume_from is not None:
+        if init is not None:
+            raise TrainingError("a run begins with --init or --resume-from, not both")
+        _take_over(resume_from, run, say)
     session = Session(prepared, run, changes, until, init=init, device=device, say=say)
     clips = read_clips(eval_folder, session.learner.model) if eval_folder else []
     session.run_until_done(clips)
+    if handover is not None:
+        size = hand_over(run / LATEST, handover, moments=handover_moments)
+        say(f"handed over in {handover}: {size / 1e6:.1f} MB")
+
+
+def _take_over(folder: Path, run: Path, say: Callable[[str], None]) -> None:
+    """Put the handover in `folder` into the folder `run`, as its last checkpoint."""
+    handed = take_over(folder)
+    for path in (run / LATEST, run / PREVIOUS):
+        if path.exists():
+            step = checkpoints.load(path).step
+            if step < handed.step:
+                raise TrainingError(
+                    f"{run} stands at step {step} and {folder} at {handed.step}: choose another run"
+                )
+            say(f"{run} stands at step {step} and {folder} at {handed.step}: the run counts")
+            return
+    checkpoints.save(handed, run / LATEST)
+    say(f"took over {folder}")
 
 
 class Session:
@@ -147,7 +178,7 @@ class Session:
             last_step=last_step,
             minutes=until.minutes,
         )
-        deadline = _after(until.minutes, until.clock)
+        deadline = min(until.deadline, _after(until.minutes, until.clock))
         save_at, evaluate_at = _after(config.checkpoint_minutes), _after(config.eval_minutes)
         with stop_signals() as stopped, monitor:
             while not (stopped.is_set() or until.clock() >= deadline):
@@ -179,7 +210,7 @@ class Session:
     def _step(self, monitor: Monitor) -> None:
         now, clock = self.now, self.until.clock
         started = clock()
-        lr = self.config.lr_at(now.step, now.decay)
+        lr = self.config.lr_at(now.step, now.decay, now.restarted)
         audio, files = self.sampler.batch_and_files(now.step)
         judged = torch.tensor([self._is_judged(file) for file in files])
         losses = self.learner.step(now.step, audio, lr, judged)

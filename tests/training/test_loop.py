@@ -97,6 +97,12 @@ def test_a_run_cut_in_two_is_the_run(audio, tmp_path: Path, stop: int):
     assert (whole.step, whole.audio_seconds) == (cut.step, cut.audio_seconds)
 
 
+def test_a_deadline_ends_a_session(audio, tmp_path: Path):
+    ticks = itertools.count()
+    go(audio, tmp_path, Until(steps=50, deadline=30, clock=lambda: next(ticks)))
+    assert 1 < checkpoints.load(tmp_path / LATEST).step < 30
+
+
 def test_a_decay_is_a_branch(audio, tmp_path: Path):
     run = tmp_path / "run"
     go(audio, run, Until(steps=4))
