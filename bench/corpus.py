@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import codec
-from codec.audio.files import read_audio, resample
+from codec.audio import read_audio, resample
 from codec.corpus import run as corpus_run
 from codec.corpus.engines import threads
 from codec.corpus.rows import Settings

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from codec.audio.files import READ_SUFFIXES, read_audio, resample
+from codec.audio import READ_SUFFIXES, read_audio, resample
 from codec.benchmark.machine import machine
 
 RATE = 16_000

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import soundfile
 
-from codec.audio.files import READ_SUFFIXES
+from codec.audio import READ_SUFFIXES
 from codec.benchmark.machine import machine
 
 STRETCH = 20  # seconds

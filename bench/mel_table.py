@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from codec.audio.files import read_audio, resample
+from codec.audio import read_audio, resample
 from codec.kernels import available, load
 from codec.kernels.mel_filters import window
 from codec.mel import WHISPER_80, MelSpec, MelStream, log_mel, log_scale, mel_filters

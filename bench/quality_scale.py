@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import codec
-from codec.audio.files import READ_SUFFIXES, read_audio, resample
+from codec.audio import READ_SUFFIXES, read_audio, resample
 from codec.quality import METRICS
 
 QUALITIES = (0, 2, 4, 5, 6, 7, 8, 9, 10)

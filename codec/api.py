@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from codec.audio import files as audio_
+from codec import audio as audio_
 from codec.coders.base import Coder, load_coder
 from codec.engine.backend import DEFAULT_WEIGHTS, Backend, load_backend
 from codec.engine.windows import Workers, decode_spans, encode_spans

@@ -9,7 +9,8 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from codec.audio.files import MAX_WAV_BYTES, Audio, as_channels, as_int16, check_sample_rate
+from codec.audio.arrays import Audio, as_channels, as_int16, check_sample_rate
+from codec.audio.formats import MAX_WAV_BYTES
 from codec.errors import AudioError
 from codec.model.limits import MAX_CHANNELS
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from codec.audio.files import READ_SUFFIXES, read_audio, resample
+from codec.audio import READ_SUFFIXES, read_audio, resample
 from codec.errors import AudioError, DataError
 from codec.quality.pair import Audio
 

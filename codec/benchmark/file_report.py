@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.api import Codec, load
-from codec.audio.files import resample, write_audio
+from codec.audio import resample, write_audio
 from codec.benchmark.clips import SAMPLE_RATE
 from codec.benchmark.images import COLOURS, data_uri, palette_png, spectrogram
 from codec.benchmark.page import render

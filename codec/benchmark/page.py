@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from codec.audio.files import read_audio
+from codec.audio import read_audio
 from codec.benchmark.images import data_uri, mel_levels, spectrogram
 from codec.errors import AudioError, DataError, MissingPackageError
 from codec.quality.pair import Audio

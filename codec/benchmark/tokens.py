@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.api import Codec
-from codec.audio.files import resample
+from codec.audio import resample
 from codec.benchmark.peers.ffmpeg import Ffmpeg
 from codec.engine.native import NativeBackend
 from codec.engine.stream import StreamEncoder

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from codec.audio.files import fit, resample, write_audio
+from codec.audio import fit, resample, write_audio
 from codec.benchmark.clips import SAMPLE_RATE, Source, read_clip
 from codec.benchmark.peers import Options, Peer, make
 from codec.errors import CodecError, PeerError

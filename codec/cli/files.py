@@ -122,7 +122,7 @@ def compress(
     raw samples while they arrive, two seconds at a time or with --live frame by frame.
     """
     from codec.api import load
-    from codec.audio.files import READ_SUFFIXES
+    from codec.audio import READ_SUFFIXES
 
     if bitrate is not None and codebooks is not None:
         raise click.UsageError("choose --bitrate or --codebooks, not both")

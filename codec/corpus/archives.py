@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from codec.audio.files import READ_SUFFIXES
+from codec.audio import READ_SUFFIXES
 from codec.corpus.items import Item, texts
 from codec.corpus.places import LocalFile, Member, RemoteFile
 from codec.errors import DataError

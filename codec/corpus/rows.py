@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.api import Codec
-from codec.audio.files import Audio, AudioReader
+from codec.audio import Audio, AudioReader
 from codec.corpus.items import Item
 from codec.engine.windows import Workers
 from codec.errors import AudioError

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from codec.audio.files import READ_SUFFIXES
+from codec.audio import READ_SUFFIXES
 from codec.corpus.archives import ARCHIVE_SUFFIXES, tar_items
 from codec.corpus.hub import PREFIX, hub_items
 from codec.corpus.items import Item

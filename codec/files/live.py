@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
+from codec import audio as audio_
 from codec.api import Codec
-from codec.audio import files as audio_
 from codec.engine.native import NativeBackend
 from codec.engine.stream import StreamDecoder, StreamEncoder
 from codec.errors import AudioError

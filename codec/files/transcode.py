@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.api import Codec, stretch_of
-from codec.audio.files import READ_SUFFIXES, WRITE_FORMATS, Audio, AudioReader, AudioWriter, silence
+from codec.audio import READ_SUFFIXES, WRITE_FORMATS, Audio, AudioReader, AudioWriter, silence
 from codec.audio.pipes import NotStreamableError, SampleSink, SampleStream, open_wav
 from codec.engine.windows import Workers
 from codec.errors import AudioError, BackendError, FormatError, OutputError

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from codec.audio.files import as_int16
+from codec.audio import as_int16
 from codec.errors import MetricError
 from codec.quality.pair import SPEECH_RATE, Audio, check_pair, finite, package, resampled
 

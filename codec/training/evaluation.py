@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from codec.audio.files import READ_SUFFIXES, read_audio, resample, write_audio
+from codec.audio import READ_SUFFIXES, read_audio, resample, write_audio
 from codec.errors import AudioError, DataError
 from codec.nn.heads import noise_keys
 from codec.nn.model import CodecModel

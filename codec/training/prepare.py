@@ -29,7 +29,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from codec.audio.files import READ_SUFFIXES, check_sample_rate
+from codec.audio import READ_SUFFIXES, check_sample_rate
 from codec.errors import AudioError, DataError
 
 VERSION = 1

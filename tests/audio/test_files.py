@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from codec.audio.files import (
+from codec.audio import (
     as_channels,
     as_int16,
     fit,
@@ -145,7 +145,7 @@ def test_written_audio_is_read_back(tmp_path, suffix, channels):
 
 
 def test_what_is_too_long_for_wav_becomes_rf64(tmp_path, monkeypatch):
-    monkeypatch.setattr("codec.audio.files.MAX_WAV_BYTES", 1000)
+    monkeypatch.setattr("codec.audio.writer.MAX_WAV_BYTES", 1000)
     for samples, magic in ((250, b"RIFF"), (251, b"RF64")):
         audio = np.random.default_rng(0).integers(-32768, 32768, (2, samples), np.int16)
         write_audio(tmp_path / "a.wav", as_channels(audio), 8000, ".wav")
@@ -178,7 +178,7 @@ def test_a_full_disk_is_an_error(tmp_path):
 
 
 def test_blocks_join(monkeypatch):
-    monkeypatch.setattr("codec.audio.files._BLOCK_VALUES", 10)
+    monkeypatch.setattr("codec.audio.arrays._BLOCK_VALUES", 10)
     audio = np.random.default_rng(0).integers(-32768, 32768, (3, 100), np.int16)
     file = io.BytesIO()
     write_audio(file, as_channels(audio), 24_000, ".wav")

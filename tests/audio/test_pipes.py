@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 import codec
-from codec.audio.files import as_int16, read_audio
+from codec.audio import as_int16, read_audio
 from codec.audio.pipes import NotStreamableError, SampleSink, SampleStream, open_wav
 from codec.errors import AudioError, CodecError, FormatError
 from codec.nac.container import Reader, Writer

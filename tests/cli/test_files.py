@@ -17,7 +17,7 @@ import pytest
 import soundfile
 
 import codec
-from codec.audio.files import as_int16, read_audio
+from codec.audio import as_int16, read_audio
 from codec.cli.main import COMMANDS
 from codec.cli.main import cli as group
 from codec.errors import BackendError
@@ -61,14 +61,14 @@ def test_there_and_back(cli, wav, tmp_path, channels, samples, rate):
 @pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 24_000, 44_100, 48_000])
 def test_files_are_coded_as_arrays_are(cli, wav, tmp_path, monkeypatch, small, channels, rate):
     # Many blocks and spans, none of which ends where another does.
-    monkeypatch.setattr("codec.audio.files._BLOCK_VALUES", 7777)
+    monkeypatch.setattr("codec.audio.arrays._BLOCK_VALUES", 7777)
     monkeypatch.setattr("codec.engine.windows.SHORTEST_SPAN", 3)
     monkeypatch.setattr("codec.engine.windows.FRAMES_AT_WORK", 64)
     source = wav("in.wav", 2 * rate + 12_347, rate, channels)
     audio, _ = read_audio(source)
-    monkeypatch.setattr("codec.audio.files._BLOCK_VALUES", 1 << 30)
+    monkeypatch.setattr("codec.audio.arrays._BLOCK_VALUES", 1 << 30)
     whole = small.compress(audio, rate)
-    monkeypatch.setattr("codec.audio.files._BLOCK_VALUES", 7777)
+    monkeypatch.setattr("codec.audio.arrays._BLOCK_VALUES", 7777)
     restored = as_int16(small.decompress(whole)[0])
     for threads in (1, 2, 5):
         assert cli("compress", source, "-f", "-t", threads) == (0, b"", "")

@@ -244,7 +244,7 @@ def test_equals_librosa(theirs: dict[str, Any], ours: dict[str, Any], backend: s
 @pytest.mark.skipif(not EVAL.is_dir(), reason="needs a folder of recordings, in CODEC_EVAL")
 def test_equals_whisper_on_recordings() -> None:
     whisper = pytest.importorskip("whisper.audio")
-    from codec.audio.files import read_audio, resample
+    from codec.audio import read_audio, resample
 
     paths = sorted(EVAL.glob("*.flac"))
     assert paths

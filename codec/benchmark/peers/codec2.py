@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from codec.audio.files import as_int16
+from codec.audio import as_int16
 from codec.benchmark.peers.base import Encoded, needs, run
 from codec.errors import PeerError
 from codec.quality.pair import Audio

@@ -6,7 +6,7 @@ import functools
 import tempfile
 from pathlib import Path
 
-from codec.audio.files import read_audio, write_audio
+from codec.audio import read_audio, write_audio
 from codec.benchmark.peers.base import Encoded, kbps, needs, run
 from codec.errors import PeerError
 from codec.quality.pair import Audio

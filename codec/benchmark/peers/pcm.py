@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from codec.audio.files import as_int16
+from codec.audio import as_int16
 from codec.benchmark.peers.base import Encoded
 from codec.quality.pair import Audio
 

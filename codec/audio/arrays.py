@@ -1,0 +1,115 @@
+"""Arrays of audio: float32 [channels, samples], full scale at ±1.
+
+What lies beyond ±1 (a float WAV may hold it) is kept for coding, and clipped only where 16-bit
+samples are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.errors import AudioError
+from codec.model.limits import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
+
+Audio = npt.NDArray[np.float32]
+
+# A float far beyond full scale is a file of integers kept as floats, or garbage; either way the
+# network would see nothing of it. 256 is 48 dB above full scale.
+MAX_PEAK = 256.0
+
+_BLOCK_VALUES = 1 << 18  # read, resampled or written at a time, whatever a header claims
+
+
+def check_sample_rate(sample_rate: int) -> None:
+    """Raises AudioError unless `sample_rate` is one that can be coded."""
+    if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
+        raise AudioError(
+            f"a sample rate of {sample_rate} Hz is outside {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE}"
+        )
+
+
+def as_channels(audio: npt.ArrayLike) -> Audio:
+    """`audio` as float32 [channels, samples], full scale ±1.
+
+    audio: float32, float64 or int16 [samples] or [channels, samples]; int16 is divided by 32768.
+    Raises AudioError on another shape or dtype, no samples, NaN or infinity, or a peak above
+    `MAX_PEAK`.
+    """
+    array = np.asarray(audio)
+    if array.ndim not in (1, 2):
+        raise AudioError(f"audio must be [samples] or [channels, samples], not {array.ndim}-D")
+    array = np.atleast_2d(array)
+    channels, samples = array.shape
+    if channels == 0 or samples == 0:
+        raise AudioError("no audio: 0 samples")
+    if channels > MAX_CHANNELS:
+        raise AudioError(
+            f"{channels} channels, at most {MAX_CHANNELS}; audio must be [channels, samples]"
+        )
+    if array.dtype == np.int16:
+        return array.astype(np.float32) / np.float32(32768)
+    if array.dtype not in (np.float32, np.float64):
+        raise AudioError(f"audio must be float32, float64 or int16, not {array.dtype}")
+    with np.errstate(over="ignore"):
+        floats = array.astype(np.float32, copy=False)
+    # NaN and infinity pass through min and max, so two reductions find both; no temporary.
+    peak = max(-float(floats.min()), float(floats.max()))
+    if not np.isfinite(peak) or not np.isfinite(floats.min()):
+        raise AudioError("audio is not finite: it holds NaN or infinity")
+    if peak > MAX_PEAK:
+        raise AudioError(f"audio peaks at {peak:.6g}; full scale is 1, so scale it first")
+    return floats
+
+
+def as_int16(audio: Audio) -> npt.NDArray[np.int16]:
+    """16-bit samples of `audio`, clipped; the inverse of `as_channels` on int16."""
+    scaled: Audio = np.rint(audio * np.float32(32768))
+    np.clip(scaled, -32768, 32767, out=scaled)
+    return scaled.astype(np.int16)
+
+
+def fit(audio: Audio, n_samples: int) -> Audio:
+    """`audio` [..., samples] cut, or continued with silence, to exactly `n_samples`."""
+    missing = n_samples - audio.shape[-1]
+    if missing <= 0:
+        return audio[..., :n_samples]
+    return np.pad(audio, [(0, 0)] * (audio.ndim - 1) + [(0, missing)])
+
+
+def in_blocks(audio: Audio) -> Iterator[Audio]:
+    """`audio` [channels, samples] in blocks as small as those that files are read in."""
+    step = block_samples(len(audio))
+    for start in range(0, audio.shape[1], step):
+        yield audio[:, start : start + step]
+
+
+def first(blocks: Iterable[Audio], n_samples: int) -> Iterator[Audio]:
+    """The first `n_samples` of blocks [channels, samples], all of which are taken."""
+    for block in blocks:
+        if n_samples:
+            yield block[:, :n_samples]
+        n_samples -= min(n_samples, block.shape[1])
+
+
+def after(blocks: Iterable[Audio], n_samples: int) -> Iterator[Audio]:
+    """What follows the first `n_samples` of blocks [channels, samples]."""
+    for block in blocks:
+        if block.shape[1] > n_samples:
+            yield block[:, n_samples:]
+        n_samples -= min(n_samples, block.shape[1])
+
+
+def silence(channels: int, n_samples: int) -> Iterator[Audio]:
+    """Blocks [channels, samples] of zeros, `n_samples` in all."""
+    zeros = np.zeros((channels, min(n_samples, block_samples(channels))), np.float32)
+    while n_samples:
+        yield zeros[:, :n_samples]
+        n_samples -= min(n_samples, zeros.shape[1])
+
+
+def block_samples(channels: int) -> int:
+    """Samples of each channel that are read, resampled or written at a time."""
+    return max(1, _BLOCK_VALUES // channels)

@@ -1,0 +1,29 @@
+"""Formats of audio files: the names they go by, and those that can be written."""
+
+from __future__ import annotations
+
+# fmt: off
+READ_SUFFIXES = frozenset((
+    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au",
+    ".snd", ".caf", ".w64", ".rf64",
+))
+# fmt: on
+WRITE_FORMATS = {
+    ".wav": ("WAV", "PCM_16"),
+    ".flac": ("FLAC", "PCM_16"),
+    ".ogg": ("OGG", "VORBIS"),
+}
+
+# What libsndfile carries in most formats.
+TAGS = (
+    "title", "artist", "album", "date", "tracknumber", "genre", "comment", "copyright", "license",
+)  # fmt: skip
+
+# WAV counts its bytes in 32 bits; beyond that libsndfile writes RF64, the same with 64.
+MAX_WAV_BYTES = 2**32 - 4096
+
+
+def reason(error: Exception) -> str:
+    """What libsndfile says of `error`, in one line, without its frills."""
+    text = str(getattr(error, "error_string", error)).strip()
+    return text.removeprefix("Error :").strip().rstrip(".").splitlines()[0].lower()
