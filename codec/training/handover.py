@@ -12,7 +12,7 @@ exact for weights that were float16 before, and loses nothing more when a run is
 Moments of the optimisers become bfloat16, because squared gradients need range more than digits.
 Vectors, scalars and integers stay as they are.
 
-Moments are left out unless they are asked for: they are two thirds of a checkpoint, and training
+Moments are left out unless they are asked for: they are half of a checkpoint, and training
 builds them up again within some hundred steps. Until then the learning rate warms up, from the step
 in `Checkpoint.restarted` on.
 """
