@@ -15,7 +15,7 @@ class ModelConfig:
 
     sample_rate: int = 24_000
     hop_length: int = 960  # samples a token frame
-    n_codebooks: int = 24
+    n_codebooks: int = 28
     codebook_size: int = 1024
     latent_dim: int = 160
 

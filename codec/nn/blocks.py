@@ -1,4 +1,4 @@
-"""Causal convolution blocks at the frame rate."""
+"""Define the causal convolution blocks that run at the frame rate."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch.nn import functional as F
 
 
 class DepthwiseConv(nn.Module):
-    """Depthwise convolution over time with a bounded look-ahead. [batch, n, dim] -> the same.
+    """Convolve each channel over time with a bounded look-ahead. [batch, n, dim] -> the same.
 
         output t sees inputs   t - (kernel - 1 - lookahead) ... t ... t + lookahead
 
-    A sum of shifted products: on a CPU faster than a grouped conv1d, which would also want the
-    channels first.
+    It is a sum of shifted products: on a CPU this is faster than a grouped conv1d, which also
+    needs the channels first.
     """
 
     def __init__(self, dim: int, kernel_size: int, lookahead: int = 0) -> None:
@@ -33,7 +33,10 @@ class DepthwiseConv(nn.Module):
 
 
 class Block(nn.Module):
-    """ConvNeXt block (Liu et al. 2022, arXiv 2201.03545, fig. 4), causal, on [batch, n, dim]."""
+    """Apply a causal ConvNeXt block (Liu et al. 2022, arXiv 2201.03545, fig. 4).
+
+    [batch, n, dim] -> the same.
+    """
 
     def __init__(self, dim: int, hidden: int, kernel_size: int, lookahead: int = 0) -> None:
         super().__init__()
@@ -50,7 +53,10 @@ class Block(nn.Module):
 
 
 class Backbone(nn.Sequential):
-    """Blocks of which the first `lookahead` see one frame ahead each."""
+    """Apply `blocks` blocks, the first `lookahead` of which see one frame ahead each.
+
+    With `in_bfloat16` set, it computes in bfloat16 and still gives float32.
+    """
 
     def __init__(
         self, dim: int, hidden: int, blocks: int, kernel_size: int, lookahead: int
@@ -59,3 +65,15 @@ class Backbone(nn.Sequential):
             *(Block(dim, hidden, kernel_size, int(i < lookahead)) for i in range(blocks)),
             nn.LayerNorm(dim),
         )
+        self.in_bfloat16 = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.in_bfloat16:
+            return self._blocks(x)
+        with torch.autocast(x.device.type, dtype=torch.bfloat16):
+            return self._blocks(x).float()
+
+    def _blocks(self, x: Tensor) -> Tensor:
+        for block in self:
+            x = block(x)
+        return x

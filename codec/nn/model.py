@@ -1,4 +1,4 @@
-"""The network: encoder, residual vector quantiser, decoder."""
+"""Define the network: encoder, residual vector quantiser, decoder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from codec.nn.quantiser import Quantised, ResidualQuantiser
 
 
 class Encoder(nn.Module):
-    """audio [batch, n * hop_length] -> latents [batch, n, latent_dim]."""
+    """Turn audio into latents.
+
+    audio [batch, n * hop_length] -> latents [batch, n, latent_dim].
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -59,7 +62,7 @@ class Encoder(nn.Module):
             self.embed.weight[start : start + k, columns] = white.T.float()
 
     def features(self, audio: Tensor) -> Tensor:
-        """Front-end frames side by side, as many as make one encoder frame."""
+        """Put the front-end frames that make one encoder frame side by side."""
         x: Tensor = self.front(audio)
         batch, n, size = x.shape
         return x.reshape(batch, n // self.front_stack, size * self.front_stack)
@@ -72,7 +75,10 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """latents [batch, n, latent_dim] -> audio [batch, n * hop_length]."""
+    """Turn latents into audio.
+
+    latents [batch, n, latent_dim] -> audio [batch, n * hop_length].
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -89,7 +95,7 @@ class Decoder(nn.Module):
         self.head = SpectralHead(config, dim)
 
     def forward(self, latents: Tensor, keys: Tensor | None = None) -> Tensor:
-        """keys: `noise_keys` of the codes, int64 [batch, n]; 0 where there are none."""
+        """Decode; keys: `noise_keys` of the codes, int64 [batch, n], or None for zeros."""
         if keys is None:
             keys = torch.zeros(latents.shape[:2], dtype=torch.int64, device=latents.device)
         x = self.embed(latents)
@@ -100,6 +106,8 @@ class Decoder(nn.Module):
 
 
 class CodecModel(nn.Module):
+    """Hold encoder, quantiser and decoder of one configuration."""
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
@@ -111,16 +119,13 @@ class CodecModel(nn.Module):
 
     @torch.no_grad()
     def encode(self, audio: Tensor, n_codebooks: int | None = None) -> Tensor:
-        """audio float32 [batch, n * hop_length] -> codes int64 [n_codebooks, batch, n]."""
+        """Encode audio float32 [batch, n * hop_length] to codes int64 [n_codebooks, batch, n]."""
         latents: Tensor = self.encoder(audio)
-        used = None
-        if n_codebooks is not None:
-            used = torch.full((len(audio),), n_codebooks, device=audio.device)
-        quantised: Quantised = self.quantiser(latents, used, learn=False)
+        quantised: Quantised = self.quantiser(latents, levels=n_codebooks)
         return quantised.codes
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
-        """codes int64 [n_codebooks, batch, n] -> audio float32 [batch, n * hop_length]."""
+        """Decode codes int64 [n_codebooks, batch, n] to audio float32 [batch, n * hop_length]."""
         out: Tensor = self.decoder(self.quantiser.decode(codes), noise_keys(codes))
         return out

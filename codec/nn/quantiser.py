@@ -1,34 +1,52 @@
-"""Residual vector quantisation for training: EMA codebooks, k-means start, dead-code revival."""
+"""Quantise in residual levels: EMA codebooks, k-means start, revival of dead codewords."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-SHRINK = 0.3  # of the way from the mean to the points that k-means starts from
-NUDGE = 0.02  # of the vectors' RMS, by which the halves of a codeword part
+from codec.nn.heads import noise_signs
+
+SHRINK = 0.3  # how far k-means pulls its starting points away from the mean, of 1
+NUDGE = 0.02  # how far the two halves of a codeword are moved apart, of the vectors' RMS
+REVIVED = 64  # codewords of a level that one step revives at most
+
+Reduce = Callable[[Tensor], Tensor]
+
+
+class Statistics(NamedTuple):
+    """What the codewords of each level won in a batch. All are sums: those of the parts of a
+    batch add up to those of the batch."""
+
+    frames: Tensor  # float32 [levels]: vectors that used the level
+    energy: Tensor  # float32 [levels]: sum of the squares of their residuals
+    counts: Tensor  # float32 [levels, size]: vectors that each codeword won
+    sums: Tensor  # float32 [levels, size, dim]: sum of the residuals that each codeword won
 
 
 class Quantised(NamedTuple):
     latents: Tensor  # [batch, n, dim], gradients pass straight through
-    codes: Tensor  # int64 [n_codebooks, batch, n]; unused levels are -1
+    codes: Tensor  # int64 [levels, batch, n]; -1 at levels that an item does not use
     commitment: Tensor  # scalar: mean squared residual over the used levels, relative to the input
+    statistics: Statistics | None = None  # for `ResidualQuantiser.learn`
 
 
 def nearest(x: Tensor, codebook: Tensor) -> Tensor:
-    """Index of the nearest codeword. x [n, dim], codebook [size, dim] -> int64 [n]."""
+    """Find the nearest codeword of each vector. x [n, dim], codebook [size, dim] -> int64 [n]."""
     scores = torch.addmm(codebook.square().sum(1) / 2, x, codebook.t(), alpha=-1)
     return scores.argmin(1)
 
 
 @torch.no_grad()
 def kmeans(x: Tensor, size: int, iterations: int, generator: torch.Generator) -> Tensor:
-    """Codebook [size, dim] by Lloyd's algorithm; an empty cluster gets half of a large one.
+    """Fit a codebook [size, dim] to x [n, dim] by Lloyd's algorithm.
 
-    It starts from points drawn towards the mean. In many dimensions a point is nearer to the mean
-    than to any other point: as codewords, points would win nothing but themselves.
+    An empty cluster gets half of a large one. The algorithm starts from points pulled towards the
+    mean. In many dimensions a point is nearer to the mean than to any other point: as codewords,
+    the points themselves would win nothing but themselves.
     """
     mean = x.mean(0)
     drawn = x[torch.randperm(len(x), generator=generator)[:size]]
@@ -45,11 +63,14 @@ def kmeans(x: Tensor, size: int, iterations: int, generator: torch.Generator) ->
     return codebook
 
 
-def _nudge(x: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:
-    """Random steps [count, dim], short beside the vectors x [n, dim]."""
+def _nudge(x: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Draw steps [count, dim] that are short beside the vectors x [n, dim]."""
     rms = x.square().mean().sqrt()
-    steps = torch.randn(count, x.shape[1], generator=generator, device=x.device)
-    return steps * (NUDGE * rms)
+    return torch.randn(count, x.shape[1], generator=generator, device=x.device) * (NUDGE * rms)
+
+
+def _itself(x: Tensor) -> Tensor:
+    return x
 
 
 class ResidualQuantiser(nn.Module):
@@ -59,6 +80,9 @@ class ResidualQuantiser(nn.Module):
     2017, arXiv 1711.00937, appendix A.1). They must remember many more vectors than there are
     codewords: one that is the mean of few is long, for their noise, and wins fewer still. A
     codeword used less than `revive` times the mean use takes over half of what a popular one wins.
+
+    `forward` changes nothing; `learn` moves the codebooks by what `forward` counted. Neither has
+    a shape that depends on the data, and neither makes the host wait for the device.
     """
 
     codebooks: Tensor
@@ -107,59 +131,124 @@ class ResidualQuantiser(nn.Module):
             left.append(float(residual.square().sum(1).mean() / energy))
         return left
 
-    def forward(self, x: Tensor, used: Tensor | None = None, learn: bool = True) -> Quantised:
-        """Quantise x [batch, n, dim] with the first used[b] levels for item b (all when None)."""
+    def forward(
+        self,
+        x: Tensor,
+        used: Tensor | None = None,
+        *,
+        levels: int | None = None,
+        count: bool = False,
+        mean: Reduce = _itself,
+    ) -> Quantised:
+        """Quantise x [batch, n, dim] with the first used[b] levels for item b (all when None).
+
+        levels: the number of levels in the result, at least the largest of `used`; all by default.
+        count: return `Statistics` too. mean: the mean of a number over all parts of the batch,
+        where x is one of several equal parts.
+        """
         batch, n, dim = x.shape
-        residual = x.detach().reshape(-1, dim).float()
-        energy = residual.var(0, unbiased=False).sum().clamp(min=1e-6)
+        levels = len(self.codebooks) if levels is None else levels
+        flat = x.reshape(-1, dim).float()
+        residual = flat.detach()
+        centred = residual - mean(residual.mean(0))
+        energy = mean(centred.square().mean(0)).sum().clamp(min=1e-6)
         out = torch.zeros_like(residual)
         if used is None:
-            used = torch.full((batch,), len(self.codebooks), device=x.device)
-        active = used.repeat_interleave(n)
-        losses, codes = [], []
-        flat = x.reshape(-1, dim).float()
-        for level in range(int(used.max())):
-            on = active > level
+            used = torch.full((batch,), levels, device=x.device)
+        depth = used.repeat_interleave(n, output_size=batch * n)
+        on = depth > torch.arange(levels, device=x.device)[:, None]  # bool [levels, batch * n]
+        shares = on.float()
+        # Over all parts of the batch, so that what each part adds to the loss is its own.
+        using = mean(shares.mean(1))
+        errors, codes, counted = [], [], []
+        for level in range(levels):
             chosen = nearest(residual, self.codebooks[level])
+            if count:
+                counted.append(self._count(residual, chosen, shares[level]))
             word = self.codebooks[level][chosen]
-            if learn and self.training:
-                self._learn(level, residual[on], chosen[on])
-            step = torch.where(on[:, None], word, torch.zeros_like(word))
+            step = torch.where(on[level][:, None], word, torch.zeros_like(word))
             # towards the quantised value of this depth: the codewords so far are constants
             out = out + step
-            losses.append((flat - out).square().sum(1)[on].mean() / energy)
+            errors.append(((flat - out).square().sum(1) * shares[level]).mean())
             residual = residual - step
-            codes.append(torch.where(on, chosen, torch.full_like(chosen, -1)).view(batch, n))
+            codes.append(torch.where(on[level], chosen, torch.full_like(chosen, -1)))
         straight = flat + (out - flat).detach()
+        relative = torch.stack(errors) / (using.clamp(min=1e-12) * energy)
         return Quantised(
-            straight.view(batch, n, dim).to(x.dtype), torch.stack(codes), torch.stack(losses).mean()
+            straight.view(batch, n, dim).to(x.dtype),
+            torch.stack(codes).view(levels, batch, n),
+            relative.sum() / (using > 0).sum(),
+            Statistics(*map(torch.stack, zip(*counted, strict=True))) if count else None,
         )
 
     @torch.no_grad()
-    def _learn(self, level: int, x: Tensor, codes: Tensor) -> None:
-        if not len(x):
-            return
+    def _count(self, x: Tensor, chosen: Tensor, share: Tensor) -> tuple[Tensor, ...]:
+        """One level's part of `Statistics`. share: 1 for vectors that use the level, or 0."""
         size = self.codebooks.shape[1]
-        counts, sums = self.counts[level], self.sums[level]
-        # counts are kept relative: their sum tends to `size`, so mean use is 1 whatever the batch
-        scale = size / len(x)
-        counts.mul_(self.decay).add_(
-            torch.bincount(codes, minlength=size).float(), alpha=(1 - self.decay) * scale
+        x = x * share[:, None]
+        return (
+            share.sum(),
+            x.square().sum(),
+            x.new_zeros(size).index_add_(0, chosen, share),
+            x.new_zeros(size, x.shape[1]).index_add_(0, chosen, x),
         )
-        sums.mul_(self.decay).index_add_(0, codes, x, alpha=(1 - self.decay) * scale)
-        dead = torch.nonzero(counts < self.revive)[:, 0]
-        if len(dead):
-            popular = counts.topk(min(len(dead), size // 2)).indices
-            # halves that would be dead themselves go round in circles
-            popular = popular[counts[popular] > 4 * self.revive]
-            dead = dead[: len(popular)]
-            half = counts[popular] / 2
-            word = sums[popular] / counts[popular][:, None]
-            step = _nudge(x, len(dead))
-            counts[popular] = counts[dead] = half
-            sums[popular] = (word - step) * half[:, None]
-            sums[dead] = (word + step) * half[:, None]
-        torch.div(sums, counts[:, None], out=self.codebooks[level])
+
+    @torch.no_grad()
+    def learn(self, won: Statistics, number: Tensor, wanted: Tensor | None = None) -> None:
+        """Move the codebooks by what their codewords `won`.
+
+        number: int64 scalar, the number of the step, which the signs of the revived codewords are
+        drawn by. wanted: bool scalar; nothing changes where it is False.
+        """
+        size = self.codebooks.shape[1]
+        moved = won.frames > 0
+        if wanted is not None:
+            moved = moved & wanted
+        # counts are kept relative: their sum tends to `size`, so mean use is 1 whatever the batch
+        gain = (1 - self.decay) * size / won.frames.clamp(min=1)
+        counts = self.counts * self.decay + won.counts * gain[:, None]
+        sums = self.sums * self.decay + won.sums * gain[:, None, None]
+        rms = torch.sqrt(won.energy / won.frames.clamp(min=1) / self.codebooks.shape[2])
+        counts, sums = self._revive(counts, sums, rms, number)
+        words = sums / counts[..., None]
+        self.codebooks.copy_(torch.where(moved[:, None, None], words, self.codebooks))
+        self.counts.copy_(torch.where(moved[:, None], counts, self.counts))
+        self.sums.copy_(torch.where(moved[:, None, None], sums, self.sums))
+
+    def _revive(
+        self, counts: Tensor, sums: Tensor, rms: Tensor, number: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Give the first dead codewords of each level half of what its most popular ones won.
+
+        The i-th dead codeword of a level, in the order of their numbers, gets half of the i-th
+        most popular one, for at most REVIVED of them. rms: float32 [levels], of the residuals.
+        """
+        levels, size, dim = sums.shape
+        slots = min(REVIVED, size // 2)
+        if not slots:
+            return counts, sums
+        dead = counts < self.revive
+        popular = counts.topk(slots, dim=1).indices
+        reborn = torch.argsort((~dead).to(torch.int8), dim=1, stable=True)[:, :slots]
+        large = counts.gather(1, popular)
+        # halves that would be dead themselves go round in circles
+        swapped = dead.gather(1, reborn) & (large > 4 * self.revive)
+        half = large / 2
+        index = popular[..., None].expand(-1, -1, dim)
+        total = sums.gather(1, index)
+        seeds = torch.arange(levels * slots, device=sums.device).view(levels, slots)
+        seeds = (seeds + (number + 1) * 0x9E3779B1) & 0xFFFFFFFF
+        step = noise_signs(seeds, dim, 0) * (NUDGE * rms)[:, None, None]
+        # The numbers in `popular` differ from each other, and so do those in `reborn`. A slot that
+        # is not swapped writes back what is there by then.
+        counts = counts.scatter(1, popular, torch.where(swapped, half, large))
+        one = torch.where(swapped[..., None], total / 2 - step * half[..., None], total)
+        sums = sums.scatter(1, index, one)
+        index = reborn[..., None].expand(-1, -1, dim)
+        counts = counts.scatter(1, reborn, torch.where(swapped, half, counts.gather(1, reborn)))
+        other = total / 2 + step * half[..., None]
+        sums = sums.scatter(1, index, torch.where(swapped[..., None], other, sums.gather(1, index)))
+        return counts, sums
 
     def decode(self, codes: Tensor) -> Tensor:
         """codes int64 [n_codebooks, batch, n] -> latents [batch, n, dim]."""

@@ -37,6 +37,7 @@ class TrainConfig:
     full_depth_share: float = 0.5  # of the steps: all codebooks; otherwise a depth for each crop
     depths: tuple[float, ...] = (1 / 12, 1 / 4, 1 / 2, 1 / 2)  # fractions of the codebooks
 
+    loss_scales: str = "drawn"  # each step: two of the spectral loss's resolutions, or "all"
     mel_weight: float = 1.0
     magnitude_weight: float = 2.0
     phase_weight: float = 1.0
@@ -69,7 +70,8 @@ class TrainConfig:
     max_bad_steps: int = 20  # in a row, skipped because something was not finite
 
     precision: str = "auto"  # of the backbones: float32, bfloat16, or auto
-    compile: str = "auto"  # the backbones with torch.compile: on, off, or auto
+    step: str = "auto"  # how steps run: eager, graph (CUDA), compile (the whole step), or auto
+    compile: str = "auto"  # the backbones with torch.compile unless step=compile: on, off, or auto
 
     checkpoint_minutes: float = 5.0
     eval_minutes: float = 25.0
@@ -97,6 +99,8 @@ class TrainConfig:
             ("ema_decay", 0 <= self.ema_decay < 1),
             ("max_bad_steps", self.max_bad_steps >= 1),
             ("log_steps", self.log_steps >= 1),
+            ("loss_scales", self.loss_scales in ("drawn", "all")),
+            ("step", self.step in ("auto", "eager", "graph", "compile")),
             ("precision", self.precision in ("auto", "float32", "bfloat16")),
             ("compile", self.compile in ("auto", "on", "off")),
         ):

@@ -89,9 +89,8 @@ def evaluate(
         for depth in depths:
             z, keys = latents[index], None
             if depth:
-                used = torch.full((1,), depth, device=device)
-                z, codes, _ = model.quantiser(z, used, learn=False)
-                keys = noise_keys(codes)
+                quantised_clip = model.quantiser(z, levels=depth)
+                z, keys = quantised_clip.latents, noise_keys(quantised_clip.codes)
             output = model.decoder(z, keys)
             named = {"mel": float(loss(target, output)["mel"])}
             decoded = output[0].cpu().numpy()
@@ -121,7 +120,7 @@ def _write(path: Path, audio: Tensor, sample_rate: int) -> None:
 
 def _levels(model: CodecModel, latents: Tensor) -> dict[str, float]:
     size = model.config.codebook_size
-    codes = model.quantiser(latents[None], learn=False).codes
+    codes = model.quantiser(latents[None]).codes
     variance = latents.var(0, unbiased=False).sum().clamp(min=1e-12)
     values = perplexity(codes, size).tolist()
     residual, result = latents, {}

@@ -200,6 +200,7 @@ class Session:
 
     def save(self, monitor: Monitor) -> None:
         now = self.now
+        self.learner.check()  # a run that broke down keeps the checkpoint from before
         now.seconds_per_step = monitor.seconds_per_step or now.seconds_per_step
         now.losses = monitor.means or now.losses
         current = dataclasses.replace(now, learner=self.learner.state())

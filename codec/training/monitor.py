@@ -1,4 +1,4 @@
-"""What a run shows while it goes on: a live line, and scalars for TensorBoard."""
+"""Show a run while it goes on: a live line, and scalars for TensorBoard."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LINE_SECONDS = 60.0
 
 
 def perplexity(codes: Tensor, size: int) -> Tensor:
-    """exp of the entropy of each level's codes: 1 if one is used, `size` if all are, evenly.
+    """Compute exp of the entropy of each level's codes: 1 if one is used, `size` if all evenly.
 
     codes int64 [levels, ...]; negative ones do not count -> float32 [levels].
     """
@@ -24,11 +24,11 @@ def perplexity(codes: Tensor, size: int) -> Tensor:
 
 
 def _histogram(codes: Tensor, size: int) -> Tensor:
-    """How often each code occurs at each level; float32 [levels, size]."""
+    """Count how often each code occurs at each level; float32 [levels, size]."""
     levels = len(codes)
     flat = codes.reshape(levels, -1)
-    slots = flat + size * torch.arange(levels, device=codes.device)[:, None]
-    return torch.bincount(slots[flat >= 0], minlength=levels * size).view(levels, size).float()
+    counts = torch.zeros(levels, size, device=codes.device)
+    return counts.scatter_add_(1, flat.clamp(min=0), (flat >= 0).float())
 
 
 def _perplexity(histogram: Tensor) -> Tensor:
@@ -37,9 +37,9 @@ def _perplexity(histogram: Tensor) -> Tensor:
 
 
 class Monitor:
-    """Means over the last `every` steps, kept on the device until they are shown.
+    """Show the means over the last `every` steps, which stay on the device until then.
 
-    On a terminal a tqdm bar, in a pipe one line a minute, both on standard error.
+    On a terminal it is a tqdm bar, in a pipe one line a minute, both on standard error.
     """
 
     def __init__(
@@ -70,8 +70,9 @@ class Monitor:
             )
         self.seconds_per_step = 0.0
         self.means: dict[str, float] = {}
-        self._sums: dict[str, tuple[Tensor, int]] = {}
+        self._sums: dict[str, Tensor] = {}
         self._codes: Tensor | None = None
+        self._skipped: Tensor | None = None
         self._clear()
 
     def __enter__(self) -> Monitor:
@@ -95,22 +96,24 @@ class Monitor:
         else:
             print(line, file=sys.stderr, flush=True)
 
-    def add(self, step: int, lr: float, seconds: float, losses: dict[str, Tensor] | None) -> None:
-        """Count step `step`, which took `seconds`; `losses` is None if it was skipped."""
+    def add(self, step: int, lr: float, seconds: float, losses: dict[str, Tensor]) -> None:
+        """Count step `step`, which took `seconds`; `losses` as `Step` gives them.
+
+        A mean is over the steps that learned, and where the value is finite.
+        """
         self._steps += 1
         self._seconds += seconds
-        if losses is None:
-            self._skipped += 1
-        else:
-            for name, value in losses.items():
-                if name == "codes":
-                    part = _histogram(value, self._shape[1])
-                    if self._codes is None:
-                        self._codes = torch.zeros(self._shape, device=part.device)
-                    self._codes[: len(part)] += part
-                else:
-                    total, count = self._sums.get(name, (torch.zeros_like(value), 0))
-                    self._sums[name] = (total + value, count + 1)
+        learned = losses["learned"]
+        for name, value in losses.items():
+            if name == "codes":
+                part = _histogram(value, self._shape[1]) * learned
+                self._codes = part if self._codes is None else self._codes + part
+            elif name != "learned":
+                counts = learned & torch.isfinite(value)
+                pair = torch.stack([torch.where(counts, value, 0.0), counts.float()])
+                self._sums[name] = self._sums[name] + pair if name in self._sums else pair
+        skipped = (~learned).float()
+        self._skipped = skipped if self._skipped is None else self._skipped + skipped
         if self._bar is not None:
             self._bar.update()
         if self._steps >= self._every or self._due():
@@ -125,13 +128,14 @@ class Monitor:
         return self._bar is None and time.monotonic() - self._said >= LINE_SECONDS
 
     def _clear(self) -> None:
-        self._steps, self._seconds, self._skipped = 0, 0.0, 0
-        self._sums, self._codes = {}, None
+        self._steps, self._seconds = 0, 0.0
+        self._sums, self._codes, self._skipped = {}, None, None
 
     def _show(self, step: int, lr: float) -> None:
+        pairs = {name: pair.tolist() for name, pair in self._sums.items()}
+        self.means = {name: total / count for name, (total, count) in pairs.items() if count}
         self.seconds_per_step = self._seconds / self._steps
         rate = self._audio_seconds / self.seconds_per_step
-        self.means = {name: float(total / count) for name, (total, count) in self._sums.items()}
         scalars = {f"train/{name}": value for name, value in self.means.items()}
         parts = [f"{rate:.1f}x", f"lr {lr:.1e}"]
         parts += [f"{name} {value:.3f}" for name, value in self.means.items()]
@@ -140,8 +144,9 @@ class Monitor:
             scalars |= {f"perplexity/{level + 1}": value for level, value in enumerate(values)}
             shown = (values[0], values[len(values) // 2], values[-1])
             parts.append("perplexity " + "/".join(f"{value:.0f}" for value in shown))
-        if self._skipped:
-            parts.append(f"{self._skipped} steps skipped")
+        skipped = int(self._skipped) if self._skipped is not None else 0
+        if skipped:
+            parts.append(f"{skipped} steps skipped")
         self.scalars(step, scalars | {"train/lr": lr, "train/audio_seconds_per_second": rate})
         self._clear()
         if self._bar is not None:
@@ -153,7 +158,7 @@ class Monitor:
             self._said = time.monotonic()
 
     def _left(self, step: int) -> float | None:
-        """Seconds until the run ends by itself."""
+        """Estimate the seconds until the run ends by itself."""
         ends = []
         if self._last_step is not None:
             ends.append((self._last_step - step) * self.seconds_per_step)

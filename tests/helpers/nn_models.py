@@ -42,6 +42,7 @@ TRAINING = TrainConfig(
     critic_crops=1,
     warmup_steps=2,
     precision="float32",
+    step="eager",
     compile="off",
     log_steps=2,
 )

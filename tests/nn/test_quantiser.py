@@ -26,6 +26,12 @@ def fitted(seed: int = 0, **options: float) -> ResidualQuantiser:
     return quantiser
 
 
+def taught(quantiser: ResidualQuantiser, x: torch.Tensor, used=None, number: int = 0) -> None:
+    """Let the codebooks learn from x."""
+    statistics = quantiser(x, used, count=True).statistics
+    quantiser.learn(statistics, torch.tensor(number))
+
+
 def distortion(x: torch.Tensor, codebook: torch.Tensor) -> float:
     return float((x.double() - codebook.double()[nearest(x, codebook)]).square().sum(1).mean())
 
@@ -65,11 +71,10 @@ def test_averages_follow_vector_quantize_pytorch():
     book.embed.data.copy_(ours.codebooks)
     book.embed_avg.data.copy_(ours.sums * unit)
     book.cluster_size.data.copy_(ours.counts * unit)
-    ours.train()
     other.train()
     for seed in range(1, 6):
         x = latents(seed, 1, batch)
-        ours(x)
+        taught(ours, x)
         other(x)
         torch.testing.assert_close(ours.codebooks, book.embed.data)
         torch.testing.assert_close(ours.counts * unit, book.cluster_size.data)
@@ -81,7 +86,7 @@ def test_any_prefix_of_the_levels_is_an_encoding(depth, seed):
     quantiser = fitted().eval()
     x = latents(seed, 2, 15)
     full = quantiser(x)
-    part = quantiser(x, torch.tensor([depth, depth]))
+    part = quantiser(x, levels=depth)
     assert torch.equal(part.codes, full.codes[:depth])
     assert torch.allclose(part.latents, quantiser.decode(full.codes[:depth]), atol=1e-6)
 
@@ -100,17 +105,34 @@ def test_each_item_has_its_own_depth():
 def test_levels_not_used_do_not_learn():
     quantiser = fitted().train()
     before = quantiser.codebooks.clone()
-    quantiser(latents(6, 2, 15), torch.tensor([2, 1]))
+    taught(quantiser, latents(6, 2, 15), torch.tensor([2, 1]))
     changed = (quantiser.codebooks != before).flatten(1).any(1)
     assert changed.tolist() == [True, True, False, False]
 
 
-def test_nothing_is_learned_in_evaluation():
+def test_nothing_is_learned_unless_asked_for():
     quantiser = fitted()
     before = {name: value.clone() for name, value in quantiser.state_dict().items()}
-    quantiser.eval()(latents(7, 2, 15))
-    quantiser.train()(latents(7, 2, 15), learn=False)
+    statistics = quantiser(latents(7, 2, 15), count=True).statistics
+    assert_same(before, quantiser)
+    quantiser.learn(statistics, torch.tensor(0), torch.tensor(False))
+    assert_same(before, quantiser)
+    broken = type(statistics)(*(value * torch.nan for value in statistics))
+    quantiser.learn(broken, torch.tensor(0), torch.tensor(False))
+    assert_same(before, quantiser)
+
+
+def assert_same(before: dict[str, torch.Tensor], quantiser: ResidualQuantiser) -> None:
     assert all(torch.equal(before[k], v) for k, v in quantiser.state_dict().items())
+
+
+def test_parts_of_a_batch_are_the_batch():
+    whole, parted = fitted().train(), fitted().train()
+    x, used = latents(3, 4, 15), torch.tensor([1, 4, 2, 3])
+    parts = [parted(x[i::2], used[i::2], count=True).statistics for i in range(2)]
+    taught(whole, x, used)
+    parted.learn(type(parts[0])(*(a + b for a, b in zip(*parts, strict=True))), torch.tensor(0))
+    torch.testing.assert_close(whole.state_dict(), parted.state_dict())
 
 
 def test_gradients_pass_straight_through():
@@ -174,9 +196,8 @@ def test_a_codeword_that_wins_nothing_takes_over_half_of_a_popular_one():
     quantiser.sums[0] = quantiser.codebooks[0] * quantiser.counts[0][:, None]
     far = (quantiser.codebooks[0] > 500).all(1).sum()
     assert far == SIZE - 3
-    torch.manual_seed(0)
     # A count that is not fed falls by 0.99 a step, to 0.1 of the mean in 230 to 450.
     for step in range(900):
-        quantiser(latents(step, 1, 64), torch.tensor([1]))
+        taught(quantiser, latents(step, 1, 64), torch.tensor([1]), step)
     assert not (quantiser.codebooks[0].abs() > 10).any()
     assert len(nearest(latents(3, 1000), quantiser.codebooks[0]).unique()) == SIZE

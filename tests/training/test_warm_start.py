@@ -81,7 +81,7 @@ def test_codebooks_are_added_and_left_out(exported: Path) -> None:
     assert len(left) == 2
     assert left[1] < left[0]
     # What is fitted is the residual: the levels before it are taken off first.
-    codes = deep.quantiser(latents[None], learn=False).codes
+    codes = deep.quantiser(latents[None]).codes
     error = latents - deep.quantiser.decode(codes)[0]
     assert float(error.square().sum(1).mean() / latents.var(0).sum()) == pytest.approx(left[1])
 

@@ -1,0 +1,228 @@
+"""Take one training step as a function of tensors: model, codebooks, critics, averages.
+
+Every shape is fixed by the settings and the `Plan`, and nothing makes the host wait for the device.
+So a step can run as it is, be compiled whole, or be captured as a CUDA graph (`runner`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from codec.nn.model import CodecModel
+from codec.nn.quantiser import Statistics
+from codec.training.config import TrainConfig
+from codec.training.discriminators import Critics, Judgement, judge_all
+from codec.training.distributed import mean_over_ranks, sums_over_ranks, world_size
+from codec.training.draws import Inputs, Plan
+from codec.training.losses import SpectralLoss
+from codec.training.loudness import LoudnessLoss
+from codec.training.optimiser import AdamW
+
+Losses = dict[str, Tensor]
+
+
+class Teachers:
+    """The critics and their optimiser."""
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            critics = Critics(
+                config.critic_kinds,
+                config.critic_channels,
+                2 * config.critic_low / config.model.sample_rate,
+            )
+        self.critics = critics.to(device)
+        self.optimiser = AdamW(self.critics, config.critic_betas, config.weight_decay)
+
+
+class Step:
+    """One step of training. Calling it learns from a batch, in place, and returns the losses.
+
+    A step in which anything is not finite changes nothing but the counters `bad`: int64 [3], the
+    number of such steps in a row until now, the largest such number so far, and all of them.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: CodecModel,
+        average: CodecModel,
+        device: torch.device,
+    ) -> None:
+        self.config, self.model = config, model
+        self.teachers: Teachers | None = None
+        self.whole = config.learned == "all"
+        learned = model if self.whole else model.decoder
+        self.optimiser = AdamW(learned, config.betas, config.weight_decay)
+        self.parameters: list[Tensor] = [*self.optimiser.parameters]
+        self.averages: list[Tensor] = list(
+            (average if self.whole else average.decoder).parameters()
+        )
+        self.loss = SpectralLoss(
+            config.model.sample_rate, phase_edge=config.phase_edge, phase_tail=config.phase_tail
+        ).to(device)
+        self.loudness = LoudnessLoss(config.model.sample_rate).to(device)
+        self.weights = {
+            "mel": config.mel_weight,
+            "magnitude": config.magnitude_weight,
+            "phase": config.phase_weight,
+            "loudness": config.loudness_weight,
+            "commitment": config.commitment_weight,
+        }
+        self.bad = torch.zeros(3, dtype=torch.int64, device=device)
+
+    def tensors(self) -> list[Tensor]:
+        """List all tensors that a step changes."""
+        found = [*self.model.parameters(), *self.model.buffers(), *self.averages, self.bad]
+        found += self.optimiser.tensors()
+        if self.teachers is not None:
+            found += [*self.teachers.critics.parameters(), *self.teachers.optimiser.tensors()]
+        return [tensor.detach() for tensor in found]
+
+    def __call__(self, plan: Plan, inputs: Inputs) -> Losses:
+        """Learn from `inputs`; the losses, detached, and with them
+
+        "norm", of the gradient before it was clipped; "learned", bool: whether anything was
+        learned; "codes", int64 [levels, batch, frames], -1 where a level was not used.
+        """
+        losses, output, codes, won = self._forward(plan, inputs)
+        total = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
+        judgement: Judgement | None = None
+        critic_gradients: Sequence[Tensor] = ()
+        if plan.critics:
+            assert self.teachers is not None
+            chosen = [self.teachers.critics[number] for number in plan.critics]
+            judgement = judge_all(chosen, inputs.audio[inputs.heard], output[inputs.heard])
+            critic_gradients = torch.autograd.grad(
+                judgement.critic * inputs.hear, _parameters(chosen), retain_graph=True
+            )
+            # Gradients by the audio alone: the critics' weights must not see these losses.
+            pull = self.pull(inputs, judgement, total, output)
+            objective = total + (output * pull).sum()
+        else:
+            objective = total
+        gradients = torch.autograd.grad(objective, self.parameters)
+        with torch.no_grad():
+            ok, norm = self._learn(plan, inputs, total, gradients, critic_gradients, won)
+        result = {name: value.detach() for name, value in losses.items()}
+        if judgement is not None:
+            unheard = torch.full_like(norm, torch.nan)
+            result |= {
+                name: torch.where(inputs.hear, value.detach(), unheard)
+                for name, value in vars(judgement).items()
+            }
+        result |= {"norm": norm, "learned": ok}
+        if codes is not None:
+            result["codes"] = codes
+        return result
+
+    def _forward(
+        self, plan: Plan, inputs: Inputs
+    ) -> tuple[Losses, Tensor, Tensor | None, Statistics | None]:
+        """Encode, quantise, decode and compare: losses, output, codes, what the codewords won."""
+        config = self.config
+        with torch.set_grad_enabled(self.whole):
+            latents = self.model.encoder(inputs.audio)
+        losses: Losses = {}
+        phase_share, codes, won = None, None, None
+        if plan.quantised:
+            quantised = self.model.quantiser(
+                latents, inputs.depths, count=self.whole, mean=mean_over_ranks
+            )
+            latents, codes, won = quantised.latents, quantised.codes, quantised.statistics
+            losses["commitment"] = quantised.commitment
+            # A few codebooks cannot carry the waveform: asked for it, they lose the spectrum too.
+            phase_share = (inputs.depths / config.model.n_codebooks) ** config.phase_power
+        output = self.model.decoder(latents, inputs.keys)
+        scales = [self.loss.scales[number] for number in plan.scales]
+        losses |= self.loss(inputs.audio, output, scales, phase_share)
+        if config.loudness_weight:
+            losses["loudness"] = self.loudness(inputs.audio, output)
+        return losses, output, codes, won
+
+    def pull(self, inputs: Inputs, judgement: Judgement, total: Tensor, output: Tensor) -> Tensor:
+        """The gradient of the critics' losses by `output`, growing over the warm-up.
+
+        Their weights say how large it is against the gradient of `total`, the other losses, in the
+        crops that were judged: as in EnCodec (Défossez et al. 2022, arXiv 2210.13438, §3.4), but
+        step by step.
+        """
+        config = self.config
+        assert config.adversarial_from is not None
+        age = inputs.step - config.adversarial_from + 1
+        grown = (age / max(config.adversarial_warmup, 1)).clamp(max=1)
+        (own,) = torch.autograd.grad(total, output, retain_graph=True)
+        pull = torch.zeros_like(output)
+        for weight, loss in (
+            (config.adversarial_weight, judgement.adversarial),
+            (config.feature_weight, judgement.features),
+        ):
+            (gradient,) = torch.autograd.grad(loss, output, retain_graph=True)
+            heard = gradient.abs().amax(1, keepdim=True) > 0
+            squares = torch.stack([(own * heard).square().sum(), gradient.square().sum()])
+            own_size, size = mean_over_ranks(squares).sqrt().unbind()
+            pull = pull + grown * weight * (own_size / size.clamp(min=1e-12)) * gradient
+        return torch.where(inputs.hear, pull, torch.zeros_like(pull))
+
+    def _learn(
+        self,
+        plan: Plan,
+        inputs: Inputs,
+        total: Tensor,
+        gradients: Sequence[Tensor],
+        critic_gradients: Sequence[Tensor],
+        won: Statistics | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Move all that learns; whether everything was finite, and the gradient's norm."""
+        config, count, n = self.config, len(gradients), len(critic_gradients)
+        shared = sums_over_ranks([total, *gradients, *critic_gradients, *(won or ())])
+        total, means = shared[0], [value / world_size() for value in shared[1 : 1 + count + n]]
+        clipped, norm = clip(means[:count], config.clip_norm)
+        ok = torch.isfinite(norm + total)
+        self.optimiser.step(clipped, inputs.lr, ok)
+        weight = 1 - ((1 + inputs.step) / (10 + inputs.step)).clamp(max=config.ema_decay)
+        difference = torch._foreach_sub(self.parameters, self.averages)
+        torch._foreach_mul_(difference, torch.where(ok, weight, torch.zeros_like(weight)))
+        torch._foreach_add_(self.averages, difference)
+        if won is not None:
+            statistics = Statistics(*shared[1 + count + n :])
+            self.model.quantiser.learn(statistics, inputs.step + config.seed % 2**31, ok)
+        if critic_gradients:
+            self._step_critics(plan, means[count:], inputs, ok)
+        row = torch.where(ok, torch.zeros_like(self.bad[0]), self.bad[0] + 1)
+        self.bad.copy_(torch.stack([row, torch.maximum(row, self.bad[1]), self.bad[2] + ~ok]))
+        return ok, norm
+
+    def _step_critics(
+        self, plan: Plan, gradients: Sequence[Tensor], inputs: Inputs, ok: Tensor
+    ) -> None:
+        assert self.teachers is not None
+        clipped, norm = clip(gradients, self.config.clip_norm)
+        # It decays with the model, so that the balance between the two is kept.
+        lr = inputs.lr * (self.config.critic_lr / self.config.lr)
+        own = iter(clipped)
+        by_critic = {
+            number: [next(own) for _ in self.teachers.critics[number].parameters()]
+            for number in plan.critics
+        }
+        aligned: list[Tensor | None] = []
+        for number, critic in enumerate(self.teachers.critics):
+            aligned += by_critic.get(number) or [None for _ in critic.parameters()]
+        heard = mean_over_ranks(inputs.hear.float()) > 0
+        wanted = ok & heard & torch.isfinite(norm)
+        self.teachers.optimiser.step(aligned, lr, wanted)
+
+
+def clip(gradients: Sequence[Tensor], largest: float) -> tuple[list[Tensor], Tensor]:
+    """Scale `gradients` down together to a norm of at most `largest`; their norm before."""
+    norm = torch.linalg.vector_norm(torch.stack(list(torch._foreach_norm(list(gradients)))))
+    scale = (largest / (norm + 1e-6)).clamp(max=1)
+    return list(torch._foreach_mul(list(gradients), scale)), norm
+
+
+def _parameters(modules: Sequence[nn.Module]) -> list[nn.Parameter]:
+    return [parameter for module in modules for parameter in module.parameters()]

@@ -1,0 +1,181 @@
+"""A training step: as it was, of fixed shapes, without a wait for the device, and as one graph."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from codec.errors import TrainingError
+from codec.training.draws import Inputs, Plan, choose_heard
+from codec.training.learner import Learner
+from codec.training.optimiser import fused_step
+from codec.training.runner import compiled
+from tests.helpers.nn_models import TRAINING, chirps
+
+CPU = torch.device("cpu")
+CONFIG = dataclasses.replace(
+    TRAINING,
+    batch_size=2,
+    critic_crops=2,
+    adversarial_from=0,
+    adversarial_warmup=1,
+    loudness_weight=0.1,
+    critics="1x1024+3x512",
+)
+
+
+def fitted(config=CONFIG) -> tuple[Learner, torch.Tensor]:
+    torch.set_num_threads(1)
+    learner = Learner(config, CPU)
+    audio = torch.from_numpy(chirps(config.batch_size * config.crop_samples))
+    audio = audio.view(config.batch_size, -1)
+    learner.start(audio)
+    learner.fit_codebooks([audio] * 8)
+    return learner, audio
+
+
+def drawn(learner: Learner, audio: torch.Tensor, step: int = 3) -> tuple[Plan, Inputs]:
+    return learner._draw(step, audio, 1e-3, None)
+
+
+# What makes the host wait for a GPU, or has a shape that only the data decides.
+WAITS = (
+    torch.ops.aten._local_scalar_dense,
+    torch.ops.aten.nonzero,
+    torch.ops.aten.masked_select,
+    torch.ops.aten.bincount,
+    torch.ops.aten.unique_dim,
+    torch.ops.aten._unique2,
+    torch.ops.aten.equal,
+    torch.ops.aten.is_nonzero,
+)
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuse every operation of WAITS, and indices that are bool."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        packet = func.overloadpacket
+        assert packet not in WAITS, f"{packet} waits for the device"
+        if packet in (torch.ops.aten.index, torch.ops.aten.index_put, torch.ops.aten.index_put_):
+            assert all(index is None or index.dtype != torch.bool for index in args[1]), packet
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("learned", ["all", "decoder"])
+@pytest.mark.parametrize("quantised", [True, False])
+def test_no_operation_waits_for_the_device(learned: str, quantised: bool):
+    learner, audio = fitted(dataclasses.replace(CONFIG, learned=learned))
+    learner.quantised = quantised
+    plan, inputs = drawn(learner, audio)
+    assert plan.critics
+    with NoWaiting():
+        losses = learner._step(plan, inputs)
+    assert losses["learned"]
+
+
+@pytest.mark.parametrize("skipped", [0.0, 1.0])
+def test_the_optimiser_does_not_wait_either(skipped: float):
+    parameter, square, step = torch.ones(3), torch.zeros(3), torch.zeros(())
+    mean, gradient = torch.zeros(3), torch.full((3,), 2.0 if not skipped else torch.nan)
+    flag, lr = torch.tensor(skipped), torch.tensor(0.1)
+    with NoWaiting():  # a compiler's view of it is opaque, and so is the watch's: look inside
+        fused_step(
+            [parameter], [gradient], [mean], [square], [step], lr, flag, 0.9, 0.99, 0.0, 1e-8
+        )
+    assert step == 1 - skipped
+    # The first step of Adam is the sign of the gradient.
+    torch.testing.assert_close(parameter, torch.full((3,), 0.9 if not skipped else 1.0))
+
+
+def test_the_watch_for_waits_sees_them():
+    x = torch.arange(3.0)
+    for wait in (lambda: x.sum().item(), lambda: bool(x[0] > 1), lambda: x[x > 1], x.nonzero):
+        with NoWaiting(), pytest.raises(AssertionError):
+            wait()
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_the_whole_step_is_one_graph(bad: bool):
+    plain, audio = fitted()
+    whole = copy.deepcopy(plain)
+    plan, inputs = drawn(plain, audio)
+    if bad:
+        inputs = inputs._replace(audio=inputs.audio * torch.inf)
+    torch._dynamo.reset()
+    run = compiled(whole._step, plan, "aot_eager")
+    expected, found = plain._step(plan, inputs), run(inputs)
+    assert found["learned"] == (not bad)
+    torch.testing.assert_close(found, expected, equal_nan=True, atol=1e-5, rtol=1e-4)
+    pairs = zip(plain._step.tensors(), whole._step.tensors(), strict=True)
+    for a, b in pairs:
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+    # One compiled graph serves every step of the plan: only values differ.
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        run(drawn(whole, audio, 8)[1])
+
+
+@pytest.mark.parametrize("learned", ["all", "decoder"])
+def test_the_tensors_listed_are_all_that_a_step_changes(learned: str):
+    learner, audio = fitted(dataclasses.replace(CONFIG, learned=learned))
+    plan, inputs = drawn(learner, audio)
+    before = copy.deepcopy(learner.state())
+    values = [tensor.clone() for tensor in learner._step.tensors()]
+    learner._step(plan, inputs)
+    assert not torch.equal(before["optimiser"]["state"][0]["exp_avg"], values[0])
+    for tensor, value in zip(learner._step.tensors(), values, strict=True):
+        tensor.copy_(value)
+    torch.testing.assert_close(before, learner.state(), atol=0, rtol=0)
+
+
+def test_a_step_is_a_function_of_its_inputs():
+    one, audio = fitted()
+    other = copy.deepcopy(one)
+    for learner in (one, other):
+        torch.rand(5 if learner is one else 7)  # nothing is drawn from the global generator
+        for step in range(3):
+            learner.step(step, audio, 1e-3)
+    torch.testing.assert_close(one.state(), other.state(), atol=0, rtol=0)
+
+
+def test_crops_that_critics_hear():
+    judged = torch.tensor([False, True, True, False, True])
+    for count, expected in ((1, [1]), (2, [1, 2]), (3, [1, 2, 4]), (5, [1, 2, 4, 1, 2])):
+        heard, hear = choose_heard(judged, 5, count)
+        assert (heard.tolist(), bool(hear)) == (expected, True)
+    heard, hear = choose_heard(judged & False, 5, 3)
+    assert (heard.shape, bool(hear)) == ((3,), False)
+    assert choose_heard(None, 5, 2)[0].tolist() == [0, 1]
+
+
+def test_modes_that_are_not_available():
+    learner, _ = fitted(dataclasses.replace(CONFIG, step="graph"))
+    with pytest.raises(TrainingError, match="step=graph needs a CUDA device, not cpu"):
+        learner.accelerate()
+    many = dataclasses.replace(
+        CONFIG, step="compile", critics="+".join(["1x1024"] * 9), critics_drawn=2
+    )
+    learner, _ = fitted(many)
+    with pytest.raises(TrainingError, match="216 kinds"):
+        learner.accelerate()
+
+
+def test_auto_measures_and_undoes_what_it_learned(monkeypatch: pytest.MonkeyPatch):
+    from codec.training import runner
+
+    monkeypatch.setattr(runner, "MEASURED_SECONDS", 0.0)
+    monkeypatch.setattr(runner, "compiled", lambda step, plan: compiled(step, plan, "aot_eager"))
+    learner, audio = fitted(dataclasses.replace(CONFIG, step="auto"))
+    before = copy.deepcopy(learner.state())
+    (said,) = learner.accelerate()
+    assert said.startswith(f"steps: {learner._runner.mode} (eager ")
+    assert "; compile " in said
+    torch.testing.assert_close(before, learner.state(), atol=0, rtol=0)
+    assert learner.step(0, audio, 1e-3)["learned"]
