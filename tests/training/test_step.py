@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,7 @@ from codec.training.draws import Inputs, Plan, choose_heard
 from codec.training.learner import Learner
 from codec.training.optimiser import fused_step
 from codec.training.runner import compiled
+from tests.helpers import reference_step as reference
 from tests.helpers.nn_models import TRAINING, chirps
 
 CPU = torch.device("cpu")
@@ -179,3 +182,50 @@ def test_auto_measures_and_undoes_what_it_learned(monkeypatch: pytest.MonkeyPatc
     assert "; compile " in said
     torch.testing.assert_close(before, learner.state(), atol=0, rtol=0)
     assert learner.step(0, audio, 1e-3)["learned"]
+
+
+def test_a_step_is_what_it_was_before_it_was_a_function_of_tensors():
+    """Losses, gradients, codebooks and averages equal those of commit 112fd47; how they were
+    recorded: tests/helpers/reference_step.py."""
+    expected = json.loads(Path(reference.__file__).with_suffix(".json").read_text())
+    config = TRAINING.replace(reference.CHANGES)
+    learner = Learner(config, CPU)
+    assert learner.critics is not None
+    reference.fill(learner.model, learner.critics)
+    learner.copy_to_average()
+    learner.quantised = True
+    optimisers = learner._step.optimiser, learner._step.teachers.optimiser
+    taken: list[list[torch.Tensor | None]] = []
+    for optimiser in optimisers:
+        # What each optimiser is given is kept; what it does with it is as before.
+        optimiser.step = keeping(optimiser.step, taken)
+    crops = reference.audio(config.batch_size, config.crop_samples)
+    losses = learner.step(reference.STEP, crops, reference.LR)
+    assert losses.pop("learned")
+    codes = losses.pop("codes")
+    assert [int((codes >= 0).sum()), int(codes[codes >= 0].sum())] == expected["codes"]
+    assert {k: float(v) for k, v in losses.items()} == pytest.approx(expected["losses"], rel=1e-4)
+    own, critics = taken
+    assert_near(own, expected["gradients"])
+    assert_near(critics, expected["critics"])
+    quantiser = learner.model.quantiser
+    assert_near([quantiser.codebooks, quantiser.counts, quantiser.sums], expected["codebooks"])
+    assert_near(list(learner.average.parameters()), expected["averages"])
+
+
+def keeping(step, taken: list):
+    def kept(gradients, *rest):
+        taken.append([None if g is None else g.clone() for g in gradients])
+        step(gradients, *rest)
+
+    return kept
+
+
+def assert_near(tensors, digests) -> None:
+    """Norms and projections agree within 1e-4 of the norm."""
+    assert len(tensors) == len(digests)
+    for tensor, expected in zip(tensors, digests, strict=True):
+        assert (tensor is None) == (expected is None)
+        if tensor is not None:
+            (found,) = reference.digest([tensor])
+            assert found == pytest.approx(expected, abs=1e-4 * expected[0] + 1e-9)
