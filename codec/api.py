@@ -18,7 +18,7 @@ import numpy.typing as npt
 from codec import audio as audio_
 from codec.coders.base import Coder, load_coder
 from codec.engine.backend import DEFAULT_WEIGHTS, Backend, load_backend
-from codec.engine.windows import Workers, decode_spans, encode_spans
+from codec.engine.windows import decode_spans, encode_spans
 from codec.errors import AudioError, BackendError, BitrateError, ModelError
 from codec.model.config import ModelConfig
 from codec.model.identity import same_tokens
@@ -26,6 +26,7 @@ from codec.model.receptive_field import decoder_reach
 from codec.nac.container import Codes, Reader
 from codec.nac.layout import Header
 from codec.nac.seek import SeekableReader
+from codec.support.workers import Workers
 from codec.tokens import Tokens, header_of, write_tokens
 
 # Samples at the model's rate on either side of a stretch, for the resampler: beyond its filters and

@@ -13,7 +13,6 @@ from typing import Literal
 import click
 
 from codec.coders.base import CODER_IDS, CODER_NAMES, Coder
-from codec.engine.windows import Workers
 from codec.errors import BitrateError, CodecError
 from codec.files.plan import SUFFIX, Failure, Job, plan
 from codec.files.transcode import (
@@ -30,6 +29,7 @@ from codec.model.config import ModelConfig
 from codec.nac.container import own_coder
 from codec.nac.layout import Header
 from codec.support.progress import FileProgress, Progress
+from codec.support.workers import Workers
 
 _inputs = click.argument("inputs", nargs=-1, required=True)
 _output = click.option(

@@ -12,9 +12,9 @@ from typing import Any
 from codec.api import Codec
 from codec.corpus.items import Item
 from codec.corpus.rows import Row, Settings, tokenize
-from codec.engine.windows import in_order
 from codec.errors import AudioError
 from codec.lm.layouts import Layout, make_layout
+from codec.support.workers import in_order
 
 AHEAD = 4  # items a thread that are begun before the first of them is taken
 # This machine's want, not the input's fault: the run stops, so that a restart tries again.

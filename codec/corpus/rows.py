@@ -14,9 +14,9 @@ import numpy.typing as npt
 from codec.api import Codec
 from codec.audio import Audio, AudioReader
 from codec.corpus.items import Item
-from codec.engine.windows import Workers
 from codec.errors import AudioError
 from codec.lm.layouts import Layout
+from codec.support.workers import Workers
 
 
 @dataclasses.dataclass(frozen=True)

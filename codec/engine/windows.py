@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,14 +25,11 @@ import numpy.typing as npt
 from codec.engine.backend import Backend
 from codec.errors import BackendError
 from codec.model.receptive_field import Reach, decoder_reach, encoder_reach
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+from codec.support.workers import Workers
 
 Audio = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint16]
 Array = npt.NDArray[Any]
-T = TypeVar("T")
 
 # Frames in the windows that are in memory at once, all channels and files taken together: of 960
 # samples, they are 16 MB.
@@ -41,61 +37,18 @@ FRAMES_AT_WORK = 4096
 SHORTEST_SPAN = 128  # frames; short audio is worth a second thread from twice of this
 
 
-class Workers:
-    """Threads that run the network, for one file, or shared by `files` files at work at once.
+def span_lengths(workers: Workers, channels: int) -> Iterator[int]:
+    """Give the lengths of spans in frames, up to the longest that memory allows.
 
-    One thread is the caller's own. With more, the caller's reads and writes beside them.
+    With threads they start short and grow, so that short audio is spread over the threads too.
     """
-
-    def __init__(self, threads: int = 1, files: int = 1) -> None:
-        self._pool: ThreadPoolExecutor | None = None
-        if threads > 1:
-            from concurrent.futures import ThreadPoolExecutor  # slow to import
-
-            self._pool = ThreadPoolExecutor(threads, "codec")
-        self.in_flight = max(2, 2 * threads // files) if self._pool else 1
-        self._frames = FRAMES_AT_WORK // files
-
-    def __enter__(self) -> Workers:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._pool:
-            self._pool.shutdown(cancel_futures=True)
-
-    def spans(self, channels: int) -> Iterator[int]:
-        """Lengths of spans, in frames: growing, if there are threads among which short audio
-        should be spread, to the longest that memory allows."""
-        longest = max(SHORTEST_SPAN, self._frames // max(self.in_flight, 2 * channels))
-        length = SHORTEST_SPAN if self._pool else longest
-        while length < longest:
-            yield length
-            length *= 2
-        yield from itertools.repeat(longest)
-
-    def run(self, calls: Iterable[Callable[[], T]]) -> Iterator[T]:
-        """The results of `calls`, in order, at most `in_flight` of them ahead of the caller."""
-        if self._pool is None:
-            yield from (call() for call in calls)
-        else:
-            yield from in_order(self._pool, calls, self.in_flight)
-
-
-def in_order(
-    pool: ThreadPoolExecutor, calls: Iterable[Callable[[], T]], in_flight: int
-) -> Generator[T, None, None]:
-    """The results of `calls`, in order, `in_flight` of them ahead of the caller."""
-    pending: deque[Future[T]] = deque()
-    try:
-        for call in calls:
-            pending.append(pool.submit(call))
-            if len(pending) > in_flight:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()
+    at_work = FRAMES_AT_WORK // workers.files
+    longest = max(SHORTEST_SPAN, at_work // max(workers.in_flight, 2 * channels))
+    length = SHORTEST_SPAN if workers.parallel else longest
+    while length < longest:
+        yield length
+        length *= 2
+    yield from itertools.repeat(longest)
 
 
 def encode_spans(
@@ -211,7 +164,7 @@ def _coded(
     except StopIteration:
         return
     channels = len(first)
-    cut = windows(itertools.chain([first], pieces), frame, workers.spans(channels), reach)
+    cut = windows(itertools.chain([first], pieces), frame, span_lengths(workers, channels), reach)
     results = workers.run(
         functools.partial(code, window, channel) for window in cut for channel in range(channels)
     )

@@ -17,7 +17,6 @@ import numpy.typing as npt
 from codec.api import Codec, stretch_of
 from codec.audio import READ_SUFFIXES, WRITE_FORMATS, Audio, AudioReader, AudioWriter, silence
 from codec.audio.pipes import NotStreamableError, SampleSink, SampleStream, open_wav
-from codec.engine.windows import Workers
 from codec.errors import AudioError, BackendError, FormatError, OutputError
 from codec.files.plan import SUFFIX, Job
 from codec.nac.container import FindCoder, Reader, Writer, own_coder
@@ -25,6 +24,7 @@ from codec.nac.layout import MAGIC, Header
 from codec.nac.salvage import Bytes, Survey, mapped, read_run, survey
 from codec.nac.seek import SeekableReader
 from codec.support.atomic import check_writable, replacing
+from codec.support.workers import Workers
 
 Codes = npt.NDArray[np.uint16]
 

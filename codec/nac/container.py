@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.coders.base import Coder, RawCoder, load_coder
-from codec.engine.windows import Workers
 from codec.errors import FormatError, TokensError
 from codec.model.limits import frames_for
 from codec.nac.layout import (
@@ -41,6 +40,7 @@ from codec.nac.layout import (
     sealed,
 )
 from codec.nac.tags import pack_metadata, unpack_metadata
+from codec.support.workers import Workers
 
 Codes = npt.NDArray[np.uint16]
 

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec.engine import windows as spans
-from codec.engine.windows import Workers, decode_spans, encode_spans, windows
+from codec.engine.windows import decode_spans, encode_spans, span_lengths, windows
 from codec.errors import BackendError
 from codec.model.config import ModelConfig
 from codec.model.receptive_field import Reach, decoder_reach, encoder_reach
+from codec.support.workers import Workers
 from tests.helpers.weights import SMALL, noise, write_weights
 
 CUTS = st.lists(st.integers(1, 4000), min_size=1, max_size=4)
@@ -116,7 +117,7 @@ def test_the_engine_s_spans_joined_are_its_whole(engine, samples, sizes, threads
     codes = np.stack([engine.encode(channel, 3) for channel in audio])
     with pytest.MonkeyPatch.context() as patch, Workers(threads) as workers:
         patch.setattr(spans, "SHORTEST_SPAN", 5)
-        patch.setattr(workers, "_frames", 20)
+        patch.setattr(spans, "FRAMES_AT_WORK", 20)
         found = list(encode_spans(engine, cut(audio, sizes), 3, workers))
         back = list(decode_spans(engine, cut(codes, [17, 1]), workers))
     assert np.array_equal(np.concatenate(found, axis=2), codes)
@@ -165,7 +166,7 @@ def test_workers_pass_on_what_goes_wrong(threads):
 def test_windows_at_work_are_bounded(threads, files, channels):
     files = min(files, threads)
     with Workers(threads, files) as workers:
-        longest = list(itertools.islice(workers.spans(channels), 20))
+        longest = list(itertools.islice(span_lengths(workers, channels), 20))
     assert longest == sorted(longest)
     rows = -(-workers.in_flight // channels) + 1
     at_work = files * rows * channels * longest[-1]

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from codec.engine.windows import Workers
 from codec.errors import OutputError
 from codec.files.plan import Failure, Job, plan
 from codec.files.transcode import Coding, compress_file, decompress_file, inspect_file
 from codec.support.atomic import replacing
+from codec.support.workers import Workers
 
 AUDIO = {".wav", ".flac"}
 

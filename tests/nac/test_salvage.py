@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from codec.engine.windows import Workers
 from codec.errors import FormatError
 from codec.files.plan import Job
 from codec.files.transcode import Coding, compress_file, decompress_file, salvage_file, verify_file
@@ -24,6 +23,7 @@ from codec.nac.layout import (
     index_bytes,
 )
 from codec.nac.salvage import read_run, survey
+from codec.support.workers import Workers
 from codec.tokens import Tokens
 from tests.fuzz.attacks import written
 from tests.helpers.weights import SMALL, write_weights

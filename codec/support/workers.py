@@ -1,0 +1,64 @@
+"""Threads that work side by side and give their results in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+T = TypeVar("T")
+
+
+class Workers:
+    """Threads for one file, or shared by `files` files at work at once.
+
+    With one thread the caller does the work. With more, the caller only reads and writes.
+    """
+
+    def __init__(self, threads: int = 1, files: int = 1) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        if threads > 1:
+            from concurrent.futures import ThreadPoolExecutor  # slow to import
+
+            self._pool = ThreadPoolExecutor(threads, "codec")
+        self.files = files
+        self.in_flight = max(2, 2 * threads // files) if self._pool else 1
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+
+    @property
+    def parallel(self) -> bool:
+        """Whether there are threads besides the caller's."""
+        return self._pool is not None
+
+    def run(self, calls: Iterable[Callable[[], T]]) -> Iterator[T]:
+        """Give the results of `calls` in order, at most `in_flight` of them ahead of the caller."""
+        if self._pool is None:
+            yield from (call() for call in calls)
+        else:
+            yield from in_order(self._pool, calls, self.in_flight)
+
+
+def in_order(
+    pool: ThreadPoolExecutor, calls: Iterable[Callable[[], T]], in_flight: int
+) -> Generator[T, None, None]:
+    """Give the results of `calls` in order, `in_flight` of them ahead of the caller."""
+    pending: deque[Future[T]] = deque()
+    try:
+        for call in calls:
+            pending.append(pool.submit(call))
+            if len(pending) > in_flight:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
