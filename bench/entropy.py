@@ -126,8 +126,8 @@ def report(clips: Sequence[Clip], weights: Path) -> str:
     backend = NativeBackend(weights)
     config = backend.config
     coders: Coders = {
-        "fast": entropy.load(weights, entropy.TABLES_CODER_ID),
-        "best": entropy.load(weights, entropy.PRIOR_CODER_ID),
+        "fast": entropy.load(weights, entropy.TablesCoder.coder_id),
+        "best": entropy.load(weights, entropy.PriorCoder.coder_id),
     }
     codes = {clip.name: backend.encode(clip.audio, config.n_codebooks) for clip in clips}
     found: dict[tuple[str, int], Measured] = {}

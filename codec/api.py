@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from codec import audio as audio_
-from codec.coders.base import Coder, load_coder
+from codec.coders.base import Coder
+from codec.coders.find import load_coder
 from codec.engine.backend import DEFAULT_WEIGHTS, Backend, load_backend
 from codec.engine.windows import decode_spans, encode_spans
 from codec.errors import AudioError, BackendError, BitrateError, ModelError
@@ -169,7 +170,7 @@ class Codec:
         """What turns codes into the bytes of a file: "raw", "fast", "best", or its number in a
         file; None for the best choice of those that this model has data for.
 
-        Raises BackendError, FormatError, ModelError as `codec.coder.load_coder`.
+        Raises BackendError, FormatError, ModelError as `codec.coders.find.load_coder`.
         """
         if effort not in self._coders:
             coder = load_coder(effort, self.config.codebook_size, self._weights, self.model_id)

@@ -1,7 +1,7 @@
 # cython: boundscheck=False, wraparound=False, cdivision=True
 """Bindings of csrc/entropy/: sizes are checked here, before C sees a pointer; the GIL is released.
 
-Internal: `codec.entropy` is the public face.
+Internal: `codec.coders.entropy` is the public face.
 """
 
 from libc.stdint cimport int8_t, int32_t, uint8_t, uint16_t, uint32_t
@@ -177,7 +177,7 @@ cdef class Tables(Model):
 
 
 cdef class Prior(Model):
-    """Tables and a network; parts: the fields of codec.entropy_data.Prior by name; codebooks
+    """Tables and a network; parts: the fields of codec.coders.data.Prior by name; codebooks
     float32 [levels, codewords, dim]; unit float32 [levels]."""
 
     cdef nac_prior model

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from codec.coders.base import TABLES_ID_BYTES
 from codec.errors import ModelError
 from codec.model import codebooks
 from codec.support.atomic import replacing
@@ -28,7 +29,6 @@ Floats = npt.NDArray[np.float32]
 
 SUFFIX = ".entropy"
 VERSION = 1
-TABLES_ID_BYTES = 8
 MAX_RANK = 32
 MAX_CODEBOOK_SIZE = 4096
 MAX_FRACTION_BITS = 12
@@ -41,7 +41,7 @@ class Context:
 
     back: int  # frames before t: 0 or 1
     coarser: int | None  # levels above q; None for level 0, always
-    beyond: int = -1  # only where q is more than this: what another context names counts once
+    beyond: int = -1  # used only for q > beyond, so no code is counted by two contexts
 
     def level(self, q: int) -> int | None:
         """Its level, None if there is none."""

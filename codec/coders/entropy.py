@@ -1,7 +1,7 @@
-"""The entropy coders of a file: `fast` by integer tables, `best` by tables and a neural prior.
+"""The entropy coders of a file: `fast` with integer tables, `best` with tables and a neural prior.
 
-Both are `codec.coder.Coder`s. Both predict every code from codes that are known, in arithmetic
-whose results are the same integers on every machine, and leave the rest to a range coder.
+Both are `codec.coders.base.Coder`s. Both predict every code from codes that are already known, in
+arithmetic that gives the same integers on every machine, and a range coder codes the rest.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.coders import _entropy
-from codec.coders.base import CODER_NAMES
+from codec.coders.base import CODER_IDS, CODER_NAMES
 from codec.coders.data import CONTEXTS, SUFFIX, EntropyData, Prior, Tables
 from codec.errors import BackendError, FormatError, ModelError, TokensError
 from codec.model.identity import same_tokens
@@ -23,12 +23,9 @@ from codec.model.identity import same_tokens
 Codes = npt.NDArray[np.uint16]
 Floats = npt.NDArray[np.float32]
 
-TABLES_CODER_ID = 1
-PRIOR_CODER_ID = 2
-
 
 class _ModelCoder:
-    """A coder around a model in C."""
+    """Wraps a model in C as a coder."""
 
     coder_id = 0
 
@@ -36,12 +33,18 @@ class _ModelCoder:
         self._model, self.tables_id = model, tables_id
 
     def encode(self, codes: Codes) -> bytes:
-        """The payload for `codes` uint16 [channels, codebooks, frames]. Raises TokensError."""
+        """Encode `codes` uint16 [channels, codebooks, frames]; return the payload.
+
+        Raises TokensError.
+        """
         return self._encode(codes, None)
 
     def costs(self, codes: Codes) -> tuple[bytes, Floats, Floats]:
-        """The payload, and what each code costs in bits: as predicted, and with its frequency
-        rounded for the range coder. Two float32 arrays of the shape of `codes`."""
+        """Return the payload and the cost of each code in bits, as two float32 arrays like `codes`.
+
+        The first array is the cost as predicted, the second with the frequency rounded for the
+        range coder.
+        """
         channels, levels, frames = np.shape(codes)
         seen = np.zeros((frames * levels * channels, 3), np.uint32)
         payload = self._encode(codes, seen)
@@ -55,7 +58,7 @@ class _ModelCoder:
         return payload, arranged(predicted), arranged(16 - np.log2(frequency))
 
     def decode(self, payload: bytes, channels: int, codebooks: int, frames: int) -> Codes:
-        """The codes uint16 [channels, codebooks, frames] of which `encode` made `payload`.
+        """Return the codes uint16 [channels, codebooks, frames] that `encode` made `payload` from.
 
         Raises FormatError on any other payload, and on a shape the model does not have.
         """
@@ -82,7 +85,7 @@ class _ModelCoder:
 class TablesCoder(_ModelCoder):
     """`fast`: integer tables, conditioned on codes of this frame and the one before."""
 
-    coder_id = TABLES_CODER_ID
+    coder_id = CODER_IDS["fast"]
 
     def __init__(self, data: EntropyData, isa: str | None = None) -> None:
         super().__init__(_tables(data.tables, _chosen(isa)), data.tables_id)
@@ -95,7 +98,7 @@ class PriorCoder(_ModelCoder):
     Raises ModelError if the data have no prior, or one that does not fit the codebooks.
     """
 
-    coder_id = PRIOR_CODER_ID
+    coder_id = CODER_IDS["best"]
 
     def __init__(self, data: EntropyData, codebooks: Floats, isa: str | None = None) -> None:
         if data.prior is None:
@@ -107,10 +110,10 @@ class PriorCoder(_ModelCoder):
 def load(
     weights: Path, coder_id: int, isa: str | None = None, model_id: bytes | None = None
 ) -> TablesCoder | PriorCoder:
-    """The coder of that number for the model at `weights`, whose data lie beside it.
+    """Return the coder of that number for the model at `weights`; its data lie beside the weights.
 
-    model_id: of the model that is to be coded for; None: that of `weights`. Raises ModelError if
-    the data are missing, damaged, or of another model.
+    model_id: of the model whose codes will be coded; None for that of `weights`.
+    Raises ModelError if the data are missing, damaged, or of another model.
     """
     from codec.engine.packing import EngineWeights
 
@@ -127,9 +130,9 @@ def load(
         )
     if data.tables.bias.shape != (model.config.n_codebooks, model.config.codebook_size):
         raise ModelError(f"{path.name} does not fit the model's codebooks")
-    if coder_id == TABLES_CODER_ID:
+    if coder_id == TablesCoder.coder_id:
         return TablesCoder(data, isa)
-    if coder_id == PRIOR_CODER_ID:
+    if coder_id == PriorCoder.coder_id:
         return PriorCoder(data, model.codebooks(), isa)
     raise BackendError(f"coder {coder_id} has no data")
 

@@ -20,7 +20,8 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from codec.coders.base import Coder, RawCoder, load_coder
+from codec.coders.base import Coder, RawCoder
+from codec.coders.find import load_coder
 from codec.errors import FormatError, TokensError
 from codec.model.limits import frames_for
 from codec.nac.layout import (

@@ -16,9 +16,9 @@ pytest.importorskip("codec.coders._entropy", reason="the native extension was no
 from codec.coders import _entropy as native
 from codec.coders import data as entropy_data
 from codec.coders import entropy
-from codec.coders.base import load_coder
 from codec.coders.data import CONTEXTS, SUFFIX, EntropyData
 from codec.coders.entropy import PriorCoder, TablesCoder
+from codec.coders.find import load_coder
 from codec.engine.backend import DEFAULT_WEIGHTS
 from codec.engine.packing import EngineWeights
 from codec.errors import BackendError, FormatError, ModelError, TokensError

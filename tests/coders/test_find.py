@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from codec.coders.base import CODER_IDS, RawCoder, load_coder
+from codec.coders.base import CODER_IDS, RawCoder
+from codec.coders.find import load_coder
 from codec.errors import BackendError, FormatError, ModelError
 
 
