@@ -19,6 +19,7 @@ from codec.coders.base import CODER_IDS, CODER_NAMES
 from codec.coders.data import CONTEXTS, SUFFIX, EntropyData, Prior, Tables
 from codec.errors import BackendError, FormatError, ModelError, TokensError
 from codec.model.identity import same_tokens
+from codec.model.weights_file import WeightsFile
 
 Codes = npt.NDArray[np.uint16]
 Floats = npt.NDArray[np.float32]
@@ -115,13 +116,11 @@ def load(
     model_id: of the model whose codes will be coded; None for that of `weights`.
     Raises ModelError if the data are missing, damaged, or of another model.
     """
-    from codec.engine.packing import EngineWeights
-
     path = weights.with_suffix(SUFFIX)
     if not path.is_file():
         raise ModelError(f"the model has no data for the coder {CODER_NAMES[coder_id]!r}")
     data = EntropyData.read(path)
-    model = EngineWeights(weights)
+    model = WeightsFile(weights)
     wanted = model_id or model.model_id
     if not same_tokens(data.model_id, wanted):
         raise ModelError(
@@ -133,7 +132,7 @@ def load(
     if coder_id == TablesCoder.coder_id:
         return TablesCoder(data, isa)
     if coder_id == PriorCoder.coder_id:
-        return PriorCoder(data, model.codebooks(), isa)
+        return PriorCoder(data, model.codebooks, isa)
     raise BackendError(f"coder {coder_id} has no data")
 
 

@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.engine import _engine
-from codec.engine.packing import EngineWeights
+from codec.engine.packing import pack_decoder, pack_encoder
 from codec.errors import AudioError, BackendError, BitrateError, ModelError, TokensError
 from codec.model.config import ModelConfig
+from codec.model.weights_file import WeightsFile
 
 Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint16]
@@ -46,7 +47,7 @@ class NativeBackend:
         if block < 1:
             raise BackendError(f"a block is 1 frame or more, not {block}")
         self._isa, self._block = isa, block
-        self._weights = EngineWeights(weights)
+        self._weights = WeightsFile(weights)
         if not supports(self.config):
             raise UnsupportedModelError(
                 f"{weights.name}: the native engine has no head {self.config.head!r}"
@@ -73,7 +74,7 @@ class NativeBackend:
         """The encoder's half of the network, its weights packed on first use."""
         with self._lock:
             if self._encoder is None:
-                self._encoder = self._weights.encoder(self._isa, self._block)
+                self._encoder = pack_encoder(self._weights, self._isa, self._block)
             return self._encoder
 
     @property
@@ -81,7 +82,7 @@ class NativeBackend:
         """The decoder's half of the network, its weights packed on first use."""
         with self._lock:
             if self._decoder is None:
-                self._decoder = self._weights.decoder(self._isa, self._block)
+                self._decoder = pack_decoder(self._weights, self._isa, self._block)
             return self._decoder
 
     def encode(self, audio: Floats, n_codebooks: int) -> Codes:

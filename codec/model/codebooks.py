@@ -1,6 +1,6 @@
 """Codebooks as the weights file stores them: 8-bit codewords, each with a scale of its own.
 
-The codewords are a quarter of a model in float16 and an eighth so. What the rounding changes in one
+Codewords make up 1/4 of a model in float16; stored in 8 bits, 1/8. What the rounding changes in one
 level, some 44 dB below its codewords, the next level sees in its residual and corrects.
 """
 

@@ -1,31 +1,33 @@
-"""The torch model behind the interface of the engines, for any length of audio."""
+"""Runs the torch model as a backend, for any length of audio."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from codec.errors import ModelError
-from codec.model import codebooks
 from codec.model.config import ModelConfig
-from codec.model.identity import model_id
 from codec.model.receptive_field import decoder_reach, encoder_reach
+from codec.model.weights_file import (
+    CODEBOOKS,
+    CODEWORDS,
+    SCALES,
+    TRAINING_ONLY,
+    Tensors,
+    WeightsFile,
+)
 from codec.nn.model import CodecModel
-from codec.training.export import CODEBOOKS, CODEWORDS, SCALES, TRAINING_ONLY
 
 BLOCK_SECONDS = 20
 
 
 class TorchBackend:
-    """A `codec.backend.Backend` in float32 on the CPU.
+    """A `codec.engine.backend.Backend` in float32 on the CPU.
 
     PyTorch's sums depend on the machine and on the shapes, so this path defines nothing: the
     native engine is the definition, and this agrees with it up to rounding. The same holds for
@@ -35,9 +37,9 @@ class TorchBackend:
     """
 
     def __init__(self, weights: Path, block_seconds: float = BLOCK_SECONDS) -> None:
-        data = weights.read_bytes()
-        self._model = read_model(data, weights.name)
-        self._model_id = model_id(data, self._model.config)
+        file = WeightsFile(weights)
+        self._model = read_model(file)
+        self._model_id = file.model_id
         self._block = max(1, round(block_seconds * self.config.frame_rate))
 
     @property
@@ -82,44 +84,36 @@ class TorchBackend:
         return audio
 
 
-def read_model(data: bytes, name: str) -> CodecModel:
-    """The model in the bytes of a safetensors file, in float32. Raises ModelError."""
-    try:
-        weights: dict[str, Tensor] = safetensors.torch.load(data)
-    except (safetensors.SafetensorError, ValueError, KeyError, OverflowError) as error:
-        raise ModelError(f"{name} is damaged, or not a safetensors file: {error}") from None
-    config = _config(data, name)
-    if CODEWORDS in weights and SCALES in weights:
-        try:
-            unpacked = codebooks.unpack(weights.pop(CODEWORDS).numpy(), weights.pop(SCALES).numpy())
-        except ModelError as error:
-            raise ModelError(f"{name}: {error}") from None
-        weights[CODEBOOKS] = torch.from_numpy(unpacked)
-    try:
-        # Without memory first: a damaged configuration may claim any size.
-        with torch.device("meta"):
-            shapes = {key: value.shape for key, value in CodecModel(config).state_dict().items()}
-    except Exception as error:
-        raise ModelError(f"{name}: its configuration makes no model: {error}") from None
-    for key in TRAINING_ONLY:
-        shapes.pop(key)
-    if shapes.keys() != weights.keys():
-        key = min(shapes.keys() ^ weights.keys())
-        raise ModelError(f"{name}: {key} is {'missing' if key in shapes else 'not of this model'}")
-    for key, tensor in weights.items():
-        if tensor.shape != shapes[key]:
-            raise ModelError(f"{name}: {key} has shape {list(tensor.shape)}, not the model's")
-        if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
-            raise ModelError(f"{name}: {key} has values that are not finite numbers")
-    model = CodecModel(config)
-    model.load_state_dict({key: tensor.float() for key, tensor in weights.items()}, strict=False)
+def read_model(weights: WeightsFile) -> CodecModel:
+    """Return the torch model with these weights, in float32. Raises ModelError."""
+    model = weights.read(lambda tensors: _model(weights, tensors))
     return model.requires_grad_(False).eval()
 
 
-def _config(data: bytes, name: str) -> ModelConfig:
-    # The library gives the metadata of files on disk only; it has checked the header before.
-    end = 8 + int.from_bytes(data[:8], "little")
-    config = json.loads(data[8:end]).get("__metadata__", {}).get("config")
-    if config is None:
-        raise ModelError(f"{name} has no model configuration: not weights of codec")
-    return ModelConfig.from_json(config)
+def _model(weights: WeightsFile, tensors: Tensors) -> CodecModel:
+    try:
+        # Without memory first: a damaged configuration may claim any size.
+        with torch.device("meta"):
+            shapes = CodecModel(weights.config).state_dict()
+    except Exception as error:
+        raise ModelError(f"its configuration makes no model: {error}") from None
+    for key in TRAINING_ONLY:
+        shapes.pop(key)
+    names = set(tensors)
+    packed = {CODEWORDS, SCALES} <= names
+    if packed:
+        names = names - {CODEWORDS, SCALES} | {CODEBOOKS}
+    if shapes.keys() != names:
+        key = min(shapes.keys() ^ names)
+        raise ModelError(f"{key} is {'missing' if key in shapes else 'not of this model'}")
+    state: dict[str, Tensor] = {}
+    for key in sorted(names):
+        array = weights.codebooks if key == CODEBOOKS and packed else tensors[key]
+        if array.shape != shapes[key].shape:
+            raise ModelError(f"{key} has shape {list(array.shape)}, not the model's")
+        if array.dtype != np.float32:
+            raise ModelError(f"{key} is {array.dtype}, not of floating point")
+        state[key] = torch.tensor(array)
+    model = CodecModel(weights.config)
+    model.load_state_dict(state, strict=False)
+    return model

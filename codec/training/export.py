@@ -14,14 +14,9 @@ import torch
 
 from codec.errors import ModelError
 from codec.model import codebooks
+from codec.model.weights_file import CODEBOOKS, CODEWORDS, SCALES, TRAINING_ONLY
 from codec.support.atomic import check_writable, replacing
 from codec.training import checkpoint as checkpoints
-
-# What only training needs of the quantiser.
-TRAINING_ONLY = ("quantiser.counts", "quantiser.sums")
-
-# In the model, and in the file instead of it.
-CODEBOOKS, CODEWORDS, SCALES = "quantiser.codebooks", "quantiser.codewords", "quantiser.scales"
 
 
 def export_weights(

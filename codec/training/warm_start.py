@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from codec.errors import TrainingError
+from codec.model.weights_file import WeightsFile
 from codec.nn.backend import read_model
 from codec.nn.model import CodecModel
 from codec.training import checkpoint as checkpoints
@@ -22,10 +23,9 @@ def first_weights(path: Path, model: CodecModel) -> tuple[dict[str, Tensor], int
     TrainingError if the weights are of another model otherwise, ModelError if the file is damaged.
     """
     if path.suffix == ".safetensors":
-        try:
-            source = read_model(path.read_bytes(), path.name)
-        except OSError as error:
-            raise TrainingError(f"{path}: {error.strerror}") from None
+        if not path.is_file():
+            raise TrainingError(f"{path}: No such file")
+        source = read_model(WeightsFile(path))
         state, fitted = source.state_dict(), True
         # as if every codeword had won its mean share of one batch
         state["quantiser.sums"] = state["quantiser.codebooks"].clone()

@@ -20,8 +20,8 @@ from codec.coders.data import CONTEXTS, SUFFIX, EntropyData
 from codec.coders.entropy import PriorCoder, TablesCoder
 from codec.coders.find import load_coder
 from codec.engine.backend import DEFAULT_WEIGHTS
-from codec.engine.packing import EngineWeights
 from codec.errors import BackendError, FormatError, ModelError, TokensError
+from codec.model.weights_file import WeightsFile
 from tests.helpers.entropy_models import (
     LEVELS,
     MODEL_ID,
@@ -226,7 +226,7 @@ def test_the_file_finds_the_coders_beside_the_weights(tmp_path: Path):
         np.zeros(shape[:2], np.float32),
     )
     path = weights.with_suffix(SUFFIX)
-    model_id = EngineWeights(weights).model_id
+    model_id = WeightsFile(weights).model_id
     entropy_data.write(path, model_id, tables, None, {}, overwrite=False)
     for name in (None, "fast", 1):
         coder = load_coder(name, SMALL.codebook_size, weights)

@@ -10,9 +10,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import codec
-from codec.engine.packing import EngineWeights
 from codec.errors import ModelError
 from codec.model.identity import model_id, same_tokens
+from codec.model.weights_file import WeightsFile
 from tests.helpers.weights import SMALL, write_weights
 
 
@@ -33,7 +33,7 @@ def weights(tmp_path: Path) -> Path:
 
 
 def name_of(weights: Path) -> bytes:
-    return EngineWeights(weights).model_id
+    return WeightsFile(weights).model_id
 
 
 def test_only_what_decodes_changes_the_end(weights):

@@ -89,7 +89,7 @@ def test_raw_payloads_have_one_form():
     for payload, error in (
         (b"\0\1", "padding"),
         (b"\0", "1 bytes do not hold 1 codes"),
-        (b"\xfa\0", "code 1000 is beyond the codebook"),
+        (b"\xfa\0", "code 1000 in a codebook of 1000 entries"),
     ):
         with pytest.raises(FormatError, match=error):
             coder.decode(payload, 1, 1, 1)

@@ -21,16 +21,10 @@ from codec.errors import ModelError, OutputError
 from codec.model import codebooks
 from codec.model.config import ModelConfig
 from codec.model.identity import model_id
+from codec.model.weights_file import CODEBOOKS, CODEWORDS, SCALES, TRAINING_ONLY
 from codec.nn.backend import TorchBackend
 from codec.training import checkpoint as checkpoints
-from codec.training.export import (
-    CODEBOOKS,
-    CODEWORDS,
-    SCALES,
-    TRAINING_ONLY,
-    export_weights,
-    safetensors_bytes,
-)
+from codec.training.export import export_weights, safetensors_bytes
 from codec.training.learner import Learner
 from tests.helpers.nn_models import MODEL, TRAINING, chirps
 

@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.errors import DataError, TrainingError
+from codec.model.weights_file import WeightsFile
 from codec.nn.backend import read_model
 from codec.training import checkpoint as checkpoints
 from codec.training.config import Decay, TrainConfig, differences, read_changes
@@ -585,9 +586,9 @@ def test_the_commands(cli, wav, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (code, out.endswith(b"MB\n")) == (0, True)
     assert cli("export", run / DECAYED, "-o", weights)[0] == 1
     assert cli("export", run / "best.pt", "-o", weights, "--force")[0] == 0
-    whole = read_model(weights.read_bytes(), "whole")
+    whole = read_model(WeightsFile(weights))
     assert cli("export", run / "best.pt", "-o", weights, "-n", 1, "--force")[0] == 0
-    coarse = read_model(weights.read_bytes(), "coarse")
+    coarse = read_model(WeightsFile(weights))
     audio = torch.randn(1, 9600, generator=torch.Generator().manual_seed(0)) / 10
     assert torch.equal(coarse.encode(audio), whole.encode(audio)[:1])
     code, _, err = cli("export", run / "best.pt", "-o", weights, "-n", 99, "--force")

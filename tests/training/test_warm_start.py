@@ -27,6 +27,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_exported_weights_give_their_model(exported: Path) -> None:
+    from codec.model.weights_file import WeightsFile
     from codec.nn.backend import read_model
 
     model = model_of()
@@ -34,7 +35,7 @@ def test_exported_weights_give_their_model(exported: Path) -> None:
     assert levels == SMALL.n_codebooks
     model.load_state_dict(state)
     audio = torch.randn(1, 9600, generator=torch.Generator().manual_seed(0)) / 10
-    expected = read_model(exported.read_bytes(), exported.name)
+    expected = read_model(WeightsFile(exported))
     assert torch.equal(model.encode(audio), expected.encode(audio))
     quantiser = model.quantiser
     means = quantiser.sums / quantiser.counts[..., None]

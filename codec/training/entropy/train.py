@@ -10,7 +10,7 @@ import torch
 
 from codec.coders import data as entropy_data
 from codec.engine.native import NativeBackend
-from codec.engine.packing import EngineWeights
+from codec.model.weights_file import WeightsFile
 from codec.training.entropy.batches import mixed
 from codec.training.entropy.corpus import open_corpus
 from codec.training.entropy.prior import train_prior
@@ -58,7 +58,7 @@ def train_entropy(
     prior = train_prior(
         corpus.train,
         corpus.held_out,
-        EngineWeights(weights).codebooks(),
+        WeightsFile(weights).codebooks,
         tables,
         state=STATE,
         hidden=HIDDEN,

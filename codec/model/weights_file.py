@@ -1,0 +1,130 @@
+"""Reads the weights of a model: a safetensors file as `codec export` writes it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import mmap
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+
+from codec.errors import ModelError
+from codec.model import codebooks
+from codec.model.config import ModelConfig
+from codec.model.identity import model_id
+
+Floats = npt.NDArray[np.float32]
+Tensors = Mapping[str, npt.NDArray[Any]]
+T = TypeVar("T")
+
+# The quantiser's codebooks: one tensor of the network, two in the file, which `codebooks.unpack`
+# turns into the first.
+CODEBOOKS, CODEWORDS, SCALES = "quantiser.codebooks", "quantiser.codewords", "quantiser.scales"
+
+# Tensors of the quantiser that only training needs; the file does not have them.
+TRAINING_ONLY = ("quantiser.counts", "quantiser.sums")
+
+
+class WeightsFile:
+    """The weights at `path`; tensors are read when they are needed. Safe to share between threads.
+
+    Raises ModelError if the file is damaged or has no configuration. Tensors that do not fit the
+    configuration are found later, when they are read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with _open(path) as file:
+            config = (file.metadata() or {}).get("config")
+        if config is None:
+            raise ModelError(f"{path.name} has no model configuration: not weights of codec")
+        self.config = ModelConfig.from_json(config)
+        self._codebooks: Floats | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The file's name, for messages."""
+        return self._path.name
+
+    @functools.cached_property
+    def model_id(self) -> bytes:
+        """The 8 bytes of `codec.model.identity.model_id`."""
+        with (
+            self._path.open("rb") as whole,
+            mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            return model_id(data, self.config)
+
+    @property
+    def codebooks(self) -> Floats:
+        """The quantiser's codewords, float32 [codebooks, codewords, dim]: one copy in memory.
+
+        Raises ModelError.
+        """
+        with self._lock:
+            if self._codebooks is None:
+                self._codebooks = self.read(self._unpack)
+            return self._codebooks
+
+    def read(self, work: Callable[[Tensors], T]) -> T:
+        """Return what `work` makes of the tensors. Raises ModelError, as every error is theirs.
+
+        The tensors are read from the mapped file when asked for by name: integers as they are, all
+        others in float32. A name that is missing and values that are not finite are errors.
+        """
+        try:
+            with _open(self._path) as file, np.errstate(divide="raise", invalid="raise"):
+                return work(_Tensors(file))
+        except ModelError as error:
+            raise ModelError(f"{self.name}: {error}") from None
+        except (TypeError, ValueError, ArithmeticError, SafetensorError) as error:
+            raise ModelError(f"{self.name} does not fit its configuration: {error}") from None
+
+    def _unpack(self, tensors: Tensors) -> Floats:
+        books = codebooks.unpack(tensors[CODEWORDS], tensors[SCALES])
+        config = self.config
+        if books.shape != (config.n_codebooks, config.codebook_size, config.latent_dim):
+            raise ModelError(f"codebooks of shape {list(books.shape)} are not the model's")
+        return books
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    try:
+        opened = safe_open(path, framework="numpy")
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path.name} is damaged, or not a safetensors file: {error}") from None
+    with opened as file:
+        yield file
+
+
+class _Tensors(Mapping[str, npt.NDArray[Any]]):
+    """The tensors of an open safetensors file, each read and checked when asked for."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._names = frozenset(file.keys())
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        if name not in self._names:
+            raise ModelError(f"{name} is missing")
+        tensor = cast("npt.NDArray[Any]", self._file.get_tensor(name))
+        if tensor.dtype.kind == "i":
+            return tensor
+        tensor = tensor.astype(np.float32)
+        if not np.isfinite(tensor).all():
+            raise ModelError(f"{name} has values that are not finite numbers")
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
