@@ -28,8 +28,8 @@ import numpy as np
 from codec.audio import read_audio, resample
 from codec.kernels import available, load
 from codec.kernels.mel_filters import window
+from codec.kernels.mel_spec import tables as tables_of
 from codec.mel import WHISPER_80, MelSpec, MelStream, log_mel, log_scale, mel_filters
-from codec.mel import _tables as tables_of
 
 Array = np.ndarray
 Work = Callable[[Array], Any]

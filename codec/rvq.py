@@ -26,45 +26,19 @@ who call with a frame or a few, want `Codebooks`.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-from codec.errors import ArrayError, TokensError
-from codec.kernels import load, resolve
+from codec.kernels import rvq_exact
+from codec.kernels.choose import load, resolve
+from codec.kernels.rvq_exact import MAX_CODEWORDS, Codebooks
+
+__all__ = ["MAX_CODEWORDS", "Codebooks", "decode", "encode"]
 
 Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint16]
-
-MAX_CODEWORDS = 1 << 16  # codes are uint16
-FEW = 32  # vectors in a call that do not make up for preparing all of the codebooks in it
-
-
-class Codebooks:
-    """Codebooks float32 [Q, K, D], K <= 65536, made ready once for any number of `encode` calls.
-
-    A copy: later changes of the array change nothing. Safe to share between threads.
-
-    Raises ArrayError on a wrong shape or dtype, or values that are not finite.
-    """
-
-    def __init__(self, codebooks: npt.ArrayLike) -> None:
-        self._books = _codebooks(codebooks).copy()
-        self._plan: Any = None
-
-    @property
-    def values(self) -> Floats:
-        """The codebooks [Q, K, D], not to be written to."""
-        view = self._books.view()
-        view.setflags(write=False)
-        return view
-
-    def _native(self) -> Any:
-        """The codebooks packed for the native search, on first use."""
-        if self._plan is None:  # two threads may both pack: the same
-            self._plan = load("codec.kernels._native").RvqPlan(self._books)
-        return self._plan
 
 
 def encode(
@@ -83,31 +57,12 @@ def encode(
     Raises ArrayError on a wrong shape or dtype, or values that are not finite, BackendError on a
     backend ("native", "numba", "torch", None for the fastest exact one) that cannot run here.
     """
-    books = _codebooks(codebooks)
-    x = _floats(latents, "latents", 2)
-    if x.shape[1] != books.shape[2]:
-        raise ArrayError(
-            f"latents of {x.shape[1]} dimensions do not fit codebooks of {books.shape[2]}"
-        )
-    levels = len(books) if n_codebooks is None else n_codebooks
-    if not 1 <= levels <= len(books):
-        raise ArrayError(f"n_codebooks is 1 to {len(books)}, not {levels}")
-
-    name = resolve(backend)
-    codes: Any
-    if name == "native":
-        if isinstance(codebooks, Codebooks):
-            codes = codebooks._native().encode(x, levels)
-        elif len(x) < FEW:
-            codes = load("codec.kernels._native").encode_rvq_once(x, books[:levels])
-        else:
-            codes = load("codec.kernels._native").RvqPlan(books[:levels]).encode(x, levels)
-    elif name == "numba":
-        codes = load("codec.kernels.rvq_numba").encode(x, books[:levels])
-    else:
-        ops, torch = load("codec.kernels.torch_ops"), load("torch")
-        codes = ops.rvq_encode(torch.tensor(x), torch.tensor(books[:levels])).numpy()
-    return cast(Codes, codes.astype(np.uint16, copy=False))
+    if resolve(backend) != "torch":
+        return rvq_exact.encode(latents, codebooks, n_codebooks=n_codebooks, backend=backend)
+    x, books = rvq_exact.check_latents(latents, codebooks, n_codebooks)
+    ops, torch = load("codec.kernels.torch_ops"), load("torch")
+    codes = ops.rvq_encode(torch.tensor(x), torch.tensor(books)).numpy()
+    return cast(Codes, codes.astype(np.uint16))
 
 
 def decode(
@@ -121,46 +76,9 @@ def decode(
     Raises TokensError on codes of a wrong shape or dtype or not below K, ArrayError on codebooks
     that `encode` would not take, BackendError on a backend that cannot run here.
     """
-    books = _codebooks(codebooks)
-    tokens = np.asarray(codes)
-    if tokens.ndim != 2 or not 1 <= len(tokens) <= len(books):
-        raise TokensError(f"codes are [1 to {len(books)}, N], not {list(tokens.shape)}")
-    if tokens.dtype.kind not in "iu":
-        raise TokensError(f"codes are integers, not {tokens.dtype}")
-    if tokens.size and not 0 <= int(tokens.min()) <= int(tokens.max()) < books.shape[1]:
-        raise TokensError(f"codes are 0 to {books.shape[1] - 1}")
-    tokens = np.ascontiguousarray(tokens, np.uint16)
-
-    name = resolve(backend)
-    out: Any
-    if name == "native":
-        out = load("codec.kernels._native").decode_rvq(tokens, books)
-    elif name == "numba":
-        out = load("codec.kernels.rvq_numba").decode(tokens, books)
-    else:
-        ops, torch = load("codec.kernels.torch_ops"), load("torch")
-        out = ops.rvq_decode(torch.tensor(tokens.astype(np.int64)), torch.tensor(books)).numpy()
+    if resolve(backend) != "torch":
+        return rvq_exact.decode(codes, codebooks, backend=backend)
+    tokens, books = rvq_exact.check_codes(codes, codebooks)
+    ops, torch = load("codec.kernels.torch_ops"), load("torch")
+    out = ops.rvq_decode(torch.tensor(tokens.astype(np.int64)), torch.tensor(books)).numpy()
     return cast(Floats, out)
-
-
-def _codebooks(codebooks: npt.ArrayLike | Codebooks) -> Floats:
-    if isinstance(codebooks, Codebooks):
-        return codebooks._books
-    books = _floats(codebooks, "codebooks", 3)
-    if not books.size or books.shape[1] > MAX_CODEWORDS:
-        raise ArrayError(
-            f"codebooks are [Q, K, D], none 0 and K at most {MAX_CODEWORDS}, "
-            f"not {list(books.shape)}"
-        )
-    return books
-
-
-def _floats(values: npt.ArrayLike, name: str, ndim: int) -> Floats:
-    array = np.asarray(values)
-    if array.dtype != np.float32 or array.ndim != ndim:
-        raise ArrayError(
-            f"{name} are float32 of {ndim} dimensions, not {array.dtype} of {array.ndim}"
-        )
-    if not np.isfinite(array).all():
-        raise ArrayError(f"{name} have values that are not finite")
-    return np.ascontiguousarray(array)

@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from codec import mel, rvq
 from codec.errors import BackendError
+from codec.kernels import mel_exact, rvq_exact
 from codec.kernels.cuda_tables import cuda_tables
+from codec.kernels.mel_spec import WHISPER_80, MelSpec, find_spec, first_top, tables
 
 torch.library.define("codec::rvq_encode", "(Tensor latents, Tensor codebooks) -> Tensor")
 torch.library.define("codec::rvq_decode", "(Tensor codes, Tensor codebooks) -> Tensor")
@@ -66,7 +67,7 @@ def is_built() -> bool:
     return _LOADED
 
 
-def fits(spec: mel.MelSpec) -> bool:
+def fits(spec: MelSpec) -> bool:
     """Whether the frames of a spec surely fit into a GPU's shared memory.
 
     At most 76 KB of 99 are taken, for n_fft = 4095: csrc/cuda/mel_kernels.h adds it up.
@@ -75,7 +76,7 @@ def fits(spec: mel.MelSpec) -> bool:
 
 
 def log_mel(
-    audio: torch.Tensor, spec: mel.MelSpec | str = mel.WHISPER_80, frame_major: bool = False
+    audio: torch.Tensor, spec: MelSpec | str = WHISPER_80, frame_major: bool = False
 ) -> torch.Tensor:
     """`codec.mel.log_mel` of float32 or int16 audio [B, samples], without a gradient.
 
@@ -86,30 +87,30 @@ def log_mel(
     return found
 
 
-def spec_text(spec: mel.MelSpec | str) -> str:
+def spec_text(spec: MelSpec | str) -> str:
     """A spec as torch.ops.codec.log_mel takes it: JSON of its fields, or the name of a preset."""
     return spec if isinstance(spec, str) else json.dumps(dataclasses.asdict(spec))
 
 
 @functools.lru_cache(maxsize=64)
-def _spec(text: str) -> mel.MelSpec:
-    return mel.MelSpec(**json.loads(text)) if text.startswith("{") else mel.find_spec(text)
+def _spec(text: str) -> MelSpec:
+    return MelSpec(**json.loads(text)) if text.startswith("{") else find_spec(text)
 
 
 @torch.library.impl("codec::rvq_encode", "CPU")
 def _rvq_encode(latents: torch.Tensor, codebooks: torch.Tensor) -> torch.Tensor:
-    codes = rvq.encode(latents.detach().numpy(), codebooks.detach().numpy())
+    codes = rvq_exact.encode(latents.detach().numpy(), codebooks.detach().numpy())
     return torch.from_numpy(codes.astype(np.int64))
 
 
 @torch.library.impl("codec::rvq_decode", "CPU")
 def _rvq_decode(codes: torch.Tensor, codebooks: torch.Tensor) -> torch.Tensor:
-    return torch.from_numpy(rvq.decode(codes.numpy(), codebooks.detach().numpy()))
+    return torch.from_numpy(rvq_exact.decode(codes.numpy(), codebooks.detach().numpy()))
 
 
 @torch.library.impl("codec::log_mel", "CPU")
 def _log_mel(audio: torch.Tensor, spec: str, frame_major: bool = False) -> torch.Tensor:
-    levels = mel.log_mel(audio.detach().numpy(), _spec(spec), frame_major=frame_major)
+    levels = mel_exact.log_mel(audio.detach().numpy(), _spec(spec), frame_major=frame_major)
     return torch.from_numpy(levels)
 
 
@@ -118,9 +119,9 @@ def _log_mel_cuda(audio: torch.Tensor, spec: str, frame_major: bool = False) -> 
     if not is_built():
         raise BackendError("the CUDA kernels are not built: reinstall codec with CODEC_CUDA=1")
     found = _spec(spec)
-    frames, top = found.n_frames(audio.shape[-1]), mel._first_top(found)
-    tables = _tables(found, audio.device)
-    levels: torch.Tensor = torch.ops.codec._log_mel(audio, *tables, top, frames, frame_major)
+    frames, top = found.n_frames(audio.shape[-1]), first_top(found)
+    packed = _packed(found, audio.device)
+    levels: torch.Tensor = torch.ops.codec._log_mel(audio, *packed, top, frames, frame_major)
     return levels
 
 
@@ -162,9 +163,9 @@ torch.library.register_autograd("codec::rvq_decode", _codebooks_grad, setup_cont
 
 
 @functools.lru_cache(maxsize=64)
-def _tables(
-    spec: mel.MelSpec, device: torch.device
+def _packed(
+    spec: MelSpec, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor, list[int], list[float]]:
-    tables = cuda_tables(mel._tables(spec))
-    ints, floats = (torch.from_numpy(part).to(device) for part in (tables.ints, tables.floats))
-    return ints, floats, tables.sizes, tables.numbers
+    packed = cuda_tables(tables(spec))
+    ints, floats = (torch.from_numpy(part).to(device) for part in (packed.ints, packed.floats))
+    return ints, floats, packed.sizes, packed.numbers

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from codec.kernels import cuda_ops
-from codec.mel import MelSpec, log_scale, mel_filters, mel_window
+from codec.kernels.mel_spec import MelSpec, log_scale, mel_filters, mel_window
 
 
 def rvq_encode(latents: torch.Tensor, codebooks: torch.Tensor) -> torch.Tensor:

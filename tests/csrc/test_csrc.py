@@ -37,7 +37,7 @@ import numpy as np
 spec = importlib.util.spec_from_file_location("codec.kernels._native", sys.argv[1])
 native = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(native)
-from codec.mel import WHISPER_80, WHISPER_128, MelSpec, _tables
+from codec.kernels.mel_spec import WHISPER_80, WHISPER_128, MelSpec, tables
 
 rng = np.random.default_rng(0)
 for n, q, k, d in [
@@ -55,7 +55,7 @@ sizes = (3, 4, 6, 8, 10, 16, 24, 225, 450, 480, 512)
 specs = [MelSpec(n_fft=n, hop_length=h, n_mels=2, log="db", maximum="running", padding=p)
          for n in sizes for h, p in ((7, "reflect"), (300, "zeros"))]
 for s in (WHISPER_80, WHISPER_128, *specs):
-    plan = native.MelPlan(_tables(s))
+    plan = native.MelPlan(tables(s))
     for n in (1, 3, 199, 201, 1281, 5000):
         audio = rng.standard_normal((2, n), np.float32)
         for isa in native.isas():

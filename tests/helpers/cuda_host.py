@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from codec import mel
+from codec.kernels import mel_spec
 from codec.kernels.cuda_tables import cuda_tables
 
 ROOT = Path(__file__).parents[2]
@@ -81,10 +81,10 @@ class Host:
         return self._in_both_orders(run)
 
     def log_mel(
-        self, clips: np.ndarray, spec: mel.MelSpec, frame_major: bool = False
+        self, clips: np.ndarray, spec: mel_spec.MelSpec, frame_major: bool = False
     ) -> np.ndarray:
         """clips [B, samples], float32 or int16."""
-        tables = cuda_tables(mel._tables(spec))
+        tables = cuda_tables(mel_spec.tables(spec))
         plan = ctypes.create_string_buffer(1 << 10)  # more than a nac_cuda_mel_plan
         sizes = np.array(tables.sizes, np.int64), np.array(tables.numbers)
         assert self.lib.nac_cuda_mel_unpack(
@@ -102,7 +102,7 @@ class Host:
             self._call(
                 *("nac_cuda_log_mel", plan, _pointer(clips)),
                 *(ctypes.c_int(clips.dtype == np.int16), *sizes, ctypes.c_int(frame_major)),
-                *(ctypes.c_float(mel._first_top(spec)), _pointer(tops), _pointer(out), None),
+                *(ctypes.c_float(mel_spec.first_top(spec)), _pointer(tops), _pointer(out), None),
             )
             return out
 
