@@ -12,9 +12,8 @@ from codec.errors import (
     TokensError,
 )
 from codec.model.config import ModelConfig
+from codec.support.version import __version__
 from codec.tokens import Tokens
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AudioError",
@@ -28,5 +27,6 @@ __all__ = [
     "OutputError",
     "Tokens",
     "TokensError",
+    "__version__",
     "load",
 ]

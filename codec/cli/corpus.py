@@ -76,13 +76,13 @@ def tokenize(
     listed in rejects.jsonl.
     """
     from codec.api import load
-    from codec.cli.files import _cores
     from codec.corpus.engines import threads as local_threads
     from codec.corpus.places import is_url
     from codec.corpus.rows import Settings
     from codec.corpus.run import Corpus, run
     from codec.errors import BitrateError, OutputError
     from codec.support.progress import Progress
+    from codec.support.workers import usable_cores
 
     if verify is not None:
         if sources or output is not None:
@@ -98,7 +98,7 @@ def tokenize(
 
         work = cluster(model)
     else:
-        work = local_threads(threads or _cores())
+        work = local_threads(threads or usable_cores())
     codec = load(model)
     most = codec.config.n_codebooks
     count = most if codebooks is None else codebooks

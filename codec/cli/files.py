@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +28,7 @@ from codec.model.config import ModelConfig
 from codec.nac.container import own_coder
 from codec.nac.layout import Header
 from codec.support.progress import FileProgress, Progress
-from codec.support.workers import Workers
+from codec.support.workers import Workers, usable_cores
 
 _inputs = click.argument("inputs", nargs=-1, required=True)
 _output = click.option(
@@ -388,7 +387,7 @@ def _run(
 
     Exits with 1 if one failed.
     """
-    threads = threads or _cores()
+    threads = threads or usable_cores()
     files = max(1, min(threads, len(jobs)))
     failed = list(failures)
     with (
@@ -431,11 +430,6 @@ def _side_by_side(
             progress.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _finish(failures: list[Failure], total: int) -> None:

@@ -11,8 +11,8 @@ from typing import NoReturn
 
 import click
 
-from codec import __version__
 from codec.errors import CodecError
+from codec.support.version import __version__
 
 # name -> (module:function, help). A command's module is imported only when the command is run,
 # so that none pays for another's dependencies.

@@ -17,14 +17,14 @@ import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from codec.corpus.run import CARD_NAME
+from codec.corpus.card import read_card
 from codec.errors import DataError
 from codec.lm.layouts import Layout, make_layout
 from codec.lm.vocabulary import Vocabulary
@@ -66,7 +66,7 @@ class TokenDataset(Dataset[torch.Tensor]):
             raise DataError(f"sequences of {length} ids with seed {seed}")
         self.folder, self.length = Path(folder), length
         self.seed, self.shuffle = seed, shuffle
-        self.card = _card(self.folder)
+        self.card = read_card(self.folder)
         self.laid_out = _layout(self.card)
         self.vocabulary = vocabulary or _vocabulary(self.card, self.laid_out)
         self._check_layout()
@@ -306,16 +306,6 @@ def _open_shards(folder: Path, card: Mapping[str, Any]) -> Sequence[_BinShard | 
         return [_ParquetShard(path) for path in paths]
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{folder}: {error}") from None
-
-
-def _card(folder: Path) -> dict[str, Any]:
-    path = folder / CARD_NAME
-    try:
-        return cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
-    except OSError:
-        raise DataError(f"{folder}: not a finished run: there is no {CARD_NAME}") from None
-    except ValueError:
-        raise DataError(f"{path} is damaged") from None
 
 
 def _layout(card: Mapping[str, Any]) -> Layout | None:

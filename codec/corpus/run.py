@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from codec import __version__
 from codec.api import Codec
+from codec.corpus.card import CARD_NAME, read_card
 from codec.corpus.engines import Engine, Reject, Result, attempt, layout_of, threads
 from codec.corpus.libraries import libraries
 from codec.corpus.rows import Row, Settings
@@ -35,9 +35,9 @@ from codec.corpus.sources import absolute, find_items
 from codec.errors import AudioError, DataError, OutputError
 from codec.support.atomic import replacing
 from codec.support.progress import Progress
+from codec.support.version import __version__
 
 RUN_NAME = "run.json"
-CARD_NAME = "dataset.json"
 REJECTS_NAME = "rejects.jsonl"
 
 
@@ -258,11 +258,9 @@ def locked(out: Path) -> Iterator[None]:
 
 def check_shards(out: Path) -> tuple[dict[str, Any], list[str]]:
     """The card of a finished run, and what is wrong with its shards, a line each."""
+    card = read_card(out)
     try:
-        card: dict[str, Any] = json.loads((out / CARD_NAME).read_text())
         files = dict(card["shards"])
-    except FileNotFoundError:
-        raise DataError(f"{out}: not a finished run: there is no {CARD_NAME}") from None
     except (ValueError, KeyError, TypeError):
         raise DataError(f"{out / CARD_NAME} is damaged") from None
     wrong = []
