@@ -24,8 +24,8 @@ from codec.errors import AudioError, BackendError, BitrateError, ModelError
 from codec.model.config import ModelConfig
 from codec.model.identity import same_tokens
 from codec.model.receptive_field import decoder_reach
-from codec.nac.container import Codes, Reader
 from codec.nac.layout import Header
+from codec.nac.reader import Codes, Reader
 from codec.nac.seek import SeekableReader
 from codec.support.workers import Workers
 from codec.tokens import Tokens, header_of, write_tokens
@@ -163,7 +163,13 @@ class Codec:
         config = self.config
         rate = Fraction(config.sample_rate, config.hop_length)
         return Header.make(
-            channels, n_codebooks, config.codebook_size, rate, sample_rate, self.model_id, live=live
+            channels=channels,
+            n_codebooks=n_codebooks,
+            codebook_size=config.codebook_size,
+            frame_rate=rate,
+            sample_rate=sample_rate,
+            model_id=self.model_id,
+            live=live,
         )
 
     def coder(self, effort: str | int | None = None) -> Coder:
@@ -190,7 +196,7 @@ class Codec:
 
     def rate_control(self, quality: float) -> Callable[[Codes], int]:
         """How many codebooks a chunk of codes needs for `quality`, 0 to 10: for a
-        `codec.container.Writer`. Raises BitrateError."""
+        `codec.nac.writer.Writer`. Raises BitrateError."""
         from codec.engine.rate_control import RateControl
 
         return RateControl(self._backend).chooser(quality)
@@ -215,7 +221,7 @@ class Codec:
         """Audio float32 [channels, samples] at the model's rate, whole frames of it, in constant
         memory.
 
-        chunks: codes uint16 [channels, codebooks, frames] as a `container.Reader` gives them, with
+        chunks: codes uint16 [channels, codebooks, frames] as a `Reader` gives them, with
             its header. Raises ModelError at once if another model made the codes.
         """
         self._check_model(header)
@@ -238,8 +244,7 @@ class Codec:
         """
         header, config = reader.header, self.config
         hop, rate, own = config.hop_length, header.sample_rate, config.sample_rate
-        assert header.n_samples is not None  # a SeekableReader knows
-        length = audio_.resampled_length(header.n_samples, rate, own)
+        length = audio_.resampled_length(header.length, rate, own)
         margin = 0 if rate == own else RESAMPLER_MARGIN
         first = max(0, start * own // rate - margin)
         last = min(length, audio_.resampled_length(stop, rate, own) + margin)
@@ -309,9 +314,8 @@ class Codec:
                 return np.concatenate(blocks, axis=1), seekable.header.sample_rate
             reader = Reader(file, self.coder_of)
             chunks = list(reader.decoded(workers))
-            header = reader.header
-            assert header.n_samples is not None  # known once the iteration has ended
-            blocks = list(self.decode_blocks(chunks, header, header.n_samples, workers))
+            header = reader.finish()
+            blocks = list(self.decode_blocks(chunks, header, header.length, workers))
         return np.concatenate(blocks, axis=1), header.sample_rate
 
     def _n_codebooks(self, n_codebooks: int | None, bitrate: float | None) -> int:

@@ -21,8 +21,9 @@ from codec.model.limits import (
     MIN_SAMPLE_RATE,
     frames_for,
 )
-from codec.nac.container import FindCoder, Reader, Writer, own_coder
 from codec.nac.layout import Header
+from codec.nac.reader import FindCoder, Reader, own_coder
+from codec.nac.writer import Writer
 
 Codes = npt.NDArray[np.uint16]
 
@@ -134,12 +135,12 @@ class Tokens:
 def header_of(tokens: Tokens) -> Header:
     """The header of a file that holds `tokens`."""
     return Header.make(
-        tokens.channels,
-        tokens.n_codebooks,
-        tokens.codebook_size,
-        tokens.exact_frame_rate,
-        tokens.sample_rate,
-        tokens.model_id,
+        channels=tokens.channels,
+        n_codebooks=tokens.n_codebooks,
+        codebook_size=tokens.codebook_size,
+        frame_rate=tokens.exact_frame_rate,
+        sample_rate=tokens.sample_rate,
+        model_id=tokens.model_id,
         n_samples=tokens.n_samples,
     )
 
@@ -166,12 +167,11 @@ def read_tokens(file: BinaryIO, find_coder: FindCoder = own_coder) -> Tokens:
         raise FormatError("its bitrate varies: its codes are not one array")
     # At least one chunk: no frames would be no samples, which the reader refuses.
     codes = np.concatenate(list(reader), axis=2)
-    header = reader.header
-    assert header.n_samples is not None  # known once the iteration has ended
+    header = reader.finish()
     return Tokens(
         codes=np.ascontiguousarray(codes),
         frame_rate=float(header.frame_rate),
-        n_samples=header.n_samples,
+        n_samples=header.length,
         sample_rate=header.sample_rate,
         codebook_size=header.codebook_size,
         model_id=header.model_id,

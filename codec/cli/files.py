@@ -25,8 +25,8 @@ from codec.files.transcode import (
     verify_file,
 )
 from codec.model.config import ModelConfig
-from codec.nac.container import own_coder
 from codec.nac.layout import Header
+from codec.nac.reader import own_coder
 from codec.support.progress import FileProgress, Progress
 from codec.support.workers import Workers, usable_cores
 

@@ -12,7 +12,7 @@ from codec.api import Codec
 from codec.engine.native import NativeBackend
 from codec.engine.stream import StreamDecoder, StreamEncoder
 from codec.errors import AudioError
-from codec.nac.container import Reader
+from codec.nac.reader import Reader
 
 Codes = npt.NDArray[np.uint16]
 
@@ -50,14 +50,10 @@ def decode_live(engine: NativeBackend, reader: Reader) -> Iterator[audio_.Audio]
     damaged, after what was before.
     """
     rate, own = reader.header.sample_rate, engine.config.sample_rate
-
-    def n_samples() -> int:
-        assert reader.n_samples is not None  # asked after the last block
-        return reader.n_samples
-
-    known = reader.n_samples
-    blocks = _decoded(engine, reader)
-    return audio_.resample_blocks(blocks, own, rate, n_samples if known is None else known)
+    known, blocks = reader.n_samples, _decoded(engine, reader)
+    # Asked after the last block, when the whole file has been read.
+    length = (lambda: reader.finish().length) if known is None else known
+    return audio_.resample_blocks(blocks, own, rate, length)
 
 
 def _decoded(engine: NativeBackend, reader: Reader) -> Iterator[audio_.Audio]:

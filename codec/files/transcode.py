@@ -19,10 +19,11 @@ from codec.audio import READ_SUFFIXES, WRITE_FORMATS, Audio, AudioReader, AudioW
 from codec.audio.pipes import NotStreamableError, SampleSink, SampleStream, open_wav
 from codec.errors import AudioError, BackendError, FormatError, OutputError
 from codec.files.plan import SUFFIX, Job
-from codec.nac.container import FindCoder, Reader, Writer, own_coder
 from codec.nac.layout import MAGIC, Header
+from codec.nac.reader import FindCoder, Reader, own_coder
 from codec.nac.salvage import Bytes, Survey, mapped, read_run, survey
 from codec.nac.seek import SeekableReader
+from codec.nac.writer import Writer
 from codec.support.atomic import check_writable, replacing
 from codec.support.workers import Workers
 
@@ -209,7 +210,7 @@ def decompress_file(
 
 def _unchanged(blocks: Iterable[Audio], reader: Reader, header: Header) -> Iterator[Audio]:
     yield from blocks
-    if reader.header != header:
+    if reader.finish() != header:
         raise FormatError("it was changed while it was read")
 
 
@@ -226,10 +227,9 @@ def salvage_file(
         found = survey(data)
         codec.coder_of(found.header)
         _check_target(job, overwrite)
-        assert found.header.n_samples is not None  # known to a survey
-        blocks = codec.at_rate(
-            _salvaged(codec, data, found, workers), found.header.sample_rate, found.header.n_samples
-        )
+        header = found.header
+        salvaged = _salvaged(codec, data, found, workers)
+        blocks = codec.at_rate(salvaged, header.sample_rate, header.length)
         _restore(blocks, found.header, found.tags, job, suffix, report, overwrite)
     return found
 
@@ -288,10 +288,9 @@ def _restore(
         write(SampleSink(output, rate, header.channels, n_samples, suffix == RAW_SUFFIX))
         output.flush()
         return
-    assert n_samples is not None  # only pipes are read before their end is known
     with (
         _audio_target(job, overwrite) as path,
-        AudioWriter(path, rate, header.channels, n_samples, suffix, tags) as writer,
+        AudioWriter(path, rate, header.channels, header.length, suffix, tags) as writer,
     ):
         write(writer)
 
@@ -366,9 +365,9 @@ def inspect_file(source: Path | None, level_coder: FindCoder | None = None) -> I
                 sizes = [len(coder.encode(codes[:, : k + 1])) for k in range(codes.shape[1])]
                 for level, (before, size) in enumerate(itertools.pairwise([0, *sizes])):
                     levels[level] += size - before
-        assert reader.n_samples is not None  # known once the iteration has ended
+        header = reader.finish()
         return Info(
-            reader.header, reader.tags, reader.n_samples, reader.n_frames, reader.n_chunks,
+            header, reader.tags, header.length, reader.n_frames, reader.n_chunks,
             reader.n_bytes, payload, tuple(frames), tuple(levels) if level_coder else None,
         )  # fmt: skip
 

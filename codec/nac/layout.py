@@ -91,34 +91,41 @@ class Header:
     @classmethod
     def make(
         cls,
+        *,
         channels: int,
         n_codebooks: int,
         codebook_size: int,
         frame_rate: Fraction,
         sample_rate: int,
         model_id: bytes,
-        *,
         n_samples: int | None = None,
         live: bool = False,
     ) -> Header:
-        """A header with as many frames a chunk as we write: `CHUNK_SECONDS`, or one if `live`."""
+        """Make a header whose chunks last `CHUNK_SECONDS`, or one frame if `live`."""
         frames = max(1, int(CHUNK_SECONDS * frame_rate))
         most = MAX_CHUNK_CODES // (channels * n_codebooks)
         frames = 1 if live else min(frames, most, 0xFFFF)
         return cls(
-            channels,
-            n_codebooks,
-            codebook_size,
-            frame_rate,
-            sample_rate,
-            model_id,
-            frames,
-            n_samples,
+            channels=channels,
+            n_codebooks=n_codebooks,
+            codebook_size=codebook_size,
+            frame_rate=frame_rate,
+            sample_rate=sample_rate,
+            model_id=model_id,
+            frames_per_chunk=frames,
+            n_samples=n_samples,
         )
 
     @property
     def bits_per_code(self) -> int:
         return (self.codebook_size - 1).bit_length()
+
+    @property
+    def length(self) -> int:
+        """Samples of each channel. Raises FormatError while only the trailer knows them."""
+        if self.n_samples is None:
+            raise FormatError("the length is not known before the end of the file")
+        return self.n_samples
 
     @property
     def n_frames(self) -> int:
@@ -177,18 +184,18 @@ class Header:
         if coder_id == RawCoder.coder_id and tables_id != bytes(TABLES_ID_BYTES):
             raise FormatError("the header names tables, which raw codes have none of")
         return cls(
-            channels,
-            codebooks,
-            size,
-            Fraction(numerator, denominator),
-            rate,
-            model_id,
-            frames,
-            None if n_samples == _UNKNOWN else n_samples,
-            coder_id,
-            tables_id,
-            flags == _VARIABLE,
-            metadata_bytes,
+            channels=channels,
+            n_codebooks=codebooks,
+            codebook_size=size,
+            frame_rate=Fraction(numerator, denominator),
+            sample_rate=rate,
+            model_id=model_id,
+            frames_per_chunk=frames,
+            n_samples=None if n_samples == _UNKNOWN else n_samples,
+            coder_id=coder_id,
+            tables_id=tables_id,
+            variable=flags == _VARIABLE,
+            metadata_bytes=metadata_bytes,
         )
 
 
@@ -216,20 +223,22 @@ class Chunk:
         file with `header` cannot hold.
         """
         _, first, length, frames, codebooks, zero = _CHUNK.unpack_from(data)
-        most = header.n_codebooks
-        if (
-            not 1 <= frames <= header.frames_per_chunk
-            or first % header.frames_per_chunk
-            or first + frames > MAX_FRAMES
-            or not (1 if header.variable else most) <= codebooks <= most
-            or not 1 <= length <= MAX_PAYLOAD_BYTES
-            or zero
+        most, step = header.n_codebooks, header.frames_per_chunk
+        least = 1 if header.variable else most
+        for possible, claim in (
+            (1 <= frames <= step, f"{frames} frames, outside 1 to {step}"),
+            (first % step == 0, f"to start at frame {first}, no multiple of {step}"),
+            (first + frames <= MAX_FRAMES, f"frames beyond {MAX_FRAMES}"),
+            (least <= codebooks <= most, f"{codebooks} codebooks, outside {least} to {most}"),
+            (1 <= length <= MAX_PAYLOAD_BYTES, f"a payload of {length} bytes"),
+            (zero == 0, f"{zero} in a field that is always 0"),
         ):
-            raise FormatError("it claims the impossible")
+            if not possible:
+                raise FormatError(f"it claims {claim}")
         return cls(first, frames, codebooks, b""), length, data[_CHUNK.size : CHUNK_HEADER_BYTES]
 
     @staticmethod
-    def is_sound(data: bytes, payload: bytes) -> bool:
+    def is_intact(data: bytes, payload: bytes) -> bool:
         """Whether the CRC in `data`, of `CHUNK_HEADER_BYTES`, is that of both."""
         crc = crc32c(payload, crc32c(data[: _CHUNK.size]))
         return _CRC.unpack_from(data, _CHUNK.size) == (crc,)

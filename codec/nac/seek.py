@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from codec.coders.base import Coder
 from codec.errors import FormatError
-from codec.nac.container import FindCoder, decode_chunk
 from codec.nac.layout import (
     CHUNK_HEADER_BYTES,
     CHUNK_MARKER,
@@ -24,6 +23,7 @@ from codec.nac.layout import (
     index_bytes,
     unpack_index,
 )
+from codec.nac.reader import FindCoder, decode_chunk
 
 Codes = npt.NDArray[np.uint16]
 
@@ -77,7 +77,7 @@ class SeekableReader:
                 raise FormatError(f"chunk {number} is damaged: it does not belong here")
             if chunk.first_frame >= first:
                 payload = self._file.read(length)
-                if len(payload) < length or not Chunk.is_sound(fields, payload):
+                if len(payload) < length or not Chunk.is_intact(fields, payload):
                     raise FormatError(f"chunk {number} is damaged: its checksum does not match")
                 coder = coder or self._coder()
                 yield decode_chunk(

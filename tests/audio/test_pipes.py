@@ -19,8 +19,9 @@ import codec
 from codec.audio import as_int16, read_audio
 from codec.audio.pipes import NotStreamableError, SampleSink, SampleStream, open_wav
 from codec.errors import AudioError, CodecError, FormatError
-from codec.nac.container import Reader, Writer
 from codec.nac.layout import HEADER_BYTES, TRAILER_BYTES, Header, index_bytes
+from codec.nac.reader import Reader
+from codec.nac.writer import Writer
 from tests.helpers.weights import SMALL, VARIANTS, noise, write_weights
 
 ROOT = Path(codec.__file__).parents[1]

@@ -21,8 +21,8 @@ from codec.audio import as_int16, read_audio
 from codec.cli.main import COMMANDS
 from codec.cli.main import cli as group
 from codec.errors import BackendError
-from codec.nac.container import Writer
 from codec.nac.layout import HEADER_BYTES, Header
+from codec.nac.writer import Writer
 from codec.tokens import header_of
 from tests.helpers.weights import SMALL, write_weights
 

@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 
-from codec.nac.container import Reader
+from codec.nac.reader import Reader
 from codec.tokens import Tokens, read_tokens, write_tokens
 from tests.helpers.entropy_models import (
     LEVELS,

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from codec.errors import FormatError, ModelError
-from codec.nac.container import Reader, Writer, own_coder
 from codec.nac.crc32c import crc32c
 from codec.nac.layout import (
     CHUNK_HEADER_BYTES,
@@ -28,8 +27,10 @@ from codec.nac.layout import (
     TRAILER_BYTES,
     TRAILER_MARKER,
 )
+from codec.nac.reader import Reader, own_coder
 from codec.nac.salvage import read_run, survey
 from codec.nac.seek import SeekableReader
+from codec.nac.writer import Writer
 from tests.fuzz.attacks import attacks, tokens, written
 
 REFUSED = (FormatError, ModelError)
@@ -54,8 +55,7 @@ def sequentially(data: bytes) -> None:
             chunks.append(codes)
     except REFUSED:
         return
-    header = reader.header
-    assert header.n_samples is not None
+    header = reader.finish()
     counts = iter([chunk.shape[1] for chunk in chunks])
     again = io.BytesIO()
     written_header = dataclasses.replace(header, metadata_bytes=0)

@@ -8,8 +8,8 @@ import tracemalloc
 import pytest
 
 from codec.errors import FormatError
-from codec.nac.container import own_coder
 from codec.nac.layout import MAX_FRAMES
+from codec.nac.reader import own_coder
 from codec.nac.salvage import read_run, survey
 from codec.nac.seek import SeekableReader
 from codec.tokens import read_tokens

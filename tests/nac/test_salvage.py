@@ -12,7 +12,6 @@ from codec.errors import FormatError
 from codec.files.plan import Job
 from codec.files.transcode import Coding, compress_file, decompress_file, salvage_file, verify_file
 from codec.model.receptive_field import decoder_reach
-from codec.nac.container import Reader, own_coder
 from codec.nac.layout import (
     CHUNK_HEADER_BYTES,
     CHUNK_MARKER,
@@ -22,6 +21,7 @@ from codec.nac.layout import (
     Header,
     index_bytes,
 )
+from codec.nac.reader import Reader, own_coder
 from codec.nac.salvage import read_run, survey
 from codec.support.workers import Workers
 from codec.tokens import Tokens

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 import codec
 from codec.engine.stream import StreamDecoder
 from codec.errors import AudioError, FormatError
-from codec.nac.container import Reader, own_coder
 from codec.nac.layout import TRAILER_BYTES, index_bytes
+from codec.nac.reader import Reader, own_coder
 from codec.nac.seek import SeekableReader
 from codec.tokens import write_tokens
 from tests.fuzz.attacks import tokens, written

@@ -7,7 +7,7 @@ import io
 
 from codec.api import Codec, load
 from codec.benchmark.peers.base import Encoded, kbps
-from codec.nac.container import Reader
+from codec.nac.reader import Reader
 from codec.quality.pair import Audio
 
 
