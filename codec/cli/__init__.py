@@ -1,0 +1,1 @@
+"""The commands of `codec`, one module for each group."""

@@ -44,7 +44,7 @@ def load_coder(
     try:
         from codec.coders import entropy
     except ImportError as error:
-        if getattr(error, "name", None) not in ("codec.coders", "codec.coders._entropy"):
+        if getattr(error, "name", None) not in (__package__, f"{__package__}._entropy"):
             raise
         raise BackendError("the entropy coders are not installed: they need a C compiler") from None
     return entropy.load(weights, coder, model_id=model_id)

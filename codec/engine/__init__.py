@@ -1,0 +1,1 @@
+"""Runs the network: backends, streams, windows over long audio, and rate control."""

@@ -1,0 +1,1 @@
+"""Tokens for language models: layouts, vocabularies and the Hugging Face bridge."""

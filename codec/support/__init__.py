@@ -1,0 +1,1 @@
+"""What any folder may use: atomic outputs, threads, progress and the version."""

@@ -1,0 +1,1 @@
+"""Training of a model's entropy coders: integer tables and the neural prior."""
