@@ -1,4 +1,4 @@
-"""Which implementation of an operation runs: `codec.kernels._native` (C), numba or torch."""
+"""Chooses the implementation that runs: `codec.kernels._native` (C), numba or torch."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def _importable(module: str) -> bool:
 
 
 def available() -> tuple[str, ...]:
-    """The backends that can run here, of "native", "numba" and "torch". Imports all three."""
+    """Name the backends that can run here, of "native", "numba" and "torch". Imports all three."""
     return tuple(name for name, module in _MODULES.items() if _importable(module))
 
 
 def resolve(backend: str | None) -> str:
-    """The backend to run: the one asked for, or for None "native", else "numba".
+    """Return the backend to run: the one asked for, or for None "native", else "numba".
 
-    torch is never chosen unasked: it is right only up to rounding, and slow to import.
+    torch runs only when asked for: it agrees only up to rounding, and slow to import.
 
     Raises BackendError when it is unknown or cannot run here, with the remedy.
     """
@@ -42,16 +42,16 @@ def resolve(backend: str | None) -> str:
             if _importable(_MODULES[name]):
                 return name
         raise BackendError(
-            f"neither the native kernels nor numba are here: {_REMEDIES['native']}, "
+            f"neither the native kernels nor numba are installed: {_REMEDIES['native']}, "
             f"or {_REMEDIES['numba']}"
         )
     if backend not in _MODULES:
         raise BackendError(f"backend is one of {', '.join(_MODULES)}, or None, not {backend!r}")
     if not _importable(_MODULES[backend]):
-        raise BackendError(f"backend {backend!r} is not here: {_REMEDIES[backend]}")
+        raise BackendError(f"backend {backend!r} is not installed: {_REMEDIES[backend]}")
     return backend
 
 
 def load(name: str) -> ModuleType:
-    """The module of kernels `name`, imported when first needed: numba and torch are slow to."""
+    """Import the module `name` when it is first needed: numba and torch are slow to import."""
     return importlib.import_module(name)

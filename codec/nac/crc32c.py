@@ -1,4 +1,4 @@
-"""CRC-32C, the checksum of the file format: in C where it is compiled, else in Python."""
+"""Computes CRC-32C, the checksum of the file format: in C where it is compiled, else in Python."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _POLYNOMIAL = 0x82F63B78  # bits reversed: the lowest is the first of a byte
 
 
 def crc32c(data: bytes, crc: int = 0) -> int:
-    """The checksum of what `crc` is the checksum of (0: of nothing), followed by `data`."""
+    """Extend the checksum `crc` (0 for no bytes) by `data`."""
     return _implementation()(data, crc)
 
 
@@ -25,7 +25,7 @@ def _implementation() -> Callable[[bytes, int], int]:
 
 
 def portable(data: bytes, crc: int = 0) -> int:
-    """`crc32c` without a compiler, some hundred times as slow."""
+    """Compute `crc32c` in Python, some hundred times slower."""
     table = _table()
     crc ^= 0xFFFFFFFF
     for byte in data:

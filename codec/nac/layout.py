@@ -1,6 +1,6 @@
-"""The bytes of a .nac file, as docs/format.md spells them out: packing, unpacking, limits.
+"""Packs and unpacks the parts of a .nac file, as docs/format.md defines them.
 
-Whatever a field claims is checked against its limit here, before anything is done on its word.
+Every field is checked against its limit here, before any code acts on it.
 """
 
 from __future__ import annotations
@@ -129,12 +129,12 @@ class Header:
 
     @property
     def n_frames(self) -> int:
-        """Frames of the whole file, 0 if they are not known."""
+        """Frames of the whole file; 0 while they are not known."""
         return frames_for(self.n_samples or 0, self.sample_rate, self.frame_rate)
 
     @property
     def index_stride(self) -> int:
-        """Chunks from one that the index points at to the next: of `CHUNK_SECONDS`, at least."""
+        """Chunks from one point of the index to the next: at least `CHUNK_SECONDS` of them."""
         rate = self.frame_rate
         return -(-CHUNK_SECONDS * rate.numerator // (rate.denominator * self.frames_per_chunk))
 
@@ -201,7 +201,7 @@ class Header:
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """Some frames of a file, each chunk by itself."""
+    """Some frames of a file, coded independently of all others."""
 
     first_frame: int
     frames: int
@@ -209,7 +209,7 @@ class Chunk:
     payload: bytes
 
     def pack(self) -> bytes:
-        """The chunk as it is in the file; its last field before the payload is the CRC."""
+        """Pack the chunk as in the file; the CRC is the last field before the payload."""
         fields = _CHUNK.pack(
             CHUNK_MARKER, self.first_frame, len(self.payload), self.frames, self.n_codebooks, 0
         )
@@ -217,7 +217,7 @@ class Chunk:
 
     @classmethod
     def unpack_header(cls, data: bytes, header: Header) -> tuple[Chunk, int, bytes]:
-        """A chunk without its payload, the payload's length, and the CRC of both.
+        """Return a chunk without its payload, the payload's length, and the CRC of both.
 
         data: `CHUNK_HEADER_BYTES`, the first of which are the marker. Raises FormatError on what a
         file with `header` cannot hold.
@@ -239,13 +239,13 @@ class Chunk:
 
     @staticmethod
     def is_intact(data: bytes, payload: bytes) -> bool:
-        """Whether the CRC in `data`, of `CHUNK_HEADER_BYTES`, is that of both."""
+        """Tell whether the CRC in `data`, a chunk's `CHUNK_HEADER_BYTES`, fits both."""
         crc = crc32c(payload, crc32c(data[: _CHUNK.size]))
         return _CRC.unpack_from(data, _CHUNK.size) == (crc,)
 
 
 class IndexBuilder:
-    """The index of a file whose chunks pass by one after another, whether written or read."""
+    """Builds the index of a file while its chunks are written, or read, one after another."""
 
     def __init__(self, header: Header) -> None:
         self._stride = header.index_stride
@@ -254,7 +254,7 @@ class IndexBuilder:
         self.digest = 0
 
     def add(self, offset: int, crc: bytes) -> None:
-        """The next chunk lies at `offset` and has that CRC. Raises FormatError beyond the limit."""
+        """Add the next chunk, at `offset`, with its CRC. Raises FormatError beyond the limit."""
         if self.n_chunks % self._stride == 0:
             if len(self._offsets) // 8 == MAX_INDEX_POINTS:
                 raise FormatError(f"more than {MAX_INDEX_POINTS} chunks to index")
@@ -267,7 +267,7 @@ class IndexBuilder:
 
 
 def unpack_index(data: bytes) -> tuple[int, ...]:
-    """The offsets of an index as `IndexBuilder.pack` makes it. Raises FormatError."""
+    """Return the offsets of an index that `IndexBuilder.pack` made. Raises FormatError."""
     if len(data) < _INDEX.size + CRC_BYTES or not data.startswith(INDEX_MARKER):
         raise FormatError("the index is damaged")
     _, count = _INDEX.unpack_from(data)
@@ -277,13 +277,13 @@ def unpack_index(data: bytes) -> tuple[int, ...]:
 
 
 def index_bytes(count: int) -> int:
-    """The size of an index of so many offsets."""
+    """Return the size of an index of `count` offsets."""
     return _INDEX.size + 8 * count + CRC_BYTES
 
 
 @dataclasses.dataclass(frozen=True)
 class Trailer:
-    """The last 96 bytes of a file: its header again, now with the number of samples."""
+    """The last 96 bytes of a file: a copy of its header, with the number of samples."""
 
     header: Header
     index_offset: int
@@ -308,17 +308,17 @@ class Trailer:
 
 
 def sealed(data: bytes) -> bytes:
-    """`data` and its CRC."""
+    """Return `data` with its CRC appended."""
     return data + _CRC.pack(crc32c(data))
 
 
 def is_sealed(data: bytes) -> bool:
-    """Whether `data` ends with the CRC of what is before."""
+    """Tell whether `data` ends with the CRC of the bytes before."""
     return len(data) >= CRC_BYTES and sealed(data[:-CRC_BYTES]) == data
 
 
 def _not_a_file(data: bytes) -> str:
-    """Why `data`, the first bytes of a file, are not a .nac file's."""
+    """Say why `data`, the first bytes of a file, do not begin a .nac file."""
     if not data:
         return "the file is empty"
     if MAGIC.startswith(data):

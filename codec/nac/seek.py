@@ -1,4 +1,4 @@
-"""Any stretch of a file without what lies before it: the index leads to its first chunk."""
+"""Reads any stretch of a file without the chunks before it: the index leads to the first one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Codes = npt.NDArray[np.uint16]
 class SeekableReader:
     """Reads stretches of one file from `file`, which must be seekable.
 
-    Only header, trailer, index and what lies in a stretch are checked. `header.n_samples` is
+    Only the header, the trailer, the index and the chunks of a stretch are checked. The length is
     known. Raises FormatError.
     """
 
@@ -56,8 +56,11 @@ class SeekableReader:
         self._end = trailer.index_offset
 
     def read(self, first: int, stop: int) -> tuple[int, Iterator[Codes]]:
-        """The frame that the first chunk starts with, at most `first`, and the codes uint16
-        [channels, codebooks, frames] of chunks from there to `stop`, or more."""
+        """Read the chunks that hold frames `first` to `stop`.
+
+        Returns the first frame of the first chunk, at most `first`, and the codes uint16
+        [channels, codebooks, frames] of each chunk; the last may go beyond `stop`.
+        """
         step = self.header.frames_per_chunk
         point = min(first // (step * self.header.index_stride), len(self._points) - 1)
         start = first // step * step

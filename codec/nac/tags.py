@@ -1,4 +1,4 @@
-"""What a recording says about itself: tags, in one bounded block of UTF-8."""
+"""Packs the tags of a recording into one bounded block of UTF-8."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _KEY = re.compile(r"[a-z0-9_-]{1,32}")
 
 
 def pack_metadata(tags: Mapping[str, str]) -> bytes:
-    """`tags` as the file holds them: "key=value" and a zero byte each, sorted by key.
+    """Pack `tags` as "key=value" and a zero byte each, sorted by key.
 
-    What cannot be held is left out: keys that are not 1 to 32 of a-z, 0-9, _ and -, values that
-    are empty or not Unicode; values end before a zero character, and the tags before the limits.
+    Left out are tags whose key is not 1 to 32 of a-z, 0-9, _ and -, whose value is empty or not
+    Unicode, and those beyond the limits. A value ends before its first zero character.
     """
     entries: list[bytes] = []
     size = 0
