@@ -22,10 +22,10 @@ import numpy.typing as npt
 from bench.clips import KINDS, OTHER, Clip, read_clips
 from codec.benchmark.tokens import order_0_bits
 from codec.coders import entropy
-from codec.engine.backend import DEFAULT_WEIGHTS
 from codec.engine.native import NativeBackend
 from codec.errors import CodecError
 from codec.model.config import ModelConfig
+from codec.model.location import DEFAULT_WEIGHTS
 
 FRAMES_PER_CHUNK = 50
 BITRATES = (1.5, 3.0, 6.0)

@@ -25,9 +25,9 @@ from tqdm import tqdm
 import codec
 from bench.clips import SAMPLE_RATE, read_clips
 from codec.benchmark.machine import machine
-from codec.engine.backend import DEFAULT_WEIGHTS
 from codec.engine.native import NativeBackend, isas
 from codec.engine.stream import StreamDecoder, StreamEncoder
+from codec.model.location import DEFAULT_WEIGHTS
 
 CHUNKS = (1, 17, 960, 24_000)
 BATCH = 7
@@ -139,7 +139,7 @@ def check(weights: Path, audios: list[Audio], progress: tqdm) -> Comparison:
     for start in range(0, len(order), BATCH):
         some = order[start : start + BATCH]
         batch = model.encode_batch([audios[i] for i in some], SAMPLE_RATE, threads=2)
-        for i, tokens, heard in zip(some, batch, model.decode_batch(batch, 2), strict=True):
+        for i, tokens, heard in zip(some, batch, model.decode_batch(batch, threads=2), strict=True):
             name = f"batch of {BATCH}, any order = alone"
             result.add(name, "codes", tokens.codes[0], expected[i][0])
             result.add(name, "samples", heard[0], expected[i][1][: len(audios[i])])

@@ -1,32 +1,64 @@
-"""A neural audio codec and tokenizer: waveforms to discrete tokens at a fixed rate, and back."""
+"""A neural audio codec and tokenizer: waveforms to discrete tokens at a fixed rate, and back.
+
+import codec
+
+model = codec.load()
+tokens = model.encode(audio, sample_rate)
+audio = model.decode(tokens)
+"""
 
 from codec.api import Codec, load
+from codec.engine.stream import StreamDecoder, StreamEncoder
 from codec.errors import (
+    ArrayError,
     AudioError,
     BackendError,
     BitrateError,
     CodecError,
+    CodecWarning,
+    DataError,
     FormatError,
+    LayoutError,
+    MetricError,
+    MissingPackageError,
     ModelError,
+    OptionError,
     OutputError,
+    PeerError,
+    SpecError,
+    StateError,
     TokensError,
+    TrainingError,
 )
 from codec.model.config import ModelConfig
 from codec.support.version import __version__
 from codec.tokens import Tokens
 
 __all__ = [
+    "ArrayError",
     "AudioError",
     "BackendError",
     "BitrateError",
     "Codec",
     "CodecError",
+    "CodecWarning",
+    "DataError",
     "FormatError",
+    "LayoutError",
+    "MetricError",
+    "MissingPackageError",
     "ModelConfig",
     "ModelError",
+    "OptionError",
     "OutputError",
+    "PeerError",
+    "SpecError",
+    "StateError",
+    "StreamDecoder",
+    "StreamEncoder",
     "Tokens",
     "TokensError",
+    "TrainingError",
     "__version__",
     "load",
 ]

@@ -4,100 +4,126 @@ from __future__ import annotations
 
 import functools
 import io
-import itertools
-import math
-import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from fractions import Fraction
+import os
+import warnings
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from codec import audio as audio_
-from codec.coders.base import Coder
-from codec.coders.find import load_coder
-from codec.engine.backend import DEFAULT_WEIGHTS, Backend, load_backend
-from codec.engine.windows import decode_spans, encode_spans
-from codec.errors import AudioError, BackendError, BitrateError, ModelError
+from codec.audio.arrays import Audio, as_channels, check_sample_rate, in_blocks
+from codec.engine.backend import (
+    Backend,
+    StreamingBackend,
+    load_backend,
+)
+from codec.engine.stream import StreamDecoder, StreamEncoder
+from codec.errors import (
+    AudioError,
+    BackendError,
+    BitrateError,
+    CodecWarning,
+    FormatError,
+    OptionError,
+    TokensError,
+)
 from codec.model.config import ModelConfig
-from codec.model.identity import same_tokens
-from codec.model.receptive_field import decoder_reach
-from codec.nac.layout import Header
-from codec.nac.reader import Codes, Reader
+from codec.model.location import DEFAULT_MODEL, check_reopened, weights_name, weights_path
+from codec.nac.reader import Reader
 from codec.nac.seek import SeekableReader
+from codec.pipeline import Pipeline, stretch_of
+from codec.support.arguments import real, shown, whole
 from codec.support.workers import Workers
-from codec.tokens import Tokens, header_of, write_tokens
+from codec.tokens import Tokens, as_codes, header_of, write_tokens
 
-# Samples at the model's rate on either side of a stretch, for the resampler: beyond its filters and
-# the blocks in which it transforms them.
-RESAMPLER_MARGIN = 1 << 15
+# The network follows audio to about this peak; what it makes of louder audio is too quiet.
+LOUDEST = 2.0
 
 
 class Codec:
-    """A model, ready to encode and decode. Made by `codec.load`."""
+    """A model, ready to encode and decode. Made by `codec.load`.
+
+    Threads may share it. It pickles and copies by the path of its weights, so it goes into
+    multiprocessing pools, DataLoader workers and `datasets.map` as it is.
+    """
 
     def __init__(self, backend: Backend, weights: Path | None = None) -> None:
-        self._backend = backend
         self._weights = weights
-        self._coders: dict[str | int | None, Coder] = {}
+        self._pipeline = Pipeline(backend, weights)
+
+    def __repr__(self) -> str:
+        return f"<codec.Codec {self.model_id.hex()} on {type(self.backend).__name__}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        weights = None if self._weights is None else weights_name(self._weights)
+        return _reopened, (self.backend, weights, self.model_id)
+
+    def __copy__(self) -> Codec:
+        return self  # it never changes
+
+    def __deepcopy__(self, memo: object) -> Codec:
+        return self
 
     @property
     def backend(self) -> Backend:
         """What runs the network."""
-        return self._backend
+        return self._pipeline.backend
 
     @property
     def config(self) -> ModelConfig:
         """The dimensions of the model: sample and frame rate, codebooks."""
-        return self._backend.config
+        return self._pipeline.config
 
     @property
     def model_id(self) -> bytes:
         """The 8 bytes that name the weights."""
-        return self._backend.model_id
+        return self._pipeline.model_id
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """What the commands on files and corpora work with: plumbing, which may change."""
+        return self._pipeline
 
     def codebooks_for(self, bitrate: float) -> int:
-        """The most codebooks that one channel can have at `bitrate` bits a second.
+        """Return the most codebooks that one channel can have at `bitrate` bits a second.
 
         Raises BitrateError below the rate of one codebook and above that of all.
         """
-        config = self.config
-        each, most = config.bitrate_per_codebook, config.n_codebooks
-        ratio = bitrate / each + 1e-6  # for what the division misses by its last bit
-        if not 1 <= ratio <= most + 2e-6:
-            choices = ", ".join(f"{n * each / 1000:g}" for n in range(1, most + 1))
-            raise BitrateError(
-                f"{bitrate / 1000:g} kbit/s a channel is not to be had; choose from {choices}"
-            )
-        return int(ratio)
+        return self._pipeline.codebooks_for(bitrate)
 
     def encode(
         self,
         audio: npt.ArrayLike,
         sample_rate: int,
+        *,
         n_codebooks: int | None = None,
         bitrate: float | None = None,
         threads: int = 1,
     ) -> Tokens:
-        """Tokens of `audio`, each channel by itself.
+        """Encode `audio` to tokens, each channel by itself.
 
         audio: float32 or float64 with full scale ±1, or int16; [samples] or [channels, samples],
-            1 to 255 channels. Values beyond ±1 are coded as they are.
+            1 to 255 channels; a NumPy array, lists, or a PyTorch tensor on any device. Values
+            beyond ±1 are coded as they are, with a CodecWarning if any is beyond ±2: the network
+            does not follow such audio, so scale it first. Fewer samples than channels give a
+            CodecWarning too: the array is probably [samples, channels].
         sample_rate: of `audio`, in Hz. Another rate than the model's is resampled (soxr, HQ).
-        n_codebooks, bitrate: at most one of them; the bitrate in bits a second for one channel
+        n_codebooks, bitrate: at most one of them; the bitrate, in bits a second of one channel,
             stands for the most codebooks that fit. By default all codebooks.
         threads: over which long audio and channels are spread; the tokens stay the same.
 
         The tokens have exactly ceil(r / config.hop_length) frames, where r = ceil(samples *
-        config.sample_rate / sample_rate). Raises AudioError or BitrateError.
+        config.sample_rate / sample_rate). Integers may be of any type, NumPy's and floats without
+        a fraction too. Raises AudioError, BitrateError or OptionError.
         """
-        rate = _integer_rate(sample_rate)
-        channels = audio_.as_channels(audio)
-        count = self._n_codebooks(n_codebooks, bitrate)
-        with Workers(_positive(threads)) as workers:
-            codes = list(self.encode_blocks(audio_.in_blocks(channels), rate, count, workers))
+        rate = _sample_rate(sample_rate)
+        count = self._pipeline.n_codebooks(n_codebooks, bitrate)
+        channels = _checked(audio)
+        with Workers(_threads(threads)) as workers:
+            blocks = in_blocks(channels)
+            codes = list(self._pipeline.encode_blocks(blocks, rate, count, workers))
         return Tokens(
             codes=np.concatenate(codes, axis=2),
             frame_rate=self.config.frame_rate,
@@ -107,288 +133,260 @@ class Codec:
             model_id=self.model_id,
         )
 
-    def decode(self, tokens: Tokens, threads: int = 1) -> npt.NDArray[np.float32]:
-        """Audio float32 [channels, tokens.n_samples] at `tokens.sample_rate`, full scale ±1.
+    def decode(self, tokens: Tokens, *, threads: int = 1) -> npt.NDArray[np.float32]:
+        """Decode to audio float32 [channels, tokens.n_samples] at `tokens.sample_rate`.
 
-        threads: as for `encode`; the samples stay the same.
-        Raises ModelError if another model made the tokens.
+        Full scale is ±1. threads: as for `encode`; the samples stay the same.
+        Raises ModelError if another model made the tokens, TokensError on what is not Tokens.
         """
+        if not isinstance(tokens, Tokens):
+            raise TokensError(
+                f"decode takes Tokens, not {type(tokens).__name__}; model.tokens(codes) makes them"
+            )
         header = header_of(tokens)
         step = header.frames_per_chunk
         chunks = (tokens.codes[:, :, i : i + step] for i in range(0, tokens.n_frames, step))
         audio = np.empty((tokens.channels, tokens.n_samples), np.float32)
         filled = 0
-        with Workers(_positive(threads)) as workers:
-            for block in self.decode_blocks(chunks, header, tokens.n_samples, workers):
+        with Workers(_threads(threads)) as workers:
+            for block in self._pipeline.decode_blocks(chunks, header, tokens.n_samples, workers):
                 audio[:, filled : filled + block.shape[1]] = block
                 filled += block.shape[1]
         return audio
 
+    def tokens(
+        self,
+        codes: npt.ArrayLike,
+        *,
+        sample_rate: int | None = None,
+        n_samples: int | None = None,
+    ) -> Tokens:
+        """Make Tokens of this model from bare codes, such as a language model makes.
+
+        codes: integers of any dtype, [codebooks, frames] or [channels, codebooks, frames]; a NumPy
+            array, lists, or a PyTorch tensor on any device.
+        sample_rate: of the audio to decode to, in Hz; by default the model's.
+        n_samples: of each channel at that rate; by default the most that the frames hold.
+
+        Raises TokensError on other shapes and dtypes, on a code outside the codebook, on no frames,
+        and on more codebooks than the model has.
+        """
+        array = as_codes(codes, self.config.n_codebooks, self.config.codebook_size)
+        rate = self.config.sample_rate if sample_rate is None else _sample_rate(sample_rate)
+        if n_samples is None:
+            hop, own = self.config.hop_length, self.config.sample_rate
+            n_samples = array.shape[2] * hop * rate // own
+        return Tokens(
+            codes=array,
+            frame_rate=self.config.frame_rate,
+            n_samples=n_samples,
+            sample_rate=rate,
+            codebook_size=self.config.codebook_size,
+            model_id=self.model_id,
+        )
+
     def encode_batch(
         self,
-        audios: Sequence[npt.ArrayLike],
-        sample_rates: int | Sequence[int],
+        audios: Iterable[npt.ArrayLike],
+        sample_rates: int | Iterable[int],
+        *,
         n_codebooks: int | None = None,
         bitrate: float | None = None,
         threads: int = 1,
     ) -> list[Tokens]:
-        """`encode` of every item, the items spread over `threads` threads.
+        """`encode` every item, the items spread over `threads` threads.
 
         audios: of any lengths and numbers of channels; there is no padding. sample_rates: one for
         each, or one for all. The tokens of an item do not depend on the others, their order or
         `threads`. Raises as `encode` does, and AudioError unless there is a rate for each item.
         """
-        rates = [sample_rates] * len(audios) if isinstance(sample_rates, int) else sample_rates
-        if len(rates) != len(audios):
-            raise AudioError(f"{len(rates)} sample rates for {len(audios)} items")
-        with Workers(_positive(threads)) as workers:
+        items = _items(audios, "audios", AudioError)
+        if isinstance(sample_rates, str | bytes) or not _iterable(sample_rates):
+            rates = [_sample_rate(sample_rates)] * len(items)
+        else:
+            rates = [_sample_rate(rate) for rate in _items(sample_rates, "rates", AudioError)]
+        if len(rates) != len(items):
+            raise AudioError(f"{len(rates)} sample rates for {len(items)} items")
+        count = self._pipeline.n_codebooks(n_codebooks, bitrate)
+        with Workers(_threads(threads)) as workers:
             return list(
                 workers.run(
-                    functools.partial(self.encode, audio, rate, n_codebooks, bitrate)
-                    for audio, rate in zip(audios, rates, strict=True)
+                    functools.partial(self.encode, audio, rate, n_codebooks=count)
+                    for audio, rate in zip(items, rates, strict=True)
                 )
             )
 
     def decode_batch(
-        self, items: Sequence[Tokens], threads: int = 1
+        self, items: Iterable[Tokens], *, threads: int = 1
     ) -> list[npt.NDArray[np.float32]]:
-        """`decode` of every item, the items spread over `threads` threads."""
-        with Workers(_positive(threads)) as workers:
-            return list(workers.run(functools.partial(self.decode, tokens) for tokens in items))
-
-    def header(
-        self, channels: int, sample_rate: int, n_codebooks: int, *, live: bool = False
-    ) -> Header:
-        """The header of a file with codes of this model; live: its chunks are one frame long."""
-        config = self.config
-        rate = Fraction(config.sample_rate, config.hop_length)
-        return Header.make(
-            channels=channels,
-            n_codebooks=n_codebooks,
-            codebook_size=config.codebook_size,
-            frame_rate=rate,
-            sample_rate=sample_rate,
-            model_id=self.model_id,
-            live=live,
-        )
-
-    def coder(self, effort: str | int | None = None) -> Coder:
-        """What turns codes into the bytes of a file: "raw", "fast", "best", or its number in a
-        file; None for the best choice of those that this model has data for.
-
-        Raises BackendError, FormatError, ModelError as `codec.coders.find.load_coder`.
-        """
-        if effort not in self._coders:
-            coder = load_coder(effort, self.config.codebook_size, self._weights, self.model_id)
-            self._coders[effort] = coder
-        return self._coders[effort]
-
-    def coder_of(self, header: Header) -> Coder:
-        """The coder of a file. Raises ModelError unless this model, with the coder's data as they
-        are here, made it."""
-        self._check_model(header)
-        coder = self.coder(header.coder_id)
-        if coder.tables_id != header.tables_id:
-            raise ModelError(
-                f"coded with tables {header.tables_id.hex()}, but here are {coder.tables_id.hex()}"
-            )
-        return coder
-
-    def rate_control(self, quality: float) -> Callable[[Codes], int]:
-        """How many codebooks a chunk of codes needs for `quality`, 0 to 10: for a
-        `codec.nac.writer.Writer`. Raises BitrateError."""
-        from codec.engine.rate_control import RateControl
-
-        return RateControl(self._backend).chooser(quality)
-
-    def encode_blocks(
-        self, blocks: Iterable[audio_.Audio], sample_rate: int, n_codebooks: int, workers: Workers
-    ) -> Iterator[Codes]:
-        """What `encode` does, in constant memory.
-
-        blocks: float32 [channels, samples], one after another, of any length, checked by
-            `codec.audio.as_channels`.
-
-        Gives the codes uint16 [channels, n_codebooks, frames] a span at a time; joined they are
-        those of `encode`.
-        """
-        resampled = audio_.resample_blocks(blocks, sample_rate, self.config.sample_rate)
-        return encode_spans(self._backend, resampled, n_codebooks, workers)
-
-    def decode_frames(
-        self, chunks: Iterable[Codes], header: Header, workers: Workers
-    ) -> Iterator[audio_.Audio]:
-        """Audio float32 [channels, samples] at the model's rate, whole frames of it, in constant
-        memory.
-
-        chunks: codes uint16 [channels, codebooks, frames] as a `Reader` gives them, with
-            its header. Raises ModelError at once if another model made the codes.
-        """
-        self._check_model(header)
-        return decode_spans(self._backend, chunks, workers)
-
-    def decode_blocks(
-        self, chunks: Iterable[Codes], header: Header, n_samples: int, workers: Workers
-    ) -> Iterator[audio_.Audio]:
-        """What `decode` does, in constant memory: float32 [channels, samples], `n_samples` in all,
-        from the same arguments as those of `decode_frames`."""
-        decoded = self.decode_frames(chunks, header, workers)
-        return self.at_rate(decoded, header.sample_rate, n_samples)
-
-    def decode_stretch(
-        self, reader: SeekableReader, start: int, stop: int, workers: Workers
-    ) -> Iterator[audio_.Audio]:
-        """Samples [start, stop) of a file, to the bit as `decode_blocks` gives them.
-
-        Only the chunks are read that the network sees. Raises FormatError, ModelError.
-        """
-        header, config = reader.header, self.config
-        hop, rate, own = config.hop_length, header.sample_rate, config.sample_rate
-        length = audio_.resampled_length(header.length, rate, own)
-        margin = 0 if rate == own else RESAMPLER_MARGIN
-        first = max(0, start * own // rate - margin)
-        last = min(length, audio_.resampled_length(stop, rate, own) + margin)
-        reach = decoder_reach(config)
-        frame = max(0, first // hop - reach.before)
-        frame, chunks = reader.read(frame, -(-last // hop) + reach.after)
-        decoded = self.decode_frames(chunks, header, workers)
-        wanted = audio_.first(audio_.after(decoded, first - frame * hop), last - first)
-        if rate == own:
-            return audio_.first(wanted, stop - start)
-        # Silence in place of what is before: the resampler's filter does not reach that far, and
-        # works on blocks of samples whose phase must be that of the whole.
-        lead = audio_.silence(header.channels, first)
-        resampled = audio_.resample_blocks(itertools.chain(lead, wanted), own, rate, stop)
-        return audio_.after(resampled, start)
-
-    def at_rate(
-        self, decoded: Iterable[audio_.Audio], sample_rate: int, n_samples: int
-    ) -> Iterator[audio_.Audio]:
-        """What `decode_frames` gives, at `sample_rate` and `n_samples` long."""
-        own = self.config.sample_rate
-        # What fills up the last frame is not of the audio, and must not be resampled into it.
-        length = audio_.resampled_length(n_samples, sample_rate, own)
-        return audio_.resample_blocks(audio_.first(decoded, length), own, sample_rate, n_samples)
+        """`decode` every item, the items spread over `threads` threads."""
+        found = _items(items, "items", TokensError)
+        with Workers(_threads(threads)) as workers:
+            return list(workers.run(functools.partial(self.decode, tokens) for tokens in found))
 
     def compress(
         self,
         audio: npt.ArrayLike,
         sample_rate: int,
+        *,
         n_codebooks: int | None = None,
         bitrate: float | None = None,
-        threads: int = 1,
-        *,
-        effort: str | None = None,
         quality: float | None = None,
+        effort: str | None = None,
+        threads: int = 1,
     ) -> bytes:
-        """`audio` as the bytes of a .nac file; the arguments are those of `encode`, and
+        """Compress `audio` to the bytes of a .nac file; the arguments are those of `encode`, and
 
-        effort: how the codes are packed, as for `coder`; they stay the same.
-        quality: 0 to 10, in place of n_codebooks and bitrate: as many codebooks in each chunk as
+        quality: 0 to 10, in place of n_codebooks and bitrate: each chunk gets as many codebooks as
             that takes.
+        effort: how the codes are packed: "raw", "fast", "best"; the codes stay the same. By
+            default "fast" where the model has data for it.
+        Raises as `encode` does, and OptionError on an unknown effort.
         """
         if quality is not None and (n_codebooks, bitrate) != (None, None):
-            raise BitrateError("choose a quality or a bitrate, not both")
-        choose = None if quality is None else self.rate_control(quality)
+            raise BitrateError("choose a quality or a number of codebooks or a bitrate, not two")
+        if not isinstance(effort, str | None):
+            raise OptionError(f"effort is raw, fast or best, not {shown(effort)}")
+        coder = self._pipeline.coder(effort)
+        choose = None if quality is None else self._pipeline.rate_control(quality)
+        tokens = self.encode(
+            audio, sample_rate, n_codebooks=n_codebooks, bitrate=bitrate, threads=threads
+        )
         file = io.BytesIO()
-        tokens = self.encode(audio, sample_rate, n_codebooks, bitrate, threads)
-        write_tokens(file, tokens, self.coder(effort), choose)
+        write_tokens(file, tokens, coder, choose)
         return file.getvalue()
 
     def decompress(
-        self, data: bytes, threads: int = 1, *, start: float = 0, duration: float | None = None
+        self,
+        data: bytes | bytearray | memoryview,
+        *,
+        start: float = 0,
+        duration: float | None = None,
+        threads: int = 1,
     ) -> tuple[npt.NDArray[np.float32], int]:
-        """Audio float32 [channels, samples] and its rate in Hz from the bytes of a .nac file.
+        """Decompress the bytes of a .nac file to audio float32 [channels, samples] and its rate.
 
         start, duration: in seconds, to restore that stretch only, to the bit as in the whole. Then
             damage elsewhere is not noticed.
         Raises FormatError on damaged bytes, ModelError if another model made them, AudioError if
         nothing lies in the stretch.
         """
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise FormatError(
+                f"decompress takes the bytes of a .nac file, not {type(data).__name__};"
+                " pathlib.Path(name).read_bytes() reads them"
+            )
         file = io.BytesIO(data)
-        with Workers(_positive(threads)) as workers:
-            if start or duration is not None:
-                seekable = SeekableReader(file, self.coder_of)
+        pipeline = self._pipeline
+        with Workers(_threads(threads)) as workers:
+            if duration is not None or real(start, "start", AudioError):
+                seekable = SeekableReader(file, pipeline.coder_of)
                 stretch = stretch_of(seekable.header, start, duration)
-                blocks = list(self.decode_stretch(seekable, *stretch, workers))
+                blocks = list(pipeline.decode_stretch(seekable, *stretch, workers))
                 return np.concatenate(blocks, axis=1), seekable.header.sample_rate
-            reader = Reader(file, self.coder_of)
+            reader = Reader(file, pipeline.coder_of)
             chunks = list(reader.decoded(workers))
             header = reader.finish()
-            blocks = list(self.decode_blocks(chunks, header, header.length, workers))
+            blocks = list(pipeline.decode_blocks(chunks, header, header.length, workers))
         return np.concatenate(blocks, axis=1), header.sample_rate
 
-    def _n_codebooks(self, n_codebooks: int | None, bitrate: float | None) -> int:
-        if bitrate is not None:
-            if n_codebooks is not None:
-                raise BitrateError("choose a bitrate or a number of codebooks, not both")
-            return self.codebooks_for(bitrate)
-        if n_codebooks is None:
-            return self.config.n_codebooks
-        if not 1 <= n_codebooks <= self.config.n_codebooks:
-            raise BitrateError(
-                f"{n_codebooks} codebooks; the model has 1 to {self.config.n_codebooks}"
-            )
-        return operator.index(n_codebooks)
+    def stream_encoder(
+        self, *, n_codebooks: int | None = None, bitrate: float | None = None
+    ) -> StreamEncoder:
+        """Open a stream that encodes one channel at the model's rate while it arrives.
 
-    def _check_model(self, header: Header) -> None:
-        if not same_tokens(header.model_id, self.model_id):
-            raise ModelError(
-                f"made with model {header.model_id.hex()}, but this is {self.model_id.hex()}"
-            )
-        own = self.header(header.channels, header.sample_rate, self.config.n_codebooks)
-        if (
-            header.n_codebooks > own.n_codebooks
-            or header.codebook_size != own.codebook_size
-            or header.frame_rate != own.frame_rate
-        ):
-            raise ModelError("these tokens bear the model's name but not its dimensions")
+        n_codebooks, bitrate: as for `encode`. Streams share the weights of this codec. Raises
+        BitrateError, or BackendError if the backend does not stream: the native one does.
+        """
+        count = self._pipeline.n_codebooks(n_codebooks, bitrate)
+        return StreamEncoder(self._streaming(), count)
+
+    def stream_decoder(self) -> StreamDecoder:
+        """Open a stream that decodes one channel at the model's rate while its codes arrive.
+
+        Raises BackendError if the backend does not stream: the native one does.
+        """
+        return StreamDecoder(self._streaming())
+
+    def _streaming(self) -> StreamingBackend:
+        if (streaming := self.backend.streaming) is None:
+            raise BackendError("this backend does not code audio while it arrives; native does")
+        return streaming
 
 
 def load(
-    model: str | Path = "default", backend: Literal["native", "torch"] | Backend | None = None
+    model: str | os.PathLike[str] = DEFAULT_MODEL,
+    *,
+    backend: Literal["native", "torch"] | Backend | None = None,
+    device: Any = None,
 ) -> Codec:
-    """A codec with the weights that the package ships, or those of a .safetensors file.
+    """Load the model that the package ships, or that of a .safetensors file.
 
     model: "default" or the path of the weights.
     backend: "native", which defines the codec and is exact; "torch", equal to it up to rounding,
         and only as exact as the machine; by default the native one where it is installed and has
-        all of the model's parts. Or an engine already made, used as it is.
+        all of the model's layers. Or a `Backend` already made, which is used as it is.
+    device: what the torch backend runs on, as `torch.device` takes it: "cpu", "cuda", "mps". The
+        native backend runs on the CPU.
 
     Raises ModelError if the weights are missing or damaged, or cannot run here, BackendError if
-    the backend is unknown or not installed.
+    the backend or the device is unknown or not available.
     """
     if backend is None or isinstance(backend, str):
-        weights = DEFAULT_WEIGHTS if model == "default" else Path(model)
-        return Codec(load_backend(weights, backend), weights)
+        weights = weights_path(model)
+        return Codec(load_backend(weights, backend, device), weights)
+    if not isinstance(backend, Backend):
+        raise BackendError(f"backend is native or torch, not {shown(backend)}")
+    if device is not None:
+        raise BackendError("choose a device or a backend that is made already, not both")
     return Codec(backend)
 
 
-def stretch_of(header: Header, start: float, duration: float | None) -> tuple[int, int]:
-    """Samples [start, stop) of the file that lie in a stretch given in seconds.
-
-    Raises AudioError if there are none.
-    """
-    n_samples, rate = header.n_samples or 0, header.sample_rate
-    if not 0 <= start < math.inf or not 0 < (1 if duration is None else duration) < math.inf:
-        raise AudioError("a stretch starts at 0 s or later and lasts longer than 0 s")
-    first = min(round(start * rate), n_samples)
-    last = n_samples if duration is None else min(round((start + duration) * rate), n_samples)
-    if first == last:
-        raise AudioError(f"nothing lies there: the audio is {n_samples / rate:.3f} s long")
-    return first, last
+def _reopened(backend: Backend, weights: str | None, model_id: bytes) -> Codec:
+    check_reopened(backend.model_id, model_id)
+    return Codec(backend, None if weights is None else weights_path(weights))
 
 
-def _integer_rate(sample_rate: int) -> int:
-    try:
-        rate = operator.index(sample_rate)
-    except TypeError:
-        raise AudioError(f"the sample rate must be whole Hz, not {sample_rate!r}") from None
-    audio_.check_sample_rate(rate)
+def _checked(audio: npt.ArrayLike) -> Audio:
+    """Convert `audio` as `as_channels` does, and warn of what is probably a mistake."""
+    channels = as_channels(audio)
+    count, samples = channels.shape
+    if samples < count:
+        _warn(
+            f"{count} channels of {samples} samples: audio is [channels, samples], perhaps this is"
+            " the other way round"
+        )
+    peak = max(-float(channels.min()), float(channels.max()))
+    if peak > LOUDEST:
+        _warn(
+            f"audio peaks at {peak:.4g}, full scale is 1: beyond {LOUDEST:g} it does not come back"
+            " at its level; scale it first"
+        )
+    return channels
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, CodecWarning, stacklevel=4)  # at the caller of `encode`
+
+
+def _sample_rate(sample_rate: Any) -> int:
+    rate = whole(sample_rate, "the sample rate", AudioError)
+    check_sample_rate(rate)
     return rate
 
 
-def _positive(threads: int) -> int:
-    if threads < 1:
-        raise BackendError(f"{threads} threads; at least 1 is needed")
-    return operator.index(threads)
+def _threads(threads: Any) -> int:
+    count = whole(threads, "threads", OptionError)
+    if count < 1:
+        raise OptionError(f"{count} threads; at least 1 is needed")
+    return count
+
+
+def _iterable(value: Any) -> bool:
+    return hasattr(value, "__iter__") and getattr(value, "ndim", 1) > 0
+
+
+def _items(values: Any, name: str, error: Callable[[str], Exception]) -> list[Any]:
+    if isinstance(values, str | bytes) or not _iterable(values):
+        raise error(f"{name} must be a list, not {shown(values)}")
+    return list(values)

@@ -1,4 +1,4 @@
-"""Every error that `codec` raises on purpose, each with a message of one line."""
+"""Every error that `codec` raises on purpose, each with a message of one line; its warning."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ class CodecError(Exception):
     """Base of all errors that `codec` raises on purpose; the CLI prints it and exits with 1."""
 
 
+class CodecWarning(UserWarning):
+    """Audio that can be coded, but probably not as it was meant: too loud, or transposed."""
+
+
 class AudioError(CodecError, ValueError):
     """Audio that cannot be coded: unreadable, empty, not finite, of a wrong shape or dtype."""
 
 
 class TokensError(CodecError, ValueError):
-    """Token codes that do not fit the model: wrong shape, dtype, or a code out of range."""
+    """Tokens whose fields do not fit each other or the model: shape, dtype, a code out of range."""
 
 
 class LayoutError(CodecError, ValueError):
@@ -20,7 +24,7 @@ class LayoutError(CodecError, ValueError):
 
 
 class FormatError(CodecError, ValueError):
-    """A compressed file that is not one, is damaged, or claims the impossible."""
+    """Bytes that are not a .nac file, or one that is damaged or claims more than it holds."""
 
 
 class ModelError(CodecError):
@@ -28,7 +32,11 @@ class ModelError(CodecError):
 
 
 class BitrateError(CodecError, ValueError):
-    """A bitrate or a number of codebooks that the model does not have."""
+    """A bitrate, a number of codebooks or a quality that the model does not have."""
+
+
+class OptionError(CodecError, ValueError):
+    """An option that is out of range or unknown: a number of threads, an effort."""
 
 
 class OutputError(CodecError):
@@ -36,7 +44,7 @@ class OutputError(CodecError):
 
 
 class DataError(CodecError):
-    """Audio to learn from or to tokenise that is not there, or storage that does not answer."""
+    """Audio to learn from or to tokenise that is missing, or storage that does not answer."""
 
 
 class TrainingError(CodecError):
@@ -48,11 +56,11 @@ class ArrayError(CodecError, ValueError):
 
 
 class BackendError(CodecError):
-    """An implementation that is unknown, or whose compiler or library is not there."""
+    """A backend or device that is unknown, not installed, not available, or lacks an ability."""
 
 
 class SpecError(CodecError, ValueError):
-    """A front end whose numbers make no sense, or that is not implemented."""
+    """A mel front end with parameters that make no sense, or that is not implemented."""
 
 
 class StateError(CodecError, ValueError):
@@ -60,12 +68,12 @@ class StateError(CodecError, ValueError):
 
 
 class MetricError(CodecError, ValueError):
-    """A measure that has no value for this pair: no speech found, not finite, unequal lengths."""
+    """A metric that has no value for this pair: no speech found, not finite, unequal lengths."""
 
 
 class MissingPackageError(CodecError):
-    """A package that an optional part needs and that is not installed; names the extra."""
+    """A package that an optional part needs is not installed; the message names the extra."""
 
 
 class PeerError(CodecError):
-    """Another codec that is missing here, or that failed on a clip or a setting."""
+    """Another codec that is not installed, or that failed on a clip or a setting."""

@@ -1,17 +1,20 @@
-"""Tokens: what audio becomes, with all that is needed to turn it back."""
+"""Tokens: audio as codes, with all that is needed to turn it back into audio."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from fractions import Fraction
-from typing import BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from codec.coders.base import Coder
 from codec.errors import FormatError, TokensError
+from codec.model.identity import MODEL_ID_BYTES
 from codec.model.limits import (
     MAX_CHANNELS,
     MAX_CODEBOOK_SIZE,
@@ -21,9 +24,13 @@ from codec.model.limits import (
     MIN_SAMPLE_RATE,
     frames_for,
 )
+from codec.model.location import weights_path
+from codec.nac.coders import Coders
 from codec.nac.layout import Header
 from codec.nac.reader import FindCoder, Reader, own_coder
 from codec.nac.writer import Writer
+from codec.support.arguments import real, shown, whole
+from codec.support.atomic import replacing
 
 Codes = npt.NDArray[np.uint16]
 
@@ -36,10 +43,11 @@ class Tokens:
         coarse to fine: any prefix of them decodes (`first`).
     frame_rate: frames a second.
     n_samples: samples of each channel of the audio, at its own rate `sample_rate` in Hz.
-    model_id: the 8 bytes that name the weights which made the codes (`codec.model_id`).
+    model_id: the 8 bytes that name the weights which made the codes (`codec.model.identity`).
 
-    Raises TokensError if the fields do not fit each other; a frame too many or too few for
-    `n_samples` is an error too, so a Tokens that exists can be decoded to exactly its length.
+    Numbers may be of any library. Raises TokensError if the fields do not fit each other; a frame
+    too many or too few for `n_samples` is an error too, so a Tokens that exists can be decoded to
+    exactly its length. `Codec.tokens` makes one from bare codes.
     """
 
     codes: npt.NDArray[np.uint16]
@@ -51,30 +59,48 @@ class Tokens:
 
     def __post_init__(self) -> None:
         codes = self.codes
-        if not isinstance(codes, np.ndarray) or codes.dtype != np.uint16 or codes.ndim != 3:
-            raise TokensError("codes must be a uint16 array [channels, codebooks, frames]")
+        if not isinstance(codes, np.ndarray) or codes.dtype.newbyteorder("=") != np.uint16:
+            raise TokensError("codes must be a uint16 array; model.tokens(codes) takes others")
+        if codes.ndim != 3:
+            raise TokensError(f"codes must be [channels, codebooks, frames], not {codes.ndim}-D")
+        codes = codes.astype(np.uint16, copy=False)  # big-endian ones
+        n_samples = whole(self.n_samples, "n_samples", TokensError)
+        sample_rate = whole(self.sample_rate, "the sample rate", TokensError)
+        codebook_size = whole(self.codebook_size, "the codebook size", TokensError)
+        frame_rate = real(self.frame_rate, "the frame rate", TokensError)
+        if not isinstance(self.model_id, bytes | bytearray | memoryview | np.void):
+            raise TokensError(f"model_id must be 8 bytes, not {shown(self.model_id)}")
+        model_id = bytes(self.model_id)
+        for name, value in (
+            ("codes", codes),
+            ("n_samples", n_samples),
+            ("sample_rate", sample_rate),
+            ("codebook_size", codebook_size),
+            ("frame_rate", frame_rate),
+            ("model_id", model_id),
+        ):
+            object.__setattr__(self, name, value)  # frozen from here on
         if not 1 <= self.channels <= MAX_CHANNELS:
             raise TokensError(f"{self.channels} channels; 1 to {MAX_CHANNELS} can be coded")
         if not 1 <= self.n_codebooks <= MAX_CODEBOOKS:
             raise TokensError(f"{self.n_codebooks} codebooks; 1 to {MAX_CODEBOOKS} can be coded")
-        if not MIN_SAMPLE_RATE <= self.sample_rate <= MAX_SAMPLE_RATE:
-            raise TokensError(f"a sample rate of {self.sample_rate} Hz is out of range")
-        if not 2 <= self.codebook_size <= MAX_CODEBOOK_SIZE:
-            raise TokensError(f"a codebook of {self.codebook_size} entries is out of range")
-        if len(self.model_id) != 8:
-            raise TokensError("model_id must be 8 bytes")
-        if self.n_samples < 1:
+        if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
+            raise TokensError(f"a sample rate of {sample_rate} Hz is out of range")
+        if not 2 <= codebook_size <= MAX_CODEBOOK_SIZE:
+            raise TokensError(f"a codebook of {codebook_size} entries is out of range")
+        if len(model_id) != MODEL_ID_BYTES:
+            raise TokensError(f"model_id must be {MODEL_ID_BYTES} bytes, not {len(model_id)}")
+        if n_samples < 1:
             raise TokensError("there are no samples")
-        if not 1 / MAX_FRAME_RATE_DENOMINATOR <= self.frame_rate <= self.sample_rate:
-            raise TokensError(f"a frame rate of {self.frame_rate} Hz is out of range")
-        frames = frames_for(self.n_samples, self.sample_rate, self.exact_frame_rate)
+        if not 1 / MAX_FRAME_RATE_DENOMINATOR <= frame_rate <= sample_rate:
+            raise TokensError(f"a frame rate of {frame_rate} Hz is out of range")
+        frames = frames_for(n_samples, sample_rate, self.exact_frame_rate)
         if self.n_frames != frames:
             raise TokensError(
-                f"{self.n_frames} frames, but {self.n_samples} samples at {self.sample_rate} Hz"
-                f" make {frames}"
+                f"{self.n_frames} frames, but {n_samples} samples at {sample_rate} Hz make {frames}"
             )
-        if int(codes.max()) >= self.codebook_size:
-            raise TokensError(f"code {codes.max()} in a codebook of {self.codebook_size} entries")
+        if int(codes.max()) >= codebook_size:
+            raise TokensError(f"code {codes.max()} in a codebook of {codebook_size} entries")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Tokens):
@@ -87,19 +113,22 @@ class Tokens:
             self.n_samples,
             self.sample_rate,
             self.codebook_size,
-            bytes(self.model_id),
+            self.model_id,
         )
 
     @property
     def channels(self) -> int:
+        """Channels of the audio."""
         return int(self.codes.shape[0])
 
     @property
     def n_codebooks(self) -> int:
+        """Codebooks of every frame."""
         return int(self.codes.shape[1])
 
     @property
     def n_frames(self) -> int:
+        """Frames of every channel."""
         return int(self.codes.shape[2])
 
     @property
@@ -118,6 +147,7 @@ class Tokens:
 
     @property
     def bits_per_code(self) -> int:
+        """Bits that a code takes without entropy coding."""
         return (self.codebook_size - 1).bit_length()
 
     @property
@@ -126,14 +156,92 @@ class Tokens:
         return self.channels * self.n_codebooks * self.bits_per_code * self.frame_rate
 
     def first(self, n_codebooks: int) -> Tokens:
-        """The same audio from its `n_codebooks` coarsest codebooks: fewer bits, lower quality."""
-        if not 1 <= n_codebooks <= self.n_codebooks:
-            raise TokensError(f"no {n_codebooks} codebooks to keep of {self.n_codebooks}")
-        return dataclasses.replace(self, codes=self.codes[:, :n_codebooks])
+        """Keep the `n_codebooks` coarsest codebooks: the same audio, fewer bits, lower quality.
+
+        Raises TokensError if there are fewer.
+        """
+        count = whole(n_codebooks, "n_codebooks", TokensError)
+        if not 1 <= count <= self.n_codebooks:
+            raise TokensError(f"no {count} codebooks to keep of {self.n_codebooks}")
+        return dataclasses.replace(self, codes=self.codes[:, :count])
+
+    def save(self, target: str | os.PathLike[str] | BinaryIO) -> None:
+        """Write the tokens to a path, or to a binary file, as a .nac file of raw codes.
+
+        The format is that of `codec compress --effort raw`, described in docs/format.md: every
+        byte is under a checksum, the length and the rates are exact, and `codec info`, `verify`,
+        `trim` and `decompress` read it. No entropy coder packs the codes, so that `load` needs no
+        model. A file at that path is replaced once the new one is whole. Raises OSError, or
+        OutputError if something other than a file lies there.
+        """
+        if not isinstance(target, str | os.PathLike):
+            write_tokens(target, self)
+            return
+        with replacing(Path(target), overwrite=True) as aside, aside.open("wb") as file:
+            write_tokens(file, self)
+
+    @classmethod
+    def load(
+        cls, source: str | os.PathLike[str] | BinaryIO, *, model: str | os.PathLike[str] = "default"
+    ) -> Tokens:
+        """Read the tokens of a .nac file from a path or a binary file.
+
+        model: "default" or the path of the weights that made the file, beside which the data of its
+            entropy coder lie. What `save` wrote needs none.
+
+        Raises FormatError on a damaged file, or one whose bitrate varies, as its codes are no
+        array; ModelError if the coder's data are missing or of another model; OSError.
+        """
+        weights = weights_path(model)
+
+        def find_coder(header: Header) -> Coder:
+            return Coders(weights, header.model_id).of(header)
+
+        if not isinstance(source, str | os.PathLike):
+            return read_tokens(source, find_coder)
+        with Path(source).open("rb") as file:
+            return read_tokens(file, find_coder)
+
+
+def as_codes(codes: Any, n_codebooks: int, codebook_size: int) -> Codes:
+    """Convert `codes` to uint16 [channels, codebooks, frames].
+
+    codes: integers of any dtype, [codebooks, frames] or [channels, codebooks, frames]: a NumPy
+        array, lists, or a PyTorch tensor.
+    Raises TokensError on another shape or dtype, no codes, more than `n_codebooks` codebooks, or a
+    code that is not 0 to `codebook_size` - 1.
+    """
+    try:
+        array = np.asarray(codes.detach().cpu() if hasattr(codes, "detach") else codes)
+    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())
+        raise TokensError(f"codes are no array of integers: {reason}") from None
+    if isinstance(codes, Tokens):
+        raise TokensError("these are Tokens already; decode takes them as they are")
+    if array.dtype.kind not in "iu":
+        raise TokensError(f"codes must be integers, not {array.dtype}")
+    if array.ndim not in (2, 3):
+        raise TokensError(
+            "codes must be [codebooks, frames] or [channels, codebooks, frames],"
+            f" not {array.ndim}-D"
+        )
+    array = array.reshape(-1, *array.shape[-2:]) if array.ndim == 3 else array[None]
+    channels, count, frames = array.shape
+    if not array.size:
+        raise TokensError(f"no codes: {channels} channels, {count} codebooks, {frames} frames")
+    if count > n_codebooks:
+        raise TokensError(
+            f"{count} codebooks, the model has {n_codebooks}; codes are [codebooks, frames] or"
+            " [channels, codebooks, frames]"
+        )
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high >= codebook_size:
+        raise TokensError(f"code {low if low < 0 else high} is outside 0 to {codebook_size - 1}")
+    return np.ascontiguousarray(array, np.uint16)
 
 
 def header_of(tokens: Tokens) -> Header:
-    """The header of a file that holds `tokens`."""
+    """Make the header of a file that holds `tokens`."""
     return Header.make(
         channels=tokens.channels,
         n_codebooks=tokens.n_codebooks,
@@ -158,9 +266,9 @@ def write_tokens(
 
 
 def read_tokens(file: BinaryIO, find_coder: FindCoder = own_coder) -> Tokens:
-    """The tokens of one file.
+    """Read the tokens of one file.
 
-    Raises FormatError; also if the file's bitrate varies, so that they are not one array.
+    Raises FormatError; also if the file's bitrate varies, as its codes are then no array.
     """
     reader = Reader(file, find_coder)
     if reader.header.variable:

@@ -55,6 +55,8 @@ class MeanBackend:
         means = sum((code / top * 2 - 1) * self._scale(level) for level, code in enumerate(codes))
         return np.repeat(means, self.config.hop_length).astype(np.float32)
 
+    streaming = None
+
     def decode_pieces(self, pieces: list[np.ndarray]) -> np.ndarray:
         return np.concatenate([self.decode(codes) for codes in pieces])
 
@@ -73,7 +75,7 @@ def small(backend: MeanBackend) -> codec.Codec:
 @pytest.fixture
 def shipped() -> codec.Codec:
     """The codec with the weights of the package, if they and what runs them are here."""
-    from codec.engine.backend import DEFAULT_WEIGHTS
+    from codec.model.location import DEFAULT_WEIGHTS
 
     if not DEFAULT_WEIGHTS.exists():
         pytest.skip("no weights yet")
@@ -107,7 +109,7 @@ def cli(
     capfdbinary: pytest.CaptureFixture[bytes],
     backend: MeanBackend,
 ) -> Iterator[Cli]:
-    monkeypatch.setattr("codec.api.load_backend", lambda weights, engine=None: backend)
+    monkeypatch.setattr("codec.api.load_backend", lambda weights, name=None, device=None: backend)
     handler = signal.getsignal(signal.SIGTERM)
     yield Cli(monkeypatch, capfdbinary)
     signal.signal(signal.SIGTERM, handler)

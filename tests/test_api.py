@@ -108,7 +108,7 @@ def test_a_batch_is_its_items_whatever_their_order(small):
                 [items[i] for i in order], [rates[i] for i in order], n_codebooks=3, threads=threads
             )
             for i, tokens, audio in zip(
-                order, batch, small.decode_batch(batch, threads), strict=True
+                order, batch, small.decode_batch(batch, threads=threads), strict=True
             ):
                 assert np.array_equal(tokens.codes, alone[i].codes)
                 assert tokens.sample_rate == rates[i]
@@ -143,7 +143,7 @@ def test_bitrates():
         assert tokens.n_codebooks == count
         assert tokens.bitrate == count * 500
     for bitrate in (0, 3, 499, 6100, -1, np.nan, np.inf):
-        with pytest.raises(BitrateError, match=r"choose from 0.5, 1, 1.5, .*, 6$"):
+        with pytest.raises(BitrateError, match=r"this model has 0\.5 to 6 in steps of 0\.5"):
             SMALL.encode(noise(480), 24_000, bitrate=bitrate)
     with pytest.raises(BitrateError, match="not both"):
         SMALL.encode(noise(480), 24_000, n_codebooks=1, bitrate=3000)
@@ -245,7 +245,7 @@ def test_missing_torch(tmp_path):
         "import sys; sys.modules['torch'] = None\n"
         "import codec\n"
         "try: codec.load(sys.argv[1], backend='torch')\n"
-        "except codec.ModelError as error: print(error)"
+        "except codec.BackendError as error: print(error)"
     )
     assert "pip install 'codec[torch]'" in python(code, str(weights))
 

@@ -18,6 +18,7 @@ FLOORS = (
     ("kernels",),
     ("mel", "rvq", "coders", "audio", "nn"),
     ("engine", "nac", "quality"),
+    ("pipeline",),
     ("tokens",),
     ("api",),
     ("lm", "files", "training"),

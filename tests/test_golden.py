@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codec.engine.backend import DEFAULT_WEIGHTS
+from codec.model.location import DEFAULT_WEIGHTS
 
 GOLDEN = Path(__file__).parent / "golden" / "tokens.json"
 SECONDS = 4

@@ -7,6 +7,7 @@ samples are written.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,13 +33,13 @@ def check_sample_rate(sample_rate: int) -> None:
 
 
 def as_channels(audio: npt.ArrayLike) -> Audio:
-    """`audio` as float32 [channels, samples], full scale ±1.
+    """Convert to float32 [channels, samples], full scale ±1.
 
-    audio: float32, float64 or int16 [samples] or [channels, samples]; int16 is divided by 32768.
+    audio: [samples] or [channels, samples], as for `as_float32`.
     Raises AudioError on another shape or dtype, no samples, NaN or infinity, or a peak above
     `MAX_PEAK`.
     """
-    array = np.asarray(audio)
+    array = _as_array(audio)
     if array.ndim not in (1, 2):
         raise AudioError(f"audio must be [samples] or [channels, samples], not {array.ndim}-D")
     array = np.atleast_2d(array)
@@ -49,12 +50,9 @@ def as_channels(audio: npt.ArrayLike) -> Audio:
         raise AudioError(
             f"{channels} channels, at most {MAX_CHANNELS}; audio must be [channels, samples]"
         )
+    floats = as_float32(array)
     if array.dtype == np.int16:
-        return array.astype(np.float32) / np.float32(32768)
-    if array.dtype not in (np.float32, np.float64):
-        raise AudioError(f"audio must be float32, float64 or int16, not {array.dtype}")
-    with np.errstate(over="ignore"):
-        floats = array.astype(np.float32, copy=False)
+        return floats
     # NaN and infinity pass through min and max, so two reductions find both; no temporary.
     peak = max(-float(floats.min()), float(floats.max()))
     if not np.isfinite(peak) or not np.isfinite(floats.min()):
@@ -62,6 +60,38 @@ def as_channels(audio: npt.ArrayLike) -> Audio:
     if peak > MAX_PEAK:
         raise AudioError(f"audio peaks at {peak:.6g}; full scale is 1, so scale it first")
     return floats
+
+
+def as_float32(audio: npt.ArrayLike) -> Audio:
+    """Convert samples of any shape to float32 with full scale ±1, in this machine's byte order.
+
+    audio: float32, float64 or int16, which is divided by 32768: a NumPy array of either byte
+        order, nested lists, or a PyTorch tensor, whose gradient is left behind.
+    Raises AudioError on everything else.
+    """
+    array = _as_array(audio)
+    if array.dtype == np.int16:
+        return array.astype(np.float32) / np.float32(32768)
+    if array.dtype not in (np.float32, np.float64):
+        raise AudioError(f"audio must be float32, float64 or int16, not {array.dtype}")
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32, copy=False)
+
+
+def _as_array(audio: Any) -> npt.NDArray[Any]:
+    try:
+        if hasattr(audio, "detach"):
+            audio = audio.detach().cpu().numpy()
+        array = np.asarray(audio)
+    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        if hasattr(audio, "detach"):
+            raise AudioError(
+                f"audio must be float32, float64 or int16, not {audio.dtype} on {audio.device}"
+            ) from None
+        reason = " ".join(str(error).split())
+        raise AudioError(f"audio is no array, or its channels differ in length: {reason}") from None
+    # `newbyteorder` gives the native type of what a big-endian file or machine wrote.
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def as_int16(audio: Audio) -> npt.NDArray[np.int16]:

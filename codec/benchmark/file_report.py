@@ -51,7 +51,7 @@ def write_file_report(
     FormatError on a damaged file, ModelError if another model made it, OutputError.
     """
     codec = load(model)
-    info = inspect_file(source, codec.coder_of)
+    info = inspect_file(source, codec.pipeline.coder_of)
     data = source.read_bytes()
     kbps, codes = _chunks(codec, data)
     shown = min(seconds, info.duration)
@@ -125,7 +125,7 @@ def token_map(codes: Sequence[Codes], codebook_size: int, frames: int) -> str:
 def _chunks(codec: Codec, data: bytes) -> tuple[list[float], list[Codes]]:
     """kbit/s of all channels, and the codes [channels, codebooks, frames], of each chunk."""
     reader = Reader(io.BytesIO(data))
-    coder = codec.coder_of(reader.header)
+    coder = codec.pipeline.coder_of(reader.header)
     rate = float(reader.header.frame_rate)
     kbps, codes = [], []
     for number, chunk in enumerate(reader.chunks()):

@@ -190,7 +190,7 @@ def _coders(codec: Codec) -> dict[str, Any]:
     found = {}
     for name, effort in (("tables", "fast"), ("prior", "best")):
         with contextlib.suppress(BackendError, ModelError):
-            found[name] = codec.coder(effort)
+            found[name] = codec.pipeline.coder(effort)
     return found
 
 

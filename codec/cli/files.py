@@ -131,21 +131,21 @@ def compress(
     jobs, failures = plan(inputs, output, READ_SUFFIXES, SUFFIX)
     if not jobs:
         _finish(failures, len(failures))
-    codec = load(model, engine)
+    pipeline = load(model, backend=engine).pipeline
     if bitrate is not None:
-        codebooks = codec.codebooks_for(bitrate * 1000)
-    most = codec.config.n_codebooks
+        codebooks = pipeline.codebooks_for(bitrate * 1000)
+    most = pipeline.config.n_codebooks
     count = most if codebooks is None else codebooks
     if not 1 <= count <= most:
         raise BitrateError(f"{count} codebooks; the model has 1 to {most}")
 
-    codec.coder(effort)  # an error once, not for each file
+    pipeline.coder(effort)  # an error once, not for each file
     if quality is not None:
-        codec.rate_control(quality)
+        pipeline.rate_control(quality)
     coding = Coding(count, effort, quality, live, raw)
 
     def work(job: Job, workers: Workers, progress: FileProgress) -> None:
-        compress_file(codec, job, coding, workers, progress.report, overwrite=force)
+        compress_file(pipeline, job, coding, workers, progress.report, overwrite=force)
 
     _run(jobs, failures, work, threads=threads, quiet=quiet)
 
@@ -207,15 +207,15 @@ def decompress(
     jobs, failures = plan(inputs, output, {SUFFIX}, suffix)
     if not jobs:
         _finish(failures, len(failures))
-    codec = load(model, engine)
+    pipeline = load(model, backend=engine).pipeline
 
     def work(job: Job, workers: Workers, progress: FileProgress) -> None:
         if not salvage:
             decompress_file(
-                codec, job, suffix, workers, progress.report, overwrite=force, stretch=stretch
+                pipeline, job, suffix, workers, progress.report, overwrite=force, stretch=stretch
             )
             return
-        found = salvage_file(codec, job, suffix, workers, progress.report, overwrite=force)
+        found = salvage_file(pipeline, job, suffix, workers, progress.report, overwrite=force)
         for first, last in found.lost():
             progress.say(f"codec: {job.name}: {_span(first, last)} is lost: silence in its place")
         for problem in found.problems:
@@ -281,8 +281,8 @@ def _coders(model: str) -> Callable[[Header], Coder]:
     """The coder of a file, for which the model is loaded only if the coder needs its data."""
     from codec.api import load
 
-    codec = functools.cache(lambda: load(model))
-    return lambda header: codec().coder_of(header) if header.coder_id else own_coder(header)
+    pipeline = functools.cache(lambda: load(model).pipeline)
+    return lambda header: pipeline().coder_of(header) if header.coder_id else own_coder(header)
 
 
 def _default_model() -> dict[bytes, ModelConfig]:

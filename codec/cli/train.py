@@ -167,7 +167,7 @@ def train_prior(
     import torch
 
     from codec.coders.data import SUFFIX
-    from codec.engine.backend import DEFAULT_WEIGHTS
+    from codec.model.location import DEFAULT_WEIGHTS
     from codec.support.atomic import check_writable
     from codec.training.entropy.train import train_entropy
 

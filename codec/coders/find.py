@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 from codec.coders.base import CODER_IDS, CODER_NAMES, Coder, RawCoder
-from codec.errors import BackendError, FormatError, ModelError
+from codec.errors import BackendError, FormatError, ModelError, OptionError
 
 PREFERRED = ("fast", "raw")
 
@@ -23,7 +23,7 @@ def load_coder(
     weights: the model's safetensors file, beside which a coder's own data lie; None for a model
         without a file. model_id: of the model; None for that of `weights`.
 
-    Raises BackendError on an unknown name, FormatError on an unknown number, ModelError if the
+    Raises OptionError on an unknown name, FormatError on an unknown number, ModelError if the
     coder's data are missing.
     """
     if coder is None:
@@ -33,7 +33,7 @@ def load_coder(
         coder = RawCoder.coder_id
     if isinstance(coder, str):
         if coder not in CODER_IDS:
-            raise BackendError(f"effort is one of {', '.join(CODER_IDS)}, not {coder!r}")
+            raise OptionError(f"effort is one of {', '.join(CODER_IDS)}, not {coder!r}")
         coder = CODER_IDS[coder]
     if coder == RawCoder.coder_id:
         return RawCoder(codebook_size)

@@ -83,7 +83,9 @@ def tokenize(codec: Codec, item: Item, settings: Settings, layout: Layout | None
         Workers() as workers,
     ):
         blocks = _filtered(reader, settings)
-        spans = codec.encode_blocks(blocks, reader.sample_rate, settings.n_codebooks, workers)
+        spans = codec.pipeline.encode_blocks(
+            blocks, reader.sample_rate, settings.n_codebooks, workers
+        )
         codes = np.concatenate(list(spans), axis=2)
     _, count, frames = codes.shape
     if layout is None:

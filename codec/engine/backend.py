@@ -1,9 +1,10 @@
-"""What runs the network: the one interface between the codec and its engines."""
+"""What runs the network: the interface between the codec and its backends, and their choice."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -11,68 +12,141 @@ import numpy.typing as npt
 from codec.errors import BackendError, ModelError
 from codec.model.config import ModelConfig
 
-DEFAULT_WEIGHTS = Path(__file__).parents[1] / "weights" / "default.safetensors"
+Floats = npt.NDArray[np.float32]
+Codes = npt.NDArray[np.uint16]
+State = npt.NDArray[np.int64]
 
 
+@runtime_checkable
 class Backend(Protocol):
-    """One channel of audio at the model's rate to codes, and back."""
+    """One channel of audio at the model's rate to codes, and back. Safe to share by threads."""
 
     @property
-    def config(self) -> ModelConfig: ...
+    def config(self) -> ModelConfig:
+        """The dimensions of the model."""
 
     @property
     def model_id(self) -> bytes:
-        """The 8 bytes of `codec.model_id.model_id`."""
+        """The 8 bytes that name the weights (`codec.model.identity`)."""
 
-    def encode(self, audio: npt.NDArray[np.float32], n_codebooks: int) -> npt.NDArray[np.uint16]:
-        """Codes [n_codebooks, frames] of `audio` [samples], float32 at `config.sample_rate`.
+    @property
+    def streaming(self) -> StreamingBackend | None:
+        """This backend as one that codes audio while it arrives; None if it does not."""
 
-        frames is `config.n_frames(samples)`. The first k codebooks are the same whatever
-        `n_codebooks` >= k is asked for.
+    def encode(self, audio: Floats, n_codebooks: int) -> Codes:
+        """Encode `audio` [samples], float32 at `config.sample_rate`, to codes
+        [n_codebooks, frames].
+
+        frames is `config.n_frames(samples)`. The first k codebooks are the same for every
+        `n_codebooks` >= k.
         """
 
-    def decode(self, codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
-        """Audio [frames * config.hop_length] of `codes` [n_codebooks, frames].
+    def decode(self, codes: Codes) -> Floats:
+        """Decode `codes` [n_codebooks, frames] to audio [frames * config.hop_length].
 
         Every delay of the network is compensated: sample i out belongs to sample i in.
         """
 
+    def decode_pieces(self, pieces: Sequence[Codes]) -> Floats:
+        """Decode pieces [n_codebooks, frames] that follow one another, as `decode` does: the
+        number of codebooks may change from one to the next."""
 
-def load_backend(weights: Path, engine: str | None = None) -> Backend:
-    """The engine for the weights at `weights`.
 
-    engine: "native", the definition, exact and fast; "torch", equal to it up to rounding; by
-    default the native one where it is installed and knows the model.
-    Raises ModelError if the weights cannot run here, BackendError if the engine is unknown or not
-    installed.
+class Network(Protocol):
+    """One half of the network as a stream, whose state is a flat array that the caller keeps."""
+
+    @property
+    def state_size(self) -> int:
+        """Values of the state."""
+
+    @property
+    def lookahead(self) -> int:
+        """Samples after the end of a frame on which the frame depends."""
+
+    def reset(self, state: State) -> None:
+        """Make `state` that of a stream in which nothing was pushed."""
+
+    def valid(self, state: State) -> bool:
+        """Whether `state`, from wherever it comes, is one that this network can go on from."""
+
+    def ended(self, state: State) -> bool:
+        """Whether the stream of `state` was flushed."""
+
+
+class EncoderNetwork(Network, Protocol):
+    """Samples in, codes out."""
+
+    def push(self, state: State, audio: Floats, levels: int) -> Codes: ...
+
+    def flush(self, state: State, levels: int) -> Codes: ...
+
+
+class DecoderNetwork(Network, Protocol):
+    """Codes in, samples out."""
+
+    def push(self, state: State, codes: Codes) -> Floats: ...
+
+    def flush(self, state: State) -> Floats: ...
+
+
+class StreamingBackend(Backend, Protocol):
+    """A backend that codes audio while it arrives: `codec.engine.stream` is built on it."""
+
+    @property
+    def encoder(self) -> EncoderNetwork: ...
+
+    @property
+    def decoder(self) -> DecoderNetwork: ...
+
+
+def load_backend(weights: Path, backend: str | None = None, device: Any = None) -> Backend:
+    """Load the backend that runs the model at `weights`.
+
+    backend: "native", the definition, exact and fast; "torch", equal to it up to rounding; by
+        default the native one where it is installed and knows the model, else torch.
+    device: what torch runs on, as `torch.device` takes it; by default the CPU.
+
+    Raises ModelError if the weights are missing, damaged or cannot run here, BackendError if the
+    backend or the device is unknown or not available.
     """
-    if engine not in (None, "native", "torch"):
-        raise BackendError(f"engine is native or torch, not {engine!r}")
+    if backend not in (None, "native", "torch"):
+        raise BackendError(f"backend is native or torch, not {backend!r}")
+    if device is not None and backend != "torch" and str(device) != "cpu":
+        raise BackendError(
+            f"the native backend runs on the CPU only; for {str(device)!r} choose backend='torch'"
+        )
     if not weights.is_file():
         raise ModelError(f"{weights}: no such weights")
-    backend: Backend
-    if engine != "torch":
+    if backend == "torch":
+        return _torch(weights, device or "cpu")
+    try:
+        from codec.engine.native import NativeBackend, UnsupportedModelError
+    except ModuleNotFoundError as error:
+        if error.name != "codec.engine._engine":
+            raise
+        missing = "the native backend is not built: install a C compiler and reinstall codec"
+        if backend == "native":
+            raise BackendError(missing) from None
         try:
-            from codec.engine.native import NativeBackend, UnsupportedModelError
-        except ModuleNotFoundError as error:
-            if error.name != "codec.engine._engine":
-                raise
-            if engine == "native":
-                raise BackendError(
-                    "the native engine is not here: install a C compiler and reinstall codec"
-                ) from None
-        else:
-            try:
-                backend = NativeBackend(weights)
-                return backend
-            except UnsupportedModelError:
-                if engine == "native":
-                    raise
+            return _torch(weights, "cpu")
+        except BackendError as no_torch:
+            raise BackendError(f"{missing}; or {no_torch}") from None
+    try:
+        return NativeBackend(weights)
+    except UnsupportedModelError as error:
+        if backend == "native":
+            raise
+        try:
+            return _torch(weights, "cpu")
+        except BackendError as no_torch:
+            raise ModelError(f"{error}; {no_torch}") from None
+
+
+def _torch(weights: Path, device: Any) -> Backend:
     try:
         from codec.nn.backend import TorchBackend
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise ModelError("the model needs PyTorch: pip install 'codec[torch]'") from None
-    backend = TorchBackend(weights)
-    return backend
+        raise BackendError("the torch backend needs PyTorch: pip install 'codec[torch]'") from None
+    return TorchBackend(weights, device=device)

@@ -10,14 +10,17 @@ import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from codec.engine import _engine
 from codec.engine.packing import pack_decoder, pack_encoder
-from codec.errors import AudioError, BackendError, BitrateError, ModelError, TokensError
+from codec.errors import BackendError, ModelError
+from codec.model.checks import check_audio, check_codebooks, check_codes
 from codec.model.config import ModelConfig
+from codec.model.location import check_reopened, weights_name, weights_path
 from codec.model.weights_file import WeightsFile
 
 Floats = npt.NDArray[np.float32]
@@ -25,27 +28,33 @@ Codes = npt.NDArray[np.uint16]
 
 
 class UnsupportedModelError(ModelError):
-    """Good weights of a model that the engine has not all parts of; torch runs it."""
+    """The weights are valid, but the native engine has no code for a layer that this model uses.
+
+    Use backend="torch".
+    """
 
 
 class NativeBackend:
-    """A `codec.backend.Backend` in C. Safe to share between threads: calls release the GIL.
+    """A `codec.engine.backend.StreamingBackend` in C.
 
-    weights: a safetensors file as `codec export` writes it. isa: one of `isas()`; by default the
-    environment's CODEC_ISA, else the widest. block: frames worked on together, which changes speed
-    and memory, never a bit.
+    Threads may share it: calls release the GIL. It pickles by the path of its weights.
+
+    weights: a safetensors file as `codec export` writes it.
+    isa: one of `isas()`; by default the environment's CODEC_ISA, else the widest.
+    block: frames worked on together, which changes speed and memory, never a bit.
 
     Raises ModelError if the weights are damaged or do not fit their configuration (in part on
-    first use), UnsupportedModelError if they have parts that only torch runs, BackendError if this
-    CPU does not have the instruction set.
+    first use), UnsupportedModelError if the engine has no code for one of their layers,
+    BackendError if this CPU does not have the instruction set.
     """
 
     def __init__(self, weights: Path, isa: str | None = None, block: int = _engine.BLOCK) -> None:
+        self._path, self._asked_isa = weights, isa
         isa = isa or os.environ.get("CODEC_ISA") or None
         if isa is not None and isa not in isas():
             raise BackendError(f"this CPU runs {', '.join(isas())}, not {isa}")
         if block < 1:
-            raise BackendError(f"a block is 1 frame or more, not {block}")
+            raise BackendError(f"a block is at least 1 frame, not {block}")
         self._isa, self._block = isa, block
         self._weights = WeightsFile(weights)
         if not supports(self.config):
@@ -56,12 +65,29 @@ class NativeBackend:
         self._encoder: _engine.Encoder | None = None
         self._decoder: _engine.Decoder | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        name = weights_name(self._path)
+        return _reopened, (name, self._asked_isa, self._block, self.model_id)
+
+    def __copy__(self) -> NativeBackend:
+        return self  # it never changes
+
+    def __deepcopy__(self, memo: object) -> NativeBackend:
+        return self
+
+    @property
+    def streaming(self) -> NativeBackend:
+        """This backend: it codes audio while it arrives."""
+        return self
+
     @property
     def config(self) -> ModelConfig:
+        """The dimensions of the model."""
         return self._weights.config
 
     @property
     def model_id(self) -> bytes:
+        """The 8 bytes that name the weights."""
         return self._weights.model_id
 
     @property
@@ -71,7 +97,7 @@ class NativeBackend:
 
     @property
     def encoder(self) -> _engine.Encoder:
-        """The encoder's half of the network, its weights packed on first use."""
+        """The encoder of the network, whose weights are packed on first use."""
         with self._lock:
             if self._encoder is None:
                 self._encoder = pack_encoder(self._weights, self._isa, self._block)
@@ -79,81 +105,56 @@ class NativeBackend:
 
     @property
     def decoder(self) -> _engine.Decoder:
-        """The decoder's half of the network, its weights packed on first use."""
+        """The decoder of the network, whose weights are packed on first use."""
         with self._lock:
             if self._decoder is None:
                 self._decoder = pack_decoder(self._weights, self._isa, self._block)
             return self._decoder
 
     def encode(self, audio: Floats, n_codebooks: int) -> Codes:
-        """Codes uint16 [n_codebooks, config.n_frames(samples)] of `audio` float32 [samples].
+        """Encode `audio` float32 [samples] to uint16 [n_codebooks, config.n_frames(samples)].
 
         Raises AudioError, BitrateError.
         """
         samples = check_audio(audio)
         check_codebooks(n_codebooks, self.config)
-        encoder = self.encoder
-        state = np.empty(encoder.state_size, np.int64)
-        encoder.reset(state)
+        encoder, state = self.encoder, _new_state(self.encoder)
         codes = encoder.push(state, samples, n_codebooks)
         return np.concatenate([codes, encoder.flush(state, n_codebooks)], axis=1)
 
     def decode(self, codes: Codes) -> Floats:
-        """Audio float32 [frames * config.hop_length] of `codes` uint16 [1 to Q, frames].
+        """Decode `codes` uint16 [1 to Q, frames] to float32 [frames * config.hop_length].
 
         Raises TokensError.
         """
-        decoder = self.decoder
-        state = np.empty(decoder.state_size, np.int64)
-        decoder.reset(state)
-        audio = decoder.push(state, check_codes(codes, self.config))
-        return np.concatenate([audio, decoder.flush(state)])
+        return self.decode_pieces([codes])
 
     def decode_pieces(self, pieces: Sequence[Codes]) -> Floats:
-        """What `decode` does, of codes [1 to Q, frames] that follow one another: the number of
-        codebooks may change between them."""
+        """Decode codes [1 to Q, frames] that follow one another, as `decode` does: the number of
+        codebooks may change from one piece to the next. Raises TokensError."""
         checked = [check_codes(codes, self.config) for codes in pieces]
-        decoder = self.decoder
-        state = np.empty(decoder.state_size, np.int64)
-        decoder.reset(state)
+        decoder, state = self.decoder, _new_state(self.decoder)
         audio = [decoder.push(state, codes) for codes in checked]
         return np.concatenate([*audio, decoder.flush(state)])
 
 
+def _new_state(network: _engine.Encoder | _engine.Decoder) -> npt.NDArray[np.int64]:
+    state = np.empty(network.state_size, np.int64)
+    network.reset(state)
+    return state
+
+
+def _reopened(model: str, isa: str | None, block: int, model_id: bytes) -> NativeBackend:
+    backend = NativeBackend(weights_path(model), isa, block)
+    check_reopened(backend.model_id, model_id)
+    return backend
+
+
 def isas() -> tuple[str, ...]:
-    """Names of the instruction sets that this CPU runs, of scalar, avx2, avx512 and neon."""
+    """Name the instruction sets that this CPU runs, out of scalar, avx2, avx512 and neon."""
     return _engine.isas()
 
 
 def supports(config: ModelConfig) -> bool:
-    """Whether the engine has every part of such a model."""
+    """Whether the engine has code for every layer of such a model."""
     return config.head == "gain_shape"
-
-
-def check_audio(audio: Floats) -> Floats:
-    """`audio`, contiguous. Raises AudioError unless it is float32 [samples], all finite."""
-    samples = np.ascontiguousarray(audio)
-    if samples.dtype != np.float32 or np.ndim(audio) != 1:
-        raise AudioError(f"audio is float32 [samples], not {samples.dtype} {list(np.shape(audio))}")
-    if not np.isfinite(samples).all():
-        raise AudioError("audio has samples that are not finite numbers")
-    return samples
-
-
-def check_codebooks(n_codebooks: int, config: ModelConfig) -> None:
-    """Raises BitrateError unless the model has as many."""
-    if not 1 <= n_codebooks <= config.n_codebooks:
-        raise BitrateError(f"{n_codebooks} codebooks; the model has 1 to {config.n_codebooks}")
-
-
-def check_codes(codes: Codes, config: ModelConfig) -> Codes:
-    """`codes`, contiguous uint16. Raises TokensError unless they are [1 to Q, frames], in range."""
-    array = np.asarray(codes)
-    if array.ndim != 2 or not 1 <= len(array) <= config.n_codebooks or array.dtype.kind not in "iu":
-        raise TokensError(
-            f"codes are integers [1 to {config.n_codebooks}, frames], "
-            f"not {array.dtype} {list(array.shape)}"
-        )
-    if array.size and not 0 <= int(array.min()) <= int(array.max()) < config.codebook_size:
-        raise TokensError(f"codes are 0 to {config.codebook_size - 1}")
-    return np.ascontiguousarray(array, np.uint16)

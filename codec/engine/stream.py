@@ -2,15 +2,17 @@
 
 Sending, then receiving:
 
-    encoder = StreamEncoder(backend)
+    encoder = model.stream_encoder(n_codebooks=12)
     for samples in microphone:
         send(encoder.push(samples))
     send(encoder.flush())
 
-    decoder = StreamDecoder(backend)
+    decoder = model.stream_decoder()
     for codes in network:
         play(decoder.push(codes))
     play(decoder.flush())
+
+A stream is of one channel, at the model's sample rate.
 """
 
 from __future__ import annotations
@@ -23,22 +25,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from codec.engine.native import NativeBackend, check_audio, check_codebooks, check_codes
+from codec.audio.arrays import as_float32
+from codec.engine.backend import DecoderNetwork, EncoderNetwork, StreamingBackend
 from codec.errors import StateError
+from codec.model.checks import check_audio, check_codebooks, check_codes
 
 Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint16]
 
-# A saved state: what it is of, model id, codebooks, CRC-32 of the rest; then the engine's bytes.
+# A saved state: direction, model id, codebooks, CRC-32 of the rest; then the network's state.
 _HEADER = struct.Struct("<4s8sHI")
 
 
 class _Stream:
-    """The state that both directions keep; one call at a time, of whichever thread."""
+    """The state that both directions keep. Threads may share a stream: calls wait their turn."""
 
     _kind: bytes
+    _network: Any
 
-    def __init__(self, backend: NativeBackend, network: Any, n_codebooks: int) -> None:
+    def __init__(self, backend: StreamingBackend, network: Any, n_codebooks: int) -> None:
+        self._backend = backend
         self._model_id = backend.model_id
         self._network = network
         self._n_codebooks = n_codebooks
@@ -48,36 +54,42 @@ class _Stream:
         network.reset(self._state)
 
     def reset(self) -> None:
-        """Start anew: what was pushed before is forgotten."""
+        """Start again: what was pushed before is forgotten."""
         with self._lock:
             self._network.reset(self._state)
             self._ended = False
 
     def save(self) -> bytes:
-        """The state, small and of constant size, from which `restore` goes on: also in another
-        process, on another machine, with another instruction set."""
+        """Return the state, from which `restore` goes on: in this process or in another, on any
+        machine, with any instruction set. It is small and its size is constant."""
         with self._lock:
             data = self._state.astype("<i8").tobytes()
             head = (self._kind, self._model_id, self._n_codebooks, zlib.crc32(data))
             return _HEADER.pack(*head) + data
 
     def restore(self, saved: bytes) -> None:
-        """Go on from what `save` returned. Raises StateError, and changes nothing, unless it is of
-        a stream like this one: direction, model and number of codebooks."""
+        """Go on from what `save` returned.
+
+        Raises StateError, and changes nothing, unless it was saved by a stream of the same
+        direction, model and number of codebooks, and is intact.
+        """
         if len(saved) != _HEADER.size + self._state.nbytes:
-            raise StateError("not a saved state of such a stream: its size is wrong")
+            raise StateError("not a saved state of this kind of stream: its size is wrong")
         kind, model_id, n_codebooks, crc = _HEADER.unpack_from(saved)
         if kind != self._kind:
-            raise StateError("not a saved state of such a stream")
+            raise StateError("not a saved state of this kind of stream")
         if model_id != self._model_id or n_codebooks != self._n_codebooks:
-            raise StateError("a saved state of another model, or of other codebooks")
+            raise StateError("the saved state is of another model or number of codebooks")
         data = saved[_HEADER.size :]
         state = np.frombuffer(data, "<i8").astype(np.int64)
         if zlib.crc32(data) != crc or not self._network.valid(state):
-            raise StateError("a saved state that is damaged")
+            raise StateError("the saved state is damaged")
         with self._lock:
             self._state = state
             self._ended = self._network.ended(state)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _resumed, (type(self), self._backend, self._n_codebooks, self.save())
 
     def _check_open(self) -> None:
         if self._ended:
@@ -85,14 +97,15 @@ class _Stream:
 
 
 class StreamEncoder(_Stream):
-    """Samples in, codes out as soon as they are certain. n_codebooks: None for all.
+    """Samples in, codes out as soon as they are certain. Made by `Codec.stream_encoder`.
 
-    Raises BitrateError.
+    n_codebooks: by default all. Raises BitrateError.
     """
 
     _kind = b"NACe"
+    _network: EncoderNetwork
 
-    def __init__(self, backend: NativeBackend, n_codebooks: int | None = None) -> None:
+    def __init__(self, backend: StreamingBackend, n_codebooks: int | None = None) -> None:
         count = backend.config.n_codebooks if n_codebooks is None else n_codebooks
         check_codebooks(count, backend.config)
         super().__init__(backend, backend.encoder, count)
@@ -100,24 +113,26 @@ class StreamEncoder(_Stream):
 
     @property
     def latency(self) -> int:
-        """Samples from a sample's arrival to that of the last one its frame waits for, at most."""
+        """Samples that arrive from the first of a frame until its codes come out, at most."""
         return self._hop + int(self._network.lookahead)
 
-    def push(self, samples: Floats) -> Codes:
-        """`samples` float32 [n], n >= 0, at the model's rate -> codes uint16 [n_codebooks, frames].
+    def push(self, samples: npt.ArrayLike) -> Codes:
+        """Take `samples` [n], n >= 0, at the model's rate; give codes uint16 [n_codebooks, frames].
 
+        samples: float32 or float64 with full scale ±1, or int16, as for `Codec.encode`.
         Raises AudioError, or StateError after `flush`.
         """
-        checked = check_audio(samples)
+        checked = check_audio(as_float32(samples))
         with self._lock:
             self._check_open()
             codes: Codes = self._network.push(self._state, checked, self._n_codebooks)
         return codes
 
     def flush(self) -> Codes:
-        """The codes that are left, uint16 [n_codebooks, frames], and the end of the stream.
+        """End the stream; give the codes that are left, uint16 [n_codebooks, frames].
 
-        With them there are ceil(samples / hop_length) frames in all.
+        With them there are ceil(samples / hop_length) frames in all. Raises StateError if the
+        stream has ended already.
         """
         with self._lock:
             self._check_open()
@@ -127,24 +142,27 @@ class StreamEncoder(_Stream):
 
 
 class StreamDecoder(_Stream):
-    """Codes in, samples out as soon as they are certain."""
+    """Codes in, samples out as soon as they are certain. Made by `Codec.stream_decoder`."""
 
     _kind = b"NACd"
+    _network: DecoderNetwork
 
-    def __init__(self, backend: NativeBackend) -> None:
+    def __init__(self, backend: StreamingBackend) -> None:
         super().__init__(backend, backend.decoder, 0)
         self._config = backend.config
 
     @property
     def latency(self) -> int:
-        """Samples by which the output stays behind the end of the last frame pushed."""
+        """Samples between the end of the output and the end of the last frame that was pushed."""
         return int(self._network.lookahead)
 
-    def push(self, codes: Codes) -> Floats:
-        """`codes` uint16 [1 to Q, frames], frames >= 0 -> samples float32 [n] at the model's rate.
+    def push(self, codes: npt.ArrayLike) -> Floats:
+        """Take `codes` [1 to Q codebooks, frames], frames >= 0; give samples float32 [n] at the
+        model's rate.
 
-        The first sample out belongs to the first frame's first. The number of codebooks may change
-        from call to call. Raises TokensError, or StateError after `flush`.
+        codes: integers of any dtype. The first sample out belongs to the first sample of the first
+        frame. The number of codebooks may change from call to call.
+        Raises TokensError, or StateError after `flush`.
         """
         checked = check_codes(codes, self._config)
         with self._lock:
@@ -153,12 +171,23 @@ class StreamDecoder(_Stream):
         return audio
 
     def flush(self) -> Floats:
-        """The samples that are left, float32 [n], and the end of the stream.
+        """End the stream; give the samples that are left, float32 [n].
 
-        With them there are frames * hop_length samples in all.
+        With them there are frames * hop_length samples in all. Raises StateError if the stream
+        has ended already.
         """
         with self._lock:
             self._check_open()
             audio: Floats = self._network.flush(self._state)
             self._ended = True
         return audio
+
+
+def _resumed(
+    kind: type[_Stream], backend: StreamingBackend, n_codebooks: int, saved: bytes
+) -> _Stream:
+    stream = (
+        StreamEncoder(backend, n_codebooks) if kind is StreamEncoder else StreamDecoder(backend)
+    )
+    stream.restore(saved)
+    return stream

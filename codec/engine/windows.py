@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from codec.engine.backend import Backend
-from codec.errors import BackendError
 from codec.model.receptive_field import Reach, decoder_reach, encoder_reach
 from codec.support.workers import Workers
 
@@ -54,7 +53,7 @@ def span_lengths(workers: Workers, channels: int) -> Iterator[int]:
 def encode_spans(
     backend: Backend, blocks: Iterable[Audio], n_codebooks: int, workers: Workers
 ) -> Iterator[Codes]:
-    """Codes uint16 [channels, n_codebooks, frames], a span at a time.
+    """Encode to codes uint16 [channels, n_codebooks, frames], a span at a time.
 
     blocks: float32 [channels, samples] at the model's rate, one after another. They may be of any
     length; a span is kept in memory with the blocks that it touches.
@@ -62,72 +61,51 @@ def encode_spans(
     hop = backend.config.hop_length
 
     def encode(window: Window, channel: int) -> Codes:
-        codes = backend.encode(window.data[channel], n_codebooks)
+        samples = np.concatenate([piece[channel] for piece in window.pieces])
+        codes = backend.encode(samples, n_codebooks)
         return codes[:, window.start : window.stop]
 
     return _coded(encode, blocks, hop, encoder_reach(backend.config), workers)
 
 
 def decode_spans(backend: Backend, chunks: Iterable[Codes], workers: Workers) -> Iterator[Audio]:
-    """Audio float32 [channels, samples] at the model's rate, a span at a time.
+    """Decode to audio float32 [channels, samples] at the model's rate, a span at a time.
 
     chunks: uint16 [channels, codebooks, frames], one after another, as `encode_spans` gives them.
     The number of codebooks may change from one to the next. There are frames * hop_length samples
     in all.
     """
-    hop, most = backend.config.hop_length, backend.config.n_codebooks
+    hop = backend.config.hop_length
 
     def decode(window: Window, channel: int) -> Audio:
-        pieces = _without_counts(window.data[channel])
-        audio = backend.decode(pieces[0]) if len(pieces) == 1 else _decode_pieces(backend, pieces)
+        pieces = _joined([piece[channel] for piece in window.pieces])
+        audio = backend.decode(pieces[0]) if len(pieces) == 1 else backend.decode_pieces(pieces)
         return audio[window.start * hop : window.stop * hop]
 
-    counted = (_with_counts(codes, most) for codes in chunks)
-    return _coded(decode, counted, 1, decoder_reach(backend.config), workers)
+    return _coded(decode, chunks, 1, decoder_reach(backend.config), workers)
 
 
-def _with_counts(codes: Codes, most: int) -> Codes:
-    """Codes [channels, 1 + most, frames] of which the first row counts the codebooks, so that
-    chunks with different numbers of them can be joined and cut."""
-    channels, count, frames = codes.shape
-    counted = np.zeros((channels, 1 + max(count, most), frames), np.uint16)
-    counted[:, 0] = count
-    counted[:, 1 : 1 + count] = codes
-    return counted
-
-
-def _without_counts(counted: Codes) -> list[Codes]:
-    """The codes [codebooks, frames] of one channel, cut where the number of codebooks changes."""
-    edges = [0, *(np.flatnonzero(np.diff(counted[0].astype(int))) + 1), counted.shape[1]]
-    return [
-        np.ascontiguousarray(counted[1 : 1 + int(counted[0, first]), first:last])
-        for first, last in itertools.pairwise(edges)
-    ]
-
-
-def _decode_pieces(backend: Backend, pieces: list[Codes]) -> Audio:
-    decode = getattr(backend, "decode_pieces", None)
-    if decode is None:
-        raise BackendError("a bitrate that varies is decoded by the native engine only")
-    audio: Audio = decode(pieces)
-    return audio
+def _joined(pieces: Sequence[Codes]) -> list[Codes]:
+    """Join neighbours of codes [codebooks, frames] that have the same number of codebooks."""
+    return [np.concatenate(list(same), axis=1) for _, same in itertools.groupby(pieces, key=len)]
 
 
 class Window(NamedTuple):
     """A span among its neighbours."""
 
-    data: Array  # [..., units]
-    start: int  # frames of `data` before the span
+    pieces: tuple[Array, ...]  # [..., units], of span and neighbours, one after another
+    start: int  # frames of them before the span
     stop: int  # and those before its end
 
 
 def windows(
     pieces: Iterable[Array], frame: int, spans: Iterable[int], reach: Reach
 ) -> Iterator[Window]:
-    """Cuts what `pieces` [..., units] make when joined into windows.
+    """Cut what `pieces` [..., units] make when joined into windows.
 
     frame: units a frame; the last may be shorter. spans: frames of each span; the last takes what
-    is left, which is at most `reach.after` frames more.
+    is left, which is at most `reach.after` frames more. The pieces of a window are views of those
+    given, which may have any shape before their last axis.
     """
     held: list[Array] = []
     units = 0  # of `held`
@@ -138,16 +116,25 @@ def windows(
         held.append(piece)
         units += piece.shape[-1]
         while units >= (end := (stop + reach.after) * frame):
-            joined = np.concatenate(held, axis=-1)
-            yield Window(joined[..., :end], start, stop)
+            yield Window(tuple(_cut(held, 0, end)), start, stop)
             done = max(0, stop - reach.before)
-            held = [joined[..., done * frame :].copy()]
-            del joined  # lets go of the rest once its window is done
-            units = held[0].shape[-1]
+            held = _cut(held, done * frame, units)
+            units -= done * frame
             start = stop - done
             stop = start + next(lengths)
     if units > start * frame:
-        yield Window(np.concatenate(held, axis=-1), start, -(-units // frame))
+        yield Window(tuple(held), start, -(-units // frame))
+
+
+def _cut(pieces: Sequence[Array], first: int, last: int) -> list[Array]:
+    """Units [first, last) of what `pieces` [..., units] make when joined, as views of them."""
+    found, at = [], 0
+    for piece in pieces:
+        size = piece.shape[-1]
+        if (part := piece[..., max(0, first - at) : max(0, last - at)]).shape[-1]:
+            found.append(part)
+        at += size
+    return found
 
 
 def _coded(
@@ -157,7 +144,7 @@ def _coded(
     reach: Reach,
     workers: Workers,
 ) -> Iterator[Array]:
-    """`code` of every channel of every window, the channels of one stacked."""
+    """Give `code` of every channel of every window, the channels of one window stacked."""
     pieces = iter(pieces)
     try:
         first = next(pieces)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from codec import audio as audio_
-from codec.api import Codec
-from codec.engine.native import NativeBackend
+from codec.audio.arrays import Audio
+from codec.audio.resample import resample_blocks, resampled_length
+from codec.engine.backend import StreamingBackend
 from codec.engine.stream import StreamDecoder, StreamEncoder
 from codec.errors import AudioError
 from codec.nac.reader import Reader
@@ -17,22 +17,17 @@ from codec.nac.reader import Reader
 Codes = npt.NDArray[np.uint16]
 
 
-def engine_of(codec: Codec) -> NativeBackend | None:
-    """The native engine, which alone codes audio while it arrives, if it is what runs."""
-    return codec.backend if isinstance(codec.backend, NativeBackend) else None
-
-
 def encode_live(
-    engine: NativeBackend, blocks: Iterable[audio_.Audio], sample_rate: int, n_codebooks: int
+    backend: StreamingBackend, blocks: Iterable[Audio], sample_rate: int, n_codebooks: int
 ) -> Iterator[Codes]:
-    """Codes uint16 [channels, n_codebooks, frames] as soon as they are certain.
+    """Encode to codes uint16 [channels, n_codebooks, frames] as soon as they are certain.
 
     blocks: float32 [channels, samples], as they arrive. Joined, the codes are those of
     `Codec.encode`. Raises AudioError if there is no audio.
     """
     encoders: list[StreamEncoder] = []
-    for block in audio_.resample_blocks(blocks, sample_rate, engine.config.sample_rate):
-        encoders = encoders or [StreamEncoder(engine, n_codebooks) for _ in block]
+    for block in resample_blocks(blocks, sample_rate, backend.config.sample_rate):
+        encoders = encoders or [StreamEncoder(backend, n_codebooks) for _ in block]
         codes = [encoder.push(channel) for encoder, channel in zip(encoders, block, strict=True)]
         if codes[0].shape[1]:
             yield np.stack(codes)
@@ -43,36 +38,36 @@ def encode_live(
         yield np.stack(codes)
 
 
-def decode_live(engine: NativeBackend, reader: Reader) -> Iterator[audio_.Audio]:
-    """Audio float32 [channels, samples] at the file's rate, as soon as it is certain.
+def decode_live(backend: StreamingBackend, reader: Reader) -> Iterator[Audio]:
+    """Decode to audio float32 [channels, samples] at the file's rate, as soon as it is certain.
 
-    Joined, it is that of `Codec.decode_blocks`. Raises FormatError where the file turns out to be
-    damaged, after what was before.
+    Joined, it is that of `Pipeline.decode_blocks`. Raises FormatError where the file turns out to
+    be damaged, after what was before.
     """
-    rate, own = reader.header.sample_rate, engine.config.sample_rate
-    known, blocks = reader.n_samples, _decoded(engine, reader)
+    rate, own = reader.header.sample_rate, backend.config.sample_rate
+    known, blocks = reader.n_samples, _decoded(backend, reader)
     # Asked after the last block, when the whole file has been read.
     length = (lambda: reader.finish().length) if known is None else known
-    return audio_.resample_blocks(blocks, own, rate, length)
+    return resample_blocks(blocks, own, rate, length)
 
 
-def _decoded(engine: NativeBackend, reader: Reader) -> Iterator[audio_.Audio]:
+def _decoded(backend: StreamingBackend, reader: Reader) -> Iterator[Audio]:
     """Samples at the model's rate, at least as many as are known to be of the audio.
 
     Until the length is known, the last frame is kept back: the audio may end anywhere in it.
     """
-    hop, rate = engine.config.hop_length, reader.header.sample_rate
-    decoders = [StreamDecoder(engine) for _ in range(reader.header.channels)]
+    hop, rate = backend.config.hop_length, reader.header.sample_rate
+    decoders = [StreamDecoder(backend) for _ in range(reader.header.channels)]
     given = 0
     held = np.zeros((len(decoders), 0), np.float32)
 
-    def cut(audio: audio_.Audio) -> audio_.Audio:
+    def cut(audio: Audio) -> Audio:
         nonlocal held, given
         held = np.concatenate([held, audio], axis=1)
         if reader.n_samples is None:
             length = (reader.n_frames - 1) * hop
         else:
-            length = audio_.resampled_length(reader.n_samples, rate, engine.config.sample_rate)
+            length = resampled_length(reader.n_samples, rate, backend.config.sample_rate)
         block, held = held[:, : length - given], held[:, max(0, length - given) :]
         given += block.shape[1]
         return block

@@ -14,7 +14,6 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from codec.api import Codec, stretch_of
 from codec.audio import READ_SUFFIXES, WRITE_FORMATS, Audio, AudioReader, AudioWriter, silence
 from codec.audio.pipes import NotStreamableError, SampleSink, SampleStream, open_wav
 from codec.errors import AudioError, BackendError, FormatError, OutputError
@@ -24,6 +23,7 @@ from codec.nac.reader import FindCoder, Reader, own_coder
 from codec.nac.salvage import Bytes, Survey, mapped, read_run, survey
 from codec.nac.seek import SeekableReader
 from codec.nac.writer import Writer
+from codec.pipeline import Pipeline, stretch_of
 from codec.support.atomic import check_writable, replacing
 from codec.support.workers import Workers
 
@@ -39,7 +39,7 @@ class Coding:
     """How audio is compressed."""
 
     n_codebooks: int
-    effort: str | None = None  # as for Codec.coder
+    effort: str | None = None  # as for Pipeline.coder
     quality: float | None = None  # of each chunk, which then has up to n_codebooks
     live: bool = False  # chunks of one frame, coded while the audio arrives
     raw: tuple[int, int] | None = None  # rate and channels of input without a header
@@ -54,7 +54,13 @@ class Stretch:
 
 
 def compress_file(
-    codec: Codec, job: Job, coding: Coding, workers: Workers, report: Report, *, overwrite: bool
+    pipeline: Pipeline,
+    job: Job,
+    coding: Coding,
+    workers: Workers,
+    report: Report,
+    *,
+    overwrite: bool,
 ) -> None:
     """Compress one file of audio. No output is left on an error, but on a pipe.
 
@@ -70,16 +76,16 @@ def compress_file(
                 if coding.live:
                     raise
                 with _at_hand(pipe, error.consumed) as source:
-                    _compress_at_hand(codec, source, job, coding, workers, report, overwrite)
+                    _compress_at_hand(pipeline, source, job, coding, workers, report, overwrite)
                 return
-            _compress_stream(codec, stream, job, coding, workers, report, overwrite)
+            _compress_stream(pipeline, stream, job, coding, workers, report, overwrite)
         return
     with _at_hand(job.source) as source:
-        _compress_at_hand(codec, source, job, coding, workers, report, overwrite)
+        _compress_at_hand(pipeline, source, job, coding, workers, report, overwrite)
 
 
 def _compress_stream(
-    codec: Codec,
+    pipeline: Pipeline,
     stream: SampleStream,
     job: Job,
     coding: Coding,
@@ -87,26 +93,26 @@ def _compress_stream(
     report: Report,
     overwrite: bool,
 ) -> None:
-    from codec.files.live import encode_live, engine_of
+    from codec.files.live import encode_live
 
-    engine = engine_of(codec)
-    if coding.live and engine is None:
-        raise BackendError("audio is coded frame by frame by the native engine only")
+    streaming = pipeline.backend.streaming
+    if coding.live and streaming is None:
+        raise BackendError("coding frame by frame needs the native backend")
     rate, count = stream.sample_rate, coding.n_codebooks
-    if engine:
-        spans = encode_live(engine, stream, rate, count)
+    if streaming:
+        spans = encode_live(streaming, stream, rate, count)
     else:
-        spans = codec.encode_blocks(stream, rate, count, workers)
-    header = codec.header(stream.channels, rate, count, live=coding.live)
+        spans = pipeline.encode_blocks(stream, rate, count, workers)
+    header = pipeline.header(stream.channels, rate, count, live=coding.live)
     # As soon as a chunk is full, rather than several side by side.
     alone = Workers()
     _write(
-        codec, header, spans, lambda: stream.n_samples, {}, job, coding, alone, report, overwrite
+        pipeline, header, spans, lambda: stream.n_samples, {}, job, coding, alone, report, overwrite
     )
 
 
 def _compress_at_hand(
-    codec: Codec,
+    pipeline: Pipeline,
     source: Path,
     job: Job,
     coding: Coding,
@@ -120,20 +126,20 @@ def _compress_at_hand(
     _check_nac_target(job, overwrite)
     with AudioReader(source) as audio:
         rate, total = audio.sample_rate, audio.claimed / audio.sample_rate
-        header = codec.header(audio.channels, rate, coding.n_codebooks)
-        spans = codec.encode_blocks(audio, rate, coding.n_codebooks, workers)
+        header = pipeline.header(audio.channels, rate, coding.n_codebooks)
+        spans = pipeline.encode_blocks(audio, rate, coding.n_codebooks, workers)
 
         def of_total(seconds: float, _: float) -> None:
             report(seconds, total)
 
         _write(
-            codec, header, spans, lambda: audio.n_samples, audio.tags, job, coding, workers,
+            pipeline, header, spans, lambda: audio.n_samples, audio.tags, job, coding, workers,
             of_total, overwrite,
         )  # fmt: skip
 
 
 def _write(
-    codec: Codec,
+    pipeline: Pipeline,
     header: Header,
     spans: Iterator[Codes],
     n_samples: Callable[[], int],
@@ -144,8 +150,8 @@ def _write(
     report: Report,
     overwrite: bool,
 ) -> None:
-    coder = codec.coder(coding.effort)
-    choose = None if coding.quality is None else codec.rate_control(coding.quality)
+    coder = pipeline.coder(coding.effort)
+    choose = None if coding.quality is None else pipeline.rate_control(coding.quality)
     # Before any output: most files that fail do so at once.
     first = next(spans, None)
     if first is None:
@@ -163,7 +169,7 @@ def _write(
 
 
 def decompress_file(
-    codec: Codec,
+    pipeline: Pipeline,
     job: Job,
     suffix: str,
     workers: Workers,
@@ -179,31 +185,33 @@ def decompress_file(
     """
     suffix = _suffix_of(job, suffix)
     if job.source is None and job.target is None and stretch is None and suffix != ".flac":
-        from codec.files.live import decode_live, engine_of
+        from codec.files.live import decode_live
 
-        engine = engine_of(codec)
-        if engine and suffix in (".wav", RAW_SUFFIX):
+        streaming = pipeline.backend.streaming
+        if streaming and suffix in (".wav", RAW_SUFFIX):
             _check_target(job, overwrite)
-            reader = Reader(sys.stdin.buffer, codec.coder_of)
-            codec.coder_of(reader.header)  # before any output
-            _restore(decode_live(engine, reader), reader.header, {}, job, suffix, report, overwrite)
+            reader = Reader(sys.stdin.buffer, pipeline.coder_of)
+            pipeline.coder_of(reader.header)  # before any output
+            _restore(
+                decode_live(streaming, reader), reader.header, {}, job, suffix, report, overwrite
+            )
             return
     with _at_hand(job.source) as source, source.open("rb") as file:
         if stretch is not None:
-            seekable = SeekableReader(file, codec.coder_of)
-            codec.coder_of(seekable.header)
+            seekable = SeekableReader(file, pipeline.coder_of)
+            pipeline.coder_of(seekable.header)
             start, stop = stretch_of(seekable.header, stretch.start, stretch.duration)
             header = dataclasses.replace(seekable.header, n_samples=stop - start)
-            blocks = codec.decode_stretch(seekable, start, stop, workers)
+            blocks = pipeline.decode_stretch(seekable, start, stop, workers)
             _check_target(job, overwrite)
             _restore(blocks, header, {}, job, suffix, report, overwrite)
             return
         held = inspect_file(source)
-        codec.coder_of(held.header)
+        pipeline.coder_of(held.header)
         _check_target(job, overwrite)
-        reader = Reader(file, codec.coder_of)
+        reader = Reader(file, pipeline.coder_of)
         codes = reader.decoded(workers)
-        blocks = codec.decode_blocks(codes, held.header, held.n_samples, workers)
+        blocks = pipeline.decode_blocks(codes, held.header, held.n_samples, workers)
         checked = _unchanged(blocks, reader, held.header)
         _restore(checked, held.header, held.tags, job, suffix, report, overwrite)
 
@@ -215,33 +223,33 @@ def _unchanged(blocks: Iterable[Audio], reader: Reader, header: Header) -> Itera
 
 
 def salvage_file(
-    codec: Codec, job: Job, suffix: str, workers: Workers, report: Report, *, overwrite: bool
+    pipeline: Pipeline, job: Job, suffix: str, workers: Workers, report: Report, *, overwrite: bool
 ) -> Survey:
     """Restore what is intact of a damaged .nac file, with silence in place of what is not.
 
-    Every stretch between two gaps is decoded as if it were a file: its codes are all exact, and so
-    are its samples but for those that depend on lost ones, within `codec.reach.decoder_reach`.
+    Every stretch between two gaps is decoded as if it were a file. All its codes are exact, and so
+    are its samples, except those within `decoder_reach` of a gap.
     """
     suffix = _suffix_of(job, suffix)
     with _at_hand(job.source) as source, mapped(source) as data:
         found = survey(data)
-        codec.coder_of(found.header)
+        pipeline.coder_of(found.header)
         _check_target(job, overwrite)
         header = found.header
-        salvaged = _salvaged(codec, data, found, workers)
-        blocks = codec.at_rate(salvaged, header.sample_rate, header.length)
+        salvaged = _salvaged(pipeline, data, found, workers)
+        blocks = pipeline.at_rate(salvaged, header.sample_rate, header.length)
         _restore(blocks, found.header, found.tags, job, suffix, report, overwrite)
     return found
 
 
-def _salvaged(codec: Codec, data: Bytes, found: Survey, workers: Workers) -> Iterator[Audio]:
+def _salvaged(pipeline: Pipeline, data: Bytes, found: Survey, workers: Workers) -> Iterator[Audio]:
     """Audio at the model's rate."""
-    header, hop = found.header, codec.config.hop_length
+    header, hop = found.header, pipeline.config.hop_length
     frame = 0
     for runs in found.between_gaps():
         yield from silence(header.channels, (runs[0].first - frame) * hop)
-        codes = (read_run(data, header, run, codec.coder_of) for run in runs)
-        yield from codec.decode_frames(itertools.chain.from_iterable(codes), header, workers)
+        codes = (read_run(data, header, run, pipeline.coder_of) for run in runs)
+        yield from pipeline.decode_frames(itertools.chain.from_iterable(codes), header, workers)
         frame = runs[-1].stop
     yield from silence(header.channels, (header.n_frames - frame) * hop)
 

@@ -25,7 +25,6 @@ from codec.api import Codec, load
 from codec.errors import LayoutError, ModelError
 from codec.lm.vocabulary import Audio, Segment, Text, Vocabulary
 from codec.model.identity import same_tokens
-from codec.tokens import Tokens
 
 VOCABULARY_NAME = "audio_vocabulary.json"
 
@@ -130,7 +129,9 @@ class CodecProcessor:
     def audio(self, waveform: npt.ArrayLike, sampling_rate: int | None = None) -> Audio:
         """A segment of audio; `waveform` is [samples]."""
         levels = self.vocabulary.layout.n_codebooks
-        tokens = self.codec.encode(waveform, sampling_rate or self.sampling_rate, levels)
+        tokens = self.codec.encode(
+            waveform, sampling_rate or self.sampling_rate, n_codebooks=levels
+        )
         if tokens.channels != 1:
             raise LayoutError(f"audio is of one channel, not {tokens.channels}")
         return Audio(tokens.codes[0])
@@ -177,19 +178,9 @@ class CodecProcessor:
         return cls(AutoTokenizer.from_pretrained(str(folder)), vocabulary, codec)
 
     def _waveform(self, codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
-        config = self.codec.config
-        samples = codes.shape[1] * config.hop_length
-        if not samples:
+        if not codes.shape[1]:
             return np.zeros(0, np.float32)
-        tokens = Tokens(
-            codes=np.ascontiguousarray(codes[None]),
-            frame_rate=config.frame_rate,
-            n_samples=samples,
-            sample_rate=config.sample_rate,
-            codebook_size=config.codebook_size,
-            model_id=self.codec.model_id,
-        )
-        waveform: npt.NDArray[np.float32] = self.codec.decode(tokens)[0]
+        waveform: npt.NDArray[np.float32] = self.codec.decode(self.codec.tokens(codes))[0]
         return waveform
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from codec.errors import ModelError
+from codec.errors import BackendError, ModelError
+from codec.model.checks import check_audio, check_codebooks, check_codes
 from codec.model.config import ModelConfig
+from codec.model.location import check_reopened, weights_name, weights_path
 from codec.model.receptive_field import decoder_reach, encoder_reach
 from codec.model.weights_file import (
     CODEBOOKS,
@@ -21,38 +25,72 @@ from codec.model.weights_file import (
     Tensors,
     WeightsFile,
 )
+from codec.nn.heads import noise_keys
 from codec.nn.model import CodecModel
 
 BLOCK_SECONDS = 20
 
 
 class TorchBackend:
-    """A `codec.engine.backend.Backend` in float32 on the CPU.
+    """A `codec.engine.backend.Backend` in float32, on the CPU or on another device.
 
-    PyTorch's sums depend on the machine and on the shapes, so this path defines nothing: the
+    PyTorch's sums depend on the machine and on the shapes, so this backend defines nothing: the
     native engine is the definition, and this agrees with it up to rounding. The same holds for
     long audio, which is coded in blocks of 20 s, each with all the context that its frames see.
+    It pickles by the path of its weights.
 
-    Raises ModelError if the weights at `weights` are damaged or do not fit their configuration.
+    device: as `torch.device` takes it: "cpu", "cuda", "cuda:1", "mps".
+    Raises ModelError if the weights at `weights` are damaged or do not fit their configuration,
+    BackendError if the device is unknown or not available.
     """
 
-    def __init__(self, weights: Path, block_seconds: float = BLOCK_SECONDS) -> None:
+    streaming = None
+
+    def __init__(
+        self,
+        weights: Path,
+        block_seconds: float = BLOCK_SECONDS,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self._arguments = (weights_name(weights), block_seconds, str(device))
+        self._device = _available(device)
         file = WeightsFile(weights)
-        self._model = read_model(file)
+        self._model = read_model(file).to(self._device)
         self._model_id = file.model_id
         self._block = max(1, round(block_seconds * self.config.frame_rate))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (*self._arguments, self.model_id)
+
+    def __copy__(self) -> TorchBackend:
+        return self  # it never changes
+
+    def __deepcopy__(self, memo: object) -> TorchBackend:
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """What the network runs on."""
+        return self._device
+
     @property
     def config(self) -> ModelConfig:
+        """The dimensions of the model."""
         return self._model.config
 
     @property
     def model_id(self) -> bytes:
+        """The 8 bytes that name the weights."""
         return self._model_id
 
     @torch.inference_mode()
     def encode(self, audio: npt.NDArray[np.float32], n_codebooks: int) -> npt.NDArray[np.uint16]:
-        """Codes uint16 [n_codebooks, frames] of `audio` float32 [samples]."""
+        """Encode `audio` float32 [samples] to codes uint16 [n_codebooks, frames].
+
+        Raises AudioError, BitrateError.
+        """
+        audio = check_audio(audio)
+        check_codebooks(n_codebooks, self.config)
         config = self.config
         total, hop = config.n_frames(len(audio)), config.hop_length
         left, right = encoder_reach(config)
@@ -60,28 +98,61 @@ class TorchBackend:
         for start in range(0, total, self._block):
             stop = min(start + self._block, total)
             first, last = max(0, start - left), min(total, stop + right)
-            samples = torch.from_numpy(np.ascontiguousarray(audio[first * hop : last * hop]))
+            # A copy, which torch may own: what the caller gives may be read-only.
+            samples = torch.tensor(audio[first * hop : last * hop], device=self._device)
             padded = F.pad(samples, (0, (last - first) * hop - len(samples)))
             found = self._model.encode(padded[None], n_codebooks)[:, 0]
-            codes[:, start:stop] = found[:, start - first : stop - first].numpy()
+            codes[:, start:stop] = found[:, start - first : stop - first].cpu().numpy()
         return codes
 
-    @torch.inference_mode()
     def decode(self, codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
-        """Audio float32 [frames * hop_length] of `codes` uint16 [n_codebooks, frames]."""
+        """Decode `codes` uint16 [n_codebooks, frames] to audio float32 [frames * hop_length].
+
+        Raises TokensError.
+        """
+        return self.decode_pieces([codes])
+
+    @torch.inference_mode()
+    def decode_pieces(self, pieces: Sequence[npt.NDArray[np.uint16]]) -> npt.NDArray[np.float32]:
+        """Decode codes [1 to Q, frames] that follow one another, as `decode` does: the number of
+        codebooks may change from one piece to the next. Raises TokensError."""
         config = self.config
-        total, hop = codes.shape[1], config.hop_length
+        latents, keys = [], []
+        for codes in pieces:
+            checked = check_codes(codes, config)[:, None].astype(np.int64)
+            on_device = torch.from_numpy(checked).to(self._device)
+            latents.append(self._model.quantiser.decode(on_device))
+            keys.append(noise_keys(on_device))
+        latent, key = torch.cat(latents, dim=1), torch.cat(keys, dim=1)
+        total, hop = key.shape[1], config.hop_length
         left, right = decoder_reach(config)
         audio = np.empty(total * hop, np.float32)
         for start in range(0, total, self._block):
             stop = min(start + self._block, total)
             first, last = max(0, start - left), min(total, stop + right)
-            block = torch.from_numpy(codes[:, None, first:last].astype(np.int64))
-            output = self._model.decode(block)[0]
-            audio[start * hop : stop * hop] = output[
-                (start - first) * hop : (stop - first) * hop
-            ].numpy()
+            output = self._model.decoder(latent[:, first:last], key[:, first:last])[0]
+            wanted = output[(start - first) * hop : (stop - first) * hop]
+            audio[start * hop : stop * hop] = wanted.cpu().numpy()
         return audio
+
+
+def _available(device: str | torch.device) -> torch.device:
+    """Return the device. Raises BackendError if it is unknown or not available here."""
+    try:
+        found = torch.device(device)
+        if found.type == "meta":
+            raise RuntimeError("it computes nothing")
+        torch.zeros(1, device=found)
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise BackendError(f"device {str(device)!r} is not available: {reason}") from None
+    return found
+
+
+def _reopened(model: str, block_seconds: float, device: str, model_id: bytes) -> TorchBackend:
+    backend = TorchBackend(weights_path(model), block_seconds, device)
+    check_reopened(backend.model_id, model_id)
+    return backend
 
 
 def read_model(weights: WeightsFile) -> CodecModel:

@@ -123,7 +123,7 @@ def test_live_codes_and_samples_are_those_of_the_whole(tool, rate, samples):
     assert np.array_equal(np.concatenate(spans, axis=2), tokens.codes)
     for live in (False, True):
         file = io.BytesIO()
-        writer = Writer(file, tool.header(2, rate, 3, live=live))
+        writer = Writer(file, tool.pipeline.header(2, rate, 3, live=live))
         for codes in spans:
             writer.write(codes)
         writer.finish(samples)
@@ -150,7 +150,7 @@ def test_no_sample_waits_longer_than_for_the_next_frame(tool):
         """What is written is read."""
 
     wire = Wire()
-    writer = Writer(wire, tool.header(1, 24_000, 3, live=True))
+    writer = Writer(wire, tool.pipeline.header(1, 24_000, 3, live=True))
     spans = encode_live(tool.backend, microphone(), 24_000, 3)
     writer.write(next(spans))
     wire.seek(0)

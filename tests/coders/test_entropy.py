@@ -19,8 +19,8 @@ from codec.coders import entropy
 from codec.coders.data import CONTEXTS, SUFFIX, EntropyData
 from codec.coders.entropy import PriorCoder, TablesCoder
 from codec.coders.find import load_coder
-from codec.engine.backend import DEFAULT_WEIGHTS
 from codec.errors import BackendError, FormatError, ModelError, TokensError
+from codec.model.location import DEFAULT_WEIGHTS
 from codec.model.weights_file import WeightsFile
 from tests.helpers.entropy_models import (
     LEVELS,

@@ -6,7 +6,7 @@ import pytest
 
 from codec.coders.base import CODER_IDS, RawCoder
 from codec.coders.find import load_coder
-from codec.errors import BackendError, FormatError, ModelError
+from codec.errors import FormatError, ModelError, OptionError
 
 
 def test_names_and_numbers():
@@ -14,7 +14,7 @@ def test_names_and_numbers():
         found = load_coder(coder, 1024)
         assert isinstance(found, RawCoder)
         assert found.tables_id == bytes(8)
-    with pytest.raises(BackendError, match="one of raw, fast, best"):
+    with pytest.raises(OptionError, match="one of raw, fast, best"):
         load_coder("slow", 1024)
     with pytest.raises(FormatError, match="coder 3"):
         load_coder(3, 1024)

@@ -32,9 +32,9 @@ def test_every_length_channel_and_bitrate(small, channels, quality):
         # Lengths and bitrates meet in turn; 12 and the number of channels' lengths are coprime.
         count = 1 + (number + channels) % most
         tokens = small.encode(audio[:, :length], 24_000, n_codebooks=count)
-        data = small.compress(audio[:, :length], 24_000, None if quality else count,
+        data = small.compress(audio[:, :length], 24_000, n_codebooks=None if quality else count,
                               quality=quality)  # fmt: skip
-        reader = Reader(io.BytesIO(data), small.coder_of)
+        reader = Reader(io.BytesIO(data), small.pipeline.coder_of)
         chunks = list(reader)
         every = tokens.codes if not quality else small.encode(audio[:, :length], 24_000).codes
         frame = 0

@@ -256,7 +256,7 @@ def test_bad_input_leaves_the_stream_as_it_was(small: NativeBackend) -> None:
     with pytest.raises(AudioError):
         encoder.push(np.array([np.nan], np.float32))
     with pytest.raises(AudioError):
-        encoder.push(np.zeros(4))
+        encoder.push(np.zeros(4, np.int64))
     with pytest.raises(TokensError):
         decoder.push(np.full((3, 1), 50, np.uint16))
     assert (encoder.save(), decoder.save()) == before

@@ -66,7 +66,7 @@ def test_text_and_audio_go_there_and_back(processor: CodecProcessor) -> None:
     batch = processor(text=SENTENCES[0], audio=waveform)
     text, audio = processor.decode(batch["input_ids"][0])
     assert text == SENTENCES[0]
-    tokens = processor.codec.encode(waveform, 24_000, 2)
+    tokens = processor.codec.encode(waveform, 24_000, n_codebooks=2)
     assert np.array_equal(audio, processor.codec.decode(tokens)[0])
 
 

@@ -16,9 +16,9 @@ import soundfile
 pytest.importorskip("codec.engine._engine", reason="the native engine was not built")
 
 import codec
-from codec.engine.backend import DEFAULT_WEIGHTS
 from codec.engine.native import NativeBackend, isas
 from codec.engine.stream import StreamDecoder, StreamEncoder
+from codec.model.location import DEFAULT_WEIGHTS
 
 EVAL = Path(os.environ.get("CODEC_EVAL", Path(__file__).parents[3] / "shared/data/eval"))
 CLIPS = sorted(EVAL.glob("*.flac"))

@@ -178,12 +178,16 @@ def test_samples_beyond_the_decoder_s_reach_are_exact(tool, tmp_path, rate) -> N
     rng = np.random.default_rng(0)
     source, packed, whole, rest = (tmp_path / name for name in ("a.wav", "a.nac", "b.wav", "c.wav"))
     soundfile.write(source, rng.normal(0, 0.1, 10 * rate), rate)
-    compress_file(tool, Job(source, packed), Coding(3), Workers(), nothing, overwrite=False)
-    decompress_file(tool, Job(packed, whole), ".wav", Workers(), nothing, overwrite=False)
+    compress_file(
+        tool.pipeline, Job(source, packed), Coding(3), Workers(), nothing, overwrite=False
+    )
+    decompress_file(tool.pipeline, Job(packed, whole), ".wav", Workers(), nothing, overwrite=False)
     data = bytearray(packed.read_bytes())
     data[len(data) // 2] ^= 1
     packed.write_bytes(data)
-    found = salvage_file(tool, Job(packed, rest), ".wav", Workers(), nothing, overwrite=False)
+    found = salvage_file(
+        tool.pipeline, Job(packed, rest), ".wav", Workers(), nothing, overwrite=False
+    )
     assert found.lost() == [(4.0, 6.0)]
     before, after = (soundfile.read(path, dtype="int16")[0] for path in (whole, rest))
     assert len(before) == len(after) == 10 * rate

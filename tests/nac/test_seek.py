@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import codec
-from codec.engine.stream import StreamDecoder
 from codec.errors import AudioError, FormatError
 from codec.nac.layout import TRAILER_BYTES, index_bytes
 from codec.nac.reader import Reader, own_coder
@@ -112,8 +111,8 @@ def test_a_varying_bitrate_decodes_as_a_stream_of_its_chunks(tool, monkeypatch):
     tokens_ = tool.encode(noise(24_000 * 9), 24_000)
     write_tokens(file, tokens_, choose=lambda codes: next(counts))
     file.seek(0)
-    stream = StreamDecoder(tool.backend)
+    stream = tool.stream_decoder()
     pushed = [stream.push(codes[0]) for codes in Reader(file)]
     expected = np.concatenate([*pushed, stream.flush()])[: tokens_.n_samples]
     for threads in (1, 3):
-        assert np.array_equal(tool.decompress(file.getvalue(), threads)[0][0], expected)
+        assert np.array_equal(tool.decompress(file.getvalue(), threads=threads)[0][0], expected)

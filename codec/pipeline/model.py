@@ -1,0 +1,233 @@
+"""A model and what lies between it and files: blocks of audio, chunks of codes, coders.
+
+`codec.Codec` is what users call; the commands on files and corpora work with this.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.audio.arrays import Audio, after, first, silence
+from codec.audio.resample import resample_blocks, resampled_length
+from codec.coders.base import Coder
+from codec.engine.backend import Backend
+from codec.engine.windows import decode_spans, encode_spans
+from codec.errors import AudioError, BitrateError, ModelError
+from codec.model.config import ModelConfig
+from codec.model.identity import same_tokens
+from codec.model.receptive_field import decoder_reach
+from codec.nac.coders import Coders
+from codec.nac.layout import Header
+from codec.nac.seek import SeekableReader
+from codec.support.arguments import real, whole
+from codec.support.workers import Workers
+
+Codes = npt.NDArray[np.uint16]
+
+# Extra samples at the model's rate that are decoded on each side of a stretch, so that the
+# resampler's filters and FFT blocks see there what they would see in a full decode.
+RESAMPLER_MARGIN = 1 << 15
+
+
+class Pipeline:
+    """A model, block by block, in memory that does not grow with the audio.
+
+    Threads may share it. weights: of `backend`, beside which the data of the entropy coders lie;
+    None for a model without any.
+    """
+
+    def __init__(self, backend: Backend, weights: Path | None = None) -> None:
+        self.backend = backend
+        self.coders = Coders(weights, backend.model_id)
+
+    @property
+    def config(self) -> ModelConfig:
+        """The dimensions of the model."""
+        return self.backend.config
+
+    @property
+    def model_id(self) -> bytes:
+        """The 8 bytes that name the weights."""
+        return self.backend.model_id
+
+    def codebooks_for(self, bitrate: Any) -> int:
+        """Return the most codebooks that one channel can have at `bitrate` bits a second.
+
+        Raises BitrateError below the rate of one codebook and above that of all.
+        """
+        bitrate = real(bitrate, "the bitrate", BitrateError)
+        config = self.config
+        each, most = config.bitrate_per_codebook, config.n_codebooks
+        ratio = bitrate / each + 1e-6  # the division may fall short by its last bit
+        if not 1 <= ratio <= most + 2e-6:
+            hint = ""
+            if 1 <= 1000 * bitrate / each + 1e-6 <= most + 2e-6:
+                hint = f"; the bitrate is in bit/s: did you mean {1000 * bitrate:g}?"
+            raise BitrateError(
+                f"no bitrate of {bitrate / 1000:g} kbit/s per channel; this model has"
+                f" {each / 1000:g} to {most * each / 1000:g} in steps of {each / 1000:g}{hint}"
+            )
+        return int(ratio)
+
+    def n_codebooks(self, n_codebooks: Any = None, bitrate: Any = None) -> int:
+        """Return the number of codebooks that is asked for, by at most one of the two.
+
+        Raises BitrateError.
+        """
+        most = self.config.n_codebooks
+        if bitrate is not None:
+            if n_codebooks is not None:
+                raise BitrateError("choose n_codebooks or a bitrate, not both")
+            return self.codebooks_for(bitrate)
+        if n_codebooks is None:
+            return most
+        count = whole(n_codebooks, "n_codebooks", BitrateError)
+        if not 1 <= count <= most:
+            raise BitrateError(f"{count} codebooks; the model has 1 to {most}")
+        return count
+
+    def header(
+        self, channels: int, sample_rate: int, n_codebooks: int, *, live: bool = False
+    ) -> Header:
+        """Make the header of a file with codes of this model; live: its chunks are one frame."""
+        config = self.config
+        rate = Fraction(config.sample_rate, config.hop_length)
+        return Header.make(
+            channels=channels,
+            n_codebooks=n_codebooks,
+            codebook_size=config.codebook_size,
+            frame_rate=rate,
+            sample_rate=sample_rate,
+            model_id=self.model_id,
+            live=live,
+        )
+
+    def coder(self, effort: str | int | None = None) -> Coder:
+        """Return what turns codes into the bytes of a file: "raw", "fast", "best", or its number
+        in a file; None for the best choice of those that this model has data for.
+
+        Raises OptionError, BackendError, FormatError, ModelError as `codec.coders.find.load_coder`.
+        """
+        return self.coders.named(effort, self.config.codebook_size)
+
+    def coder_of(self, header: Header) -> Coder:
+        """Return the coder of a file.
+
+        Raises ModelError unless this model made the file, with the same data for the coder.
+        """
+        self.check_model(header)
+        return self.coders.of(header)
+
+    def rate_control(self, quality: Any) -> Callable[[Codes], int]:
+        """Return how many codebooks a chunk of codes needs for `quality`, 0 to 10: for a
+        `codec.nac.writer.Writer`. Raises BitrateError."""
+        from codec.engine.rate_control import RateControl
+
+        return RateControl(self.backend).chooser(real(quality, "the quality", BitrateError))
+
+    def encode_blocks(
+        self, blocks: Iterable[Audio], sample_rate: int, n_codebooks: int, workers: Workers
+    ) -> Iterator[Codes]:
+        """Encode blocks of audio: codes uint16 [channels, n_codebooks, frames], a span at a time.
+
+        blocks: float32 [channels, samples], one after another, of any length, checked by
+            `as_channels`. How they are cut changes no code.
+        """
+        resampled = resample_blocks(blocks, sample_rate, self.config.sample_rate)
+        return encode_spans(self.backend, resampled, n_codebooks, workers)
+
+    def decode_frames(
+        self, chunks: Iterable[Codes], header: Header, workers: Workers
+    ) -> Iterator[Audio]:
+        """Decode to audio float32 [channels, samples] at the model's rate, in whole frames.
+
+        chunks: codes uint16 [channels, codebooks, frames] as a `Reader` gives them, with its
+            header. Raises ModelError at once if another model made the codes.
+        """
+        self.check_model(header)
+        return decode_spans(self.backend, chunks, workers)
+
+    def decode_blocks(
+        self, chunks: Iterable[Codes], header: Header, n_samples: int, workers: Workers
+    ) -> Iterator[Audio]:
+        """Decode to audio float32 [channels, samples] at the file's rate, `n_samples` in all.
+
+        The other arguments are those of `decode_frames`.
+        """
+        decoded = self.decode_frames(chunks, header, workers)
+        return self.at_rate(decoded, header.sample_rate, n_samples)
+
+    def at_rate(
+        self, decoded: Iterable[Audio], sample_rate: int, n_samples: int
+    ) -> Iterator[Audio]:
+        """Resample what `decode_frames` gives to `sample_rate`, `n_samples` in all."""
+        own = self.config.sample_rate
+        # The last frame may be longer than the audio; the rest of it must not be resampled too.
+        length = resampled_length(n_samples, sample_rate, own)
+        return resample_blocks(first(decoded, length), own, sample_rate, n_samples)
+
+    def decode_stretch(
+        self, reader: SeekableReader, start: int, stop: int, workers: Workers
+    ) -> Iterator[Audio]:
+        """Decode samples [start, stop) of a file, to the bit as `decode_blocks` gives them.
+
+        Only the chunks that the network sees are read and decoded. At another rate than the
+        model's, the resampler runs over silence up to `start`: its blocks lie on a grid that
+        begins with the file, and its rounding depends on where in a block a sample lies. That
+        takes about a second for ten hours of one channel. Raises FormatError, ModelError.
+        """
+        header, config = reader.header, self.config
+        hop, rate, own = config.hop_length, header.sample_rate, config.sample_rate
+        length = resampled_length(header.length, rate, own)
+        margin = 0 if rate == own else RESAMPLER_MARGIN
+        begin = max(0, start * own // rate - margin)
+        end = min(length, resampled_length(stop, rate, own) + margin)
+        reach = decoder_reach(config)
+        frame = max(0, begin // hop - reach.before)
+        frame, chunks = reader.read(frame, -(-end // hop) + reach.after)
+        decoded = self.decode_frames(chunks, header, workers)
+        wanted = first(after(decoded, begin - frame * hop), end - begin)
+        if rate == own:
+            return first(wanted, stop - start)
+        lead = silence(header.channels, begin)
+        resampled = resample_blocks(itertools.chain(lead, wanted), own, rate, stop)
+        return after(resampled, start)
+
+    def check_model(self, header: Header) -> None:
+        """Raises ModelError unless this model can decode what a file with `header` holds."""
+        if not same_tokens(header.model_id, self.model_id):
+            raise ModelError(
+                f"made with model {header.model_id.hex()}, but this is {self.model_id.hex()}"
+            )
+        own = self.header(header.channels, header.sample_rate, self.config.n_codebooks)
+        if (
+            header.n_codebooks > own.n_codebooks
+            or header.codebook_size != own.codebook_size
+            or header.frame_rate != own.frame_rate
+        ):
+            raise ModelError("these tokens bear the model's name but not its dimensions")
+
+
+def stretch_of(header: Header, start: float, duration: float | None) -> tuple[int, int]:
+    """Return the samples [first, last) of a file that lie in a stretch given in seconds.
+
+    Raises AudioError if there are none.
+    """
+    start = real(start, "start", AudioError)
+    length = math.inf if duration is None else real(duration, "duration", AudioError)
+    n_samples, rate = header.length, header.sample_rate
+    if not 0 <= start < math.inf or not length > 0 or (duration is not None and length == math.inf):
+        raise AudioError("a stretch starts at 0 s or later and lasts longer than 0 s")
+    first = min(round(start * rate), n_samples)
+    last = n_samples if duration is None else min(round((start + length) * rate), n_samples)
+    if first == last:
+        raise AudioError(f"nothing lies there: the audio is {n_samples / rate:.3f} s long")
+    return first, last
