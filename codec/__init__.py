@@ -30,6 +30,7 @@ from codec.errors import (
     TokensError,
     TrainingError,
 )
+from codec.files.trim import trim_file
 from codec.model.config import ModelConfig
 from codec.support.version import __version__
 from codec.tokens import Tokens
@@ -61,4 +62,5 @@ __all__ = [
     "TrainingError",
     "__version__",
     "load",
+    "trim_file",
 ]

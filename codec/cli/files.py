@@ -127,6 +127,8 @@ def compress(
         raise click.UsageError("choose --bitrate or --codebooks, not both")
     if quality is not None and bitrate is not None:
         raise click.UsageError("choose --bitrate or --quality, not both")
+    if quality is not None and codebooks is not None:
+        raise click.UsageError("choose --codebooks or --quality, not both")
     inputs, output = _pipes(inputs, output)
     jobs, failures = plan(inputs, output, READ_SUFFIXES, SUFFIX)
     if not jobs:
@@ -275,6 +277,49 @@ def verify(inputs: tuple[str, ...], model: str) -> None:
     _run(jobs, failures, look, threads=1, quiet=True)
     if damaged:
         sys.exit(1)
+
+
+@click.command()
+@_inputs
+@_output
+@click.option(
+    "-n",
+    "--codebooks",
+    type=click.IntRange(1),
+    required=True,
+    help="Keep only the first N codebooks.",
+)
+@_force
+@_quiet
+@_threads
+@_model
+def trim(
+    inputs: tuple[str, ...],
+    output: str | None,
+    codebooks: int,
+    force: bool,
+    quiet: bool,
+    threads: int | None,
+    model: str,
+) -> None:
+    """Make .nac files, or all below folders, smaller without encoding them again.
+
+    Codebooks refine one another, so that the first N are the same audio at a lower quality: the
+    output is what codec compress -n N makes of the original. Without -o, a.nac is trimmed to
+    a.N.nac.
+    """
+    from codec.files.trim import trim as trim_job
+    from codec.model.location import weights_path
+
+    inputs, output = _pipes(inputs, output)
+    suffix = SUFFIX if output is not None else f".{codebooks}{SUFFIX}"
+    jobs, failures = plan(inputs, output, {SUFFIX}, suffix)
+    weights = weights_path(model)
+
+    def work(job: Job, workers: Workers, progress: FileProgress) -> None:
+        trim_job(job, codebooks, weights, workers, progress.report, overwrite=force)
+
+    _run(jobs, failures, work, threads=threads, quiet=quiet)
 
 
 def _coders(model: str) -> Callable[[Header], Coder]:

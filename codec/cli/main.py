@@ -21,6 +21,7 @@ COMMANDS = {
     "decompress": ("codec.cli.files:decompress", "Restore audio from .nac files."),
     "info": ("codec.cli.files:info", "Check .nac files and say what they hold."),
     "verify": ("codec.cli.files:verify", "Look through .nac files for damage."),
+    "trim": ("codec.cli.files:trim", "Make .nac files smaller without encoding again."),
     "tokenize": ("codec.cli.corpus:tokenize", "Turn a corpus of audio into shards of tokens."),
     "bench": ("codec.cli.benchmark:bench", "Compare codecs by bitrate and quality."),
     "report": ("codec.cli.benchmark:report", "Make a page of a .nac file."),

@@ -67,8 +67,8 @@ def compress_file(
     From pipe to pipe, WAV is coded while it arrives.
     """
     if coding.live or coding.raw or (job.source is None and job.target is None):
-        _check_nac_target(job, overwrite)
-        with _opened(job.source or sys.stdin.buffer) as pipe:
+        check_nac_target(job, overwrite)
+        with opened(job.source or sys.stdin.buffer) as pipe:
             try:
                 stream = SampleStream(pipe, *coding.raw, "<i2", None) if coding.raw else None
                 stream = stream or open_wav(pipe)
@@ -123,7 +123,7 @@ def _compress_at_hand(
     with source.open("rb") as file:
         if file.read(len(MAGIC)) == MAGIC:
             raise FormatError("already a .nac file, which codec decompress restores")
-    _check_nac_target(job, overwrite)
+    check_nac_target(job, overwrite)
     with AudioReader(source) as audio:
         rate, total = audio.sample_rate, audio.claimed / audio.sample_rate
         header = pipeline.header(audio.channels, rate, coding.n_codebooks)
@@ -156,7 +156,7 @@ def _write(
     first = next(spans, None)
     if first is None:
         raise AudioError("no audio: 0 samples")
-    with _binary_target(job, overwrite) as output:
+    with binary_target(job, overwrite) as output:
         writer = Writer(output, header, coder, tags, choose)
         for frames in writer.write_all(itertools.chain([first], spans), workers):
             if job.target is None:
@@ -357,7 +357,7 @@ def inspect_file(source: Path | None, level_coder: FindCoder | None = None) -> I
     Needs no model. level_coder: to tell how many bytes each codebook takes, by coding every chunk
     with one codebook after another.
     """
-    with _opened(source or sys.stdin.buffer) as file:
+    with opened(source or sys.stdin.buffer) as file:
         reader = Reader(file)
         most = reader.header.n_codebooks
         payload, frames, levels = 0, [0] * most, [0] * most
@@ -389,7 +389,7 @@ def _at_hand(source: Path | BinaryIO | None, consumed: bytes = b"") -> Iterator[
     if isinstance(source, Path) and source.is_file():
         yield source
         return
-    with _opened(source or sys.stdin.buffer) as pipe, _aside() as copy:
+    with opened(source or sys.stdin.buffer) as pipe, _aside() as copy:
         with copy.open("wb") as file:
             file.write(consumed)
             shutil.copyfileobj(pipe, file, 1 << 20)
@@ -397,7 +397,8 @@ def _at_hand(source: Path | BinaryIO | None, consumed: bytes = b"") -> Iterator[
 
 
 @contextlib.contextmanager
-def _binary_target(job: Job, overwrite: bool) -> Iterator[BinaryIO]:
+def binary_target(job: Job, overwrite: bool) -> Iterator[BinaryIO]:
+    """Open the output of `job`: a file that is complete or absent, or standard output."""
     if job.target is None:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
@@ -429,7 +430,8 @@ def _aside() -> Iterator[Path]:
         yield Path(folder, "file")
 
 
-def _opened(source: Path | BinaryIO) -> contextlib.AbstractContextManager[BinaryIO]:
+def opened(source: Path | BinaryIO) -> contextlib.AbstractContextManager[BinaryIO]:
+    """Open a path; a pipe is open already and stays so."""
     return source.open("rb") if isinstance(source, Path) else contextlib.nullcontext(source)
 
 
@@ -446,7 +448,8 @@ def _suffix_of(job: Job, suffix: str) -> str:
     return suffix
 
 
-def _check_nac_target(job: Job, overwrite: bool) -> None:
+def check_nac_target(job: Job, overwrite: bool) -> None:
+    """Raises OutputError, before any work, if a .nac file cannot be written where `job` says."""
     _check_target(job, overwrite)
     if job.target and job.target.suffix.lower() in READ_SUFFIXES:
         raise OutputError(f"{job.target} is named as audio; name it {SUFFIX}")

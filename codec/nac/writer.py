@@ -35,6 +35,7 @@ class Writer:
     header: its coder and metadata are filled in here.
     choose: tells how many codebooks to keep of a chunk, from its codes uint16 [channels,
         codebooks, frames]; by default all are kept.
+    variable: chunks may have fewer codebooks than the header says; so if there is `choose`.
 
     The file is complete after `finish`; every chunk written before can be read already.
     """
@@ -46,6 +47,8 @@ class Writer:
         coder: Coder | None = None,
         tags: Mapping[str, str] | None = None,
         choose: Callable[[Codes], int] | None = None,
+        *,
+        variable: bool = False,
     ) -> None:
         self._file = file
         self._coder = coder or RawCoder(header.codebook_size)
@@ -55,7 +58,7 @@ class Writer:
             header,
             coder_id=self._coder.coder_id,
             tables_id=self._coder.tables_id,
-            variable=choose is not None,
+            variable=variable or choose is not None,
             metadata_bytes=len(metadata),
         )
         shape = (header.channels, header.n_codebooks, header.frames_per_chunk)
@@ -93,6 +96,35 @@ class Writer:
 
         calls = (functools.partial(self._encode, chunk) for chunk in chunks())
         for frames, n_codebooks, payload in workers.run(calls):
+            self._write_chunk(frames, n_codebooks, payload)
+            yield self._frames
+
+    def write_chunks(self, chunks: Iterable[Codes], workers: Workers) -> Iterator[int]:
+        """Write whole chunks of codes uint16 [channels, codebooks, frames], coded side by side.
+
+        Each is as long as the header says, except the last, and may have a number of codebooks of
+        its own, if the header says `variable`. Gives the frames in the file after every chunk.
+        Raises TokensError on a chunk that does not fit the header.
+        """
+        header = self.header
+
+        def calls() -> Iterator[Callable[[], tuple[int, int, bytes]]]:
+            full = True
+            for codes in chunks:
+                channels, count, frames = codes.shape
+                fewest = 1 if header.variable else header.n_codebooks
+                if (
+                    not full
+                    or channels != header.channels
+                    or not fewest <= count <= header.n_codebooks
+                    or not 1 <= frames <= header.frames_per_chunk
+                    or int(codes.max()) >= header.codebook_size
+                ):
+                    raise TokensError(f"a chunk of shape {codes.shape} does not fit the header")
+                full = frames == header.frames_per_chunk
+                yield functools.partial(self._encode, codes)
+
+        for frames, n_codebooks, payload in workers.run(calls()):
             self._write_chunk(frames, n_codebooks, payload)
             yield self._frames
 
