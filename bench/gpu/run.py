@@ -69,6 +69,7 @@ class Options:
     limits: dict[str, float]
     max_files: int
     max_bytes: int
+    max_total: int
 
     @property
     def keep(self) -> Path:
@@ -103,10 +104,8 @@ def build(options: Options, left: float) -> list[str]:
 
 
 def tests(options: Options, left: float) -> list[str]:
-    files = ["tests/kernels/test_cuda_ops.py"]
-    if options.device != "cpu":
-        files += ["tests/kernels/test_cuda.py"]
-    return [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
+    flags = ["-q", "-p", "no:cacheprovider"]
+    return [sys.executable, "-m", "pytest", *flags, "tests/kernels/test_cuda_ops.py"]
 
 
 def unpack(options: Options, left: float) -> list[str]:
@@ -311,31 +310,30 @@ def collect(options: Options, text: str) -> list[str]:
     (options.out / REPORT).write_bytes(data[: options.max_bytes])
     marks = options.work / "collected.json"
     done: dict[str, float] = json.loads(marks.read_text()) if marks.exists() else {}
-    room = options.max_files - 1
+    files, total = options.max_files - 1, options.max_total - len(data[: options.max_bytes])
     lines = []
     for name, path, first in pieces(options.keep, options.max_bytes):
         stamp = path.stat().st_mtime
+        size = min(options.max_bytes, path.stat().st_size - first)
         if done.get(name) == stamp:
             continue
-        if not room:
+        if not files or size > total:
             lines.append(f"left for the next call: {name}")
             continue
         with path.open("rb") as file:
             file.seek(first)
-            write(options.out / name, file.read(options.max_bytes))
+            write(options.out / name, file.read(size))
         done[name] = stamp
-        room -= 1
+        files, total = files - 1, total - size
         lines.append(f"{options.out / name}")
     write(marks, json.dumps(done).encode())
     return lines
 
 
 def pieces(folder: Path, most: int) -> list[tuple[str, Path, int]]:
-    """(name, file, first byte) of the kept files: weights first, then the handover."""
-    files = sorted(folder.rglob("*"), key=lambda path: (path.suffix != ".safetensors", path.name))
-    files.sort(key=lambda path: not path.name.startswith("weights"))
+    """(name, file, first byte) of the kept files: the weights, then the manifest and the parts."""
     found = []
-    for path in files:
+    for path in sorted(folder.rglob("*"), key=lambda path: (path.parent != folder, path.name)):
         if path.is_dir() or path.name.startswith("."):
             continue
         size = path.stat().st_size
@@ -368,6 +366,7 @@ def parse(arguments: list[str] | None = None) -> Options:
     add("--limit", action="append", default=[], help="STEP=SECONDS; may be repeated")
     add("--max-files", type=int, default=8, help="in the output folder (default 8)")
     add("--max-bytes", type=int, default=15_500_000, help="of each (default 15500000)")
+    add("--max-total", type=int, default=64_000_000, help="of all (default 64000000)")
     given = parser.parse_args(arguments)
     steps = [name for name in given.steps.split(",") if name]
     limits = {}
@@ -403,6 +402,7 @@ def parse(arguments: list[str] | None = None) -> Options:
         limits,
         given.max_files,
         given.max_bytes,
+        given.max_total,
     )
 
 

@@ -43,6 +43,7 @@ MANIFEST = "handover.json"
 PART_BYTES = 15_000_000  # at most, of one part
 HEADER_BYTES = 160  # at most what safetensors adds for a tensor, beside its name
 
+OPTIMISER_KEYS = {"state", "param_groups"}  # of a torch.optim.Optimizer's state_dict, at most
 HALF_TOP = 15  # scaled values are below 2^15; float16 ends at 65504
 
 DTYPES = {
@@ -156,8 +157,7 @@ class _Flattened:
             self.tensors[path], self.entries[path] = _encoded(node.detach().cpu(), moment)
             return {"tensor": path}
         if isinstance(node, dict):
-            # what torch.optim.Optimizer.state_dict gives
-            optimiser = node.keys() == {"state", "param_groups"}
+            optimiser = "state" in node and node.keys() <= OPTIMISER_KEYS
             if optimiser and not self._moments:
                 node = {**node, "state": {}}
             items = []

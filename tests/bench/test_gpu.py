@@ -163,8 +163,11 @@ def test_a_signal_ends_the_step_and_skips_the_rest(options: Options, monkeypatch
     sizes=st.lists(st.integers(0, 70), max_size=5),
     most=st.integers(10, 30),
     files=st.integers(2, 4),
+    total=st.integers(36, 90),
 )
-def test_what_is_kept_comes_whole_in_calls_of_a_few_files(tmp_path_factory, sizes, most, files):
+def test_what_is_kept_comes_whole_in_calls_of_a_few_files(
+    tmp_path_factory, sizes, most, files, total
+):
     tmp_path = tmp_path_factory.mktemp("kept")
     given = ["--work", str(tmp_path / "work"), "--device", "cpu"]
     kept = {f"{i}.bin": os.urandom(size) for i, size in enumerate(sizes)}
@@ -175,10 +178,12 @@ def test_what_is_kept_comes_whole_in_calls_of_a_few_files(tmp_path_factory, size
     for call in range(40):
         out = tmp_path / f"out-{call}"
         limits = ["--max-files", str(files), "--max-bytes", str(most)]
+        limits += ["--max-total", str(total)]
         lines = collect(parse([*given, "--out", str(out), *limits]), "report")
         found = {path.name: path.read_bytes() for path in out.iterdir()}
         assert len(found) <= files
         assert all(len(data) <= most for data in found.values())
+        assert sum(map(len, found.values())) <= total
         del found[REPORT]
         got |= found
         if not any(line.startswith("left for the next call") for line in lines):

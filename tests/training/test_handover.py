@@ -21,13 +21,10 @@ from hypothesis import strategies as st
 from codec.errors import TrainingError
 from codec.training import checkpoint as checkpoints
 from codec.training import handover
-from codec.training.crops import CropSampler
+from codec.training.config import TrainConfig
 from codec.training.handover import MANIFEST, hand_over, read_tree, take_over, write_tree
-from codec.training.learner import Learner
 from codec.training.loop import DECAYED, LATEST, Until, train
 from tests.helpers.nn_models import TRAINING, chirps, prepared
-
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -75,7 +72,7 @@ def assert_near(before: Any, after: Any, moment: bool = False, path: str = "") -
             assert torch.equal(before.nan_to_num(7.0), after.nan_to_num(7.0)), path
     elif isinstance(before, dict):
         assert list(before) == list(after), path
-        optimiser = before.keys() == {"state", "param_groups"}
+        optimiser = "state" in before and before.keys() <= {"state", "param_groups"}
         for key in before:
             inside = moment or (optimiser and key == "state")
             assert_near(before[key], after[key], inside, f"{path}/{key}")
@@ -229,57 +226,51 @@ def test_what_is_neither_a_tensor_nor_json_is_refused(tmp_path: Path):
         write_tree({"a": {"b": 1j}}, tmp_path)
 
 
-def score(audio, learner: Learner) -> float:
-    """The mean loss on fixed crops that no step draws, of the model as it is."""
-    sampler = CropSampler(audio, TRAINING.crop_samples, 16, 2**40)
-    learner.model.eval()
-    crops = sampler.batch(0)
-    with torch.no_grad():
-        latents = learner.model.quantiser(learner.model.encoder(crops), learn=False).latents
-        keys = torch.zeros(latents.shape[:2], dtype=torch.int64)
-        output = learner.model.decoder(latents, keys)
-        losses = learner.loss(crops, output, learner.loss.scales, None)
-    return float(sum(losses.values()))
-
-
-def restored(audio, run: Path) -> float:
-    saved = checkpoints.load(run / LATEST)
-    learner = Learner(saved.config, CPU)
-    learner.load(saved.learner)
-    return score(audio, learner)
+def recent_loss(run: Path) -> float:
+    """The mean spectral loss of the run's last 30 steps."""
+    losses = checkpoints.load(run / LATEST).losses
+    return losses["mel"] + losses["magnitude"]
 
 
 def test_a_run_goes_on_from_a_handover_within_noise(audio, tmp_path: Path):
     """Noise is the spread of the same run when only its crops and draws differ, by seed."""
-    longer = {"warmup_steps": 10, "batch_size": 4, "adversarial_from": None}
+    longer = {"warmup_steps": 10, "batch_size": 4, "adversarial_from": None, "log_steps": 30}
     go(audio, tmp_path / "run", Until(steps=60), longer)
     for moments in (False, True):
         folder = tmp_path / f"handover-{moments}"
         hand_over(tmp_path / "run" / LATEST, folder, moments=moments)
         go(audio, tmp_path / f"taken-{moments}", Until(steps=120), resume_from=folder)
-    start = restored(audio, tmp_path / "run")
+    start = recent_loss(tmp_path / "run")
     scores = []
     for seed in range(6):
         other = tmp_path / f"seed-{seed}"
         other.mkdir()
         (other / LATEST).write_bytes((tmp_path / "run" / LATEST).read_bytes())
         go(audio, other, Until(steps=120), {"seed": seed})
-        scores.append(restored(audio, other))
+        scores.append(recent_loss(other))
     undisturbed, spread = scores[0], statistics.stdev(scores)
     assert undisturbed < start - 2 * spread  # there is something to lose
     for moments in (False, True):
-        assert abs(restored(audio, tmp_path / f"taken-{moments}") - undisturbed) < 2 * spread
+        assert abs(recent_loss(tmp_path / f"taken-{moments}") - undisturbed) < spread
 
 
-def test_the_learning_rate_warms_up_where_moments_are_missing(audio, run: Path, tmp_path: Path):
-    hand_over(run / LATEST, tmp_path / "handover")
-    taken = tmp_path / "taken"
+def test_the_learning_rate_warms_up_where_moments_are_missing(
+    audio, run: Path, tmp_path: Path, monkeypatch
+):
     rates = []
-    for step in (7, 8, 9):  # TRAINING warms up over two steps
-        go(audio, taken, Until(steps=step), resume_from=tmp_path / "handover")
-        saved = checkpoints.load(taken / LATEST)
-        rates.append(saved.learner["optimiser"]["param_groups"][0]["lr"])
-    assert [float(rate) / TRAINING.lr for rate in rates] == pytest.approx([0.5, 1, 1])
+    lr_at = TrainConfig.lr_at
+
+    def spy(*arguments) -> float:
+        rates.append(lr_at(*arguments))
+        return rates[-1]
+
+    monkeypatch.setattr(TrainConfig, "lr_at", spy)
+    for moments in (False, True):
+        folder, taken = tmp_path / f"handover-{moments}", tmp_path / f"taken-{moments}"
+        hand_over(run / LATEST, folder, moments=moments)
+        for step in (7, 8, 9):  # in sessions of one step; TRAINING warms up over two
+            go(audio, taken, Until(steps=step), resume_from=folder)
+    assert [rate / TRAINING.lr for rate in rates] == pytest.approx([0.5, 1, 1, 1, 1, 1])
 
 
 def test_train_hands_over_the_run_and_not_its_decay(audio, run: Path, tmp_path: Path):
