@@ -74,13 +74,11 @@ def small(backend: MeanBackend) -> codec.Codec:
 
 @pytest.fixture
 def shipped() -> codec.Codec:
-    """The codec with the weights of the package, if they and what runs them are here."""
-    from codec.model.location import DEFAULT_WEIGHTS
-
-    if not DEFAULT_WEIGHTS.exists():
-        pytest.skip("no weights yet")
-    pytest.importorskip("torch")
-    return codec.load()
+    """The codec with the weights of the package, on whatever runs them here."""
+    try:
+        return codec.load()
+    except codec.BackendError as error:
+        pytest.skip(str(error))
 
 
 class Cli:
