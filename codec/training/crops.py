@@ -1,40 +1,55 @@
-"""Random training crops from prepared audio: a pure function of (seed, step).
+"""Random training crops from prepared audio: a function of (seed, step), on any device.
 
-Nothing is remembered between batches, so a run that was killed at step n continues with the very
-batch it would have had, on any machine and with any number of readers.
+Nothing is remembered between batches, so a run that was killed at step n continues with the batch
+it would have had. What is drawn comes from a counter-based generator in integers, so a CPU and a
+GPU draw the same crops (`codec.training.counter`). Shapes are fixed and the host never looks at
+the data, so drawing can run inside a captured graph.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from codec.errors import DataError
-from codec.training.prepare import FULL_SCALE, AudioEntry, PreparedAudio
+from codec.training import counter
+from codec.training.augment.chain import Chain
+from codec.training.augment.settings import Augmentations
+from codec.training.prepare import AUDIO_NAME, FULL_SCALE, AudioEntry, PreparedAudio
 
-GAIN_DB = (-12.0, 3.0)
 SILENCE_RMS = 1e-3  # -60 dB of full scale
 ATTEMPTS = 4  # places tried for one crop before silence is accepted
 
-Uniform = npt.NDArray[np.float64]
+CROP, MIXED = 0, 1  # streams of the counter; `augment.chain` has the others
+
+FREE_SHARE = 0.5  # of the device's free memory that the audio may take with data=auto
+COPY_SAMPLES = 1 << 26  # copied to the device at a time
 
 
 class CropSampler:
     """Draws batches of crops from prepared audio.
 
     A file is drawn in proportion to its duration times its weight, and the crop's place in it
-    uniformly. The weight is the product of `weights` over all globs that match the file's path in
-    the index (`fnmatch`: `*` also crosses folders), times `full_band_weight` if energy was measured
-    above 8 kHz. A crop under -60 dB RMS is drawn again, at most three times. A file shorter than
-    a crop lies at a random place in zeros. Each crop then gets a random sign and a gain of -12 to
-    +3 dB, less where that would clip.
+    evenly. The weight is the product of `weights` over all globs that match the file's path in the
+    index (`fnmatch`: `*` also crosses folders), times `full_band_weight` if energy was measured
+    above 8 kHz. A crop under -60 dB RMS is drawn again, at most three times. A file shorter than a
+    crop lies at a random place in zeros. Each crop is then augmented (`augmentations`); by default
+    it gets a random sign and a gain of -12 to +3 dB, less where that would clip.
 
-    Raises DataError if a glob matches nothing, a weight is negative or not finite, or all are 0.
+    device: where batches are made. data: where the audio is kept: "device" copies it there, "host"
+    leaves it in the memory map, reads crops with the CPU and copies those, and "auto" takes the
+    device if the audio fits into half of its free memory. part: (rank, n) draws rows rank,
+    rank + n, ... of the batch alone: what a single process would have drawn for these rows.
+
+    Raises DataError if a glob matches nothing, a weight is negative or not finite, all are 0, or
+    the audio does not fit into the device's memory with data="device".
     """
 
     def __init__(
@@ -45,6 +60,11 @@ class CropSampler:
         seed: int,
         weights: Mapping[str, float] | None = None,
         full_band_weight: float = 2.0,
+        *,
+        augmentations: Augmentations | None = None,
+        device: torch.device | str = "cpu",
+        data: str = "auto",
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         if crop_samples < 1 or batch_size < 1:
             raise DataError(f"cannot draw {batch_size} crops of {crop_samples} samples")
@@ -53,66 +73,121 @@ class CropSampler:
         self.crop_samples = crop_samples
         self.batch_size = batch_size
         self.seed = seed
+        self.device = torch.device(device)
         self._files = prepared.files
-        self._audio = prepared.audio()
-        factors = file_weights(prepared.files, weights or {}, full_band_weight)
-        mass = factors * np.array([entry.samples for entry in prepared.files], np.float64)
+        lengths = np.array([entry.samples for entry in prepared.files])
+        mass = file_weights(prepared.files, weights or {}, full_band_weight) * lengths
         if not mass.sum() > 0:
             raise DataError("every file has weight 0")
         self._probabilities = mass / mass.sum()
-        self._cumulative = np.cumsum(self._probabilities)
+        self._audio = load(prepared, self.device, data)
+        self.data_device = self._audio.device
+        self._cumulative = torch.from_numpy(np.cumsum(self._probabilities)).to(self.data_device)
+        self._lengths = torch.from_numpy(lengths).to(self.data_device)
+        offsets = np.array([entry.offset for entry in prepared.files])
+        self._offsets = torch.from_numpy(offsets).to(self.data_device)
+        self._rows = torch.arange(part[0], batch_size, part[1], device=self.device)
+        self._data_rows = self._rows.to(self.data_device)
+        self._chain = Chain(
+            augmentations or Augmentations(),
+            crop_samples,
+            prepared.sample_rate,
+            seed,
+            self.device,
+        )
 
-    def batch(self, step: int) -> torch.Tensor:
-        """The batch of `step` (0 or more): float32 [batch_size, crop_samples] within [-1, 1]."""
-        return self.batch_and_files(step)[0]
+    def batch(self, step: int | Tensor) -> Tensor:
+        """Draw the batch of `step` (0 or more); float32 [batch_size, crop_samples] in [-1, 1]."""
+        return self.batch_and_numbers(step)[0]
 
-    def batch_and_files(self, step: int) -> tuple[torch.Tensor, list[AudioEntry]]:
-        """`batch`, and the file that each crop is of."""
-        uniform = _uniform(self.seed, step, self.batch_size * (2 * ATTEMPTS + 2))
-        uniform = uniform.reshape(self.batch_size, 2 * ATTEMPTS + 2)
-        crops = np.zeros((self.batch_size, self.crop_samples), np.float32)
-        files = []
-        for crop, numbers in zip(crops, uniform, strict=True):
-            for file_number, place in numbers[: 2 * ATTEMPTS].reshape(ATTEMPTS, 2):
-                entry = self._read(crop, file_number, place)
-                if crop @ crop >= SILENCE_RMS**2 * self.crop_samples:
-                    break
-            _augment(crop, *numbers[2 * ATTEMPTS :])
-            files.append(entry)
-        return torch.from_numpy(crops), files
+    def batch_and_numbers(self, step: int | Tensor) -> tuple[Tensor, Tensor]:
+        """Draw as `batch`; also the number of each crop's file in the index, int64 [batch_size].
+
+        step: an int, or an int64 scalar on the device that holds the audio. The numbers are on
+        that device too.
+        """
+        if not isinstance(step, Tensor):
+            step = torch.full((), step, dtype=torch.int64, device=self.data_device)
+        pieces, numbers = self._pieces(step, CROP)
+        other = self._to_float(self._pieces(step, MIXED)[0]) if self._chain.mixes else None
+        here = step if step.device == self.device else _to_device(step, self.device)
+        return self._chain(self._to_float(pieces), other, here, self._rows), numbers
+
+    def batch_and_files(self, step: int) -> tuple[Tensor, list[AudioEntry]]:
+        """Draw as `batch`; also the file that each crop is of. Waits for the device."""
+        audio, numbers = self.batch_and_numbers(step)
+        return audio, [self._files[number] for number in numbers.tolist()]
 
     def shares(self) -> dict[str, float]:
-        """The expected share of each group of files among the crops drawn; sums to 1."""
+        """Compute the expected share of each group of files among the crops; they sum to 1."""
         shares: dict[str, float] = defaultdict(float)
         for entry, probability in zip(self._files, self._probabilities, strict=True):
             shares[entry.group] += float(probability)
         return dict(shares)
 
-    def _read(self, crop: npt.NDArray[np.float32], file_number: float, place: float) -> AudioEntry:
-        """Fill `crop` from the file and the place in it that two numbers in [0, 1) stand for;
-        that file."""
-        # Rounding may leave the last cumulative sum a little under 1: scale onto it. side="right"
+    def _pieces(self, step: Tensor, stream: int) -> tuple[Tensor, Tensor]:
+        """Draw int16 [batch_size, samples] as they are stored, and their files' numbers."""
+        length = self._chain.samples_read
+        drawn = counter.words(self.seed, step, self._data_rows, stream, 2 * ATTEMPTS)
+        file, place = counter.unit(drawn).view(-1, ATTEMPTS, 2).unbind(-1)
+        # Rounding may leave the last cumulative sum a little under 1: scale onto it. right=True
         # steps over files of weight 0, whose interval is empty.
-        scaled = file_number * self._cumulative[-1]
-        entry = self._files[int(np.searchsorted(self._cumulative, scaled, side="right"))]
-        spare = entry.samples - self.crop_samples
-        if spare >= 0:
-            start = entry.offset + int(place * (spare + 1))
-            crop[:] = self._audio[start : start + self.crop_samples]
-        else:
-            start = int(place * (1 - spare))
-            crop[:] = 0
-            crop[start : start + entry.samples] = self._audio[
-                entry.offset : entry.offset + entry.samples
-            ]
-        crop /= FULL_SCALE
-        return entry
+        scaled = (file * self._cumulative[-1]).contiguous()
+        files = torch.searchsorted(self._cumulative, scaled, right=True)
+        samples = self._lengths[files]
+        spare = samples - length
+        start = (place * (spare.abs() + 1)).long() + spare.clamp(max=0)
+        position = start[..., None] + torch.arange(length, device=self.data_device)
+        inside = (position >= 0) & (position < samples[..., None])
+        within = position.clamp(min=0).minimum(samples[..., None] - 1)
+        pieces = self._audio[self._offsets[files][..., None] + within] * inside
+        # Energies are integers, and so the same on every device.
+        energy = pieces.long().square().sum(-1)
+        loud = energy >= math.ceil(SILENCE_RMS**2 * FULL_SCALE**2 * length)
+        attempts = torch.arange(ATTEMPTS, device=self.data_device)
+        chosen = torch.where(loud, attempts, ATTEMPTS - 1).amin(1, keepdim=True)
+        taken = pieces.gather(1, chosen[..., None].expand(-1, -1, length))[:, 0]
+        return taken, files.gather(1, chosen)[:, 0]
+
+    def _to_float(self, pieces: Tensor) -> Tensor:
+        """Move int16 pieces to the device as float32 in [-1, 1]."""
+        return _to_device(pieces, self.device).float() / FULL_SCALE
+
+
+def load(prepared: PreparedAudio, device: torch.device, data: str) -> Tensor:
+    """Give the prepared audio as an int16 tensor [n_samples], on the device or as a memory map.
+
+    data: auto, device or host; see `CropSampler`. On the CPU it is always the memory map. Raises
+    DataError.
+    """
+    if data not in ("auto", "device", "host"):
+        raise DataError(f"data is auto, device or host, not {data!r}")
+    # Copy on write: PyTorch has no read-only tensors, and the file must not change.
+    mapped = np.memmap(prepared.folder / AUDIO_NAME, dtype="<i2", mode="c")
+    audio = torch.from_numpy(mapped)
+    if device.type == "cpu" or data == "host":
+        return audio
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if data == "auto" and audio.nbytes > FREE_SHARE * free:
+            return audio
+        if audio.nbytes > free:
+            raise DataError(
+                f"the audio takes {audio.nbytes / 1e9:.1f} GB and {device} has {free / 1e9:.1f} GB "
+                "free: set data=host"
+            )
+    elif data == "auto":
+        return audio
+    there = torch.empty(audio.shape, dtype=audio.dtype, device=device)
+    for start in range(0, len(audio), COPY_SAMPLES):
+        there[start : start + COPY_SAMPLES].copy_(audio[start : start + COPY_SAMPLES])
+    return there
 
 
 def file_weights(
     files: tuple[AudioEntry, ...], weights: Mapping[str, float], full_band_weight: float
 ) -> npt.NDArray[np.float64]:
-    """The weight of each file, before its duration; see `CropSampler`."""
+    """Compute the weight of each file, before its duration; see `CropSampler`."""
     for glob, weight in {**weights, "full band": full_band_weight}.items():
         if not 0 <= weight < np.inf:
             raise DataError(f"the weight of {glob!r} is {weight}")
@@ -125,24 +200,8 @@ def file_weights(
     return result
 
 
-def _augment(crop: npt.NDArray[np.float32], gain: float, sign: float) -> None:
-    """Scale `crop` in place by the gain and the sign that two numbers in [0, 1) stand for."""
-    low, high = GAIN_DB
-    factor = float(10 ** ((low + gain * (high - low)) / 20))
-    peak = float(np.abs(crop).max())
-    if factor * peak > 1:
-        factor = 1 / peak
-    crop *= factor if sign < 0.5 else -factor
-    np.clip(crop, -1, 1, out=crop)  # peak * (1 / peak) may round to just over 1
-
-
-def _uniform(seed: int, step: int, count: int) -> Uniform:
-    """`count` numbers in [0, 1), a function of the arguments alone.
-
-    Philox is counter-based (Salmon et al., SC 2011): the key picks one of 2^128 independent
-    streams. Its raw output is fixed across numpy versions, which `Generator`'s methods are not.
-    """
-    key = np.array([seed, step], np.uint64)
-    raw = np.random.Philox(key=key).random_raw(count)
-    uniform: Uniform = (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    return uniform
+def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy to the device without waiting for it."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ pytest.importorskip("torch")
 import torch
 
 from codec.errors import DataError
-from codec.training.crops import GAIN_DB, CropSampler
+from codec.training.augment.settings import Augmentations
+from codec.training.crops import CropSampler
 from codec.training.prepare import AUDIO_NAME, AudioEntry, PreparedAudio
+from tests.helpers.host_reads import NoHostReads
 
 CROP = 64
 
@@ -82,6 +85,89 @@ def test_a_function_of_seed_and_step(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_each_part_is_rows_of_the_whole_batch(tmp_path: Path, ranks: int) -> None:
+    data = prepared(tmp_path, {"a/a.wav": random_audio(5000), "b/b.wav": random_audio(900)})
+    whole, numbers = CropSampler(data, CROP, 6, seed=7).batch_and_numbers(4)
+    for rank in range(ranks):
+        sampler = CropSampler(data, CROP, 6, seed=7, part=(rank, ranks))
+        part, part_numbers = sampler.batch_and_numbers(4)
+        assert torch.equal(part, whole[rank::ranks])
+        assert torch.equal(part_numbers, numbers[rank::ranks])
+
+
+def test_a_larger_batch_begins_with_the_smaller(tmp_path: Path) -> None:
+    data = prepared(tmp_path, {"a": random_audio(5000)})
+    batches = [CropSampler(data, CROP, size, seed=7).batch(4) for size in (3, 8)]
+    assert torch.equal(batches[0], batches[1][:3])
+
+
+def test_the_step_may_be_a_tensor(tmp_path: Path) -> None:
+    sampler = CropSampler(prepared(tmp_path, {"a": random_audio(5000)}), CROP, 4, seed=7)
+    for step in (0, 3, 2**40):
+        assert torch.equal(sampler.batch(step), sampler.batch(torch.tensor(step)))
+
+
+def test_drawing_is_one_graph_without_a_look_at_the_data(tmp_path: Path) -> None:
+    data = prepared(tmp_path, {"a": random_audio(5000), "b": random_audio(50)})
+    sampler = CropSampler(data, CROP, 4, seed=7)
+    draw = torch.compile(sampler.batch_and_numbers, fullgraph=True, backend="eager")
+    compiled = draw(torch.tensor(5))
+    with NoHostReads():
+        eager = sampler.batch_and_numbers(torch.tensor(5))
+    assert all(map(torch.equal, compiled, eager))
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda x: x.sum().item(),
+        lambda x: bool(x.any()),
+        lambda x: x[x > 0],
+        lambda x: torch.nonzero(x),
+        lambda x: torch.equal(x, x),
+    ],
+)
+def test_looks_at_the_data_are_caught(read: Callable[[torch.Tensor], object]) -> None:
+    with pytest.raises(AssertionError, match="the host waits"), NoHostReads():
+        read(torch.ones(3))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("data", ["device", "host", "auto"])
+def test_a_gpu_draws_the_same_crops(tmp_path: Path, data: str) -> None:
+    audio = prepared(tmp_path, {"a/a.wav": random_audio(5000, 32767), "b/b.wav": random_audio(50)})
+    here = CropSampler(audio, CROP, 40, seed=7)
+    there = CropSampler(audio, CROP, 40, seed=7, device="cuda", data=data)
+    assert there.data_device.type == ("cpu" if data == "host" else "cuda")
+    for step in (0, 5):
+        for one, other in zip(
+            here.batch_and_numbers(step), there.batch_and_numbers(step), strict=True
+        ):
+            assert torch.equal(one, other.cpu())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_drawing_is_captured_as_a_cuda_graph(tmp_path: Path) -> None:
+    audio = prepared(tmp_path, {"a": random_audio(5000), "b": random_audio(50)})
+    sampler = CropSampler(audio, CROP, 8, seed=7, device="cuda", data="device")
+    step = torch.zeros((), dtype=torch.int64, device="cuda")
+    sampler.batch(step)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = sampler.batch(step)
+    for number in (0, 9):
+        step.fill_(number)
+        graph.replay()
+        assert torch.equal(captured, sampler.batch(number))
+
+
+def test_data_that_is_nowhere(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="auto, device or host"):
+        CropSampler(prepared(tmp_path, {"a": random_audio(100)}), CROP, 2, 0, data="disk")
+
+
 def test_crops_are_pieces_of_files(tmp_path: Path) -> None:
     files = {"a": random_audio(300), "b": random_audio(200, top=32767)[::-1].copy()}
     data = prepared(tmp_path, files)
@@ -104,7 +190,7 @@ def test_crops_are_pieces_of_files(tmp_path: Path) -> None:
         assert gain * np.abs(pieces[best]).max() <= 1 + 1e-6
         gains.append(20 * math.log10(gain))
         starts.add(best)
-    low, high = GAIN_DB
+    low, high = Augmentations().gain_db
     assert low - 1e-3 <= min(gains) < low + 1
     assert high - 1 < max(gains) <= high + 1e-3
     assert len(starts) > 200  # of 374, in 500 draws
