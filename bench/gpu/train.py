@@ -27,6 +27,7 @@ from codec.training.prepare import open_prepared
 
 DECAY_SHARE = 0.25
 WRITING = 4.0  # seconds before the end at which training does, to export the weights
+OVER = 1e12  # seconds, later than any deadline
 START_SHARE = 0.5  # of the first start's time that the second takes, as code is compiled by then
 
 
@@ -74,7 +75,7 @@ class Training:
             return
         begun = time.monotonic()
         stop = begun + (1 - DECAY_SHARE) * (self.end - begun)
-        clock = Countdown()
+        clock = Clock(self.given.stop_file)
         train(
             self.prepared,
             self.given.run,
@@ -106,7 +107,7 @@ class Training:
             self.prepared,
             self.given.run,
             {},
-            Until(decay_steps=steps, deadline=self.end),
+            Until(decay_steps=steps, deadline=self.end, clock=Clock(self.given.stop_file)),
             device=self.given.device,
             say=say,
         )
@@ -133,16 +134,20 @@ class Training:
         return "; ".join(said) or "nothing was trained"
 
 
-class Countdown:
-    """A monotonic clock that remembers when it was first read: at the first step."""
+class Clock:
+    """A monotonic clock that remembers when it was first read: at the first step.
 
-    def __init__(self) -> None:
+    Once the file `stop` exists, all time is over: a signal may come before training listens.
+    """
+
+    def __init__(self, stop: Path) -> None:
         self.first: float | None = None
+        self._stop = stop
 
     def __call__(self) -> float:
         now = time.monotonic()
         self.first = self.first or now
-        return now
+        return OVER if self._stop.exists() else now
 
 
 def say(line: str) -> None:

@@ -41,13 +41,15 @@ def prepare(data: Path, output: Path | None, kind: str | None) -> None:
 @click.argument("data", type=_folder)
 @click.option("--run", type=_folder, default="run", show_default=True, help="Folder of the run.")
 @click.option("--config", type=_file, help="Settings in TOML or JSON.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="May be repeated.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting; may be repeated."
+)
 @click.option("--steps", type=click.IntRange(1), help="Stop when the run has this many steps.")
-@click.option("--minutes", type=_minutes, help="Stop after this long.")
+@click.option("--minutes", type=_minutes, help="Stop after this many minutes.")
 @click.option(
     "--decay-steps", type=click.IntRange(1), help="Decay over this many steps, then stop."
 )
-@click.option("--decay-minutes", type=_minutes, help="Decay over this long, then stop.")
+@click.option("--decay-minutes", type=_minutes, help="The same in minutes.")
 @click.option(
     "--eval", "eval_folder", type=_folder, help="Audio to evaluate the model on at times."
 )

@@ -1,4 +1,4 @@
-"""From a checkpoint to the weights that ship: float16 safetensors, the same bytes every time."""
+"""Export a checkpoint as the weights that ship: float16 safetensors, the same bytes every time."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ def export_weights(
     licence: str = "Apache-2.0",
     overwrite: bool = False,
 ) -> int:
-    """Write the weights of the checkpoint at `path`; the size of the file in bytes.
+    """Write the weights of the checkpoint at `path`; returns the size of the file in bytes.
 
-    Averaged weights, or the last ones if `raw`, become float16; the codebooks, as they are, 8 bits
-    with a scale for each codeword. What that rounds them to is the model from then on.
-    n_codebooks: only the first so many, which are a model by themselves. The metadata has the
-    model's `config`, and the `step`, `hours` of audio learned from (each time it was seen counts),
-    `data` (fingerprint), `losses` (recent means) and `licence`.
+    Averaged weights, or the last ones if `raw`, are rounded to float16. The codebooks are not
+    averaged; they are rounded to 8 bits with a scale for each codeword. The rounded values are the
+    model from then on. n_codebooks: keep only the first N, which are a model by themselves. The
+    metadata holds the model's `config`, and the `step`, the `hours` of audio learned from (audio
+    counts each time it is seen), `data` (fingerprint), `losses` (recent means) and `licence`.
 
-    Raises TrainingError on a bad checkpoint, ModelError on one without so many codebooks or with
-    weights that are not finite in float16, OutputError.
+    Raises TrainingError if the checkpoint is missing or damaged; ModelError if it has no codebooks
+    yet, fewer than `n_codebooks`, or weights that are not finite in float16; OutputError if
+    `output` exists and `overwrite` is false, or cannot be written.
     """
     check_writable(output, overwrite=overwrite)
     saved = checkpoints.load(path)
@@ -76,12 +77,12 @@ def export_weights(
 
 
 def safetensors_bytes(arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file of float16 and int8 arrays, wider ones first, then by name.
+    """Lay out a safetensors file of float16 and int8 arrays, float16 first, then by name.
 
-        8 bytes, little-endian: n | n bytes of JSON, filled up to 8 with spaces | the data
+        8 bytes, little-endian: n | n bytes of JSON, padded with spaces to 8 | the data
 
-    The safetensors library writes the metadata in an order that changes from call to call, but a
-    model is named by the hash of its file.
+    A model is named by the hash of its file, and the safetensors library writes metadata in an
+    order that changes from call to call.
     """
     header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
     parts, end = [], 0
