@@ -87,10 +87,14 @@ def train(
     decayed.pt, and the run itself can continue later from where the branch began.
 
     A handover is a few small files without pickle that continue the run on another machine.
+
+    `torchrun --nproc-per-node N -m codec -- train ...` shares each batch among N processes, one
+    GPU each where there are GPUs.
     """
     _need_torch()
     import torch
 
+    from codec.training import distributed
     from codec.training.config import read_changes
     from codec.training.loop import Until
     from codec.training.loop import train as run_training
@@ -103,19 +107,22 @@ def train(
         raise click.UsageError("--handover-moments needs --handover")
     if threads is not None:
         torch.set_num_threads(threads)
-    run_training(
-        _prepared(data),
-        run,
-        read_changes(config, settings),
-        Until(steps, minutes, decay_steps, decay_minutes),
-        eval_folder=eval_folder,
-        init=init,
-        resume_from=resume_from,
-        handover=handover,
-        handover_moments=handover_moments,
-        device=device,
-        say=lambda line: click.echo(line, err=True),
-    )
+    with distributed.joined(device) as device:
+        with distributed.one_first():
+            prepared = _prepared(data)
+        run_training(
+            prepared,
+            run,
+            read_changes(config, settings),
+            Until(steps, minutes, decay_steps, decay_minutes),
+            eval_folder=eval_folder,
+            init=init,
+            resume_from=resume_from,
+            handover=handover,
+            handover_moments=handover_moments,
+            device=device,
+            say=lambda line: click.echo(line, err=True),
+        )
 
 
 @click.command()

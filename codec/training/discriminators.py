@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -104,15 +104,22 @@ class Judgement:
     features: Tensor  # distance of the features, each layer's relative to its mean size, scalar
 
 
-def judge(critic: nn.Module, target: Tensor, output: Tensor) -> Judgement:
+def judge(
+    critic: nn.Module,
+    target: Tensor,
+    output: Tensor,
+    mean: Callable[[Tensor], Tensor] = Tensor.detach,
+) -> Judgement:
     """Hinge losses and feature matching of `output` against `target`, [batch, samples] each.
+
+    mean: the mean of a number over all parts of the batch, where this is one of them.
 
     Hinge: Lim & Ye 2017, arXiv 1705.02894; feature matching: EnCodec, eq. 2.
     """
     real_score, *real = critic(target)
     fake_score, *fake = critic(output)
     distances = [
-        (a.detach() - b).abs().mean() / a.detach().abs().mean().clamp(min=1e-6)
+        (a.detach() - b).abs().mean() / mean(a.abs().mean()).clamp(min=1e-6)
         for a, b in zip(real, fake, strict=True)
     ]
     return Judgement(
@@ -122,9 +129,14 @@ def judge(critic: nn.Module, target: Tensor, output: Tensor) -> Judgement:
     )
 
 
-def judge_all(critics: Sequence[nn.Module], target: Tensor, output: Tensor) -> Judgement:
-    """The means of what `critics` say."""
-    judgements = [judge(critic, target, output) for critic in critics]
+def judge_all(
+    critics: Sequence[nn.Module],
+    target: Tensor,
+    output: Tensor,
+    mean: Callable[[Tensor], Tensor] = Tensor.detach,
+) -> Judgement:
+    """The means of what `critics` say; `mean` as for `judge`."""
+    judgements = [judge(critic, target, output, mean) for critic in critics]
     return Judgement(
         critic=torch.stack([one.critic for one in judgements]).mean(),
         adversarial=torch.stack([one.adversarial for one in judgements]).mean(),

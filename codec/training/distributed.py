@@ -7,11 +7,68 @@ the statistics of the codebooks, and is part of a compiled step or of a CUDA gra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import datetime
+import os
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
+
+PATIENCE = datetime.timedelta(hours=12)  # while the first process prepares audio
+
+
+@contextlib.contextmanager
+def joined(device: str | None = None) -> Iterator[str | None]:
+    """Join the processes that `torchrun` started with this one; the device that this one uses.
+
+    Alone, or where they are joined already, it gives `device` back.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        yield device
+        return
+    if device is None and torch.cuda.is_available():
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(device)
+    cuda = device is not None and device.startswith("cuda")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def one_first() -> Iterator[None]:
+    """Let the first process go through the block alone, and the others after it."""
+    if rank():
+        dist.barrier()
+    yield
+    if world_size() > 1 and not rank():
+        dist.barrier()
+
+
+def part_of(batch: Tensor) -> Tensor:
+    """Take this process's items of a batch: every `world_size()`-th, from `rank()` on."""
+    return batch[rank() :: world_size()]
+
+
+def any_of(flag: bool) -> bool:
+    """Tell whether `flag` is set in any process. Waits for all of them."""
+    if world_size() == 1:
+        return flag
+    flags = torch.tensor(int(flag))
+    dist.all_reduce(flags, dist.ReduceOp.MAX)
+    return bool(flags)
+
+
+@torch.no_grad()
+def copy_from(source: int, tensors: Sequence[Tensor]) -> None:
+    """Overwrite `tensors` with those of process `source`."""
+    if world_size() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, source)
 
 
 def world_size() -> int:

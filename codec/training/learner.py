@@ -24,10 +24,18 @@ from codec.training.step import Losses, Step, Teachers
 
 
 class Learner:
-    """The model in training. Everything random in step n is a function of (seed, n)."""
+    """The model in training. Everything random in step n is a function of (seed, n).
+
+    Raises TrainingError if several processes cannot share a batch evenly.
+    """
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         torch.manual_seed(config.seed)
+        if config.batch_size % distributed.world_size():
+            raise TrainingError(
+                f"batch_size ({config.batch_size}) must be a multiple of the number of processes "
+                f"({distributed.world_size()})"
+            )
         self.config = config
         self.device = device
         self.model = CodecModel(config.model).to(device)
@@ -58,7 +66,9 @@ class Learner:
             # TF32 where float32 is left: critics, losses, the layers outside the backbones.
             torch.set_float32_matmul_precision("highest" if exact else "high")
             torch.backends.cudnn.allow_tf32 = not exact
-        if config.precision == "bfloat16" or (not exact and bfloat16_pays(self.device)):
+        if config.precision == "bfloat16" or (
+            not exact and not distributed.any_of(not bfloat16_pays(self.device))
+        ):
             for backbone in backbones:
                 backbone.in_bfloat16 = True
             said.append("bfloat16 backbones")
@@ -100,8 +110,11 @@ class Learner:
         number = config.adversarial_from or 0
         generator = torch.Generator().manual_seed(0)
         audio = torch.randn(config.batch_size, config.crop_samples, generator=generator) / 10
-        audio = audio[distributed.rank() :: distributed.world_size()]
-        return self._draw(number, audio, config.lr, None)
+        return self._draw(number, distributed.part_of(audio), config.lr, None)
+
+    def share(self) -> None:
+        """Begin with the same in all processes: what the first one has."""
+        distributed.copy_from(0, self._step.tensors())
 
     def start(self, audio: Tensor) -> None:
         """Begin a new model from the statistics of `audio` [batch, n * hop_length]."""
@@ -114,23 +127,50 @@ class Learner:
 
         Returns the energy left after each of these levels, relative to that of the latents.
         """
-        with torch.compiler.set_stance("force_eager"):
-            latents = torch.cat(
-                [self.model.encoder(audio.to(self.device)).flatten(0, 1) for audio in batches]
-            )
-        # K-means draws with a CPU generator, and is cheap enough there.
-        generator = torch.Generator().manual_seed(self.config.seed)
+        latents = self._latents(batches)
         fitted = copy.deepcopy(self.model.quantiser).cpu()
-        left = fitted.fit(latents.float().cpu(), generator, self.config.kmeans_iterations, start)
+        left = torch.zeros(len(fitted.codebooks) - start, dtype=torch.float64)
+        if distributed.rank() == 0:
+            # K-means draws with a CPU generator, and is cheap enough there.
+            generator = torch.Generator().manual_seed(self.config.seed)
+            left[:] = torch.tensor(
+                fitted.fit(latents.cpu(), generator, self.config.kmeans_iterations, start)
+            )
         # In place: a captured step reads the tensors that are there.
-        for buffer, value in zip(self.model.quantiser.buffers(), fitted.buffers(), strict=True):
+        buffers = list(self.model.quantiser.buffers())
+        for buffer, value in zip(buffers, fitted.buffers(), strict=True):
             buffer.copy_(value)
+        distributed.copy_from(0, [*buffers, left])
         self.quantised = True
-        return left
+        return left.tolist()
+
+    def _latents(self, batches: list[Tensor]) -> Tensor:
+        """Encode `batches`, each in one of the processes; float32 [vectors, dim] in all of them.
+
+        The codebooks are fitted to all vectors in the first process: they are some ten megabytes,
+        and so the codebooks have the very bits that one process alone gives them. Sums of the parts
+        of several processes would be rounded otherwise, and one code that falls on the other side
+        of a border moves all levels after it.
+        """
+        parts = []
+        for number, audio in enumerate(batches):
+            owner = number % distributed.world_size()
+            frames = audio.shape[1] // self.config.model.hop_length
+            part = torch.empty(
+                len(audio) * frames, self.config.model.latent_dim, device=self.device
+            )
+            if owner == distributed.rank():
+                with torch.compiler.set_stance("force_eager"):
+                    part = self.model.encoder(audio.to(self.device)).flatten(0, 1).float()
+            part = part.contiguous()
+            distributed.copy_from(owner, [part])
+            parts.append(part)
+        return torch.cat(parts)
 
     def step(self, step: int, audio: Tensor, lr: float, judged: Tensor | None = None) -> Losses:
         """Learn from `audio` [batch_size, crop_samples]; the losses, detached, on the device.
 
+        Of several processes each learns from its part of the batch (`distributed.part_of`).
         Critics hear the crops that are True in `judged`, bool [batch_size]; all when None. The
         losses are those of `Step`; a step in which anything was not finite teaches nothing.
 
@@ -158,11 +198,12 @@ class Learner:
         """Draw the plan and the inputs of `step`."""
         config = self.config
         plan, depths, keys = draw(config, step, self.quantised, self.loss.scales)
-        heard, hear = choose_heard(judged, len(audio), min(config.critic_crops, len(audio)))
+        crops = max(1, config.critic_crops // distributed.world_size())
+        heard, hear = choose_heard(judged, len(audio), min(crops, len(audio)))
         inputs = (
             audio,
-            depths,
-            keys,
+            distributed.part_of(depths),
+            distributed.part_of(keys),
             heard,
             hear,
             torch.tensor(step),

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from codec.errors import TrainingError
 from codec.training import checkpoint as checkpoints
+from codec.training import distributed
 from codec.training.checkpoint import Checkpoint
 from codec.training.config import Decay, TrainConfig, differences
 from codec.training.crops import CropSampler
@@ -76,19 +77,30 @@ def train(
     to hand the run over in at the end, with the optimisers' moments if `handover_moments`
     (`codec.training.handover`).
 
+    The processes that `torchrun` starts share each step (`codec.training.distributed`), and
+    `batch_size` is that of all of them together. The first one alone says, saves and evaluates.
+
     SIGINT and SIGTERM finish the step, save and return. Raises TrainingError on a checkpoint that
     does not fit, or when training breaks down.
     """
-    if resume_from is not None:
-        if init is not None:
-            raise TrainingError("a run begins with --init or --resume-from, not both")
-        _take_over(resume_from, run, say)
-    session = Session(prepared, run, changes, until, init=init, device=device, say=say)
-    clips = read_clips(eval_folder, session.learner.model) if eval_folder else []
-    session.run_until_done(clips)
-    if handover is not None:
-        size = hand_over(run / LATEST, handover, moments=handover_moments)
-        say(f"handed over in {handover}: {size / 1e6:.1f} MB")
+    if resume_from is not None and init is not None:
+        raise TrainingError("a run begins with --init or --resume-from, not both")
+    with distributed.joined(device) as device:
+        first = distributed.rank() == 0
+        tell = say if first else _say_nothing
+        if resume_from is not None:
+            with distributed.one_first():
+                _take_over(resume_from, run, tell)
+        session = Session(prepared, run, changes, until, init=init, device=device, say=tell)
+        clips = read_clips(eval_folder, session.learner.model) if eval_folder else []
+        session.run_until_done(clips)
+        if handover is not None and first:
+            size = hand_over(run / LATEST, handover, moments=handover_moments)
+            tell(f"handed over in {handover}: {size / 1e6:.1f} MB")
+
+
+def _say_nothing(line: str) -> None:
+    pass
 
 
 def _take_over(folder: Path, run: Path, say: Callable[[str], None]) -> None:
@@ -157,6 +169,7 @@ class Session:
                 self.learner.copy_to_average()
         else:
             self.learner.start(self._seconds(config.fit_crops, 0))
+        self.learner.share()
 
     @property
     def checkpoint_path(self) -> Path:
@@ -177,12 +190,14 @@ class Session:
             codebook_size=config.model.codebook_size,
             last_step=last_step,
             minutes=until.minutes,
+            shown=distributed.rank() == 0,
         )
         deadline = min(until.deadline, _after(until.minutes, until.clock))
         save_at, evaluate_at = _after(config.checkpoint_minutes), _after(config.eval_minutes)
         with stop_signals() as stopped, monitor:
-            while not (stopped.is_set() or until.clock() >= deadline):
-                if last_step is not None and now.step >= last_step:
+            while last_step is None or now.step < last_step:
+                # All processes of a run stop after the same step.
+                if distributed.any_of(stopped.is_set() or until.clock() >= deadline):
                     break
                 if not self.learner.quantised and now.step >= config.quantise_from:
                     monitor.say(self._fit_codebooks())
@@ -201,6 +216,8 @@ class Session:
     def save(self, monitor: Monitor) -> None:
         now = self.now
         self.learner.check()  # a run that broke down keeps the checkpoint from before
+        if distributed.rank():
+            return
         now.seconds_per_step = monitor.seconds_per_step or now.seconds_per_step
         now.losses = monitor.means or now.losses
         current = dataclasses.replace(now, learner=self.learner.state())
@@ -214,7 +231,9 @@ class Session:
         lr = self.config.lr_at(now.step, now.decay, now.restarted)
         audio, files = self.sampler.batch_and_files(now.step)
         judged = torch.tensor([self._is_judged(file) for file in files])
-        losses = self.learner.step(now.step, audio, lr, judged)
+        losses = self.learner.step(
+            now.step, distributed.part_of(audio), lr, distributed.part_of(judged)
+        )
         now.step += 1
         now.audio_seconds += (
             self.config.batch_size * self.config.crop_samples / self.config.model.sample_rate
@@ -255,6 +274,8 @@ class Session:
 
     def _evaluate(self, clips: list[Clip], monitor: Monitor) -> None:
         now = self.now
+        if distributed.rank():
+            return
         name = f"step{now.step:07d}" + ("-decay" if now.decay else "")
         with torch.compiler.set_stance("force_eager"):
             scores = evaluate(
@@ -277,6 +298,8 @@ class Session:
 
     def _close(self, monitor: Monitor) -> None:
         now, path = self.now, self.checkpoint_path
+        if distributed.rank():
+            return
         if now.decay and now.step >= now.decay.start + now.decay.steps:
             path = path.replace(self.folder / DECAYED)
         monitor.say(f"stopped at step {now.step}, saved in {path}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -69,8 +69,12 @@ class SpectralLoss(nn.Module):
         output: Tensor,
         scales: Sequence[Scale] | None = None,
         phase_share: Tensor | None = None,
+        mean: Callable[[Tensor], Tensor] = Tensor.detach,
     ) -> dict[str, Tensor]:
-        """The three distances; of `phase`, item b counts `phase_share`[b] (1 when None)."""
+        """The three distances; of `phase`, item b counts `phase_share`[b] (1 when None).
+
+        mean: the mean of a number over all parts of the batch, where this is one of them.
+        """
         if phase_share is None:
             phase_share = output.new_ones(len(output))
         scales = self.scales if scales is None else scales
@@ -100,8 +104,8 @@ class SpectralLoss(nn.Module):
             dm = torch.sqrt(energy_x + 1e-8) - torch.sqrt(py / unit * gy.square() + 1e-8)
             weight = self.get_buffer(f"weight{scale.n_fft}")
             error = ((dr.square() + di.square()) * weight).mean((1, 2))
-            phase = phase + (error * phase_share).mean() / ((energy_x * weight).mean() + 1e-6)
-            magnitude = magnitude + dm.square().mean() / (energy_x.mean() + 1e-6)
+            phase = phase + (error * phase_share).mean() / (mean((energy_x * weight).mean()) + 1e-6)
+            magnitude = magnitude + dm.square().mean() / (mean(energy_x.mean()) + 1e-6)
         return {
             "mel": mel / len(scales),
             "magnitude": magnitude / max(n_complex, 1),

@@ -39,7 +39,8 @@ def _perplexity(histogram: Tensor) -> Tensor:
 class Monitor:
     """Show the means over the last `every` steps, which stay on the device until then.
 
-    On a terminal it is a tqdm bar, in a pipe one line a minute, both on standard error.
+    On a terminal it is a tqdm bar, in a pipe one line a minute, both on standard error. Nothing is
+    written if not `shown`, as in all processes of a run but the first.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Monitor:
         codebook_size: int,
         last_step: int | None,
         minutes: float | None,
+        shown: bool = True,
     ) -> None:
         self._every, self._audio_seconds = every, audio_seconds
         self._shape = (levels, codebook_size)
@@ -60,9 +62,10 @@ class Monitor:
         self._started = time.monotonic()
         self._deadline = None if minutes is None else self._started + 60 * minutes
         self._said = self._started
-        self._writer = _writer(folder, step)
+        self._shown = shown
+        self._writer = _writer(folder, step) if shown else None
         self._bar: Any = None
-        if sys.stderr.isatty():
+        if shown and sys.stderr.isatty():
             from tqdm import tqdm
 
             self._bar = tqdm(
@@ -93,7 +96,7 @@ class Monitor:
         """Print a line without breaking the bar."""
         if self._bar is not None:
             self._bar.write(line, file=sys.stderr)
-        else:
+        elif self._shown:
             print(line, file=sys.stderr, flush=True)
 
     def add(self, step: int, lr: float, seconds: float, losses: dict[str, Tensor]) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from codec.errors import TrainingError
 from codec.training.config import TrainConfig
+from codec.training.distributed import world_size
 from codec.training.draws import Inputs, Plan
 from codec.training.step import Losses, Step
 
@@ -75,7 +76,10 @@ class Runner:
     def _measure(self, plans: int, plan: Plan, inputs: Inputs) -> str:
         if plans > MOST_PLANS:
             self._take("eager")
-            return f"steps: eager, for there are {plans} kinds of them"
+            return f"steps: eager, because there are {plans} kinds of them"
+        if world_size() > 1:
+            self._take("eager")
+            return "steps: eager, because several processes share them"
         other = "graph" if self.device.type == "cuda" else "compile"
         seconds, said = {}, []
         with self._undone():

@@ -96,7 +96,9 @@ class Step:
         if plan.critics:
             assert self.teachers is not None
             chosen = [self.teachers.critics[number] for number in plan.critics]
-            judgement = judge_all(chosen, inputs.audio[inputs.heard], output[inputs.heard])
+            judgement = judge_all(
+                chosen, inputs.audio[inputs.heard], output[inputs.heard], mean_over_ranks
+            )
             critic_gradients = torch.autograd.grad(
                 judgement.critic * inputs.hear, _parameters(chosen), retain_graph=True
             )
@@ -139,7 +141,7 @@ class Step:
             phase_share = (inputs.depths / config.model.n_codebooks) ** config.phase_power
         output = self.model.decoder(latents, inputs.keys)
         scales = [self.loss.scales[number] for number in plan.scales]
-        losses |= self.loss(inputs.audio, output, scales, phase_share)
+        losses |= self.loss(inputs.audio, output, scales, phase_share, mean_over_ranks)
         if config.loudness_weight:
             losses["loudness"] = self.loudness(inputs.audio, output)
         return losses, output, codes, won
