@@ -244,7 +244,7 @@ class Codec:
         Raises as `encode` does, and OptionError on an unknown effort.
         """
         if quality is not None and (n_codebooks, bitrate) != (None, None):
-            raise BitrateError("choose a quality or a number of codebooks or a bitrate, not two")
+            raise BitrateError("choose one of quality, n_codebooks and bitrate, not two")
         if not isinstance(effort, str | None):
             raise OptionError(f"effort is raw, fast or best, not {shown(effort)}")
         coder = self._pipeline.coder(effort)

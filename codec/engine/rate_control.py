@@ -1,20 +1,21 @@
-"""Constant quality: as many codebooks for a chunk as make it sound like all of them.
+"""Constant quality: each chunk gets as few codebooks as sound nearly like all of them.
 
-The distance of k codebooks is that of what they decode to from what all decode to, not from the
-original: what the network itself cannot do costs no bits, and the distance falls to zero, so that
-any target can be reached. Of 2 s chunks of 19 recordings (speech, music, other sounds), it orders
-quality best of the measures tried, for all numbers of codebooks together (Spearman's rank
-correlation with PESQ-WB on speech, and with the log-mel distance from the original on all):
+The distance of k codebooks is measured between the audio that they decode to and the audio that
+all codebooks decode to, not the original. So no bits are spent on what the network cannot do at
+all, and as the distance falls to zero, every target can be reached. The table compares measures on
+2 s chunks of 19 recordings (speech, music, other sounds), for all numbers of codebooks together, by
+Spearman's rank correlation with PESQ-WB on speech and with the log-mel distance from the original
+on all. The first one orders quality best:
 
     measure of k codebooks                        PESQ-WB    log-mel distance
     log-mel distance from all codebooks            -0.925      0.798
-    energy of the latents that they leave          -0.918      0.645
+    energy of the latents that k leave over        -0.918      0.645
     that energy, relative to the latents'          -0.890      0.583
     k itself                                        0.913     -0.672
 
-At an average of 2 codebooks, the log-mel distance from the original has a standard deviation of
-0.072 over the chunks, and of 0.107 where every chunk has 2; at 4, of 0.058 and 0.078; at 12 the two
-are equal.
+With an average of 2 codebooks, the log-mel distance from the original has a standard deviation of
+0.072 over the chunks; if every chunk has 2, it is 0.107. With 4, they are 0.058 and 0.078; with 12
+they are equal.
 """
 
 from __future__ import annotations
@@ -34,32 +35,34 @@ Floats = npt.NDArray[np.float32]
 
 BEST_QUALITY = 10.0
 
-# Nepers of magnitude a step of quality: 0 is what one codebook does on average, 10 takes all.
+# Nepers of magnitude for each step of quality. Quality 0 is about that of one codebook, on average;
+# 10 takes all codebooks.
 DISTANCE_STEP = 0.06
 
-# A unit of `log_mel` is 4 of log10(power).
+# `log_mel` is log10(power) / 4 and an offset.
 _NEPERS = 4 * math.log(10) / 2
-# Distances are summed as whole numbers: in any order, on any machine, the choice is the same.
+# Distances are summed as integers, so that the choice is the same in any order, on any machine.
 _STEPS = 1 << 20
 
 
 class RateControl:
-    """Chooses how many codebooks to keep. Safe to share between threads."""
+    """Chooses how many codebooks a chunk keeps. Threads may share it."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._spec = MelSpec(backend.config.sample_rate, n_fft=960, hop_length=240)
 
     def chooser(self, quality: float) -> Callable[[Codes], int]:
-        """A function from codes uint16 [channels, codebooks, frames] to the fewest codebooks,
-        coarse to fine, whose distance is within that of `quality`. Raises BitrateError."""
+        """Return a function from codes uint16 [channels, codebooks, frames] to the fewest codebooks
+        whose distance is at most that of `quality`, 0 to 10. Raises BitrateError."""
         if not 0 <= quality <= BEST_QUALITY:
             raise BitrateError(f"a quality is 0 to {BEST_QUALITY:g}, not {quality:g}")
         target = DISTANCE_STEP * (BEST_QUALITY - quality)
         return lambda codes: self._fewest(codes, target)
 
     def distance(self, codes: Codes, n_codebooks: int) -> float:
-        """Mean |ln magnitude| between the mel spectra of what the first and what all decode to."""
+        """Return the mean difference of ln magnitude between two mel spectra: of the audio that the
+        first `n_codebooks` decode to, and of the audio that all decode to."""
         return self._distance(codes, n_codebooks, self._mel(codes))
 
     def _fewest(self, codes: Codes, target: float) -> int:
@@ -67,7 +70,7 @@ class RateControl:
         whole = self._mel(codes) if target else np.zeros(0, np.float32)
         if not whole.size:
             return every
-        low, high = 0, every  # `high` is near enough, `low` is not
+        low, high = 0, every  # `high` codebooks are near enough, `low` are not
         while high - low > 1:
             middle = (low + high) // 2
             if self._distance(codes, middle, whole) <= target:

@@ -1,15 +1,15 @@
 """Audio of any length in constant memory: cut into spans, which threads work on side by side.
 
-A span is given to the network with all that its frames see on either side, and what comes out for
-those neighbours is dropped:
+The network gets a span together with all that its frames see on either side, its neighbours; what
+comes out for the neighbours is dropped:
 
     audio     |--------------------------------------------------
     window 0  [         span 0         |after]
     window 1              [before|         span 1         |after]
     window 2                                  [before|      span 2 ...
 
-So the result is that of the whole, however it is cut, and no span waits for another. The price is
-the neighbours' time, `before` + `after` frames a span: spans are many times as long.
+So the result equals that of the whole however it is cut, and no span waits for another. The
+neighbours cost time, `before` + `after` frames for each span, so spans are many times as long.
 """
 
 from __future__ import annotations

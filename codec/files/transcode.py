@@ -1,4 +1,4 @@
-"""The work on one file, in memory that does not grow with it."""
+"""Compresses, restores, checks and inspects one file, in memory that does not grow with it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from codec.support.workers import Workers
 
 Codes = npt.NDArray[np.uint16]
 
-# Called with the seconds of audio that are done, and with those of the whole file, 0 if unknown.
+# Called with the seconds of audio done so far and the seconds of the whole file, 0 if unknown.
 Report = Callable[[float, float], None]
 RAW_SUFFIX = ".raw"
 
@@ -47,7 +47,7 @@ class Coding:
 
 @dataclasses.dataclass(frozen=True)
 class Stretch:
-    """What part of a file is restored, in seconds; by default all."""
+    """The part of a file that is restored, in seconds; by default all of it."""
 
     start: float = 0.0
     duration: float | None = None
@@ -62,7 +62,9 @@ def compress_file(
     *,
     overwrite: bool,
 ) -> None:
-    """Compress one file of audio. No output is left on an error, but on a pipe.
+    """Compress one file of audio.
+
+    On an error no output is left, except what a pipe has taken already.
 
     From pipe to pipe, WAV is coded while it arrives.
     """
@@ -104,7 +106,7 @@ def _compress_stream(
     else:
         spans = pipeline.encode_blocks(stream, rate, count, workers)
     header = pipeline.header(stream.channels, rate, count, live=coding.live)
-    # As soon as a chunk is full, rather than several side by side.
+    # One thread, so that every chunk goes out as soon as it is full.
     alone = Workers()
     _write(
         pipeline, header, spans, lambda: stream.n_samples, {}, job, coding, alone, report, overwrite
@@ -152,7 +154,7 @@ def _write(
 ) -> None:
     coder = pipeline.coder(coding.effort)
     choose = None if coding.quality is None else pipeline.rate_control(coding.quality)
-    # Before any output: most files that fail do so at once.
+    # Encode the first span before creating the output: a bad file usually fails here.
     first = next(spans, None)
     if first is None:
         raise AudioError("no audio: 0 samples")
@@ -178,7 +180,9 @@ def decompress_file(
     overwrite: bool,
     stretch: Stretch | None = None,
 ) -> None:
-    """Restore one .nac file. No output is left on an error, but on a pipe.
+    """Restore one .nac file.
+
+    On an error no output is left, except what a pipe has taken already.
 
     The extension of the output, or `suffix` on standard output, says which format is written. From
     pipe to pipe, WAV and raw samples go out while the file arrives.
@@ -219,13 +223,13 @@ def decompress_file(
 def _unchanged(blocks: Iterable[Audio], reader: Reader, header: Header) -> Iterator[Audio]:
     yield from blocks
     if reader.finish() != header:
-        raise FormatError("it was changed while it was read")
+        raise FormatError("the file changed while it was read")
 
 
 def salvage_file(
     pipeline: Pipeline, job: Job, suffix: str, workers: Workers, report: Report, *, overwrite: bool
 ) -> Survey:
-    """Restore what is intact of a damaged .nac file, with silence in place of what is not.
+    """Restore what is intact of a damaged .nac file, with silence where it is not.
 
     Every stretch between two gaps is decoded as if it were a file. All its codes are exact, and so
     are its samples, except those within `decoder_reach` of a gap.
@@ -243,7 +247,7 @@ def salvage_file(
 
 
 def _salvaged(pipeline: Pipeline, data: Bytes, found: Survey, workers: Workers) -> Iterator[Audio]:
-    """Audio at the model's rate."""
+    """Give the audio of what is intact, at the model's rate, and silence in the gaps."""
     header, hop = found.header, pipeline.config.hop_length
     frame = 0
     for runs in found.between_gaps():
@@ -255,9 +259,9 @@ def _salvaged(pipeline: Pipeline, data: Bytes, found: Survey, workers: Workers) 
 
 
 def verify_file(source: Path | None, find_coder: FindCoder = own_coder) -> Survey:
-    """Look through one .nac file for all that is wrong with it: checksums, places, codes.
+    """Check one .nac file for damage: the checksums, the order of its parts, every code.
 
-    Raises FormatError if nothing can be read of it.
+    Raises FormatError if nothing in it can be read.
     """
     with _at_hand(source) as path, mapped(path) as data:
         found = survey(data)
@@ -280,7 +284,7 @@ def _restore(
     report: Report,
     overwrite: bool,
 ) -> None:
-    """Write `blocks`, of which `header` tells rate, channels and number."""
+    """Write `blocks`, whose rate, channels and length are those of `header`."""
     rate, n_samples = header.sample_rate, header.n_samples
     samples = 0
 
@@ -324,27 +328,27 @@ class Info:
 
     @property
     def code_seconds(self) -> float:
-        """Seconds that the frames last."""
+        """Seconds of audio in the frames, of which the last may be longer than the audio."""
         return float(self.n_frames / self.header.frame_rate)
 
     @property
     def n_codebooks(self) -> float:
-        """Codebooks of a frame, on average."""
+        """Mean number of codebooks of a frame."""
         return sum(self.level_frames) / self.n_frames
 
     @property
     def channel_bitrate(self) -> float:
-        """Bits a second of the codes of one channel, each in as many bits as its codebook needs."""
+        """Bits a second of one channel's codes, each in as many bits as its codebook needs."""
         return self.n_codebooks * self.header.bits_per_code * float(self.header.frame_rate)
 
     @property
     def coded_bitrate(self) -> float:
-        """Bits a second of one channel that its codes take in the file."""
+        """Bits a second that the codes of one channel take in the file."""
         return 8 * self.payload_bytes / self.header.channels / self.code_seconds
 
     @property
     def level_bitrates(self) -> list[float] | None:
-        """Bits a second of one channel that each codebook takes in the file."""
+        """Bits a second that each codebook of one channel takes in the file."""
         if self.level_bytes is None:
             return None
         seconds = self.header.channels * self.code_seconds
@@ -352,7 +356,7 @@ class Info:
 
 
 def inspect_file(source: Path | None, level_coder: FindCoder | None = None) -> Info:
-    """Read one .nac file through, checksums and all. Raises FormatError.
+    """Read one .nac file to its end and check it. Raises FormatError.
 
     Needs no model. level_coder: to tell how many bytes each codebook takes, by coding every chunk
     with one codebook after another.
@@ -382,7 +386,7 @@ def inspect_file(source: Path | None, level_coder: FindCoder | None = None) -> I
 
 @contextlib.contextmanager
 def _at_hand(source: Path | BinaryIO | None, consumed: bytes = b"") -> Iterator[Path]:
-    """`source` as a file that can be read again and again: a pipe's contents aside, on disk.
+    """Give the path of `source`, or of a temporary copy if it is a pipe.
 
     consumed: what was already read of a pipe.
     """
@@ -409,7 +413,8 @@ def binary_target(job: Job, overwrite: bool) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _audio_target(job: Job, overwrite: bool) -> Iterator[Path]:
-    """Where to write audio, whose header is written last: a pipe gets it when it is whole."""
+    """Give a path to write audio to. A pipe gets the file once it is complete, as its header is
+    written last."""
     if job.target:
         with replacing(job.target, overwrite=overwrite) as aside:
             yield aside
@@ -423,7 +428,7 @@ def _audio_target(job: Job, overwrite: bool) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _aside() -> Iterator[Path]:
-    """A path for a file that is removed again, on the disk that TMPDIR names."""
+    """Give a path for a temporary file, on the disk that TMPDIR names."""
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="codec-") as folder:
@@ -436,7 +441,7 @@ def opened(source: Path | BinaryIO) -> contextlib.AbstractContextManager[BinaryI
 
 
 def _suffix_of(job: Job, suffix: str) -> str:
-    """The extension that tells the format to restore to. Raises OutputError."""
+    """Return the extension that names the format to restore to. Raises OutputError."""
     if job.target is None:
         return suffix
     suffix = job.target.suffix.lower()

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.coders.base import Coder
-from codec.errors import BitrateError, TokensError
+from codec.errors import BitrateError, OptionError
 from codec.files.plan import Job
 from codec.files.transcode import Report, binary_target, check_nac_target, opened
 from codec.model.location import DEFAULT_MODEL, weights_path
@@ -51,7 +51,7 @@ def trim_file(
     """
     for path in (source, target):
         if not isinstance(path, str | os.PathLike):
-            raise TokensError(f"trim_file takes the paths of files, not {shown(path)}")
+            raise OptionError(f"trim_file takes the paths of files, not {shown(path)}")
     job = Job(Path(source), Path(target))
     trim(job, n_codebooks, weights_path(model), Workers(), _silent, overwrite=overwrite)
 
@@ -59,8 +59,10 @@ def trim_file(
 def trim(
     job: Job, n_codebooks: Any, weights: Path, workers: Workers, report: Report, *, overwrite: bool
 ) -> None:
-    """Do the work of `trim_file` on a file or a pipe. No output is left on an error, but on a
-    pipe."""
+    """Do the work of `trim_file` on a file or a pipe.
+
+    On an error no output is left, except what a pipe has taken already.
+    """
     check_nac_target(job, overwrite)
     count = whole(n_codebooks, "the number of codebooks", BitrateError)
 

@@ -180,9 +180,11 @@ class Pipeline:
         """Decode samples [start, stop) of a file, to the bit as `decode_blocks` gives them.
 
         Only the chunks that the network sees are read and decoded. At another rate than the
-        model's, the resampler runs over silence up to `start`: its blocks lie on a grid that
-        begins with the file, and its rounding depends on where in a block a sample lies. That
-        takes about a second for ten hours of one channel. Raises FormatError, ModelError.
+        model's, the resampler runs over silence from the start of the file to `start`, which takes
+        time in proportion to `start`, though far less than decoding would. soxr filters by FFT in
+        blocks that follow one another from the first sample, and rounds a sample by its place in
+        its block; it has no documented period at which a later start would give the same bits.
+        Raises FormatError, ModelError.
         """
         header, config = reader.header, self.config
         hop, rate, own = config.hop_length, header.sample_rate, config.sample_rate
@@ -213,7 +215,7 @@ class Pipeline:
             or header.codebook_size != own.codebook_size
             or header.frame_rate != own.frame_rate
         ):
-            raise ModelError("these tokens bear the model's name but not its dimensions")
+            raise ModelError("these tokens have the model's name but other dimensions")
 
 
 def stretch_of(header: Header, start: float, duration: float | None) -> tuple[int, int]:
@@ -229,5 +231,5 @@ def stretch_of(header: Header, start: float, duration: float | None) -> tuple[in
     first = min(round(start * rate), n_samples)
     last = n_samples if duration is None else min(round((start + length) * rate), n_samples)
     if first == last:
-        raise AudioError(f"nothing lies there: the audio is {n_samples / rate:.3f} s long")
+        raise AudioError(f"no audio in this stretch: the audio is {n_samples / rate:.3f} s long")
     return first, last
