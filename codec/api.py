@@ -336,7 +336,9 @@ def load(
         weights = weights_path(model)
         return Codec(load_backend(weights, backend, device), weights)
     if not isinstance(backend, Backend):
-        raise BackendError(f"backend is native or torch, not {shown(backend)}")
+        raise BackendError(
+            f"backend is native, torch or a codec.engine.backend.Backend, not {shown(backend)}"
+        )
     if device is not None:
         raise BackendError("choose a device or a backend that is made already, not both")
     return Codec(backend)

@@ -236,20 +236,6 @@ def test_missing_weights(tmp_path):
         codec.load(tmp_path / "none.safetensors")
 
 
-def test_missing_torch(tmp_path):
-    weights = tmp_path / "some.safetensors"
-    weights.write_bytes(b"")
-    # None in sys.modules is how an import is made to fail; a process of its own, because modules
-    # imported twice would not be the same to other tests.
-    code = (
-        "import sys; sys.modules['torch'] = None\n"
-        "import codec\n"
-        "try: codec.load(sys.argv[1], backend='torch')\n"
-        "except codec.BackendError as error: print(error)"
-    )
-    assert "pip install 'codec[torch]'" in python(code, str(weights))
-
-
 def test_the_shipped_model_keeps_the_same_promises(shipped):
     config = shipped.config
     for samples in (1, 7, config.hop_length, config.hop_length + 1, 5000):

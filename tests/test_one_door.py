@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import io
 import multiprocessing
 import pickle
@@ -33,12 +34,57 @@ def model(tmp_path_factory):
     return codec.load(write_weights(path, SMALL_CONFIG), backend="native")
 
 
+def python(code):
+    """What `code` prints in a Python of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(codec.__file__).parents[1],
+    ).stdout
+
+
 def test_every_error_is_at_the_door():
     from codec import errors
 
     named = {name for name, kind in vars(errors).items() if isinstance(kind, type)}
     assert named <= set(codec.__all__)
     assert all(getattr(codec, name) for name in codec.__all__)
+
+
+def test_ten_methods_whose_options_have_names():
+    methods = {
+        name: method
+        for name, method in inspect.getmembers(codec.Codec, inspect.isfunction)
+        if not name.startswith("_")
+    }
+    assert len(methods) == 10
+    for method in methods.values():
+        for parameter in list(inspect.signature(method).parameters.values())[1:]:
+            named = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+            # What a call is about comes first; whatever has a default is an option.
+            assert named == (parameter.default is not inspect.Parameter.empty), parameter
+
+
+@pytest.mark.parametrize(
+    ("missing", "backend", "remedy"),
+    [
+        (["torch"], "torch", "pip install 'codec[torch]'"),
+        (["codec.engine._engine"], "native", "install a C compiler"),
+        (["codec.engine._engine", "torch"], None, "install a C compiler and reinstall codec; or"),
+    ],
+)
+def test_what_is_missing_is_named(missing, backend, remedy):
+    # None in sys.modules makes an import fail; in a process of its own, for the sake of others.
+    code = (
+        "import sys\n"
+        f"for name in {missing!r}: sys.modules[name] = None\n"
+        "import codec\n"
+        f"try: codec.load(backend={backend!r})\n"
+        "except codec.BackendError as error: print(error)"
+    )
+    assert remedy in python(code)
 
 
 @pytest.mark.parametrize("whole", [int, float, np.int16, np.int64, np.uint32, np.float32, np.array])
@@ -281,16 +327,7 @@ def test_the_shipped_codec_s_hash_is_the_same_in_every_process():
         "import codec; from datasets.fingerprint import Hasher;"
         "model = codec.load(); print(Hasher.hash(model), Hasher.hash(model.encode))"
     )
-    found = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=Path(codec.__file__).parents[1],
-        ).stdout
-        for _ in range(2)
-    }
+    found = {python(code) for _ in range(2)}
     assert len(found) == 1
     assert str(DEFAULT_WEIGHTS).encode() not in pickle.dumps(codec.load())
 
