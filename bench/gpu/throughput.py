@@ -40,6 +40,7 @@ ON_CPU = ["batch_size=2", "batch_size=2 adversarial_from=null"]
 AT_ONCE = ["quantise_from=0", "adversarial_from=0", "adversarial_warmup=0"]
 FEW_FRAMES = ["kmeans_frames=8192", "kmeans_iterations=1"]
 ROWS = 12  # of each profile
+BUSY = 0.9  # share of the time below which the GPU waits for the host
 OVER = 1e12  # what the clock says when all is measured, in seconds
 
 
@@ -50,16 +51,17 @@ class Measured:
     milliseconds: float = 0.0  # a step
     memory: float = 0.0  # GB at the most
     busy: float | None = None
+    limit: str = ""  # what takes the time
     error: str = ""
     profile: str = ""
 
     def row(self) -> str:
         if self.error:
-            return f"| {self.setting} | {self.error} | | | |"
+            return f"| {self.setting} | | | | | {self.error} |"
         busy = "" if self.busy is None else f"{self.busy:.2f}"
         return (
             f"| {self.setting} | {self.audio:.0f} | {self.milliseconds:.1f} | {self.memory:.1f} | "
-            f"{busy} |"
+            f"{busy} | {self.limit} |"
         )
 
 
@@ -123,6 +125,18 @@ class Probe:
             end = max(end, last)
         return total * 1e-6 / self.wall
 
+    def limit(self) -> str:
+        """What limits: the host if the GPU waits for it, and the three longest kernels."""
+        field = "self_device_time_total" if self.cuda else "self_cpu_time_total"
+        times = {event.key: getattr(event, field) for event in self.profiler.key_averages()}
+        total = sum(times.values()) or 1
+        longest = sorted(times, key=lambda name: -times[name])[:3]
+        said = [f"{name[:30]} {100 * times[name] / total:.0f} %" for name in longest]
+        busy = self.busy()
+        if busy is not None and busy < BUSY:
+            said.insert(0, "the host")
+        return ", ".join(said).replace("|", "/")
+
     def summary(self) -> str:
         order = "self_device_time_total" if self.cuda else "self_cpu_time_total"
         averages = self.profiler.key_averages()
@@ -161,7 +175,7 @@ def measure(
     result.audio = config.batch_size * config.crop_samples / config.model.sample_rate / taken
     if probe.cuda:
         result.memory = torch.cuda.max_memory_allocated() / 1e9
-    result.busy, result.profile = probe.busy(), probe.summary()
+    result.busy, result.limit, result.profile = probe.busy(), probe.limit(), probe.summary()
     return result
 
 
