@@ -38,6 +38,8 @@ ON_GPU = [  # what matters most first: the time may not do for all
 ON_CPU = ["batch_size=2", "batch_size=2 adversarial_from=null"]
 # so that every part of a step is at work from the first one on
 AT_ONCE = ["quantise_from=0", "adversarial_from=0", "adversarial_warmup=0"]
+# one kind of step, so that a graph is captured once
+ONE_KIND = ["loss_scales=all"]
 FEW_FRAMES = ["kmeans_frames=8192", "kmeans_iterations=1"]
 ROWS = 12  # of each profile
 BUSY = 0.9  # share of the time below which the GPU waits for the host
@@ -196,7 +198,12 @@ def main() -> int:
     if on_cpu:
         given.seconds = min(given.seconds, 0.5)
     prepared = open_prepared(given.prepared)
-    always = [*given.settings, *AT_ONCE, *([] if on_cpu else FEW_FRAMES), "checkpoint_minutes=999"]
+    always = [
+        *given.settings,
+        *AT_ONCE,
+        *([] if on_cpu else ONE_KIND + FEW_FRAMES),
+        "checkpoint_minutes=999",
+    ]
     results = []
     for setting in given.variants or (ON_CPU if on_cpu else ON_GPU):
         print(f"== {setting}", flush=True)

@@ -135,8 +135,11 @@ class Monitor:
         self._sums, self._codes, self._skipped = {}, None, None
 
     def _show(self, step: int, lr: float) -> None:
+        waiting = time.monotonic()
         pairs = {name: pair.tolist() for name, pair in self._sums.items()}
         self.means = {name: total / count for name, (total, count) in pairs.items() if count}
+        # A GPU may still be at work on steps that the host has long ended.
+        self._seconds += time.monotonic() - waiting
         self.seconds_per_step = self._seconds / self._steps
         rate = self._audio_seconds / self.seconds_per_step
         scalars = {f"train/{name}": value for name, value in self.means.items()}

@@ -32,7 +32,7 @@ from codec.training.draws import step_generator
 from codec.training.evaluation import evaluate, participation_ratio, read_clips, spread
 from codec.training.learner import Learner
 from codec.training.loop import DECAYED, DECAYING, LATEST, PREVIOUS, Session, Until, train
-from codec.training.monitor import perplexity
+from codec.training.monitor import Monitor, perplexity
 from codec.training.prepare import AudioEntry
 from tests.helpers.nn_models import TRAINING, chirps, prepared
 
@@ -98,6 +98,16 @@ def test_a_run_cut_in_two_is_the_run(audio, tmp_path: Path, stop: int):
     assert "critics" in whole.learner
     assert_same(whole.learner, cut.learner)
     assert (whole.step, whole.audio_seconds) == (cut.step, cut.audio_seconds)
+
+
+def test_the_pace_counts_the_wait_for_the_device(tmp_path: Path, monkeypatch):
+    settings = {"every": 1, "audio_seconds": 1.0, "levels": 1, "codebook_size": 2}
+    with Monitor(tmp_path, 0, last_step=None, minutes=None, **settings) as monitor:
+        ticks = itertools.count(step=3)
+        monkeypatch.setattr("codec.training.monitor.time.monotonic", lambda: next(ticks))
+        losses = {"mel": torch.ones(()), "learned": torch.tensor(True)}
+        monitor.add(1, 1e-3, 1.0, losses)  # a second until the host is done, three for the rest
+    assert (monitor.seconds_per_step, monitor.means) == (4.0, {"mel": 1.0})
 
 
 def test_a_deadline_ends_a_session(audio, tmp_path: Path):
