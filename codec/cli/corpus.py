@@ -80,7 +80,7 @@ def tokenize(
     from codec.corpus.places import is_url
     from codec.corpus.rows import Settings
     from codec.corpus.run import Corpus, run
-    from codec.errors import BitrateError, OutputError
+    from codec.errors import OutputError
     from codec.support.progress import Progress
     from codec.support.workers import usable_cores
 
@@ -100,10 +100,7 @@ def tokenize(
     else:
         work = local_threads(threads or usable_cores())
     codec = load(model)
-    most = codec.config.n_codebooks
-    count = most if codebooks is None else codebooks
-    if count > most:
-        raise BitrateError(f"{count} codebooks; the model has 1 to {most}")
+    count = codec.pipeline.n_codebooks(codebooks)
     settings = Settings(count, layout, min_duration, max_duration, skip_silence)
     corpus = Corpus(codec, sources, Path(output), settings, format_, shard_items)
     with Progress(len(corpus.items), shown=not quiet) as progress:

@@ -12,7 +12,7 @@ from typing import Literal
 import click
 
 from codec.coders.base import CODER_IDS, CODER_NAMES, Coder
-from codec.errors import BitrateError, CodecError
+from codec.errors import CodecError
 from codec.files.plan import SUFFIX, Failure, Job, plan
 from codec.files.transcode import (
     Coding,
@@ -134,13 +134,7 @@ def compress(
     if not jobs:
         _finish(failures, len(failures))
     pipeline = load(model, backend=engine).pipeline
-    if bitrate is not None:
-        codebooks = pipeline.codebooks_for(bitrate * 1000)
-    most = pipeline.config.n_codebooks
-    count = most if codebooks is None else codebooks
-    if not 1 <= count <= most:
-        raise BitrateError(f"{count} codebooks; the model has 1 to {most}")
-
+    count = pipeline.n_codebooks(codebooks, None if bitrate is None else 1000 * bitrate)
     pipeline.coder(effort)  # an error once, not for each file
     if quality is not None:
         pipeline.rate_control(quality)
