@@ -15,22 +15,27 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
-import soxr
 
-from codec.audio import READ_SUFFIXES, check_sample_rate
-from codec.errors import AudioError, DataError
+from codec.audio import READ_SUFFIXES
+from codec.errors import DataError
+from codec.support.workers import Workers, usable_cores
+from codec.training.decoders import Decoders
+from codec.training.decoding import FULL_SCALE as FULL_SCALE
+from codec.training.decoding import Unusable, decode
 
 VERSION = 1
 AUDIO_NAME = "audio.i16"
@@ -38,20 +43,14 @@ INDEX_NAME = "index.json"
 PART_NAME = "audio.i16.part"
 JOURNAL_NAME = "journal.jsonl"
 
-BLOCK = 1 << 18  # samples of the source in memory at a time, of all its channels together
-FULL_SCALE = 32_768
-PEAK_LIMIT = 4.0  # lossy decoders overshoot full scale a little; more is not audio at this scale
+AHEAD_PREFIX = "decoding-"  # of folders for what is decoded before its turn
 
-# Bands of the average spectrum that tell a full-band recording, in Hz. The gaps keep the skirts of
-# an 8 kHz low-pass and of the resampler's own out of both.
-BODY_BAND = (4_000.0, 7_000.0)
-UPPER_BAND = (8_500.0, 11_000.0)
-# The power density of the upper band under that of the body from which a file counts as full-band.
-# Measured on 23 sources: -17 dB and more where there is real treble, -57 dB and less where not.
-FULL_BAND_DB = -35.0
-SPECTRUM_SIZE = 1024
+WORTH_PROCESSES = 8 << 20  # bytes of source; with less, processes take longer to start than to work
+COPY_BYTES = 1 << 20
 
 Progress = Callable[[str, int, int], None]
+Entry = dict[str, Any]  # the fields of an AudioEntry, or some of them
+Target = TypeVar("Target")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +97,7 @@ def prepare(
     sample_rate: int = 24_000,
     *,
     kind: str | None = None,
+    jobs: int | None = None,
     progress: Progress | None = None,
     report: Callable[[str], None] | None = None,
 ) -> PreparedAudio:
@@ -106,6 +106,9 @@ def prepare(
     Each file is averaged over its channels (so what is opposite in phase cancels, as in any mono
     mix), resampled to `sample_rate` and rounded to int16, in blocks: memory does not grow with the
     length of a file. `kind` names the group of all files; without it the first folder level does.
+    `jobs` processes decode side by side (default: one for each core that may be used, or none
+    where there is little to do); their number does not change a byte of the result.
+
     `progress(path, bytes_done, bytes_total)` is called after each source file, and `report(line)`
     for each file left out because it is unreadable, empty, silent, not finite or far over full
     scale (default: print to stderr); the index lists those too.
@@ -123,29 +126,31 @@ def prepare(
 
     out.mkdir(parents=True, exist_ok=True)
     report = report or (lambda line: print(line, file=sys.stderr))
-    done_bytes = list(itertools.accumulate(path.stat().st_size for path in sources))
+    sizes = [path.stat().st_size for path in sources]
+    done_bytes = list(itertools.accumulate(sizes))
     with _exclusive(out) as (audio, journal):
         done = _resume(audio, journal, fingerprint)
         offset = sum(line["samples"] for line in done if "samples" in line)
-        for number in range(len(done), len(sources)):
-            name = sources[number].relative_to(source).as_posix()
-            try:
-                entry = _append(sources[number], audio, offset, sample_rate)
-            except (soundfile.SoundFileError, AudioError, DataError) as error:
-                audio.truncate(offset * 2)
-                reason = getattr(error, "error_string", str(error)).strip()
-                report(f"skipped {name}: {reason}")
-                line: dict[str, Any] = {"path": name, "skipped": reason}
-            else:
-                group = kind or (name.split("/")[0] if "/" in name else "audio")
-                line = {"path": name, "group": group, "offset": offset, **entry}
-                offset += entry["samples"]
-            _write_through(audio)
-            journal.write(json.dumps(line).encode() + b"\n")
-            _write_through(journal)
-            done.append(line)
-            if progress is not None:
-                progress(name, done_bytes[number], done_bytes[-1])
+        first = len(done)
+        processes = _count_processes(jobs, sizes[first:])
+        with _decoded(sources[first:], audio, sample_rate, processes, out) as decoded:
+            for number, result in enumerate(decoded, first):
+                name = sources[number].relative_to(source).as_posix()
+                if isinstance(result, Unusable):
+                    audio.truncate(offset * 2)
+                    audio.seek(offset * 2)
+                    report(f"skipped {name}: {result}")
+                    line: dict[str, Any] = {"path": name, "skipped": str(result)}
+                else:
+                    group = kind or (name.split("/")[0] if "/" in name else "audio")
+                    line = {"path": name, "group": group, "offset": offset, **result}
+                    offset += result["samples"]
+                _write_through(audio)
+                journal.write(json.dumps(line).encode() + b"\n")
+                _write_through(journal)
+                done.append(line)
+                if progress is not None:
+                    progress(name, done_bytes[number], done_bytes[-1])
         if not offset:
             raise DataError(f"no usable audio in {source}: all {len(sources)} files were skipped")
         _publish(out, done, sample_rate, fingerprint)
@@ -193,85 +198,60 @@ def find_audio(source: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(source).as_posix())
 
 
-class Spectrum:
-    """Average power spectrum of a signal that arrives in pieces; the cutting does not matter."""
-
-    def __init__(self) -> None:
-        self._window = np.hanning(SPECTRUM_SIZE + 1)[:-1].astype(np.float32)
-        self._rest = np.zeros(0, np.float32)
-        self._power = np.zeros(SPECTRUM_SIZE // 2 + 1)
-
-    def add(self, piece: npt.NDArray[np.float32]) -> None:
-        joined = np.concatenate([self._rest, piece])
-        whole = len(joined) // SPECTRUM_SIZE * SPECTRUM_SIZE
-        frames = joined[:whole].reshape(-1, SPECTRUM_SIZE) * self._window
-        self._power += np.square(np.abs(np.fft.rfft(frames, axis=1))).sum(axis=0)
-        self._rest = joined[whole:]
-
-    def band(self, low: float, high: float, sample_rate: int) -> float:
-        """Mean power of the bins from `low` to `high` Hz, any unit that is the same for all."""
-        bins = np.fft.rfftfreq(SPECTRUM_SIZE, 1 / sample_rate)
-        chosen = (bins >= low) & (bins < high)
-        return float(self._power[chosen].mean()) if chosen.any() else 0.0
+def _count_processes(jobs: int | None, sizes: list[int]) -> int:
+    """Choose the number of processes for files of so many bytes; 1: the caller's own."""
+    if jobs is not None and jobs < 1:
+        raise DataError(f"cannot decode in {jobs} processes")
+    if jobs is None:
+        jobs = usable_cores() if sum(sizes) > WORTH_PROCESSES else 1
+    return max(1, min(jobs, len(sizes)))
 
 
-def is_full_band(spectrum: Spectrum, sample_rate: int) -> bool:
-    """Whether the average power density in 8.5-11 kHz is within 35 dB of that in 4-7 kHz.
+@contextlib.contextmanager
+def _decoded(
+    sources: list[Path], audio: IO[bytes], sample_rate: int, processes: int, out: Path
+) -> Iterator[Iterator[Entry | Unusable]]:
+    """Decode `sources` to the end of `audio`, each when its entry is asked for, in their order.
 
-    A recording that was once sampled at 16 kHz has next to nothing there, at any rate it is stored
-    at. Always false below a sample rate of 22 kHz.
+    With several processes each file is decoded to one of its own in `out`, at most two for each
+    process ahead of the one asked for.
     """
-    if sample_rate < 2 * UPPER_BAND[1]:
-        return False
-    upper = spectrum.band(*UPPER_BAND, sample_rate)
-    return upper > 0 and upper >= spectrum.band(*BODY_BAND, sample_rate) * 10 ** (FULL_BAND_DB / 10)
+    if processes == 1:
+        yield (_attempt(decode, path, audio, sample_rate) for path in sources)
+        return
+    with (
+        tempfile.TemporaryDirectory(dir=out, prefix=AHEAD_PREFIX) as folder,
+        Workers(processes) as workers,
+        Decoders(processes) as decoders,
+    ):
+        targets = [Path(folder) / f"{number}.i16" for number in range(len(sources))]
+        calls = (
+            functools.partial(_attempt, decoders.decode, path, target, sample_rate)
+            for path, target in zip(sources, targets, strict=True)
+        )
+        yield _joined(workers.run(calls), targets, audio)
 
 
-def _append(path: Path, audio: IO[bytes], offset: int, sample_rate: int) -> dict[str, Any]:
-    """Write `path` at sample `offset` of `audio`; the entry's fields. DataError if unusable."""
-    audio.seek(offset * 2)
-    spectrum = Spectrum()
-    samples, peak, energy = 0, 0.0, 0.0
-    with soundfile.SoundFile(path) as file:
-        check_sample_rate(file.samplerate)
-        for block in _mono_blocks(file, sample_rate):
-            if not np.isfinite(block).all():
-                raise DataError("it has samples that are not finite")
-            peak = max(peak, float(np.abs(block).max(initial=0)))
-            if peak > PEAK_LIMIT:
-                raise DataError(f"its peak is {peak:.3g} times full scale")
-            spectrum.add(block)
-            samples += len(block)
-            energy += float(np.square(block, dtype=np.float64).sum())
-            scaled = np.rint(block * FULL_SCALE).clip(-FULL_SCALE, FULL_SCALE - 1)
-            audio.write(scaled.astype("<i2").tobytes())
-        if not samples:
-            raise DataError("it is empty")
-        if peak * FULL_SCALE <= 0.5:
-            raise DataError("it is silent")
-        return {
-            "samples": samples,
-            "source_sample_rate": file.samplerate,
-            "source_channels": file.channels,
-            "full_band": is_full_band(spectrum, sample_rate),
-            "peak": round(peak, 6),
-            "rms": round((energy / samples) ** 0.5, 6),
-        }
+def _attempt(
+    call: Callable[[Path, Target, int], Entry], path: Path, target: Target, sample_rate: int
+) -> Entry | Unusable:
+    """Decode `path` to `target` by `call`; the entry, or why there is none."""
+    try:
+        return call(path, target, sample_rate)
+    except Unusable as error:
+        return error
 
 
-def _mono_blocks(file: soundfile.SoundFile, sample_rate: int) -> Iterator[npt.NDArray[np.float32]]:
-    """The file, channels averaged, at `sample_rate`, a block of at most some seconds at a time."""
-    stream = (
-        soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="VHQ")
-        if file.samplerate != sample_rate
-        else None
-    )
-    frames = max(1, BLOCK // file.channels)
-    while len(block := file.read(frames, dtype="float32", always_2d=True)):
-        mono = block.mean(axis=1)
-        yield mono if stream is None else stream.resample_chunk(mono)
-    if stream is not None:
-        yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+def _joined(
+    results: Iterator[Entry | Unusable], targets: list[Path], audio: IO[bytes]
+) -> Iterator[Entry | Unusable]:
+    """Append each of `targets` to `audio` when its result is there, and remove it."""
+    for result, target in zip(results, targets, strict=True):
+        if not isinstance(result, Unusable):
+            with target.open("rb") as file:
+                shutil.copyfileobj(file, audio, COPY_BYTES)
+        target.unlink()
+        yield result
 
 
 def _fingerprint(source: Path, sources: list[Path], sample_rate: int, kind: str | None) -> str:
@@ -300,6 +280,8 @@ def _exclusive(out: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
                 fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise DataError(f"{out} is being prepared by another process") from None
+        for folder in out.glob(AHEAD_PREFIX + "*"):  # of a process that was killed
+            shutil.rmtree(folder, ignore_errors=True)
         (out / PART_NAME).touch()
         with (out / PART_NAME).open("r+b") as audio:
             yield audio, journal
@@ -331,6 +313,7 @@ def _resume(audio: IO[bytes], journal: IO[bytes], fingerprint: str) -> list[dict
             done.append(line)
     journal.truncate(kept)
     audio.truncate(offset * 2)
+    audio.seek(offset * 2)
     if not kept:
         journal.write(header)
         _write_through(journal)

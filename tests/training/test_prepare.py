@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,8 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.errors import DataError
+from codec.training import decoders, decoding
 from codec.training import prepare as module
-from codec.training.prepare import Spectrum, is_full_band, open_prepared, prepare
+from codec.training.decoders import Decoders
+from codec.training.decoding import Spectrum, is_full_band
+from codec.training.prepare import open_prepared, prepare
 
 RATE = 24_000
 
@@ -94,7 +98,7 @@ def test_blocks_leave_no_seam(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(source, tmp_path / "whole")
-    monkeypatch.setattr(module, "BLOCK", 1000)
+    monkeypatch.setattr(decoding, "BLOCK", 1000)
     prepare(source, tmp_path / "blocks")
     assert contents(tmp_path / "whole") == contents(tmp_path / "blocks")
 
@@ -152,7 +156,7 @@ def test_bad_files_are_reported_listed_and_left_out(source: Path, tmp_path: Path
 def test_prepared_once(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = prepare(source, tmp_path / "out")
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_append", lambda *arguments: pytest.fail("decoded again"))
+        patch.setattr(module, "decode", lambda *arguments: pytest.fail("decoded again"))
         assert prepare(source, tmp_path / "out") == first
     write(source / "speech" / "new.wav", noise(100), RATE)
     assert len(prepare(source, tmp_path / "out").files) == len(first.files) + 1
@@ -192,6 +196,106 @@ def test_resumed_is_fresh(source: Path, tmp_path: Path, after: int, torn: bytes)
     assert len(seen) + len(rest) == 7
     assert not set(seen) & {name for name, _, _ in rest}
     assert all(done == total for _, done, total in rest[-1:])
+
+
+def with_bad_files(source: Path) -> Path:
+    """Files that fail at once, late, and before and after good ones."""
+    spoiled = noise(400_000)
+    spoiled[390_000] = np.nan
+    write(source / "music" / "nan.wav", spoiled, RATE, subtype="FLOAT")
+    (source / "aaa.wav").write_bytes(b"nothing of the kind")
+    (source / "zzz.wav").write_bytes(b"nothing of the kind")
+    return source
+
+
+@pytest.mark.parametrize("jobs", [2, 5])
+def test_processes_change_nothing(source: Path, tmp_path: Path, jobs: int) -> None:
+    with_bad_files(source)
+    results = []
+    for name, count in (("one", 1), ("several", jobs)):
+        lines: list[str] = []
+        states: list[tuple[str, int, int]] = []
+        prepare(
+            source,
+            tmp_path / name,
+            jobs=count,
+            report=lines.append,
+            progress=lambda *state, states=states: states.append(state),
+        )
+        results.append((contents(tmp_path / name), lines, states))
+    assert len(results[0][1]) == 3
+    assert results[0] == results[1]
+
+
+def test_killed_with_processes_and_resumed(source: Path, tmp_path: Path) -> None:
+    with_bad_files(source)
+    prepare(source, tmp_path / "fresh", report=lambda line: None)
+
+    def kill(name: str, done: int, total: int) -> None:
+        if name == "music/d.MP3":
+            raise Killed
+
+    out = tmp_path / "out"
+    with pytest.raises(Killed):
+        prepare(source, out, jobs=2, progress=kill, report=lambda line: None)
+    assert sorted(contents(out)) == [module.PART_NAME, module.JOURNAL_NAME]
+    # What a kill that nothing catches leaves behind.
+    (out / (module.AHEAD_PREFIX + "x")).mkdir()
+    (out / (module.AHEAD_PREFIX + "x") / "0.i16").write_bytes(b"half a file")
+    prepare(source, out, jobs=2, report=lambda line: None)
+    assert contents(out) == contents(tmp_path / "fresh")
+
+
+def test_a_process_that_ends_is_an_error(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoders, "_START", "import sys; sys.stdin.readline(); sys.exit(3)")
+    with pytest.raises(DataError, match=r"loose.wav ended \(3\)"):
+        prepare(source, tmp_path / "out", jobs=2)
+    monkeypatch.undo()
+    prepare(source, tmp_path / "out", jobs=2)
+    prepare(source, tmp_path / "fresh")
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def test_a_process_says_what_it_could_not_write(source: Path, tmp_path: Path) -> None:
+    with Decoders(1) as processes, pytest.raises(FileNotFoundError) as raised:
+        processes.decode(source / "loose.wav", tmp_path / "missing" / "a.i16", RATE)
+    assert raised.value.filename == str(tmp_path / "missing" / "a.i16")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to send")
+def test_ctrl_c_ends_the_processes(source: Path, tmp_path: Path) -> None:
+    for number in range(30):
+        write(source / "speech" / f"{number:02}.wav", noise(100_000, number), RATE)
+    out = tmp_path / "out"
+    script = (
+        "import sys; from pathlib import Path; from codec.training.prepare import prepare\n"
+        "prepare(Path(sys.argv[1]), Path(sys.argv[2]), jobs=2,\n"
+        "        progress=lambda *state: print(state, flush=True))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(source), str(out)],
+        cwd=Path(module.__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert errors.strip().endswith("KeyboardInterrupt")
+    assert sorted(contents(out)) == [module.PART_NAME, module.JOURNAL_NAME]
+    prepare(source, out, jobs=2)
+    prepare(source, tmp_path / "fresh", jobs=1)
+    assert contents(out) == contents(tmp_path / "fresh")
+
+
+def test_no_processes_make_no_sense(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="in 0 processes"):
+        prepare(source, tmp_path / "out", jobs=0)
 
 
 def test_audio_lost_from_a_part_is_decoded_again(source: Path, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 The kernel is Kaiser's (beta 8) over 32 samples, with its cut-off at the Nyquist frequency, so that
 a speed of 1 changes nothing. What lies in the top of the band is therefore not protected: at
 +4 %, content above 1 / 1.04 of the Nyquist frequency folds back, and near it the kernel's edge
-leaves images. `python -m bench.augmentations` measures this error by frequency.
+leaves images. A tone's error is below -80 dB up to 9 kHz at a sample rate of 24 kHz, -39 dB at 10.5
+and -21 dB at 11 kHz; `python -m bench.augmentations` draws it.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ def _kernel(tap: Tensor, fraction: Tensor) -> Tensor:
     """
     distance = tap - fraction
     sign = 2.0 * (tap & 1) - 1
-    sinc = sign * torch.sin(math.pi * fraction) / (math.pi * distance)
+    # sin(pi x) is that of 1 - x, which is exact, and near 1 that of x is not.
+    sine = torch.sin(math.pi * torch.minimum(fraction, 1 - fraction))
+    sinc = sign * sine / (math.pi * distance)
     # Rounding may carry an end of the window just below zero under the root.
     inside = (1 - (distance / (TAPS / 2)).square()).clamp(min=0)
     window = torch.special.i0(BETA * inside.sqrt()) / PEAK
