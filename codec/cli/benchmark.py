@@ -1,4 +1,4 @@
-"""The commands that compare and show: parse, call codec.benchmark, print."""
+"""Commands `bench` and `report`: parse, call codec.benchmark, print."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from codec.benchmark.work import Result
 
-# Of the measures, those that a terminal has room for.
+# The measures printed on the terminal; the report has all of them.
 SHOWN = ("pesq_wb", "stoi", "visqol", "mel", "si_sdr", "speaker_sim", "wer")
 
 _path = click.Path(path_type=Path)
@@ -19,29 +19,55 @@ _path = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("inputs", nargs=-1, type=_path, metavar="AUDIO...")
-@click.option("-o", "--output", type=_path, help="Folder of the report.")
+@click.option("-o", "--output", type=_path, help="Folder for the report.")
 @click.option(
     "--peers",
     default="codec,opus",
     show_default=True,
-    help="Codecs, by commas; all: all there are.",
+    help="Codecs to compare, separated by commas; 'all' for every known one.",
 )
 @click.option(
-    "--settings", multiple=True, metavar="CODEC=A,B", help="In place of a codec's own; repeats."
+    "--settings",
+    multiple=True,
+    metavar="CODEC=A,B",
+    help="Settings for one codec instead of its defaults; may be repeated.",
 )
-@click.option("--metrics", help="Measures, by commas. [default: all that can run here]")
-@click.option("--kind", help="Of all clips: speech, music... [default: by their names]")
-@click.option("--transcripts", type=_path, metavar="TSV", help="Columns path and text: for WER.")
-@click.option("--reference", help="What BD-rates are against. [default: opus, if it takes part]")
-@click.option("--lyra", type=_path, metavar="DIR", help="Folder of Lyra's models.")
-@click.option("--model", default="default", show_default=True, help="Weights of ours.")
+@click.option("--metrics", help="Measures, separated by commas. [default: all that are installed]")
 @click.option(
-    "--effort", type=click.Choice(["raw", "fast", "best"]), default="best", show_default=True
+    "--kind", help="Kind of all clips, such as speech or music. [default: from their names]"
 )
-@click.option("--clips", type=click.IntRange(0), default=8, help="Heard in the page. [default: 8]")
-@click.option("-j", "--jobs", type=click.IntRange(1), help="Processes. [default: the CPU's cores]")
-@click.option("--merge", is_flag=True, help="Put listening results together: JSON files.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+@click.option(
+    "--transcripts",
+    type=_path,
+    metavar="TSV",
+    help="Table with columns path and text, for the word error rate.",
+)
+@click.option(
+    "--reference", help="Codec that BD-rates compare with. [default: opus, if it is a peer]"
+)
+@click.option("--lyra", type=_path, metavar="DIR", help="Folder with the model files of Lyra v2.")
+@click.option(
+    "--model", default="default", show_default=True, help="Our weights: a .safetensors file."
+)
+@click.option(
+    "--effort",
+    type=click.Choice(["raw", "fast", "best"]),
+    default="best",
+    show_default=True,
+    help="Entropy coding of our codec.",
+)
+@click.option(
+    "--clips",
+    type=click.IntRange(0),
+    default=8,
+    show_default=True,
+    help="Clips to listen to in the page.",
+)
+@click.option(
+    "-j", "--jobs", type=click.IntRange(1), help="Parallel processes. [default: all CPU cores]"
+)
+@click.option("--merge", is_flag=True, help="Merge the JSON files that listeners saved.")
+@click.option("-q", "--quiet", is_flag=True, help="Hide the progress bar.")
 def bench(
     inputs: tuple[Path, ...],
     output: Path | None,
@@ -61,16 +87,16 @@ def bench(
 ) -> None:
     """Compare codecs by bitrate and quality, on any audio.
 
-    Writes a report: tables, plots, every decoded clip, and a page to listen to. Started again
-    after whatever stopped it, a run goes on where it was; what is missing here is named and left
-    out, and so are clips that cannot be read. With --merge, the inputs are results that listeners
-    saved from such pages.
+    The report has tables, plots, every decoded clip, and a page to listen to. If a run stops, the
+    same command continues it. The command names each codec or measure that is not installed and
+    each clip that it cannot read, and leaves it out. With --merge, the inputs are the results that
+    listeners saved from such pages.
     """
     if merge:
         from codec.benchmark import listening
 
         if not inputs or output is not None:
-            raise click.UsageError("--merge takes the saved results alone")
+            raise click.UsageError("--merge takes only the saved JSON files")
         click.echo(listening.markdown(listening.merge(inputs)))
         return
     from codec.benchmark.page import write_page
@@ -79,7 +105,7 @@ def bench(
     from codec.benchmark.tables import markdown
 
     if not inputs or output is None:
-        raise click.UsageError("AUDIO and -o are needed")
+        raise click.UsageError("give AUDIO and -o")
     plan = Plan(
         inputs,
         output,
@@ -96,27 +122,31 @@ def bench(
         outcome = run(plan, bar.start, bar.done)
     page = write_page(output, clips=clips)
     for name, why in outcome.skipped.items():
-        click.echo(f"{name} skipped: {why}", err=True)
+        click.echo(f"skipped {name}: {why}", err=True)
     for name, why in outcome.rejected.items():
-        click.echo(f"{name} left out: {why}", err=True)
+        click.echo(f"left out {name}: {why}", err=True)
     for item in outcome.summary.omissions:
         what = f"{item.metric} of {item.clip}, {item.codec} at {item.setting}"
         click.echo(f"not measured: {what}: {item.reason}", err=True)
     click.echo(markdown(outcome.summary, SHOWN))
     count = len(outcome.results)
-    click.echo(f"\n{page}: {count} measurements, {outcome.reused} of them old")
+    click.echo(f"\n{page}: {count} measurements, {outcome.reused} of them from an earlier run")
 
 
 @click.command()
 @click.argument("source", type=_path, metavar="FILE.nac")
-@click.option("-o", "--output", type=_path, help="The page. [default: FILE.html]")
-@click.option("-f", "--force", is_flag=True, help="Replace a page that is there.")
+@click.option("-o", "--output", type=_path, help="HTML file to write. [default: FILE.html]")
+@click.option("-f", "--force", is_flag=True, help="Overwrite a page that exists.")
 @click.option(
-    "--seconds", type=click.FloatRange(1), default=60.0, show_default=True, help="Drawn and heard."
+    "--seconds",
+    type=click.FloatRange(1),
+    default=60.0,
+    show_default=True,
+    help="Seconds to draw and embed.",
 )
-@click.option("--model", default="default", show_default=True, help="A .safetensors file.")
+@click.option("--model", default="default", show_default=True, help="Weights: a .safetensors file.")
 def report(source: Path, output: Path | None, force: bool, seconds: float, model: str) -> None:
-    """Make a page of a .nac file: waveform, spectrogram, tokens, and where its bits go."""
+    """Write an HTML page about a .nac file: waveform, spectrogram, tokens and bits over time."""
     from codec.benchmark.file_report import write_file_report
     from codec.errors import FormatError, ModelError
     from codec.support.atomic import check_writable
@@ -138,13 +168,13 @@ def _settings(given: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     for text in given:
         name, equals, values = text.partition("=")
         if not equals or not _list(values):
-            raise click.UsageError(f"--settings {text}: not of the form CODEC=A,B")
+            raise click.UsageError(f"--settings {text}: write CODEC=A,B")
         found[name.strip()] = _list(values)
     return found
 
 
 class _Bar:
-    """Measurements done, and the time left, on a terminal."""
+    """Show the measurements done and the time left, on a terminal only."""
 
     def __init__(self, *, shown: bool) -> None:
         self._shown = shown

@@ -1,4 +1,4 @@
-"""The command on corpora: parse, call codec.corpus, print."""
+"""Command `tokenize`: parse, call codec.corpus, print."""
 
 from __future__ import annotations
 
@@ -12,42 +12,72 @@ from codec.errors import DataError
 
 @click.command()
 @click.argument("sources", nargs=-1)
-@click.option("-o", "--output", metavar="FOLDER", help="Folder of the shards.")
+@click.option("-o", "--output", metavar="FOLDER", help="Folder for the shards.")
 @click.option(
     "--format",
     "format_",
     type=click.Choice(["parquet", "webdataset", "mds", "bin"]),
     default="parquet",
     show_default=True,
-    help="Of the shards.",
+    help="Shard format.",
 )
 @click.option(
     "--layout",
     type=click.Choice(["none", "flat", "coarse_first", "delay", "parallel"]),
     default="none",
     show_default=True,
-    help="Ids for a language model, in place of codes.",
+    help="Write ids for a language model in this layout instead of codes.",
 )
-@click.option("-n", "--codebooks", type=click.IntRange(1), help="[default: all of the model]")
-@click.option("--shard-items", type=click.IntRange(1), default=1000, show_default=True)
-@click.option("--min-duration", type=click.FloatRange(0), default=0.0, help="Seconds.")
-@click.option("--max-duration", type=click.FloatRange(0, min_open=True), help="Seconds.")
-@click.option("--skip-silence", type=float, metavar="DB", help="Leave out what peaks below.")
-@click.option("--strict", is_flag=True, help="Stop at the first input that gives no row.")
-@click.option("--verify", type=click.Path(path_type=Path), help="Check a folder of shards instead.")
 @click.option(
-    "--sample", type=click.IntRange(0), default=10, show_default=True, help="Inputs to --verify."
+    "-n", "--codebooks", type=click.IntRange(1), help="Keep only the first N. [default: all]"
+)
+@click.option(
+    "--shard-items",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="Inputs per shard.",
+)
+@click.option(
+    "--min-duration",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Leave out shorter inputs: seconds.",
+)
+@click.option(
+    "--max-duration",
+    type=click.FloatRange(0, min_open=True),
+    help="Leave out longer inputs: seconds.",
+)
+@click.option(
+    "--skip-silence",
+    type=float,
+    metavar="DB",
+    help="Leave out inputs whose peak is below this level.",
+)
+@click.option("--strict", is_flag=True, help="Stop at the first input that is rejected.")
+@click.option(
+    "--verify", type=click.Path(path_type=Path), help="Check this folder of shards instead."
+)
+@click.option(
+    "--sample",
+    type=click.IntRange(0),
+    default=10,
+    show_default=True,
+    help="Inputs that --verify encodes again.",
 )
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="Who works: this machine's threads, or a Ray cluster (RAY_ADDRESS).",
+    help="Run on local threads or on a Ray cluster (RAY_ADDRESS).",
 )
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
-@click.option("-t", "--threads", type=click.IntRange(1), help="[default: the CPU's cores]")
-@click.option("--model", default="default", show_default=True, help="A .safetensors file.")
+@click.option("-q", "--quiet", is_flag=True, help="Hide the progress bar.")
+@click.option(
+    "-t", "--threads", type=click.IntRange(1), help="Threads to encode on. [default: all CPU cores]"
+)
+@click.option("--model", default="default", show_default=True, help="Weights: a .safetensors file.")
 def tokenize(
     sources: tuple[str, ...],
     output: str | None,
@@ -66,14 +96,14 @@ def tokenize(
     threads: int | None,
     model: str,
 ) -> None:
-    """Tokenise audio files, folders, globs and manifests to shards of tokens.
+    """Tokenize audio files, folders, globs and manifests into shards of tokens.
 
-    A manifest is a .tsv, .jsonl or .parquet file with a column path, and maybe offset and duration
-    in seconds; other columns are carried through, and so is what a WebDataset .tar says of its
-    audio. All of these may be URLs that fsspec knows, such as s3://bucket/speech. A Hugging Face
-    dataset is "hf:NAME?config=C&split=train&column=audio", all but the name optional. Started
-    again after whatever stopped it, a run goes on where it was. Inputs that cannot be read are
-    listed in rejects.jsonl.
+    A manifest is a .tsv, .jsonl or .parquet file with a column `path` and optional columns `offset`
+    and `duration` in seconds. The shards keep its other columns, and the .json and .txt files of a
+    WebDataset .tar. A source may be a URL that fsspec knows, such as s3://bucket/speech, or a
+    Hugging Face dataset: "hf:NAME?config=C&split=train&column=audio", where only the name is
+    required. If a run stops, the same command continues it. Inputs that cannot be read are listed
+    in rejects.jsonl.
     """
     from codec.api import load
     from codec.corpus.engines import threads as local_threads
@@ -86,13 +116,13 @@ def tokenize(
 
     if verify is not None:
         if sources or output is not None:
-            raise click.UsageError("--verify takes the folder of shards alone")
+            raise click.UsageError("--verify takes only the folder of shards")
         _verify(verify, model, sample)
         return
     if not sources or output is None:
-        raise click.UsageError("sources and -o are needed")
+        raise click.UsageError("give SOURCES and -o")
     if is_url(output):
-        raise OutputError("shards are written to a folder; copy them to storage from there")
+        raise OutputError("write the shards to a local folder, then copy them to remote storage")
     if engine == "ray":
         from codec.corpus.ray_engine import cluster
 
@@ -126,4 +156,4 @@ def _verify(out: Path, model: str, sample: int) -> None:
     corpus.check_run()
     if wrong := check_rows(corpus, sample):
         raise DataError(f"{out}: {'; '.join(wrong)}")
-    click.echo(f"{out}: {len(card['shards'])} files are sound, {sample} inputs give the same rows")
+    click.echo(f"{out}: {len(card['shards'])} files are intact, {sample} inputs give the same rows")

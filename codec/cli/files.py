@@ -1,4 +1,4 @@
-"""The commands on files: parse, call codec.files, print."""
+"""Commands on files: parse, call codec.files, print."""
 
 from __future__ import annotations
 
@@ -32,25 +32,28 @@ from codec.support.workers import Workers, usable_cores
 
 _inputs = click.argument("inputs", nargs=-1, required=True)
 _output = click.option(
-    "-o", "--output", help="File, folder, or - for standard output. [default: beside the input]"
+    "-o", "--output", help="File, folder, or - for standard output. [default: next to the input]"
 )
 _force = click.option("-f", "--force", is_flag=True, help="Overwrite outputs that exist.")
-_quiet = click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+_quiet = click.option("-q", "--quiet", is_flag=True, help="Hide the progress bar.")
 _model = click.option(
     "--model", default="default", show_default=True, help="Weights: a .safetensors file."
 )
 _threads = click.option(
-    "-t", "--threads", type=click.IntRange(1), help="Of the network. [default: the CPU's cores]"
+    "-t",
+    "--threads",
+    type=click.IntRange(1),
+    help="Threads for the network. [default: all CPU cores]",
 )
 _engine = click.option(
     "--engine",
     type=click.Choice(["native", "torch"]),
-    help="What runs the network. [default: native, where it can]",
+    help="Run the network in C or on PyTorch. [default: native if it is built]",
 )
 
 
 def _seconds(text: str) -> float:
-    """Seconds, or minutes and hours before them: 80, 1:20, 1:02:03.5."""
+    """Parse a time: 80, 1:20 or 1:02:03.5. Returns seconds."""
     *larger, rest = text.split(":")
     try:
         total = float(rest)
@@ -59,40 +62,40 @@ def _seconds(text: str) -> float:
     except ValueError:
         total = -1.0
     if not 0 <= total < float("inf") or len(larger) > 2:
-        raise click.BadParameter(f"{text!r} is no time; write 80, 1:20 or 1:02:03.5")
+        raise click.BadParameter(f"{text!r} is not a time; write 80, 1:20 or 1:02:03.5")
     return total
 
 
 def _raw_format(text: str) -> tuple[int, int]:
-    """The rate and the channels of samples without a header: 24000, 48000:2."""
+    """Parse the format of raw samples: 24000 or 48000:2. Returns rate and channels."""
     rate, _, channels = text.partition(":")
     try:
         return int(rate), int(channels or 1)
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no format; write 24000 or 48000:2") from None
+        raise click.BadParameter(f"{text!r} is not a format; write 24000 or 48000:2") from None
 
 
 @click.command()
 @_inputs
 @_output
-@click.option("-b", "--bitrate", type=float, help="kbit/s for each channel. [default: the highest]")
-@click.option("-n", "--codebooks", type=int, help="Codebooks, in place of --bitrate.")
+@click.option("-b", "--bitrate", type=float, help="kbit/s per channel. [default: the highest]")
+@click.option("-n", "--codebooks", type=int, help="Number of codebooks, instead of --bitrate.")
 @click.option(
     "--quality",
     type=click.FloatRange(0, 10),
-    help="0-10, in place of --bitrate: as many bits as each moment needs for it.",
+    help="Constant quality, 0 to 10, instead of a constant bitrate.",
 )
 @click.option(
     "--effort",
     type=click.Choice(list(CODER_IDS)),
-    help="How hard the codes are packed; they stay the same. [default: fast, where it can]",
+    help="Lossless entropy coding of the codes. [default: fast if the model has it]",
 )
-@click.option("--live", is_flag=True, help="Frame by frame, while the audio arrives.")
+@click.option("--live", is_flag=True, help="In a pipe, send every frame as soon as it is complete.")
 @click.option(
     "--raw",
     type=_raw_format,
     metavar="RATE[:CHANNELS]",
-    help="The input is 16-bit samples without a header.",
+    help="Input format: 16-bit samples without a header.",
 )
 @_force
 @_quiet
@@ -116,9 +119,10 @@ def compress(
 ) -> None:
     """Compress audio files, or all audio below folders, to .nac files.
 
-    Reads WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF and what else libsndfile knows, at any sample
-    rate, with up to 255 channels. - reads standard input, and writes to standard output: WAV or
-    raw samples while they arrive, two seconds at a time or with --live frame by frame.
+    Reads WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF and the other formats of libsndfile, at any sample
+    rate, with up to 255 channels. With - as input, reads standard input and writes to standard
+    output: WAV and raw samples are coded as they arrive, two seconds at a time, or frame by frame
+    with --live.
     """
     from codec.api import load
     from codec.audio import READ_SUFFIXES
@@ -155,18 +159,18 @@ def compress(
     type=click.Choice(["wav", "flac", "ogg", "raw"]),
     default="wav",
     show_default=True,
-    help="Of outputs that -o does not name; raw: 16-bit samples, to standard output.",
+    help="Output format, unless -o names a file. raw: 16-bit samples to standard output.",
 )
 @click.option(
     "--start",
     type=_seconds,
     metavar="TIME",
-    help="Restore from here: seconds, or 1:20. [default: 0]",
+    help="Start of the part to restore: seconds, or 1:20. [default: 0]",
 )
 @click.option(
-    "--duration", type=_seconds, metavar="TIME", help="And so much. [default: to the end]"
+    "--duration", type=_seconds, metavar="TIME", help="Length to restore. [default: to the end]"
 )
-@click.option("--salvage", is_flag=True, help="Restore what is intact of damaged files.")
+@click.option("--salvage", is_flag=True, help="Restore the intact parts of damaged files.")
 @_force
 @_quiet
 @_threads
@@ -185,18 +189,18 @@ def decompress(
     engine: Literal["native", "torch"] | None,
     model: str,
 ) -> None:
-    """Restore audio from .nac files, or from all below folders.
+    """Restore audio from .nac files, or from all .nac files below folders.
 
-    Channels, sample rate and length are those of the audio that was compressed. WAV and FLAC are
-    written with 16 bits. - reads standard input, and writes to standard output, while the file
-    arrives. With --salvage there is silence in place of what is lost.
+    The output has the channels, the sample rate and the exact length of the original audio. WAV and
+    FLAC have 16 bits. With - as input, reads standard input and writes to standard output as the
+    file arrives. With --salvage, lost parts become silence.
     """
     from codec.api import load
 
     stretch = None
     if start is not None or duration is not None:
         if salvage:
-            raise click.UsageError("choose --salvage or a stretch, not both")
+            raise click.UsageError("choose --salvage or a part (--start, --duration), not both")
         stretch = Stretch(start or 0.0, duration)
     suffix = f".{format_}"
     inputs, output = _pipes(inputs, output)
@@ -213,7 +217,7 @@ def decompress(
             return
         found = salvage_file(pipeline, job, suffix, workers, progress.report, overwrite=force)
         for first, last in found.lost():
-            progress.say(f"codec: {job.name}: {_span(first, last)} is lost: silence in its place")
+            progress.say(f"codec: {job.name}: {_span(first, last)} is lost and becomes silence")
         for problem in found.problems:
             progress.say(f"codec: {job.name}: {problem}")
 
@@ -222,11 +226,11 @@ def decompress(
 
 @click.command()
 @_inputs
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--levels", is_flag=True, help="And how many bits each codebook takes.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file and line.")
+@click.option("--levels", is_flag=True, help="Also show the bits that each codebook takes.")
 @_model
 def info(inputs: tuple[str, ...], as_json: bool, levels: bool, model: str) -> None:
-    """Check .nac files, or all below folders, through to the end, and say what they hold."""
+    """Check .nac files to their end and show what they contain. Folders are searched."""
     show = _json if as_json else _text
     jobs, failures = plan(inputs, None, {SUFFIX}, SUFFIX)
     default_model = functools.cache(_default_model)
@@ -236,7 +240,7 @@ def info(inputs: tuple[str, ...], as_json: bool, levels: bool, model: str) -> No
         held = inspect_file(job.source, find_coder if levels else None)
         click.echo(show(job.name, held, default_model().get(held.header.model_id)))
 
-    # No bar: what is printed on standard output would run through it.
+    # Show no bar: it would mix with the lines on standard output.
     _run(jobs, failures, inspect, threads=1, quiet=True)
 
 
@@ -244,9 +248,9 @@ def info(inputs: tuple[str, ...], as_json: bool, levels: bool, model: str) -> No
 @_inputs
 @_model
 def verify(inputs: tuple[str, ...], model: str) -> None:
-    """Look through .nac files, or all below folders, for damage, and say what is lost.
+    """Find damage in .nac files and show what is lost. Folders are searched.
 
-    Checks every checksum and decodes every code. The exit code is 1 if anything is damaged.
+    Checks every checksum and decodes every code. Exits with 1 if a file is damaged.
     """
     jobs, failures = plan(inputs, None, {SUFFIX}, SUFFIX)
     find_coder = _coders(model)
@@ -256,7 +260,7 @@ def verify(inputs: tuple[str, ...], model: str) -> None:
         found = verify_file(job.source, find_coder)
         seconds = (found.header.n_samples or 0) / found.header.sample_rate
         if found.sound:
-            click.echo(f"{job.name}: sound, {_clock(seconds)}")
+            click.echo(f"{job.name}: intact, {_clock(seconds)}")
             return
         damaged.append(job.name)
         lost = found.lost()
@@ -317,7 +321,7 @@ def trim(
 
 
 def _coders(model: str) -> Callable[[Header], Coder]:
-    """The coder of a file, for which the model is loaded only if the coder needs its data."""
+    """Return a finder of a file's coder, which loads the model only if the coder needs it."""
     from codec.api import load
 
     pipeline = functools.cache(lambda: load(model).pipeline)
@@ -325,7 +329,7 @@ def _coders(model: str) -> Callable[[Header], Coder]:
 
 
 def _default_model() -> dict[bytes, ModelConfig]:
-    """Name and dimensions of the model that the package ships, if it is here."""
+    """Return the id and the configuration of the shipped model, or {} if it cannot be loaded."""
     from codec.api import load
 
     try:
@@ -349,7 +353,7 @@ def _text(name: str, held: Info, model: ModelConfig | None) -> str:
         f"  coder   {coder}: {held.coded_bitrate / 1000:.4g} kbit/s a channel,"
         f" {8 * held.n_bytes / held.duration / 1000:.4g} kbit/s the whole file",
         f"  file    {held.n_bytes} bytes, {held.n_chunks}"
-        f" chunk{'s' * (held.n_chunks > 1)}, all sound",
+        f" chunk{'s' * (held.n_chunks > 1)}, all intact",
         f"  model   {header.model_id.hex()}{latency}",
     ]
     for key, value in held.tags.items():
@@ -361,7 +365,7 @@ def _text(name: str, held: Info, model: ModelConfig | None) -> str:
 
 
 def _printable(text: str) -> str:
-    """One line that moves no cursor, whatever a file holds."""
+    """Replace unprintable characters, so that no file can move the cursor."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
@@ -408,7 +412,7 @@ def _span(first: float, last: float) -> str:
 
 
 def _pipes(inputs: tuple[str, ...], output: str | None) -> tuple[tuple[str, ...], str | None]:
-    """Standard input goes to standard output unless told otherwise; "- -" says so."""
+    """Send standard input to standard output by default; "- -" says it explicitly."""
     if inputs == ("-", "-") and output is None:
         inputs = ("-",)
     return inputs, "-" if output is None and inputs == ("-",) else output
@@ -422,7 +426,7 @@ def _run(
     threads: int | None,
     quiet: bool,
 ) -> None:
-    """Work on all jobs, as many at once as there are threads, whatever becomes of each.
+    """Run all jobs, as many at once as there are threads. A failure does not stop the others.
 
     Exits with 1 if one failed.
     """
@@ -458,7 +462,7 @@ def _run(
 def _side_by_side(
     attempt: Callable[[Job], None], jobs: list[Job], files: int, progress: Progress
 ) -> None:
-    """`attempt` every job, `files` at once. What is raised here, as by Ctrl-C, ends them all."""
+    """Run `attempt` on every job, `files` at once. An exception here, as by Ctrl-C, ends all."""
     from concurrent.futures import ThreadPoolExecutor, as_completed
 
     with ThreadPoolExecutor(files, "codec-file") as pool:
@@ -485,7 +489,7 @@ def _conclude(failures: list[Failure], total: int) -> None:
 
 
 def _line(failure: Failure) -> str:
-    # A name may hold anything, line ends too; an error is one line.
+    # A file name may contain line ends; an error is one line.
     return " ".join(f"codec: {failure.name}: {failure.message}".split())
 
 

@@ -14,26 +14,26 @@ import click
 from codec.errors import CodecError
 from codec.support.version import __version__
 
-# name -> (module:function, help). A command's module is imported only when the command is run,
-# so that none pays for another's dependencies.
+# name -> (module:function, help). A command's module is imported only when that command runs,
+# so no command pays for the dependencies of another.
 COMMANDS = {
     "compress": ("codec.cli.files:compress", "Compress audio files to .nac files."),
     "decompress": ("codec.cli.files:decompress", "Restore audio from .nac files."),
-    "info": ("codec.cli.files:info", "Check .nac files and say what they hold."),
-    "verify": ("codec.cli.files:verify", "Look through .nac files for damage."),
+    "info": ("codec.cli.files:info", "Check .nac files and show what they contain."),
+    "verify": ("codec.cli.files:verify", "Find damage in .nac files."),
     "trim": ("codec.cli.files:trim", "Make .nac files smaller without encoding again."),
-    "tokenize": ("codec.cli.corpus:tokenize", "Turn a corpus of audio into shards of tokens."),
-    "bench": ("codec.cli.benchmark:bench", "Compare codecs by bitrate and quality."),
-    "report": ("codec.cli.benchmark:report", "Make a page of a .nac file."),
+    "tokenize": ("codec.cli.corpus:tokenize", "Tokenize a corpus of audio into shards."),
+    "bench": ("codec.cli.benchmark:bench", "Compare codecs by bitrate and quality on your audio."),
+    "report": ("codec.cli.benchmark:report", "Write an HTML page about a .nac file."),
     "prepare": ("codec.cli.train:prepare", "Decode a folder of audio once, for training."),
     "train": ("codec.cli.train:train", "Train a model on a folder of audio."),
-    "train-prior": ("codec.cli.train:train_prior", "Learn a model's entropy coders."),
-    "export": ("codec.cli.train:export", "Write a checkpoint's weights as they ship."),
+    "train-prior": ("codec.cli.train:train_prior", "Train the entropy coders of a model."),
+    "export": ("codec.cli.train:export", "Write the weights of a checkpoint to a model file."),
 }
 
 
 class LazyGroup(click.Group):
-    """A group whose commands come from `COMMANDS`."""
+    """Load the commands in `COMMANDS` on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -54,11 +54,11 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="codec")
 def cli() -> None:
-    """A neural audio codec: speech and music at a few kbit/s."""
+    """Compress speech and music to a few kbit/s of discrete tokens, and restore them."""
 
 
 def main() -> NoReturn:
-    """Run the command line: exit 0 if all went well, 1 on an error, 2 on wrong usage."""
+    """Run the command line. Exit with 0 on success, 1 on an error, 2 on wrong usage."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
         sys.exit(cli.main(prog_name="codec", standalone_mode=False))
@@ -70,7 +70,7 @@ def main() -> NoReturn:
     except CodecError as error:
         _fail(str(error), 1)
     except BrokenPipeError:
-        # Nobody reads on; let the interpreter not fail again when it flushes at exit.
+        # The reader has gone. Keep the interpreter from failing again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
@@ -84,7 +84,7 @@ def main() -> NoReturn:
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    # As an exception, so that files written aside are removed.
+    # Raise an exception, so that temporary files are removed.
     sys.exit(128 + signum)
 
 

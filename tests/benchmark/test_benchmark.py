@@ -223,7 +223,7 @@ def test_a_killed_run_goes_on(clips: Path, weights: Path, tmp_path: Path) -> Non
     process.wait()
     done = journal.read_bytes().count(b"\n")
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert f"12 measurements, {done} of them old" in finished.stdout
+    assert f"12 measurements, {done} of them from an earlier run" in finished.stdout
     assert finished.stderr == ""
     with (report / "results.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 12

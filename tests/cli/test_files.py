@@ -391,7 +391,7 @@ def test_verify_says_what_is_lost_and_salvage_keeps_the_rest(cli, wav, tmp_path)
     good = packed.read_bytes()
     cli("decompress", packed, "-o", back)
     whole, _ = soundfile.read(back, dtype="int16")
-    assert cli("verify", packed) == (0, f"{packed}: sound, 0:05.000\n".encode(), "")
+    assert cli("verify", packed) == (0, f"{packed}: intact, 0:05.000\n".encode(), "")
     data = bytearray(good)
     data[300] ^= 1
     packed.write_bytes(data)
@@ -404,7 +404,7 @@ def test_verify_says_what_is_lost_and_salvage_keeps_the_rest(cli, wav, tmp_path)
     failed(cli("decompress", packed, "-o", back, "-f"), "chunk 0 is damaged")
     code, out, err = cli("decompress", packed, "-o", back, "-f", "--salvage")
     assert (code, out) == (0, b"")
-    lost = "0:00.000 to 0:02.000 is lost: silence in its place"
+    lost = "0:00.000 to 0:02.000 is lost and becomes silence"
     assert err == f"codec: {packed}: {lost}\n"
     rest, _ = soundfile.read(back, dtype="int16")
     assert np.array_equal(rest[48_000:], whole[48_000:])
@@ -459,7 +459,7 @@ def test_stretches(cli, wav, tmp_path, source):
     for wrong in ("x", "1:x", "-1", "1:2:3:4", "inf", "nan"):
         code, _, err = cli("decompress", packed, "--start", wrong)
         assert code == 2
-        assert "is no time; write 80, 1:20 or 1:02:03.5" in err
+        assert "is not a time; write 80, 1:20 or 1:02:03.5" in err
     assert cli("decompress", packed, "--start", "1", "--salvage")[0] == 2
 
 
