@@ -1,4 +1,4 @@
-"""The page of one .nac file: what is in it, where its bits go, and how it sounds."""
+"""Write the page of one .nac file: its content, its bits over time, and its audio."""
 
 from __future__ import annotations
 
@@ -24,16 +24,19 @@ from codec.nac.reader import Reader, decode_chunk
 from codec.quality.pair import Audio
 from codec.support.atomic import replacing
 
-COLUMNS = 900  # of a drawing
-MAP_ROW = 6  # pixels of a level in the token map
+COLUMNS = 900  # in a drawing
+MAP_ROW = 6  # pixels per codebook in the token map
 
 Codes = npt.NDArray[np.uint16]
 
 
 @dataclasses.dataclass(frozen=True)
 class Use:
-    """One codebook in a file. share: of the frames that have it. bitrate: bits a second of one
-    channel that it takes."""
+    """The use of one codebook in a file.
+
+    share: fraction of the frames that have it. used: fraction of its codewords that occur.
+    bitrate: bit/s that it takes in one channel.
+    """
 
     level: int
     share: float
@@ -45,10 +48,10 @@ class Use:
 def write_file_report(
     source: Path, target: Path, *, seconds: float = 60.0, model: str = "default"
 ) -> Path:
-    """Write the page of the .nac file `source` to `target`, and give its path.
+    """Write the page of the .nac file `source` to `target` and return its path.
 
-    seconds: of its beginning, what is drawn and heard; the numbers are of the whole. Raises
-    FormatError on a damaged file, ModelError if another model made it, OutputError.
+    seconds: length of the beginning that the page draws and plays; the numbers describe the whole
+    file. Raises FormatError on a damaged file, ModelError if another model made it, OutputError.
     """
     codec = load(model)
     info = inspect_file(source, codec.pipeline.coder_of)
@@ -86,8 +89,7 @@ def write_file_report(
 
 
 def waveform_path(audio: Audio) -> str:
-    """An SVG path of the range of `audio` in each of COLUMNS stretches, in 0 ... COLUMNS by
-    -1 ... 1, downwards."""
+    """Return an SVG path of the range of `audio` in COLUMNS columns, y from -1 (top) to 1."""
     edges = np.linspace(0, len(audio), COLUMNS + 1).round().astype(int)
     parts = []
     for column, (first, last) in enumerate(itertools.pairwise(edges)):
@@ -98,7 +100,7 @@ def waveform_path(audio: Audio) -> str:
 
 
 def steps_path(values: Sequence[float]) -> str:
-    """An SVG path of steps, in 0 ... COLUMNS by 0 ... 1 downwards, the largest at 0."""
+    """Return an SVG path of steps, x from 0 to COLUMNS, y from 0 (the largest value) to 1."""
     most = max(values) or 1.0
     width = COLUMNS / len(values)
     parts = [f"M0 {1 - values[0] / most:.4f}"]
@@ -108,8 +110,10 @@ def steps_path(values: Sequence[float]) -> str:
 
 
 def token_map(codes: Sequence[Codes], codebook_size: int, frames: int) -> str:
-    """A PNG of the first `frames` frames of the first channel: a row for each level, the first
-    above, a colour for each range of codes; black where a level is not there."""
+    """Return a PNG of the first `frames` frames of the first channel.
+
+    Each codebook is a row, the coarsest on top; colours are ranges of codes, black is no code.
+    """
     levels = max(chunk.shape[1] for chunk in codes)
     columns = []
     for chunk in codes:
@@ -123,7 +127,7 @@ def token_map(codes: Sequence[Codes], codebook_size: int, frames: int) -> str:
 
 
 def _chunks(codec: Codec, data: bytes) -> tuple[list[float], list[Codes]]:
-    """kbit/s of all channels, and the codes [channels, codebooks, frames], of each chunk."""
+    """Return kbit/s of all channels and the codes [channels, codebooks, frames] of each chunk."""
     reader = Reader(io.BytesIO(data))
     coder = codec.pipeline.coder_of(reader.header)
     rate = float(reader.header.frame_rate)
@@ -138,7 +142,10 @@ def _uses(info: Info, codes: Sequence[Codes]) -> list[Use]:
     bitrates = info.level_bitrates or []
     uses = []
     for level, bitrate in enumerate(bitrates):
-        row = np.concatenate([c[:, level].ravel() for c in codes if c.shape[1] > level])
+        rows = [c[:, level].ravel() for c in codes if c.shape[1] > level]
+        if not rows:  # constant quality: no chunk needed this codebook, nor any finer one
+            break
+        row = np.concatenate(rows)
         used, perplexity = codebook_use(row, info.header.codebook_size)
         share = info.level_frames[level] / info.n_frames
         uses.append(Use(level + 1, share, used, perplexity, bitrate))
@@ -154,9 +161,9 @@ def _facts(info: Info) -> dict[str, Any]:
         f" channel{'s' * (header.channels > 1)} at {header.sample_rate} Hz",
         "codes": f"{info.n_frames} frames at {float(header.frame_rate):g} Hz, {levels}"
         f"{header.n_codebooks} codebooks of {header.codebook_size}",
-        "before entropy coding": f"{info.channel_bitrate / 1000:.3f} kbit/s a channel",
-        "coded": f"{info.coded_bitrate / 1000:.3f} kbit/s a channel, by {coder}",
+        "before entropy coding": f"{info.channel_bitrate / 1000:.3f} kbit/s per channel",
+        "coded": f"{info.coded_bitrate / 1000:.3f} kbit/s per channel, coder {coder}",
         "whole file": f"{info.n_bytes} bytes, {8 * info.n_bytes / info.duration / 1000:.3f} kbit/s",
-        "chunks": f"{info.n_chunks}, all sound",
+        "chunks": f"{info.n_chunks}, all intact",
         "model": header.model_id.hex(),
     }

@@ -1,7 +1,7 @@
-"""The page of a report: one HTML file with all numbers, plots, and audio to listen to.
+"""Write the page of a report: one HTML file with all numbers, plots, and audio to listen to.
 
-Nothing is loaded from elsewhere. Names of clips are anybody's: they reach the HTML through
-Jinja's escapes, and the script as JSON that holds no `<`.
+The page loads nothing from elsewhere. Clip names may contain anything: they reach the HTML through
+Jinja's escapes, and the script as JSON without `<`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from codec.quality.pair import Audio
 from codec.support.atomic import replacing
 
 PAGE = "index.html"
-ACTIVE_DB = -40.0  # under its loudest frame, from which a frame of the original counts as active
+ACTIVE_DB = -40.0  # a frame of the original within this of its loudest frame counts as active
 FRAME = 480
 
 
 def write_page(report: Path, *, clips: int = 8) -> Path:
-    """Write index.html into the folder `report` that a run has made, and give its path.
+    """Write index.html into the folder `report` of a run and return its path.
 
-    clips: how many can be heard in it, spread over the kinds. Raises DataError on a folder that is
-    no report, MissingPackageError without Jinja.
+    clips: number of clips to listen to, spread over the kinds. Raises DataError if the folder is
+    not a report, MissingPackageError without Jinja.
     """
     said, summary = _json(report / "report.json"), _json(report / "summary.json")
     with _open(report / "results.csv") as file:
@@ -58,7 +58,7 @@ def write_page(report: Path, *, clips: int = 8) -> Path:
 
 
 def render(template: str, **values: Any) -> str:
-    """The template with its style and script inside it. Raises MissingPackageError."""
+    """Render a template with its style and script inline. Raises MissingPackageError."""
     try:
         import jinja2
     except ImportError:
@@ -78,12 +78,12 @@ def render(template: str, **values: Any) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits, or one behind the point."""
+    """Format with three digits, or one after the point."""
     return f"{value:.{3 if abs(value) < 1 else 2 if abs(value) < 10 else 1}f}"
 
 
 def as_json(value: Any) -> str:
-    """JSON that can stand in a script element: without `<`, `>`, `&`."""
+    """Return JSON that is safe in a script element: without `<`, `>`, `&`."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -91,7 +91,7 @@ def as_json(value: Any) -> str:
 
 
 def choose_clips(results: Sequence[Mapping[str, str]], count: int) -> list[str]:
-    """`count` names of clips, one of each kind in turn, in the order of `results`."""
+    """Choose `count` clip names, one of each kind in turn, in the order of `results`."""
     by_kind: dict[str, dict[str, None]] = {}
     for row in results:
         by_kind.setdefault(row["kind"], {})[row["clip"]] = None
@@ -106,8 +106,10 @@ def choose_clips(results: Sequence[Mapping[str, str]], count: int) -> list[str]:
 
 
 def loudness_gain(original: Audio, decoded: Audio) -> float:
-    """The factor that gives `decoded` the RMS that `original` has over the frames of 20 ms in which
-    it is active: not more than 40 dB under its loudest. At most 12 dB either way."""
+    """Return the factor that gives `decoded` the RMS of `original` over the active frames.
+
+    Frames of 20 ms are active if they are within 40 dB of the loudest. At most 12 dB either way.
+    """
     size = min(FRAME, len(original))
     whole = len(original) // size * size
     energies = [
@@ -156,11 +158,11 @@ def _clip(report: Path, name: str, results: Sequence[Mapping[str, str]]) -> dict
             }
         )
         peaks.append(float(np.abs(decoded).max(initial=0.0)))
-    # One factor for all: they stay equally loud, and none of them clips.
+    # One factor for all keeps them equally loud, and none clips.
     loudest = max(peak * item["gain"] for peak, item in zip(peaks, conditions, strict=True))
     for item in conditions:
         item["gain"] /= max(1.0, loudest)
-    # The container sorts by codec; a listener goes from few bits to many.
+    # The results are sorted by codec; a listener goes from few bits to many.
     conditions[1:] = sorted(conditions[1:], key=lambda item: item["kbps"])
     seconds = round(len(original) / 24_000, 2)
     kind = next(row["kind"] for row in results if row["clip"] == name)
@@ -170,7 +172,7 @@ def _clip(report: Path, name: str, results: Sequence[Mapping[str, str]]) -> dict
 def _table(
     kind: str, rows: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Rows of one kind by rate, with a column for each measure that was taken."""
+    """Return the rows of one kind by rate, with a column for each measure that was taken."""
     found = [row for row in rows if row["kind"] == kind]
     taken = [m for m in metrics if any(m["name"] in row["metrics"] for row in found)]
     best = {}
@@ -192,7 +194,7 @@ def _table(
 
 
 def _rate_tables(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """By kind: the codecs, and by measure the percentage of each of them, or None."""
+    """Return, for each kind, the codecs and their percentage (or None) for each measure."""
     tables: dict[str, dict[str, Any]] = {}
     for kind in dict.fromkeys(row["kind"] for row in rows):
         found = [row for row in rows if row["kind"] == kind]

@@ -1,4 +1,4 @@
-"""Results as files for other programs, and as Markdown."""
+"""Write results as files for other programs, and as Markdown."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ FIXED = ("clip", "kind", "codec", "setting", "kbps", "container_kbps", "seconds"
 
 
 def columns(results: Sequence[Result]) -> list[str]:
-    """FIXED, then the measures in the order of METRICS."""
+    """Return FIXED, then the measures in the order of METRICS."""
     taken = {name for result in results for name in result.values}
     order = ["visqol", *METRICS]
     return [*FIXED, *sorted(taken, key=order.index)]
 
 
 def rows(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """A row for each result, None where there is no value."""
+    """Return a row for each result, with None for a missing value."""
     names = columns(results)
     return [
         {name: getattr(item, name) if name in FIXED else item.values.get(name) for name in names}
@@ -35,7 +35,7 @@ def rows(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def write_csv(results: Sequence[Result], path: Path) -> None:
-    """Empty cells where there is no value."""
+    """Write CSV, with empty cells for missing values."""
     with replacing(path, overwrite=True) as aside, aside.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns(results), lineterminator="\n")
         writer.writeheader()
@@ -60,7 +60,7 @@ def write_summary(summary: Summary, path: Path) -> None:
 
 
 def markdown(summary: Summary, names: Sequence[str] | None = None) -> str:
-    """A table for each kind: codecs and settings by rate, means with their 95 % intervals."""
+    """Return a table for each kind: codecs and settings by rate, means with 95 % intervals."""
     parts = []
     for kind in dict.fromkeys(row.kind for row in summary.rows):
         found = [row for row in summary.rows if row.kind == kind]
@@ -73,7 +73,7 @@ def markdown(summary: Summary, names: Sequence[str] | None = None) -> str:
 
 
 def bd_markdown(summary: Summary, reference: str, names: Sequence[str] | None = None) -> str:
-    """Bits that each codec needs for equal values, against the reference's."""
+    """Return a table of the bits that each codec needs for equal values, against a reference."""
     lines = [
         f"| kind | codec | measure | bits against {reference} |",
         "|---|---|---|--:|",
@@ -86,7 +86,7 @@ def bd_markdown(summary: Summary, reference: str, names: Sequence[str] | None = 
 
 
 def tokens_markdown(quality: TokenQuality) -> str:
-    """Tables of bits a second, of the use of the codebooks, and of the codes' stability."""
+    """Return tables of bit/s, the use of the codebooks, and the stability of the codes."""
     levels = len(quality.levels)
     depths = sorted({max(1, round(share * levels)) for share in (1 / 12, 1 / 4, 1 / 2, 1)})
     coders = ["raw", "order_0"]

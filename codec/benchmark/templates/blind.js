@@ -75,7 +75,7 @@ function abx(place, page) {
     const of = page.clips[Number(clip.value)];
     const [a, b] = pair.map((select) => of.conditions[Number(select.value)]);
     if (a === b) {
-      desk.replaceChildren(make("p", { class: "said" }, "Choose two that differ."));
+      desk.replaceChildren(make("p", { class: "said" }, "Choose two different versions."));
       return;
     }
     trial(of, a, b, []);
@@ -122,7 +122,7 @@ function mushra(place, page) {
     trial(shuffled(page.clips), 0, []);
   } }, "Begin");
   place.append(
-    make("p", { class: "soft" }, "Rate each against the original, which is also hidden among them: 100 is no difference. Keys: o, 1–9, space."),
+    make("p", { class: "soft" }, "Rate each version against the original, which is also hidden among them: 100 means no difference. Keys: o, 1–9, space."),
     make("div", { class: "row" }, begin), desk,
   );
 
