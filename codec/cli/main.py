@@ -52,9 +52,35 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="codec")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, option, given: _version(context) if given else None,
+    help="Show the version, the model and the instruction set.",
+)
 def cli() -> None:
     """Compress speech and music to a few kbit/s of discrete tokens, and restore them."""
+
+
+def _version(context: click.Context) -> None:
+    from codec.api import load
+
+    click.echo(f"codec {__version__}")
+    try:
+        model = load()
+    except CodecError as error:
+        click.echo(f"model   not available: {error}")
+        context.exit()
+    config = model.config
+    click.echo(
+        f"model   {model.model_id.hex()}: {config.n_codebooks} codebooks of {config.codebook_size},"
+        f" {config.frame_rate:g} Hz, {config.sample_rate} Hz audio"
+    )
+    isa = getattr(model.backend, "isa", None)
+    click.echo(f"engine  native, {isa}" if isa else "engine  torch")
+    context.exit()
 
 
 def main() -> NoReturn:

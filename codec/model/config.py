@@ -1,4 +1,4 @@
-"""The shape of a model: every dimension in one frozen dataclass, saved beside its weights."""
+"""Define the shape of a model: every dimension, saved with its weights."""
 
 from __future__ import annotations
 
