@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import runpy
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-
-pytest.importorskip("torch")
-
-import torch
 
 import codec
 from codec.corpus.rows import Settings
@@ -21,17 +19,45 @@ from tests.conftest import MeanBackend
 EXAMPLES = Path(codec.__file__).parents[1] / "examples"
 
 
+def main_of(name: str) -> Callable[[list[str]], Any]:
+    main: Callable[[list[str]], Any] = runpy.run_path(str(EXAMPLES / name))["main"]
+    return main
+
+
+def tone(seconds: float) -> np.ndarray:
+    return 0.3 * np.sin(2 * np.pi * 220 * np.arange(round(seconds * 24_000)) / 24_000)
+
+
+def test_a_recording_is_the_file_that_compress_writes(tmp_path: Path) -> None:
+    source, recorded = tmp_path / "a.wav", tmp_path / "a.nac"
+    soundfile.write(source, tone(2.5), 24_000)
+    main_of("record.py")([str(recorded), "--wav", str(source), "-n", "3"])
+    audio, rate = soundfile.read(source, dtype="float32")
+    assert recorded.read_bytes() == codec.load().compress(audio, rate, n_codebooks=3, effort="raw")
+
+
+def test_a_folder_becomes_batches(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        soundfile.write(tmp_path / "in" / f"{number}.wav", tone(2), 24_000)
+    arguments = [str(tmp_path / "in"), str(tmp_path / "out"), "--length", "64"]
+    frames = 3 * 2 * 25
+    assert main_of("corpus_to_batches.py")([*arguments, "--batch-size", "2"]) >= frames * 4 // 128
+
+
 def test_a_language_model_learns_what_repeats(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
     small = codec.load(backend=MeanBackend())
     (tmp_path / "in").mkdir()
-    tone = np.tile(np.repeat([0.1, -0.3, 0.2, 0.5], small.config.hop_length), 40)
+    steps = np.tile(np.repeat([0.1, -0.3, 0.2, 0.5], small.config.hop_length), 40)
     for number in range(4):
-        soundfile.write(tmp_path / "in" / f"{number}.wav", tone, small.config.sample_rate)
+        soundfile.write(tmp_path / "in" / f"{number}.wav", steps, small.config.sample_rate)
     corpus = Corpus(small, [str(tmp_path / "in")], tmp_path / "out", Settings(1), "bin")
     run(corpus)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # of cores that others work on, more make it slower
-    main = runpy.run_path(str(EXAMPLES / "train_lm.py"))["main"]
+    main = main_of("train_lm.py")
     arguments = ["--codebooks", "1", "--length", "32", "--batch-size", "4", "--steps", "60"]
     arguments += ["--dim", "64", "--layers", "1", "--lr", "0.01"]
     raw = 10 * small.config.sample_rate / small.config.hop_length
