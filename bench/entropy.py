@@ -145,10 +145,10 @@ def report(clips: Sequence[Clip], weights: Path) -> str:
             "# What the entropy coders save",
             f"By `python -m bench.entropy`. Model {backend.model_id.hex()}, data "
             f"{coders['fast'].tables_id.hex()}; {len(clips)} clips; {platform.machine()}, "
-            f"{backend.isa}. Chunks of {FRAMES_PER_CHUNK} frames, each coded by itself. kbit/s are "
-            "those of the payloads. `order-0`: by the frequencies of each level's codes among "
-            "these clips, corrected for their number. The overhead is that of rounding to "
-            "frequencies and of the range coder, above the models' code length.",
+            f"{backend.isa}. Each chunk of {FRAMES_PER_CHUNK} frames is coded on its own. kbit/s "
+            "count the payloads. `order-0` uses the frequencies of each level's codes in these "
+            "clips, corrected for their number. The overhead is what rounding to frequencies and "
+            "the range coder add to the code length of the models.",
             rates_table(found, config),
             f"Speed on one thread with {len(deepest.order_0)} codebooks, in audio time: "
             f"{speeds(deepest)}.",

@@ -1,11 +1,11 @@
-"""Everything that is measured of quality, as one Markdown file: RESULTS.md.
+"""Measure everything about quality and write one Markdown file: RESULTS.md.
 
     python -m bench.results EVAL_DIR --lyra DIR --words EVAL_DIR/transcribed \\
         --transcripts EVAL_DIR/transcribed.tsv --report REPORT -o bench/RESULTS.md
 
-A comparison by `codec bench` of all clips in EVAL_DIR, one of the word error rate on the clips in
---words, and what the tokens are worth. Started again, it measures only what is new. Codecs that are
-missing are named and left out.
+It compares all clips in EVAL_DIR by `codec bench`, compares the word error rate on the clips in
+--words, and measures what the tokens are worth. A second run measures only what is new. Codecs that
+are not installed are named and left out.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def compare(plan: Plan) -> Outcome:
 
 
 def notes(outcome: Outcome) -> list[str]:
-    """What is not in the tables, and why."""
+    """Return what is missing from the tables, and why."""
     lines = [f"- {name} was skipped: {why}" for name, why in outcome.skipped.items()]
     lines += [f"- {name} was left out: {why}" for name, why in outcome.rejected.items()]
     lines += [
@@ -67,21 +67,21 @@ def report(heard: Outcome, words: Outcome | None, tokens: str, command: str) -> 
         "# Bitrate and quality, measured",
         f"By `{command}`.",
         f"Machine: {machine()}. " + ", ".join(f"{n} {v}" for n, v in versions().items()) + ".",
-        "Rates are those of the payloads: the coded audio alone. Ours are with entropy coding "
-        "(`--effort best`), each setting being the rate before it. Means over clips ± the larger "
-        "side of their 95 % interval (bootstrap over clips). `pcm` is the original.",
+        "Bitrates count the payloads, which are the coded audio alone. Ours are after entropy "
+        "coding (`--effort best`); a setting is the bitrate before it. Values are means over clips "
+        "± the larger half of their 95 % interval (bootstrap over clips). `pcm` is the original.",
         "## Compared",
         markdown(heard.summary, HEARD),
         "## Voice and prosody",
         markdown(heard.summary, VOICE),
         "## Bits for the same quality",
-        "Bjøntegaard's rate difference against Opus: fewer bits are negative.",
+        "Bjøntegaard rate difference against Opus; negative means fewer bits.",
         bd_markdown(heard.summary, "opus", HEARD),
     ]
     if words is not None:
         parts += [
             "## Words",
-            "Errors of PocketSphinx on read English, whose own are those of `pcm`.",
+            "Word errors of PocketSphinx on read English. `pcm` has the errors on the original.",
             markdown(words.summary, ("wer",)),
         ]
     parts += ["## Tokens", tokens]
