@@ -1,1 +1,1 @@
-"""Bitrate against quality: our codec beside others, on anybody's audio."""
+"""Compare our codec with others by bitrate and quality, on any audio."""

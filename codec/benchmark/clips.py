@@ -1,4 +1,4 @@
-"""The clips to compare codecs on."""
+"""Find and read the clips that codecs are compared on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from codec.audio import READ_SUFFIXES, read_audio, resample
 from codec.errors import AudioError, DataError
 from codec.quality.pair import Audio
 
-SAMPLE_RATE = 24_000  # at which everything is compared
+SAMPLE_RATE = 24_000  # of every comparison
 
 KINDS = ("speech", "music", "general")
 OTHER = "audio"
@@ -22,7 +22,7 @@ OTHER = "audio"
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A file to be read. name: its stem, made unique."""
+    """A file to read. name: its stem, made unique."""
 
     name: str
     path: Path
@@ -33,12 +33,11 @@ class Source:
 def find_sources(
     inputs: Sequence[Path], kind: str | None = None, transcripts: Path | None = None
 ) -> list[Source]:
-    """The audio files among `inputs`, and right in the folders among them, by kind, then name.
+    """Find the audio files in `inputs`, and directly in their folders, sorted by kind, then name.
 
-    kind: of all; by default a file's is the first part of its name ("music_3.flac") if that is one
-    of KINDS, "speech" if it has a transcript, else OTHER. transcripts: a table with tabs between
-    its columns, a header, and columns "path" and "text"; it counts by the files' names. Raises
-    DataError.
+    kind: of all files. By default, the first part of a file's name ("music_3.flac") if it is one of
+    KINDS, "speech" if the file has a transcript, else OTHER. transcripts: a tab-separated table
+    with a header and the columns "path" and "text", matched by file name. Raises DataError.
     """
     texts = _read_transcripts(transcripts) if transcripts else {}
     paths: list[Path] = []
@@ -56,7 +55,7 @@ def find_sources(
     sources = []
     for path in dict.fromkeys(paths):
         name, number = path.stem, 2
-        while name.casefold() in taken:  # some file systems do not tell A from a
+        while name.casefold() in taken:  # some file systems ignore case
             name, number = f"{path.stem}-{number}", number + 1
         taken.add(name.casefold())
         text = texts.get(path.name)
@@ -67,30 +66,30 @@ def find_sources(
 
 
 def kind_of(stem: str, text: str | None = None) -> str:
-    """One of KINDS by the first part of a name, else OTHER, or "speech" if there is `text`."""
+    """Return the kind from the first part of a name, else "speech" with a `text`, else OTHER."""
     prefix = stem.split("_")[0].casefold()
     return prefix if prefix in KINDS else "speech" if text else OTHER
 
 
 def read_clip(source: Source) -> Audio:
-    """float32 [samples] at SAMPLE_RATE, channels averaged. Raises AudioError."""
+    """Read a clip: float32 [samples] at SAMPLE_RATE, channels averaged. Raises AudioError."""
     try:
         channels, rate = read_audio(source.path)
     except OSError as error:
         raise AudioError(error.strerror or str(error)) from None
     audio = resample(channels.mean(axis=0), rate, SAMPLE_RATE)
     if not audio.any():
-        raise AudioError("silent from end to end: nothing to compare")
+        raise AudioError("the clip is silent: nothing can be compared")
     return audio
 
 
 def fingerprint(audio: Audio) -> str:
-    """16 hex digits of what is in a clip."""
+    """Return 16 hex digits of the hash of a clip's samples."""
     return hashlib.sha256(np.ascontiguousarray(audio, "<f4").tobytes()).hexdigest()[:16]
 
 
 def readable(sources: Sequence[Source]) -> Iterator[tuple[Source, Audio | None, str]]:
-    """Each source with its audio, or None and why in one line."""
+    """Give each source with its audio, or with None and the reason in one line."""
     for source in sources:
         try:
             yield source, read_clip(source), ""

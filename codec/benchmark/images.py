@@ -1,4 +1,4 @@
-"""Pictures of audio for the pages, as data that an HTML file can hold."""
+"""Draw audio for the pages, as data URIs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from codec.quality.pair import Audio
 from codec.quality.spectral import log_mel
 
 WINDOW, BANDS = 1024, 80
-RANGE_DB = 80.0  # under the loudest of the original
+RANGE_DB = 80.0  # below the loudest value of the original
 COLOURS = 64
 MAX_COLUMNS = 900
 
@@ -24,8 +24,11 @@ def data_uri(data: bytes, media_type: str) -> str:
 
 
 def mel_levels(audio: Audio) -> npt.NDArray[np.float32]:
-    """dB of mel magnitudes, float32 [columns, BANDS]: of windows of 43 ms at 24 kHz, every quarter
-    of one, and the mean of neighbours where these were more than MAX_COLUMNS."""
+    """Compute mel magnitudes in dB, float32 [columns, BANDS].
+
+    Windows are 43 ms at 24 kHz with a hop of a quarter. Neighbours are averaged if there would be
+    more than MAX_COLUMNS columns.
+    """
     levels = log_mel(audio, WINDOW, BANDS) * np.float32(20 / np.log(10))
     group = -(-len(levels) // MAX_COLUMNS)
     whole = levels[: len(levels) // group * group]
@@ -34,7 +37,7 @@ def mel_levels(audio: Audio) -> npt.NDArray[np.float32]:
 
 
 def spectrogram(audio: Audio, top: float | None = None) -> str:
-    """A PNG of `mel_levels`, low bands below, as a data URI. top: dB of the brightest colour."""
+    """Return `mel_levels` as a PNG data URI, low bands below. top: dB of the brightest colour."""
     levels = mel_levels(audio)
     highest = float(levels.max()) if top is None else top
     shares = np.clip((levels - highest) / RANGE_DB + 1, 0, 1)
@@ -42,11 +45,13 @@ def spectrogram(audio: Audio, top: float | None = None) -> str:
 
 
 def palette_png(indices: npt.NDArray[np.uint8]) -> str:
-    """`indices` [rows, columns] below COLOURS as a PNG in magma's colours, as a data URI."""
+    """Return `indices` [rows, columns], below COLOURS, as a PNG data URI in magma's colours."""
     try:
         from PIL import Image  # which matplotlib needs
     except ImportError:
-        raise MissingPackageError("matplotlib is not there: pip install 'codec[bench]'") from None
+        raise MissingPackageError(
+            "matplotlib is not installed: pip install 'codec[bench]'"
+        ) from None
 
     image = Image.fromarray(np.ascontiguousarray(indices), "P")
     image.putpalette(_palette())

@@ -1,4 +1,4 @@
-"""What listeners saved from the pages, put together."""
+"""Merge the results that listeners saved from the pages."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ VERSION = 1
 
 @dataclasses.dataclass(frozen=True)
 class Rating:
-    """Of a condition, 0 to 100: mean over the listeners' own means, with its bootstrap interval
-    over listeners, or over clips where there is one listener."""
+    """The rating of a condition, 0 to 100: the mean of the listeners' means.
+
+    Its interval is a bootstrap over listeners, or over clips if one listener rated.
+    """
 
     condition: str
     listeners: int
@@ -29,7 +31,7 @@ class Rating:
 
 @dataclasses.dataclass(frozen=True)
 class Told:
-    """How often X was told right of two conditions. chance: of so many or more by guessing."""
+    """How often listeners identified X. chance: of at least as many right answers by guessing."""
 
     a: str
     b: str
@@ -46,7 +48,7 @@ class Merged:
 
 
 def merge(paths: Sequence[Path]) -> Merged:
-    """All results in `paths`; one that is given twice counts once. Raises DataError."""
+    """Merge all results in `paths`; a result given twice counts once. Raises DataError."""
     results: dict[tuple[str, ...], dict[str, Any]] = {}
     for path in paths:
         result = _read(path)
@@ -79,13 +81,13 @@ def merge(paths: Sequence[Path]) -> Merged:
 
 
 def guessing(correct: int, total: int) -> float:
-    """Chance of at least `correct` right answers of `total` by guessing between two."""
+    """Return the chance of at least `correct` right answers of `total` by guessing."""
     ways = sum(math.comb(total, k) for k in range(correct, total + 1))
     return float(ways / 2**total)
 
 
 def markdown(merged: Merged) -> str:
-    """Tables of the ratings and of what was told apart."""
+    """Return Markdown tables of the ratings and of the ABX results."""
     lines: list[str] = []
     if merged.ratings:
         lines += ["| rated | mean | 95 % | listeners | ratings |", "|---|--:|--:|--:|--:|"]
@@ -109,7 +111,9 @@ def _read(path: Path) -> dict[str, Any]:
         if not isinstance(result, dict) or result.get("format") != FORMAT:
             raise DataError(f"{path}: not a listening result")
         if result["version"] != VERSION:
-            raise DataError(f"{path}: version {result['version']}, which this codec does not know")
+            raise DataError(
+                f"{path}: version {result['version']}, which this version does not support"
+            )
         return {
             "listener": str(result["listener"]),
             "finished": str(result["finished"]),

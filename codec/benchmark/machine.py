@@ -1,4 +1,4 @@
-"""What the numbers were measured on."""
+"""Describe the machine and the packages that numbers were measured with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PACKAGES = (
 
 
 def machine() -> str:
-    """The processor's name and its number of logical cores."""
+    """Return the name of the processor and its number of logical cores."""
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -27,7 +27,7 @@ def machine() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that measure, where they are installed."""
+    """Return the versions of Python and of the packages that are installed."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""Rate-quality plots: means over clips with their intervals, as SVG and PNG."""
+"""Plot rate against quality: means over clips with their intervals, as SVG and PNG."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any
 from codec.benchmark.statistics import Row, Summary, better
 from codec.benchmark.tables import title
 
-# Okabe and Ito's colours, told apart by those who do not see all of them; with markers besides.
+# Okabe and Ito's colours, which colour-blind readers can tell apart; markers differ too.
 COLOURS = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#666666", "#B8A800",
 )  # fmt: skip
 MARKERS = "osD^vPX*"
-ORIGINAL = "pcm"  # as a line: at its rate it would leave no room for the others
+ORIGINAL = "pcm"  # drawn as a line: a point at its bitrate would leave no room for the others
 
 
 def write_plots(summary: Summary, folder: Path) -> list[Path]:
-    """One for each kind and measure, KIND_METRIC.svg and .png in `folder`; the SVGs' paths."""
+    """Write KIND_METRIC.svg and .png to `folder` and return the paths of the SVGs."""
     import matplotlib
 
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     codecs = [name for name in dict.fromkeys(row.codec for row in summary.rows) if name != ORIGINAL]
-    # Text stays text, and the file is the same for the same numbers.
+    # Keep text as text, and write the same file for the same numbers.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "codec"}):
         for kind in dict.fromkeys(row.kind for row in summary.rows):
             rows = [row for row in summary.rows if row.kind == kind]

@@ -1,13 +1,13 @@
-"""A run: every clip through every codec at every setting, and the report of it.
+"""Run every clip through every codec at every setting, and write the report.
 
 REPORT/
-  results.jsonl                        a line for each measurement: what a restart keeps
+  results.jsonl                        a line for each measurement, which a restart keeps
   results.csv, results.parquet         a row for each clip, codec and setting
   summary.json                         means with intervals, BD-rates, what was left out
   report.json                          what ran, where, with which versions
   original/CLIP.flac, decoded/CODEC@SETTING/CLIP.flac
   plots/KIND_METRIC.svg, .png
-  index.html                           all of it to look at and to listen to
+  index.html                           everything to look at and to listen to
 """
 
 from __future__ import annotations
@@ -42,8 +42,11 @@ RESULTS = "results.jsonl"
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """peers: names, ours as "codec". settings: by name, in place of a codec's own. metrics: names;
-    None for all that can run here. reference: the codec that BD-rates are against."""
+    """What to run.
+
+    peers: names, ours as "codec". settings: by name, instead of a codec's defaults. metrics: names;
+    None for all that are installed. reference: the codec that BD-rates compare with.
+    """
 
     inputs: tuple[Path, ...]
     report: Path
@@ -59,8 +62,11 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """skipped: codecs that are missing, and why. rejected: clips that no codec was compared on,
-    and why. reused: measurements that were there already."""
+    """What a run did.
+
+    skipped: codecs that are not available, and why. rejected: clips that are left out, and why.
+    reused: number of measurements from an earlier run.
+    """
 
     results: list[Result]
     summary: Summary
@@ -74,12 +80,12 @@ def run(
     started: Callable[[int, int], None] = lambda total, done: None,
     done: Callable[[Result], None] = lambda result: None,
 ) -> Outcome:
-    """Measure all that is not measured yet, and write the report but for its page.
+    """Measure what is not measured yet, and write the report without its page.
 
-    started is called with the number of measurements and of those that are there already, done
-    with every new one. A run that was killed goes on where it was; with other codecs, settings,
-    clips or measures it adds to what is there. A clip that cannot be read, or that a codec fails
-    on, is left out for all and named. Raises DataError, PeerError, OutputError.
+    started is called with the number of measurements and of those from earlier runs, done with
+    every new one. A run that was killed continues; with other codecs, settings, clips or measures
+    it adds to the results. A clip that cannot be read, or that a codec fails on, is left out for
+    all codecs and named. Raises DataError, PeerError, OutputError.
     """
     sources = find_sources(plan.inputs, plan.kind, plan.transcripts)
     peers, skipped = choose(plan.peers, plan.options)
@@ -87,10 +93,10 @@ def run(
         raise PeerError("; ".join(f"{name}: {why}" for name, why in skipped.items()))
     reference = plan.reference or ("opus" if "opus" in plan.peers else None)
     if reference is not None and reference not in [peer.name for peer in peers]:
-        raise PeerError(f"{reference} is not among the codecs, to compare the others with")
+        raise PeerError(f"the reference {reference} is not among the codecs")
     for name in plan.metrics or ():
         if name != "visqol" and name not in METRICS:
-            raise DataError(f"no measure {name!r}; there are visqol, {', '.join(METRICS)}")
+            raise DataError(f"no measure {name!r}; choose from visqol, {', '.join(METRICS)}")
     try:
         plan.report.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -100,13 +106,13 @@ def run(
     units = list(_units(plan, sources, peers, rejected))
     if not units:
         reasons = "; ".join(f"{name}: {why}" for name, why in rejected.items())
-        raise DataError(f"nothing to compare: {reasons or 'no codec is for these kinds of audio'}")
+        raise DataError(f"nothing to compare: {reasons or 'no codec takes these kinds of audio'}")
     with _Journal(plan.report / RESULTS) as journal:
         known = {unit.key: journal.found[unit.key] for unit in units if _is_done(unit, journal)}
         reused = len(known)
         started(len(units), reused)
         for result in _measure(plan, [unit for unit in units if unit.key not in known]):
-            if result.error is None:  # what failed is tried again the next time
+            if result.error is None:  # a later run tries failures again
                 journal.add(result)
             known[result.key] = result
             done(result)
@@ -126,7 +132,7 @@ def run(
 def _units(
     plan: Plan, sources: Sequence[Source], peers: Sequence[Peer], rejected: dict[str, str]
 ) -> Iterator[Unit]:
-    """All measurements, clip by clip. The originals are written on the way."""
+    """Give all measurements, clip by clip, and write the originals."""
     for source, audio, reason in readable(sources):
         if audio is None:
             rejected[source.name] = reason
@@ -161,11 +167,11 @@ def _is_done(unit: Unit, journal: _Journal) -> bool:
 
 
 def _measure(plan: Plan, units: Sequence[Unit]) -> Iterator[Result]:
-    """Results as they come, from processes of one thread each."""
+    """Give results as they come, from processes of one thread each."""
     if not units:
         return
     jobs = min(plan.jobs or os.cpu_count() or 1, len(units))
-    # Spawned, not forked: torch and its like have threads that a fork leaves behind.
+    # Spawn, not fork: libraries such as torch have threads that a fork loses.
     context = multiprocessing.get_context("spawn")
     pool = concurrent.futures.ProcessPoolExecutor(jobs, context, start_process)
     try:
@@ -174,15 +180,15 @@ def _measure(plan: Plan, units: Sequence[Unit]) -> Iterator[Result]:
             yield future.result()
     except BrokenProcessPool:
         raise PeerError(
-            "a process that measured was killed, perhaps for want of memory; "
-            "the same command goes on (--jobs takes fewer at a time)"
+            "a measuring process was killed, perhaps because memory ran out; "
+            "the same command continues (--jobs sets how many run at a time)"
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 class _Journal:
-    """The lines of results.jsonl: read, then added to. A line that a kill cut off is dropped."""
+    """Read and extend results.jsonl. A last line that a kill cut off is dropped."""
 
     def __init__(self, path: Path) -> None:
         self.found: dict[str, Result] = {}
@@ -257,7 +263,7 @@ def _metric(name: str) -> dict[str, Any]:
 
 
 def _command() -> str:
-    """How this process was started: by `codec`, or by a script of its own."""
+    """Return how this process was started: by `codec`, or by a script."""
     program = Path(sys.argv[0])
     script = ["python", program.as_posix()] if program.suffix == ".py" else ["codec"]
     if program.name == "__main__.py":  # python -m codec

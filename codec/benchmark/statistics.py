@@ -1,4 +1,4 @@
-"""Means over clips with their intervals, and how many bits a codec saves against another."""
+"""Compute means over clips with their intervals, and the bits that a codec saves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class Mean:
-    """low, high: the 95 % percentile interval of the bootstrap over clips."""
+    """A mean. low, high: the 95 % percentile interval of the bootstrap over clips."""
 
     mean: float
     low: float
@@ -29,7 +29,7 @@ class Mean:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A codec at a setting on the clips of a kind."""
+    """The results of a codec at a setting on the clips of a kind."""
 
     kind: str
     codec: str
@@ -42,8 +42,11 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class BdRate:
-    """percent: bits that `codec` needs more than the reference codec for the same value of the
-    measure, on the mean over the values that both reach; None if that is less than two points."""
+    """The bits that a codec needs for equal quality.
+
+    percent: how many more bits `codec` needs than the reference for the same value of the measure,
+    averaged over the values that both reach; None if that range has less than two points.
+    """
 
     kind: str
     metric: str
@@ -53,8 +56,10 @@ class BdRate:
 
 @dataclasses.dataclass(frozen=True)
 class Omission:
-    """A clip that does not count in a measure's means, for none of the codecs, because it has no
-    value for one of them: means over different clips could not be compared."""
+    """A clip that counts for no codec in a measure, because one codec has no value for it.
+
+    Means over different clips could not be compared.
+    """
 
     kind: str
     metric: str
@@ -72,8 +77,10 @@ class Summary:
 
 
 def bootstrap(values: Sequence[float] | Floats) -> Mean:
-    """Mean of `values`, one for each clip, with its percentile interval (Efron & Tibshirani 1993,
-    ch. 13). The clips drawn are the same for all codecs, as the seed is."""
+    """Return the mean of `values`, one for each clip, with its percentile interval.
+
+    Efron & Tibshirani 1993, ch. 13. The seed, and so the clips drawn, are the same for all codecs.
+    """
     array = np.asarray(values, np.float64)
     generator = np.random.Generator(np.random.Philox(SEED))
     drawn = generator.integers(len(array), size=(RESAMPLES, len(array)))
@@ -85,12 +92,12 @@ def bootstrap(values: Sequence[float] | Floats) -> Mean:
 def bd_rate(
     reference: Sequence[tuple[float, float]], other: Sequence[tuple[float, float]]
 ) -> float | None:
-    """Bjøntegaard's rate difference in percent, of curves of (kbit/s, value).
+    """Return Bjøntegaard's rate difference in percent, of curves of (kbit/s, value).
 
-    The mean difference of log rate over the range of values that both reach, by monotone cubics
-    (Bjøntegaard 2001, VCEG-M33; PCHIP as in HEVC's common test conditions, JCTVC-B055). Points that
-    no more bits improve are left out of a curve. None if one has less than two points left, or if
-    the ranges do not overlap.
+    It is the mean difference of log rate over the range of values that both reach, by monotone
+    cubics (Bjøntegaard 2001, VCEG-M33; PCHIP as in HEVC's common test conditions, JCTVC-B055).
+    Points that need more bits without a better value are left out. None if a curve has less than
+    two points left, or if the ranges do not overlap.
     """
     from scipy.interpolate import PchipInterpolator
 
@@ -115,10 +122,10 @@ def bd_rate(
 
 
 def summarise(results: Iterable[Result], reference: str | None) -> Summary:
-    """`results`, whose codecs did not fail, by kind, codec and setting, in their order.
+    """Summarise `results` of codecs that did not fail by kind, codec and setting, in their order.
 
-    A clip counts only if all settings of all codecs of its kind have it, as the caller sees to.
-    reference: the codec that BD-rates are against.
+    The caller makes sure that all settings of all codecs of a kind have the same clips.
+    reference: the codec that BD-rates compare with.
     """
     groups: dict[tuple[str, str, str], list[Result]] = {}
     for result in results:
@@ -176,5 +183,5 @@ def _bd_rates(rows: Sequence[Row], reference: str) -> Iterable[BdRate]:
 
 
 def better(metric: str) -> str:
-    """ "higher" or "lower"; `visqol` is ViSQOL in the mode of the kind."""
+    """Return "higher" or "lower"; `visqol` is ViSQOL in the mode of the kind."""
     return METRICS["visqol_audio" if metric == "visqol" else metric].better

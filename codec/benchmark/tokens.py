@@ -1,5 +1,8 @@
-"""What tokens are worth to a language model: how evenly they are used, how well they can be
-foretold, and whether audio that sounds the same has the same."""
+"""Measure what tokens are worth to a language model.
+
+How evenly they are used, how well they can be predicted, and whether audio that sounds the same has
+the same tokens.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from codec.quality.pair import Audio
 
 CHUNKINGS = (17, 960, 24_000)  # samples
 SHIFT = 1  # sample
-NOISE_DB = -60.0  # RMS under that of the clip
+NOISE_DB = -60.0  # RMS relative to the clip
 GAIN_DB = 0.1
 MP3_KBPS = "320"
 
@@ -33,9 +36,12 @@ Floats = npt.NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """One codebook on all clips. used: share of its codewords that occur. perplexity: 2 to the
-    entropy of their frequencies, at most the codebook size. Bits a code: order_0 by these
-    frequencies, tables and prior by the codec's own coders (None if the weights have none)."""
+    """The use of one codebook on all clips.
+
+    used: fraction of its codewords that occur. perplexity: 2 to the power of the entropy of their
+    frequencies, at most the codebook size. Bits per code: order_0 by these frequencies, tables and
+    prior by the codec's entropy coders (None if the weights have none).
+    """
 
     number: int  # from 1, coarsest first
     used: float
@@ -47,8 +53,11 @@ class Level:
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """kept: share of each level's codes that are the same once the audio was changed inaudibly. In
-    a residual quantiser a code stays only where those before it did, but by chance."""
+    """An inaudible change of the audio.
+
+    kept: fraction of each level's codes that stay the same. In a residual quantiser a code stays
+    only if the codes before it stay, except by chance.
+    """
 
     name: str
     kept: list[float]
@@ -56,8 +65,11 @@ class Change:
 
 @dataclasses.dataclass(frozen=True)
 class TokenQuality:
-    """frame_rate: in Hz. changes_left_out: those that need a tool that is missing, and why.
-    chunkings: of the stream, in samples, with the share of codes that stayed; 1 by design."""
+    """The measurements of all clips.
+
+    frame_rate: in Hz. changes_left_out: changes whose tool is not installed, and why. chunkings:
+    sizes of the pieces pushed, in samples, with the fraction of codes that stay; 1 by design.
+    """
 
     model_id: str
     clips: int
@@ -70,7 +82,7 @@ class TokenQuality:
     chunkings: dict[int, float]
 
     def bits_per_second(self, coder: str, levels: int) -> float:
-        """Of the first `levels` codebooks: "raw", "order_0", "tables" or "prior"."""
+        """Return bit/s of the first `levels` codebooks: "raw", "order_0", "tables" or "prior"."""
         if coder == "raw":
             return self.frame_rate * levels * math.ceil(math.log2(self.codebook_size))
         bits = [getattr(level, coder) for level in self.levels[:levels]]
@@ -80,7 +92,7 @@ class TokenQuality:
 def token_quality(
     codec: Codec, clips: Sequence[Audio], done: Callable[[], None] = lambda: None
 ) -> TokenQuality:
-    """clips: float32 [samples] at the model's rate. done: called after each clip."""
+    """Measure `clips`, float32 [samples] at the model's rate. done: called after each clip."""
     config, levels = codec.config, codec.config.n_codebooks
     changes, left_out = _changes(config.sample_rate)
     coders = _coders(codec)
@@ -131,15 +143,17 @@ def token_quality(
 
 
 def codebook_use(codes: Codes, codebook_size: int) -> tuple[float, float]:
-    """Share of the codewords that occur in `codes` [frames], and the codes' perplexity."""
+    """Return the fraction of codewords that occur in `codes` [frames], and their perplexity."""
     counts = np.bincount(codes, minlength=codebook_size)
     shares = counts[counts > 0] / codes.size
     return len(shares) / codebook_size, float(np.exp(-(shares * np.log(shares)).sum()))
 
 
 def order_0_bits(codes: Codes, codebook_size: int) -> Floats:
-    """Bits of each level of `codes` [levels, frames] by its codes' frequencies, corrected for these
-    being their own: few frames fit themselves too well (Miller & Madow 1955)."""
+    """Return bits per code of each level of `codes` [levels, frames] by the codes' frequencies.
+
+    Corrected for the number of frames: few frames fit themselves too well (Miller & Madow 1955).
+    """
     bits = np.zeros(len(codes))
     for level, row in enumerate(codes):
         counts = np.bincount(row, minlength=codebook_size)
@@ -150,7 +164,7 @@ def order_0_bits(codes: Codes, codebook_size: int) -> Floats:
 
 
 def _changes(sample_rate: int) -> tuple[dict[str, Callable[[Audio], Audio]], dict[str, str]]:
-    """What is done to a clip, by name."""
+    """Return the changed versions of a clip by name."""
 
     def shifted(clip: Audio) -> Audio:
         later: Audio = np.pad(clip, (SHIFT, 0))[:-SHIFT]
@@ -186,7 +200,7 @@ def _changes(sample_rate: int) -> tuple[dict[str, Callable[[Audio], Audio]], dic
 
 
 def _coders(codec: Codec) -> dict[str, Any]:
-    """Those that the weights have data for, with their `costs`."""
+    """Return the coders that the weights have data for, with their `costs`."""
     found = {}
     for name, effort in (("tables", "fast"), ("prior", "best")):
         with contextlib.suppress(BackendError, ModelError):
@@ -195,7 +209,7 @@ def _coders(codec: Codec) -> dict[str, Any]:
 
 
 def _chunks(codes: Codes, frame_rate: float) -> Iterator[Codes]:
-    """As a file has them, each coded by itself."""
+    """Cut codes into chunks as a file has them."""
     frames = round(CHUNK_SECONDS * frame_rate)
     for at in range(0, codes.shape[1], frames):
         yield np.ascontiguousarray(codes[None, :, at : at + frames])

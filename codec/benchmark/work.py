@@ -1,4 +1,4 @@
-"""One measurement: a clip through a codec at a setting. What the processes of a run do."""
+"""Do one measurement, a clip through a codec at a setting, in a process of a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """key: changes with everything that the result depends on."""
+    """A measurement to do. key: changes with everything that the result depends on."""
 
     key: str
     source: Source
@@ -36,8 +36,11 @@ class Unit:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """delay: in seconds. failed: the measures that have no value, and why. error: instead of all
-    else, if the codec failed."""
+    """The result of a measurement.
+
+    delay: in seconds. failed: the measures without a value, and why. error: instead of everything
+    else if the codec failed.
+    """
 
     key: str
     clip: str
@@ -57,11 +60,11 @@ def start_process() -> None:
     """Keep a worker process to one thread, and quiet."""
     for name in ONE_THREAD:
         os.environ[name] = "1"
-    warnings.filterwarnings("ignore")  # of libraries about themselves, once a process and line
+    warnings.filterwarnings("ignore")  # libraries warn about themselves once per process and line
 
 
 def work(unit: Unit, options: Options) -> Result:
-    """Code, decode, measure; never raises a CodecError."""
+    """Encode, decode and measure; never raises a CodecError."""
     named = Result(unit.key, unit.source.name, unit.source.kind, unit.codec, unit.setting)
     try:
         audio = _clip(unit.source)
@@ -97,14 +100,14 @@ def work(unit: Unit, options: Options) -> Result:
 
 
 def at_rate(decoded: Audio, sample_rate: int, n_samples: int) -> Audio:
-    """`decoded` at SAMPLE_RATE, cut or filled up with silence to `n_samples`."""
+    """Return `decoded` at SAMPLE_RATE, cut or padded with silence to `n_samples`."""
     audio = resample(decoded, sample_rate, SAMPLE_RATE)
     fitted: Audio = fit(audio[None], n_samples)[0]
     return fitted
 
 
 def keep(audio: Audio, path: Path) -> None:
-    """Write `audio` as FLAC to `path`, whole or not at all."""
+    """Write `audio` as FLAC to `path`, completely or not at all."""
     with replacing(path, overwrite=True) as aside:
         write_audio(aside, np.clip(audio, -1, 1)[None], SAMPLE_RATE, path.suffix)
 

@@ -172,7 +172,7 @@ def test_missing_codecs_are_named_and_skipped(tmp_path: Path, monkeypatch: Any) 
     assert [peer.name for peer in found] == ["pcm"]
     assert missing["opus"] == "opusenc is not installed (Debian: opus-tools)"
     assert "--lyra" in missing["lyra"]
-    with pytest.raises(PeerError, match=r"no codec 'ogg'; there are codec, .*, snac"):
+    with pytest.raises(PeerError, match=r"no codec 'ogg'; choose from codec, .*, snac"):
         choose(["ogg"], Options())
     assert set(PEERS) > {"codec", "opus", "lyra", "codec2", "speex", "mp3", "aac"}
 

@@ -1,4 +1,4 @@
-"""The codecs to compare ours with. What is missing here says so and is left out."""
+"""Find the codecs to compare ours with. A codec that is not available says so and is skipped."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["PEERS", "Encoded", "Options", "Peer", "PeerError", "choose", "make"]
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What some of the codecs need to know."""
+    """Options of some of the codecs."""
 
-    model: str = "default"  # weights of ours
+    model: str = "default"  # our weights
     effort: str = "best"
     lyra: Path | None = None  # folder of its models
 
@@ -42,16 +42,16 @@ PEERS: Mapping[str, Callable[[Options], Peer]] = MappingProxyType(
 
 
 def make(name: str, options: Options) -> Peer:
-    """The codec `name`. Raises PeerError on a name that is nobody's, or if it is missing here."""
+    """Make the codec `name`. Raises PeerError if it is unknown or not available."""
     if name not in PEERS:
-        raise PeerError(f"no codec {name!r}; there are {', '.join(PEERS)}")
+        raise PeerError(f"no codec {name!r}; choose from {', '.join(PEERS)}")
     return PEERS[name](options)
 
 
 def choose(names: Sequence[str], options: Options) -> tuple[list[Peer], dict[str, str]]:
-    """The codecs of `names` that are here, and why each of the others is not.
+    """Return the available codecs of `names`, and why each of the others is not.
 
-    Raises PeerError on a name that is nobody's.
+    Raises PeerError on an unknown name.
     """
     found, missing = [], {}
     for name in dict.fromkeys(names):

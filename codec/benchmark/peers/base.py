@@ -1,4 +1,4 @@
-"""What a codec has to offer to be compared."""
+"""Define what a codec must provide to be compared."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ TIMEOUT = 300.0  # seconds that a tool has for one clip
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """data: what `decode` needs, in the container that people use. payload_bits: of the coded audio
-    alone, without the container's headers, checksums and padding."""
+    """Encoded audio.
+
+    data: what `decode` needs, in the usual container. payload_bits: bits of the coded audio alone,
+    without headers, checksums and padding of the container.
+    """
 
     data: bytes
     payload_bits: int
@@ -29,11 +32,11 @@ class Encoded:
 
 
 class Peer(Protocol):
-    """A codec at its settings. Made anew in each process that uses it.
+    """A codec with its settings. Each process that uses it makes its own.
 
-    name: as on the command line. title: with what tells versions apart. kinds: None, or the kinds
-    of audio it is made for. settings: those compared by default, each a number of kbit/s or the
-    name that the codec gives it. sample_rate: of the audio that `encode` takes and `decode` gives.
+    name: as on the command line. title: with the version. kinds: the kinds of audio it is made for,
+    or None. settings: those compared by default, each a number of kbit/s or the codec's own name.
+    sample_rate: of the audio that `encode` takes and `decode` returns.
     """
 
     @property
@@ -52,17 +55,17 @@ class Peer(Protocol):
     def sample_rate(self) -> int: ...
 
     def encode(self, audio: Audio, setting: str) -> Encoded:
-        """`audio`, float32 [samples] at `sample_rate`, coded. Raises PeerError."""
+        """Encode `audio`, float32 [samples] at `sample_rate`. Raises PeerError."""
 
     def decode(self, data: bytes, setting: str) -> Audio:
-        """float32 [samples] at `sample_rate`, of about the length that was given to `encode`.
+        """Decode to float32 [samples] at `sample_rate`, of about the length given to `encode`.
 
-        A delay may be left in it. Raises PeerError.
+        The result may be delayed. Raises PeerError.
         """
 
 
 def needs(tool: str, package: str) -> str:
-    """The path of the program `tool`. Raises PeerError naming the package that has it."""
+    """Find the program `tool`. Raises PeerError with the name of its package."""
     path = shutil.which(tool)
     if path is None:
         raise PeerError(f"{tool} is not installed (Debian: {package})")
@@ -70,7 +73,7 @@ def needs(tool: str, package: str) -> str:
 
 
 def run(command: Sequence[str | Path], stdin: bytes = b"") -> bytes:
-    """Standard output of `command`. Raises PeerError with the last line of its standard error."""
+    """Run `command` and return its output. Raises PeerError with its last line of error."""
     name = Path(command[0]).name
     try:
         done = subprocess.run(
@@ -85,7 +88,7 @@ def run(command: Sequence[str | Path], stdin: bytes = b"") -> bytes:
 
 
 def kbps(setting: str, peer: str) -> float:
-    """The number of kbit/s that `setting` is. Raises PeerError."""
+    """Parse `setting` as a number of kbit/s. Raises PeerError."""
     try:
         value = float(setting)
     except ValueError:

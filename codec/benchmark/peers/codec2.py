@@ -1,4 +1,4 @@
-"""Codec 2, by its own tools."""
+"""Run Codec 2 by its own tools."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FRAMES = {
 
 
 class Codec2:
-    """Settings are Codec 2's modes, named by their bits a second. 8 kHz, speech alone."""
+    """Codec 2 at 8 kHz, speech only. Settings are its modes, named by their bit/s."""
 
     name = "codec2"
     title = "Codec 2"
@@ -40,7 +40,7 @@ class Codec2:
         if setting not in FRAMES:
             raise PeerError(f"codec2 has no mode {setting}; it has {', '.join(FRAMES)}")
         size, bits = FRAMES[setting]
-        # Whole frames are coded, and one more for what its look-ahead delays.
+        # It codes whole frames, and needs one more for the delay of its look-ahead.
         padded = np.pad(audio, (0, -len(audio) % size + size))
         data = self._through(self._encoder, setting, as_int16(padded).tobytes())
         return Encoded(data, bits * -(-len(audio) // size))

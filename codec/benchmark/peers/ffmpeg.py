@@ -1,4 +1,4 @@
-"""Codecs that people use through ffmpeg."""
+"""Run codecs through ffmpeg."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from codec.quality.pair import Audio
 
 @dataclasses.dataclass(frozen=True)
 class Ffmpeg:
-    """Settings are the target in kbit/s; the payload is that of the packets that ffprobe lists."""
+    """A codec of ffmpeg. Settings are target kbit/s; ffprobe lists the packets of the payload."""
 
     name: str
     label: str

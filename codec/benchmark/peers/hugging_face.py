@@ -1,4 +1,4 @@
-"""Neural codecs through transformers, where their checkpoints are in the local cache."""
+"""Run neural codecs through transformers, from checkpoints in the local cache."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from codec.quality.pair import Audio
 
 @dataclasses.dataclass(frozen=True)
 class HuggingFace:
-    """Settings are numbers of codebooks, or kbit/s for EnCodec. The payload is log2 of the codebook
-    size for each code; there is no container. Nothing is downloaded."""
+    """A neural codec. Settings are numbers of codebooks, or kbit/s for EnCodec.
+
+    The payload is log2 of the codebook size for each code, without a container. Nothing is
+    downloaded.
+    """
 
     name: str
     label: str
@@ -30,7 +33,7 @@ class HuggingFace:
             import transformers  # noqa: F401
         except ImportError:
             raise PeerError("transformers is not installed") from None
-        assert self.model is not None  # a checkpoint that is missing is said so now
+        assert self.model is not None  # so that a missing checkpoint is reported now
 
     @property
     def title(self) -> str:

@@ -1,4 +1,4 @@
-"""Lyra v2 (google/lyra), by its published TensorFlow Lite models."""
+"""Run Lyra v2 (google/lyra) by its published TensorFlow Lite models."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ MODELS = ("soundstream_encoder.tflite", "quantizer.tflite", "lyragan.tflite")
 
 
 class Lyra:
-    """Settings are kbit/s, of as many quantisers of 4 bits, 50 times a second.
+    """Lyra v2. Settings are kbit/s, which give the number of 4-bit quantisers at 50 Hz.
 
-    The neural path alone: no comfort noise, no discontinuous transmission. The models keep state
-    that cannot be reset: every clip has interpreters of its own.
+    Only the neural path runs: no comfort noise, no discontinuous transmission. The models keep a
+    state that cannot be reset, so every clip has its own interpreters.
     """
 
     name = "lyra"
@@ -91,7 +91,7 @@ def _quantisers(setting: str) -> int:
 
 
 def _nibbles(codes: bytes) -> bytes:
-    """Two codes of 4 bits in each byte."""
+    """Pack two codes of 4 bits into each byte."""
     values = np.frombuffer(codes, np.uint8)
     pairs = np.pad(values, (0, len(values) % 2)).reshape(-1, 2)
     return bytes((pairs[:, 0] << 4 | pairs[:, 1]).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Opus, by the tools of its authors (opus-tools)."""
+"""Run Opus by the tools of its authors (opus-tools)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ PAGE_HEADER_BYTES = 27
 
 
 class Opus:
-    """Settings are the target in kbit/s, of opusenc's default: variable bit rate, frames of 20 ms.
+    """Opus with the defaults of opusenc: variable bit rate, frames of 20 ms.
 
-    opusenc chooses band and mode by the rate. opusdec takes the delay out.
+    Settings are target kbit/s. opusenc chooses band and mode by the bitrate; opusdec removes the
+    delay.
     """
 
     name = "opus"
@@ -58,7 +59,7 @@ class Opus:
 
 
 def ogg_packets(data: bytes) -> list[int]:
-    """Lengths of the packets of an Ogg stream (RFC 3533, §6). Raises PeerError."""
+    """Return the packet lengths of an Ogg stream (RFC 3533, §6). Raises PeerError."""
     lengths, open_packet, at = [], 0, 0
     while at < len(data):
         if data[at : at + 4] != b"OggS" or at + PAGE_HEADER_BYTES > len(data):

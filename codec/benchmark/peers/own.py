@@ -1,4 +1,4 @@
-"""Our codec: files as `codec compress` writes them."""
+"""Run our codec: files as `codec compress` writes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from codec.quality.pair import Audio
 
 
 class Own:
-    """Settings are kbit/s of the codes before entropy coding, at most those of all codebooks."""
+    """Our codec. Settings are kbit/s of the codes before entropy coding."""
 
     name = "codec"
     kinds: frozenset[str] | None = None

@@ -1,4 +1,4 @@
-"""The original as 16-bit samples: what measures of the decoded audio alone say without a codec."""
+"""Keep the original as 16-bit samples: the values that no-reference measures give it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from codec.quality.pair import Audio
 
 
 class Pcm:
-    """One setting. Plots show it as a line."""
+    """The original. It has one setting; plots show it as a line."""
 
     name = "pcm"
     title = "16-bit PCM"

@@ -1,4 +1,4 @@
-"""SNAC by its own package, where its checkpoint is in the local cache."""
+"""Run SNAC by its own package, from a checkpoint in the local cache."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHECKPOINT = "hubertsiuzdak/snac_24khz"
 
 
 class Snac:
-    """One setting: all codebooks, whose frame rates differ. Nothing is downloaded."""
+    """SNAC with all codebooks, whose frame rates differ. Nothing is downloaded."""
 
     name = "snac"
     title = f"SNAC ({CHECKPOINT})"
