@@ -21,6 +21,8 @@ import soundfile
 
 import codec
 
+pytest.importorskip("codec.engine._engine", reason="the native engine was not built")
+
 ROOT = Path(codec.__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
 RATE = 24_000

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 import codec
 from bench.figures import FOLDER, network, overview
+
+pytest.importorskip("codec.engine._engine", reason="the native engine was not built")
 
 REMEDY = "the configuration or the weights have changed: run python -m bench.figures"
 
