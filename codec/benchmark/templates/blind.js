@@ -67,7 +67,7 @@ function abx(place, page) {
   offer();
   const begin = make("button", { type: "button", class: "main begin", onclick: () => start() }, "Begin");
   place.append(
-    make("p", { class: "soft" }, `X is A or B, drawn anew ${rounds} times. The result is shown at the end. Keys: a, b, x, space.`),
+    make("p", { class: "soft" }, `X is A or B, chosen at random ${rounds} times. The result is shown at the end. Keys: a, b, x, space.`),
     make("div", { class: "row" }, clip, "A", pair[0], "B", pair[1], begin), desk,
   );
 
