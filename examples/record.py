@@ -20,7 +20,6 @@ import numpy.typing as npt
 import soundfile
 
 import codec
-from codec.engine.stream import StreamEncoder
 from codec.nac.container import Writer
 
 BLOCK = 480  # samples: 20 ms at 24 kHz
@@ -65,10 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = codec.load()
     rate = model.config.sample_rate
     blocks = wav_file(options.wav, rate) if options.wav else microphone(rate)
-    encoder = StreamEncoder(model.backend, options.codebooks)
+    encoder = model.stream_encoder(n_codebooks=options.codebooks)
     n_samples = 0
     with options.output.open("xb") as file:
-        writer = Writer(file, model.header(1, rate, options.codebooks))
+        writer = Writer(file, model.pipeline.header(1, rate, options.codebooks))
         for block in blocks:
             writer.write(encoder.push(block)[None])  # [channels, codebooks, frames]
             n_samples += len(block)
