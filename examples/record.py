@@ -20,7 +20,7 @@ import numpy.typing as npt
 import soundfile
 
 import codec
-from codec.nac.container import Writer
+from codec.nac import Writer
 
 BLOCK = 480  # samples: 20 ms at 24 kHz
 

@@ -300,11 +300,10 @@ def trim(
     threads: int | None,
     model: str,
 ) -> None:
-    """Make .nac files, or all below folders, smaller without encoding them again.
+    """Make .nac files smaller without encoding them again. Folders are searched.
 
-    Codebooks refine one another, so that the first N are the same audio at a lower quality: the
-    output is what codec compress -n N makes of the original. Without -o, a.nac is trimmed to
-    a.N.nac.
+    Codebooks refine one another, so the first N are the same audio at a lower quality: the output
+    is what `codec compress -n N` makes of the original. Without -o, a.nac becomes a.N.nac.
     """
     from codec.files.trim import trim as trim_job
     from codec.model.location import weights_path
