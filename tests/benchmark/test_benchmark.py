@@ -105,7 +105,8 @@ def test_ours_counts_the_payload_of_its_chunks(weights: Path) -> None:
     assert encoded.payload_bits < encoded.container_bits
     model = codec.load(weights)
     assert np.array_equal(
-        peer.decode(encoded.data, ""), model.decode(model.encode(audio, peer.sample_rate, 2))[0]
+        peer.decode(encoded.data, ""),
+        model.decode(model.encode(audio, peer.sample_rate, n_codebooks=2))[0],
     )
 
 
@@ -241,7 +242,7 @@ def test_what_cannot_be_read_or_coded_is_left_out_for_all(
     said = json.loads((tmp_path / "report" / "report.json").read_text())
     assert set(said["rejected"]) == {"music_bad", "music_silent"}
     failing = plan_of(clips, tmp_path / "other", weights, settings={"codec": ("99",)})
-    with pytest.raises(DataError, match=r"music_0: codec at 99: 99 kbit/s"):
+    with pytest.raises(DataError, match=r"music_0: codec at 99: no bitrate of 99 kbit/s"):
         run(failing)
 
 
