@@ -5,7 +5,8 @@ from __future__ import annotations
 # fmt: off
 READ_SUFFIXES = frozenset((
     ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au",
-    ".snd", ".caf", ".w64", ".rf64",
+    ".snd", ".caf", ".w64", ".rf64", ".bw64", ".bwf", ".sph", ".nist", ".voc", ".mp2", ".mpga",
+    ".m4a", ".m4b", ".aac", ".mp4", ".webm", ".mka", ".wma", ".ac3", ".eac3", ".amr", ".wv", ".spx",
 ))
 # fmt: on
 WRITE_FORMATS = {

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
+from codec.audio import riff
 from codec.audio.arrays import Audio, as_channels, as_int16, check_sample_rate
 from codec.audio.formats import MAX_WAV_BYTES
 from codec.errors import AudioError
 from codec.model.limits import MAX_CHANNELS
 
 READ_BYTES = 1 << 18
-MAX_HEADER_BYTES = 1 << 20
-
-# A size that a recorder writes for want of a better one: arecord and sox near 2^31, ffmpeg 2^32.
-_ENDLESS = 0x7FFF_0000
-_UNKNOWN = 0xFFFF_FFFF
-_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
-_RIFF = struct.Struct("<4s I 4s")
-_CHUNK = struct.Struct("<4s I")
-_SIZES = struct.Struct("<Q Q")  # of the whole and of the data
-_FORMAT = struct.Struct("<H H I I H H")
+MAX_HEADER_BYTES = 1 << 26  # of small chunks that are kept, in case they must be handed back
+_SMALL_CHUNK = 1 << 16
 
 
 class NotStreamableError(AudioError):
@@ -39,29 +30,54 @@ class SampleStream:
     """Samples from a pipe, float32 [channels, samples] a block, as they arrive.
 
     kind: a NumPy dtype of the little-endian samples, or "3" for those of 24 bits. n_bytes: how many
-    at most, None if they end with the pipe. Raises AudioError, also in the iteration.
+    at most, None if they end with the pipe; what follows them is read and left out. Raises
+    AudioError, also in the iteration.
+
+    ahead: bytes of the samples that were read with the header.
+    tags, warnings, strict: as of `AudioReader`.
     """
 
     def __init__(
-        self, file: BinaryIO, sample_rate: int, channels: int, kind: str, n_bytes: int | None
+        self,
+        file: BinaryIO,
+        sample_rate: int,
+        channels: int,
+        kind: str,
+        n_bytes: int | None,
+        *,
+        ahead: bytes = b"",
     ) -> None:
         check_sample_rate(sample_rate)
         if not 1 <= channels <= MAX_CHANNELS:
             raise AudioError(f"{channels} channels; 1 to {MAX_CHANNELS} can be coded")
         self._file, self._kind, self._left = file, kind, n_bytes
+        self._ahead = ahead
         self.sample_rate, self.channels = sample_rate, channels
         self.n_samples = 0  # read so far, of each channel
+        self.tags: dict[str, str] = {}
+        self.warnings: list[str] = []
+        self.strict = False
 
     def __iter__(self) -> Iterator[Audio]:
         frame = self.channels * (3 if self._kind == "3" else np.dtype(self._kind).itemsize)
-        rest = b""
+        rest = self._ahead
         while data := self._some():
             data = rest + data
             whole = len(data) // frame * frame
             data, rest = data[:whole], data[whole:]
             if data:
                 self.n_samples += whole // frame
-                yield as_channels(_floats(data, self._kind).reshape(-1, self.channels).T)
+                yield as_channels(riff.floats(data, self._kind).reshape(-1, self.channels).T)
+        if self._left and self.n_samples:
+            claimed = self.n_samples + (self._left + len(rest)) // frame
+            if claimed > self.n_samples:
+                self.warnings.append(f"cut off: {self.n_samples} of {claimed} samples are there")
+                if self.strict:
+                    raise AudioError(self.warnings[0])
+        elif self._left == 0:
+            # Whoever writes what follows must not find the pipe closed.
+            while self._file.read(READ_BYTES):
+                pass
 
     def _some(self) -> bytes:
         size = READ_BYTES if self._left is None else min(READ_BYTES, self._left)
@@ -70,20 +86,6 @@ class SampleStream:
         if self._left is not None:
             self._left -= len(data)
         return data
-
-
-def _floats(data: bytes, kind: str) -> npt.NDArray[np.float32]:
-    """As libsndfile has them: integers scaled to full scale ±1."""
-    if kind == "3":
-        wide = np.zeros((len(data) // 3, 4), np.uint8)
-        wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
-        return wide.view("<i4")[:, 0].astype(np.float32) / np.float32(1 << 31)
-    samples = np.frombuffer(data, kind)
-    if kind == "u1":
-        return (samples.astype(np.float32) - np.float32(128)) / np.float32(128)
-    if samples.dtype.kind == "f":
-        return samples.astype(np.float32)
-    return samples.astype(np.float32) / np.float32(1 << 8 * samples.dtype.itemsize - 1)
 
 
 def open_wav(file: BinaryIO) -> SampleStream:
@@ -100,40 +102,33 @@ def open_wav(file: BinaryIO) -> SampleStream:
         while len(data) < size and (part := file.read(size - len(data))):
             data += part
         consumed.extend(data)
-        if len(data) < size:
-            raise NotStreamableError(bytes(consumed))
         return data
 
-    riff, _, wave = _RIFF.unpack(take(_RIFF.size))
-    if riff not in (b"RIFF", b"RF64") or wave != b"WAVE":
+    def skip(size: int) -> None:
+        if size <= _SMALL_CHUNK:
+            take(size)
+            return
+        # What is handed back has the chunk too, but with nothing in it.
+        consumed[-4:] = (size % 2).to_bytes(4, "little")
+        consumed.extend(bytes(size % 2))
+        while size and (part := file.read(min(size, READ_BYTES))):
+            size -= len(part)
+
+    try:
+        wave = riff.walk(take, skip)
+    except AudioError:
+        if len(consumed) > MAX_HEADER_BYTES // 2:
+            raise
+        raise NotStreamableError(bytes(consumed)) from None
+    if not wave.kind:
         raise NotStreamableError(bytes(consumed))
-    fields: tuple[int, ...] | None = None
-    kind = ""
-    long_size = 0  # of an RF64's data, whose 32-bit size is all ones
-    while True:
-        name, size = _CHUNK.unpack(take(_CHUNK.size))
-        if name == b"data":
-            break
-        body = take(size + size % 2)
-        if name == b"ds64" and size >= _SIZES.size:
-            long_size = _SIZES.unpack_from(body)[1]
-        if name == b"fmt " and size >= _FORMAT.size:
-            fields = _FORMAT.unpack_from(body)
-            tag = fields[0]
-            if tag == _EXTENSIBLE and size >= 26:
-                tag = int.from_bytes(body[24:26], "little")
-            kinds = {
-                (_PCM, 8): "u1", (_PCM, 16): "<i2", (_PCM, 24): "3", (_PCM, 32): "<i4",
-                (_FLOAT, 32): "<f4", (_FLOAT, 64): "<f8",
-            }  # fmt: skip
-            kind = kinds.get((tag, fields[5]), "")
-    if not kind or not fields or fields[4] != fields[1] * fields[5] // 8:
-        raise NotStreamableError(bytes(consumed))
-    if size == _UNKNOWN and 0 < long_size < _ENDLESS << 32:
-        size = long_size
-    elif size >= _ENDLESS:
-        size = 0
-    return SampleStream(file, fields[2], fields[1], kind, size or None)
+    stream = SampleStream(
+        file, wave.sample_rate, wave.channels, wave.kind, wave.size, ahead=wave.ahead
+    )
+    stream.tags = wave.tags
+    if wave.channels > 2 and wave.layout:
+        stream.tags["channels"] = wave.layout
+    return stream
 
 
 class SampleSink:
@@ -148,14 +143,14 @@ class SampleSink:
         self._file = file
         if raw:
             return
-        size = 2 * channels * n_samples if n_samples is not None else _UNKNOWN
+        size = 2 * channels * n_samples if n_samples is not None else riff.UNKNOWN
         known = size <= MAX_WAV_BYTES
         rate, block = sample_rate, 2 * channels
         file.write(
-            _RIFF.pack(b"RIFF", size + 36 if known else _UNKNOWN, b"WAVE")
-            + _CHUNK.pack(b"fmt ", _FORMAT.size)
-            + _FORMAT.pack(_PCM, channels, rate, rate * block, block, 16)
-            + _CHUNK.pack(b"data", size if known else _UNKNOWN)
+            riff.RIFF.pack(b"RIFF", size + 36 if known else riff.UNKNOWN, b"WAVE")
+            + riff.CHUNK.pack(b"fmt ", riff.FORMAT.size)
+            + riff.FORMAT.pack(riff.PCM, channels, rate, rate * block, block, 16)
+            + riff.CHUNK.pack(b"data", size if known else riff.UNKNOWN)
         )
         file.flush()
 

@@ -2,105 +2,117 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
-from codec.audio.arrays import Audio, as_channels, block_samples, check_sample_rate
-from codec.audio.formats import TAGS, reason
+from codec.audio.arrays import Audio, as_channels, check_sample_rate
+from codec.audio.content import content
+from codec.audio.decode import open_source
+from codec.audio.formats import TAGS
 from codec.errors import AudioError
 from codec.model.limits import MAX_CHANNELS
 
 
 class AudioReader:
-    """Reads audio in any format libsndfile knows, in constant memory.
+    """Reads audio in any format that is known, in constant memory.
 
-    Iterate over it, once, for blocks float32 [channels, samples], full scale ±1. The format is
-    told by content, not by name. A file object must be seekable. Nothing is done on the word of
-    a header: the samples are those that are there, not the number that it claims. Raises
-    AudioError, also in the iteration, on what is not audio, is damaged, or cannot be coded (see
-    `as_channels`), OSError on a file that cannot be opened.
+    Iterate over it, once, for blocks float32 [channels, samples], full scale ±1, channels in the
+    order of WAVE. The format is told by content, not by name. A file object must be seekable.
+    Nothing is done on the word of a header: the samples are those that are there, not the number
+    that it claims. Raises AudioError, also in the iteration, on what is not audio, is damaged, or
+    cannot be coded (see `as_channels`), OSError on a file that cannot be opened.
 
     start, duration: in seconds, to read that stretch only, or what there is of it.
+    strict: raise AudioError, at the end of the iteration, in place of a warning.
+
+    channels, sample_rate: of the audio.
+    claimed: samples of each channel that the file says it has, 0 if it does not say.
+    n_samples: samples of each channel read so far.
+    tags: those of `TAGS` that the file holds, and `channels`, the speakers that three channels or
+        more are for, such as "FL FR FC LFE BL BR", if the file says so.
+    decoder: what reads it: "codec" (plain WAV), or libsndfile or FFmpeg with its version.
+    warnings: a line each on what is missing or damaged, complete when the iteration has ended.
     """
 
     def __init__(
-        self, source: Path | BinaryIO, start: float = 0.0, duration: float | None = None
+        self,
+        source: Path | BinaryIO,
+        start: float = 0.0,
+        duration: float | None = None,
+        *,
+        strict: bool = False,
     ) -> None:
-        import soundfile
-
-        class Sequential(soundfile.SoundFile):  # type: ignore[misc]
-            """soundfile seeks after every block, which a FLAC of unknown length (a pipe's)
-            refuses."""
-
-            def seekable(self) -> bool:
-                return False
-
-        self._error = soundfile.LibsndfileError
-        if isinstance(source, Path):
-            with source.open("rb"):  # for an OSError that says why
-                pass
-        try:
-            self._file = Sequential(os.fspath(source) if isinstance(source, Path) else source)
-        except self._error as error:
-            raise AudioError(f"cannot read audio: {reason(error)}") from None
-        except TypeError:
-            # soundfile asks for the rate and channels of a file named .raw.
-            raise AudioError("raw samples without a header cannot be read") from None
-        self.channels = int(self._file.channels)
-        self.sample_rate = int(self._file.samplerate)
-        self.claimed = int(self._file.frames)  # samples, as the header says: 0 or huge from pipes
-        self.n_samples = 0  # read so far, of each channel
-        self.tags: dict[str, str] = {
-            key: value for key, value in self._file.copy_metadata().items() if key in TAGS
-        }
-        try:
+        self._closing = contextlib.ExitStack()
+        with self._closing:
+            file = (
+                self._closing.enter_context(source.open("rb"))
+                if isinstance(source, Path)
+                else source
+            )
+            self._source = open_source(file, content(file))
+            self._closing.callback(self._source.close)
+            self.channels = self._source.channels
+            self.sample_rate = self._source.sample_rate
+            self.claimed = self._source.claimed
+            self.decoder = self._source.decoder
+            self.warnings = list(self._source.warnings)
             check_sample_rate(self.sample_rate)
             if self.channels > MAX_CHANNELS:
                 raise AudioError(f"{self.channels} channels, at most {MAX_CHANNELS}")
-            if start:
-                self._seek(round(start * self.sample_rate))
-        except AudioError:
-            self._file.close()
-            raise
-        self._left = None if duration is None else max(1, round(duration * self.sample_rate))
+            self._closing = self._closing.pop_all()
+        self.tags = {key: value for key, value in self._source.tags.items() if key in TAGS}
+        if self.channels > 2 and self._source.layout:
+            self.tags["channels"] = self._source.layout
+        self.n_samples = 0
+        self._strict = strict
+        self._start = round(start * self.sample_rate)
+        self._most = None if duration is None else max(1, round(duration * self.sample_rate))
 
     def __enter__(self) -> AudioReader:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._file.close()
+        self._closing.close()
 
     def __iter__(self) -> Iterator[Audio]:
-        while len(block := self._read(self._next())):
+        whole = True
+        for block in self._source.blocks(self._start):
+            if self._most is not None:
+                block = block[: self._most - self.n_samples]
             self.n_samples += len(block)
-            yield as_channels(block.T)
+            if len(block):
+                yield as_channels(block.T)
+            if self.n_samples == self._most:
+                whole = False
+                break
         if not self.n_samples:
             raise AudioError("no audio: 0 samples")
+        if whole:
+            self._account()
+        if self._strict and self.warnings:
+            raise AudioError("; ".join(self.warnings))
 
-    def _next(self) -> int:
-        """Samples to read now."""
-        samples = block_samples(self.channels)
-        return samples if self._left is None else min(samples, self._left - self.n_samples)
+    def _account(self) -> None:
+        """Warn if there was not what the file claims."""
+        there = self._start + self.n_samples
+        self.warnings = list(self._source.warnings)
+        if there < self.claimed and (self._exact or "cut off" in self.warnings):
+            self.warnings = [text for text in self.warnings if text != "cut off"]
+            self.warnings.insert(0, f"cut off: {there} of {self.claimed} samples are there")
+        elif "cut off" in self.warnings:
+            self.warnings.remove("cut off")
+            self.warnings.insert(0, f"cut off: {there} samples are there")
 
-    def _seek(self, sample: int) -> None:
-        try:
-            self._file.seek(sample)
-        except self._error:
-            raise AudioError(
-                f"cannot read from sample {sample}: the audio ends before, or cannot be sought in"
-            ) from None
-
-    def _read(self, samples: int) -> npt.NDArray[np.float32]:
-        try:
-            block: npt.NDArray[np.float32] = self._file.read(samples, "float32", always_2d=True)
-        except self._error as error:
-            raise AudioError(f"cannot read audio: {reason(error)}") from None
-        return block
+    @property
+    def _exact(self) -> bool:
+        """Whether `claimed` is in samples, rather than from a time that is rounded."""
+        return not self.decoder.startswith("FFmpeg") or (
+            self._start + self.n_samples < 0.98 * self.claimed
+        )
 
 
 def read_audio(source: Path | BinaryIO) -> tuple[Audio, int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from codec.audio.arrays import Audio, as_int16, in_blocks
+from codec.audio.channels import VORBIS_FROM_WAVE
 from codec.audio.formats import MAX_WAV_BYTES, TAGS, WRITE_FORMATS, reason
 from codec.errors import AudioError
 
@@ -23,6 +24,7 @@ class AudioWriter:
 
     tags: those of `TAGS` that the format can hold are kept.
 
+    Channels are in the order of WAVE; an Ogg gets them in that of Vorbis.
     WAV and FLAC take 16-bit samples, clipped at full scale; a WAV that `n_samples` make too long
     for its 32-bit sizes becomes RF64. A file object must be in memory, as libsndfile cannot pass
     on what goes wrong in one.
@@ -42,6 +44,9 @@ class AudioWriter:
         import soundfile
 
         container, self._subtype = WRITE_FORMATS[suffix]
+        if container == "FLAC":
+            _check_flac(sample_rate, channels)
+        self._order = VORBIS_FROM_WAVE.get(channels) if container == "OGG" else None
         if container == "WAV" and 2 * channels * n_samples > MAX_WAV_BYTES:
             container = "RF64"
         self._error = soundfile.LibsndfileError
@@ -68,7 +73,7 @@ class AudioWriter:
         for block in in_blocks(audio):
             values = as_int16(block) if self._subtype == "PCM_16" else np.clip(block, -1, 1)
             with self._reasons():
-                self._file.write(values.T)
+                self._file.write(values.T if self._order is None else values.T[:, self._order])
 
     @contextlib.contextmanager
     def _reasons(self) -> Iterator[None]:
@@ -81,6 +86,15 @@ class AudioWriter:
         except AssertionError:
             # soundfile asserts that all was written; libsndfile gives no reason when it was not.
             raise AudioError(_NOT_WRITTEN) from None
+
+
+def _check_flac(sample_rate: int, channels: int) -> None:
+    """Raises AudioError on what a FLAC frame's header cannot say: RFC 9639, section 9.1."""
+    if channels > 8:
+        raise AudioError(f"FLAC has at most 8 channels, not {channels}; choose .wav")
+    steps = ((65_535, 1), (255_000, 1000), (655_350, 10))
+    if not any(sample_rate <= most and sample_rate % step == 0 for most, step in steps):
+        raise AudioError(f"FLAC has no sample rate of {sample_rate} Hz; choose .wav")
 
 
 def write_audio(target: Path | io.BytesIO, audio: Audio, sample_rate: int, suffix: str) -> None:

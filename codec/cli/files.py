@@ -97,6 +97,7 @@ def _raw_format(text: str) -> tuple[int, int]:
     metavar="RATE[:CHANNELS]",
     help="Input format: 16-bit samples without a header.",
 )
+@click.option("--strict", is_flag=True, help="Refuse audio that is cut off or damaged.")
 @_force
 @_quiet
 @_threads
@@ -111,6 +112,7 @@ def compress(
     effort: str | None,
     live: bool,
     raw: tuple[int, int] | None,
+    strict: bool,
     force: bool,
     quiet: bool,
     threads: int | None,
@@ -119,10 +121,12 @@ def compress(
 ) -> None:
     """Compress audio files, or all audio below folders, to .nac files.
 
-    Reads WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF and the other formats of libsndfile, at any sample
-    rate, with up to 255 channels. With - as input, reads standard input and writes to standard
-    output: WAV and raw samples are coded as they arrive, two seconds at a time, or frame by frame
-    with --live.
+    Reads WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF and the other formats of libsndfile, and with
+    codec[av] also M4A, AAC, WebM, WMA, AC-3 and others, at any sample rate, with up to 255
+    channels. The content tells the format, not the name. Of a file that is cut off, what is there
+    is coded, with a warning. With - as input, reads standard input and writes to standard output:
+    WAV and raw samples are coded as they arrive, two seconds at a time, or frame by frame with
+    --live.
     """
     from codec.api import load
     from codec.audio import READ_SUFFIXES
@@ -142,10 +146,11 @@ def compress(
     pipeline.coder(effort)  # an error once, not for each file
     if quality is not None:
         pipeline.rate_control(quality)
-    coding = Coding(count, effort, quality, live, raw)
+    coding = Coding(count, effort, quality, live, raw, strict)
 
     def work(job: Job, workers: Workers, progress: FileProgress) -> None:
-        compress_file(pipeline, job, coding, workers, progress.report, overwrite=force)
+        for text in compress_file(pipeline, job, coding, workers, progress.report, overwrite=force):
+            progress.say(_line(Failure(job.name, f"warning: {text}")))
 
     _run(jobs, failures, work, threads=threads, quiet=quiet)
 

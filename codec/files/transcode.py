@@ -43,6 +43,7 @@ class Coding:
     quality: float | None = None  # of each chunk, which then has up to n_codebooks
     live: bool = False  # chunks of one frame, coded while the audio arrives
     raw: tuple[int, int] | None = None  # rate and channels of input without a header
+    strict: bool = False  # audio that is cut off or damaged is an error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +62,13 @@ def compress_file(
     report: Report,
     *,
     overwrite: bool,
-) -> None:
+) -> list[str]:
     """Compress one file of audio.
 
     On an error no output is left, except what a pipe has taken already.
 
-    From pipe to pipe, WAV is coded while it arrives.
+    From pipe to pipe, WAV is coded while it arrives. Returns what `AudioReader.warnings` says is
+    missing or damaged, which is an error if `coding` is strict.
     """
     if coding.live or coding.raw or (job.source is None and job.target is None):
         check_nac_target(job, overwrite)
@@ -78,12 +80,14 @@ def compress_file(
                 if coding.live:
                     raise
                 with _at_hand(pipe, error.consumed) as source:
-                    _compress_at_hand(pipeline, source, job, coding, workers, report, overwrite)
-                return
+                    return _compress_at_hand(
+                        pipeline, source, job, coding, workers, report, overwrite
+                    )
+            stream.strict = coding.strict
             _compress_stream(pipeline, stream, job, coding, workers, report, overwrite)
-        return
+            return stream.warnings
     with _at_hand(job.source) as source:
-        _compress_at_hand(pipeline, source, job, coding, workers, report, overwrite)
+        return _compress_at_hand(pipeline, source, job, coding, workers, report, overwrite)
 
 
 def _compress_stream(
@@ -109,8 +113,9 @@ def _compress_stream(
     # One thread, so that every chunk goes out as soon as it is full.
     alone = Workers()
     _write(
-        pipeline, header, spans, lambda: stream.n_samples, {}, job, coding, alone, report, overwrite
-    )
+        pipeline, header, spans, lambda: stream.n_samples, stream.tags, job, coding, alone, report,
+        overwrite,
+    )  # fmt: skip
 
 
 def _compress_at_hand(
@@ -121,12 +126,12 @@ def _compress_at_hand(
     workers: Workers,
     report: Report,
     overwrite: bool,
-) -> None:
+) -> list[str]:
     with source.open("rb") as file:
         if file.read(len(MAGIC)) == MAGIC:
             raise FormatError("already a .nac file, which codec decompress restores")
     check_nac_target(job, overwrite)
-    with AudioReader(source) as audio:
+    with AudioReader(source, strict=coding.strict) as audio:
         rate, total = audio.sample_rate, audio.claimed / audio.sample_rate
         header = pipeline.header(audio.channels, rate, coding.n_codebooks)
         spans = pipeline.encode_blocks(audio, rate, coding.n_codebooks, workers)
@@ -138,6 +143,7 @@ def _compress_at_hand(
             pipeline, header, spans, lambda: audio.n_samples, audio.tags, job, coding, workers,
             of_total, overwrite,
         )  # fmt: skip
+        return audio.warnings
 
 
 def _write(

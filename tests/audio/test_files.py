@@ -162,7 +162,7 @@ def test_ogg_is_written(tmp_path):
 
 
 def test_a_format_that_cannot_hold_it_is_an_error(tmp_path):
-    with pytest.raises(AudioError, match=r"9 channels at 24000 Hz as \.flac"):
+    with pytest.raises(AudioError, match=r"at most 8 channels, not 9"):
         write_audio(tmp_path / "a.flac", np.zeros((9, 10), np.float32), 24_000, ".flac")
 
 
@@ -210,7 +210,7 @@ def test_unreadable_files(tmp_path):
         with pytest.raises(AudioError, match=r"cannot read audio: \w"):
             read_audio(io.BytesIO(data))
     (tmp_path / "a.raw").write_bytes(bytes(100))
-    with pytest.raises(AudioError, match="without a header"):
+    with pytest.raises(AudioError, match="format not recognised"):
         read_audio(tmp_path / "a.raw")
     with pytest.raises(FileNotFoundError):
         read_audio(tmp_path / "none.wav")

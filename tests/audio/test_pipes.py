@@ -77,8 +77,6 @@ def test_what_cannot_be_streamed_is_handed_back():
         with pytest.raises(NotStreamableError) as error:
             open_wav(file)
         assert error.value.consumed + file.read() == data
-    with pytest.raises(AudioError, match="header of more than"):
-        open_wav(io.BytesIO(b"RIFF\0\0\0\0WAVELIST\xff\xff\xff\xff" + bytes(100)))
     for rate, channels in ((0, 1), (8000, 0), (8000, 256)):
         with pytest.raises(AudioError):
             SampleStream(io.BytesIO(), rate, channels, "<i2", None)

@@ -1,0 +1,87 @@
+"""Bytes of a file: looked at without being read whole, and put together in other ways."""
+
+from __future__ import annotations
+
+import bisect
+import io
+import itertools
+import mmap
+from collections.abc import Sequence
+from typing import BinaryIO
+
+Part = bytes | tuple[int, int]  # bytes, or from where to where in a file
+Bytes = bytes | mmap.mmap
+
+_IN_MEMORY = 64 << 20
+
+
+def content(file: BinaryIO) -> Bytes:
+    """All bytes of a seekable `file`: read if they are few, mapped if they are many."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    if size > _IN_MEMORY:
+        try:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError):  # no file of the system's
+            pass
+    return file.read()
+
+
+class Spliced(io.RawIOBase):
+    """Parts of a file and other bytes as one seekable file.
+
+    more: by how many bytes it seems longer than it is, for a decoder that would otherwise guess too
+    small a number of samples, and stop there. Who reads on finds the true end; who seeks behind it,
+    for a tag, zeros.
+    """
+
+    def __init__(self, data: Bytes, parts: Sequence[Part], more: int = 0) -> None:
+        self._data, self._more = data, more
+        self._parts = [part for part in parts if self._length(part)]
+        self._ends = list(itertools.accumulate(map(self._length, self._parts)))
+        self._at = 0
+
+    @staticmethod
+    def _length(part: Part) -> int:
+        return len(part) if isinstance(part, bytes) else max(0, part[1] - part[0])
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        size = self._ends[-1] if self._ends else 0
+        size += self._more
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def readinto(self, buffer: object) -> int:
+        target = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+        size = self._ends[-1] if self._ends else 0
+        if size < self._at < size + self._more:
+            done = min(len(target), size + self._more - self._at)
+            target[:done] = bytes(done)
+            self._at += done
+            return done
+        done = 0
+        while done < len(target):
+            k = bisect.bisect_right(self._ends, self._at)
+            if k == len(self._ends):
+                break
+            part = self._parts[k]
+            into = self._at - (self._ends[k - 1] if k else 0)
+            step = min(len(target) - done, self._ends[k] - self._at)
+            if isinstance(part, bytes):
+                target[done : done + step] = part[into : into + step]
+            else:
+                start = part[0] + into
+                target[done : done + step] = self._data[start : start + step]
+            done += step
+            self._at += step
+        return done

@@ -1,0 +1,362 @@
+"""From what a file is to samples: which decoder reads it, and how often.
+
+A source has channels, sample_rate, claimed (samples that the file says it has, 0 if it does not),
+tags, layout (speakers in the order of the channels, "" if unknown), decoder, warnings, and
+`blocks(start)`, all of it from a sample on, in blocks [samples, channels].
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.audio import flac, helper, libav, mpeg, ogg, riff
+from codec.audio.arrays import block_samples
+from codec.audio.channels import LAYOUTS, WAVE_FROM_VORBIS
+from codec.audio.content import Bytes, Part
+from codec.audio.formats import TAGS
+from codec.audio.libsndfile import SndFile
+from codec.audio.sniff import BY_LIBSNDFILE, kind_of
+from codec.errors import AudioError, CodecError
+
+Block = npt.NDArray[np.float32]  # [samples, channels]
+
+
+class Source(Protocol):
+    """What decodes a file; see this file's docstring."""
+
+    channels: int
+    sample_rate: int
+    claimed: int
+    tags: dict[str, str]
+    layout: str
+    decoder: str
+    warnings: list[str]
+
+    def blocks(self, start: int) -> Iterator[Block]: ...
+
+    def close(self) -> None: ...
+
+
+def open_source(file: BinaryIO, data: Bytes) -> Source:
+    """The source of a seekable file whose content is `data`. Raises AudioError."""
+    kind = kind_of(data)
+    if kind is None:
+        raise AudioError("cannot read audio: format not recognised")
+    if kind == "wav":
+        wave = WaveSource(data)
+        if wave.kind:
+            return wave
+    elif kind == "flac":
+        try:
+            return LinkSource([_flac_opener(data, stream) for stream in flac.streams(data)])
+        except NotOpenedError:
+            pass  # by FFmpeg, perhaps
+    elif kind == "ogg":
+        if openers := _ogg_openers(data):
+            return openers
+    elif kind == "mp3":
+        frames, source = _mp3(data)
+        if frames.clean:
+            return source
+        source.close()
+    return _helped(file, kind)
+
+
+class NotOpenedError(AudioError):
+    """A file that libsndfile does not take, and that FFmpeg may."""
+
+
+def _helped(file: BinaryIO, kind: str) -> Source:
+    if kind == "mp3":
+        return HelpedSource(helper.Helper(file, kind, "libsndfile"))
+    problem: CodecError | None = None
+    if kind == "wav" or kind in BY_LIBSNDFILE:
+        try:
+            return HelpedSource(helper.Helper(file, kind, "libsndfile"))
+        except AudioError as error:
+            problem = error
+    if libav.available():
+        try:
+            return HelpedSource(helper.Helper(file, kind, "av"))
+        except AudioError as error:
+            raise problem or error from None
+    if problem:
+        raise problem
+    raise AudioError(f"cannot read audio: {kind.upper()} needs PyAV: {libav.HINT}")
+
+
+class WaveSource:
+    """A WAV of plain samples, which are read here."""
+
+    decoder = "codec"
+
+    def __init__(self, data: Bytes) -> None:
+        self._data, self._at = data, 0
+        wave = riff.walk(self._take, self._skip)
+        self._at -= len(wave.ahead)
+        self.kind = wave.kind
+        there = len(data) - self._at
+        self.claimed = (wave.size if wave.size is not None else there) // wave.frame_bytes
+        self._start = self._at
+        self._n_frames = min(there // wave.frame_bytes, self.claimed)
+        self._frame = wave.frame_bytes
+        self.channels, self.sample_rate = wave.channels, wave.sample_rate
+        self.warnings: list[str] = []
+        self.tags, self.layout = wave.tags | self._behind(wave.size), wave.layout
+        self.parts: list[Part] = [
+            riff.plain_header(wave, min(there, wave.size or there)),
+            (self._start, len(data)),
+        ]
+
+    def _behind(self, size: int | None) -> dict[str, str]:
+        """Tags in chunks behind the samples."""
+        if size is None:
+            return {}
+        self._at = self._start + size + size % 2
+        try:
+            return riff.tags_behind(self._take, self._skip)
+        except riff.JoinedError as error:
+            self.warnings.append(str(error))
+            return {}
+
+    def _take(self, size: int) -> bytes:
+        data = bytes(self._data[self._at : self._at + size])
+        self._at += len(data)
+        return data
+
+    def _skip(self, size: int) -> None:
+        self._at = min(len(self._data), self._at + size)
+
+    def blocks(self, start: int) -> Iterator[Block]:
+        if start and start >= self._n_frames:
+            raise AudioError(f"cannot read from sample {start}: the audio ends before")
+        step = block_samples(self.channels)
+        for frame in range(start, self._n_frames, step):
+            stop = min(self._n_frames, frame + step)
+            at = self._start + frame * self._frame
+            data = bytes(self._data[at : at + (stop - frame) * self._frame])
+            yield riff.floats(data, self.kind).reshape(-1, self.channels)
+
+    def close(self) -> None:
+        pass
+
+
+# A stream in the file: itself, to be read from a sample on or from the start; what is warned of.
+Opener = Callable[[], tuple[SndFile, list[str]]]
+
+
+class LinkSource:
+    """Streams that follow each other, all read by libsndfile, which reads one.
+
+    order: that of WAVE, as channels of the stream. trusted: the streams are as long as they claim,
+    and a start within is sought.
+    """
+
+    def __init__(
+        self,
+        openers: list[Opener],
+        order: tuple[int, ...] | None = None,
+        layout: str | None = None,
+        claimed: int | None = None,
+        trusted: bool = False,
+    ) -> None:
+        self._openers, self._order, self._trusted = openers, order, trusted
+        self._file, self.warnings = openers[0]()
+        self.channels, self.sample_rate = self._file.channels, self._file.sample_rate
+        own = self._file.claimed if self._file.claimed < 1 << 40 else 0
+        self.claimed = claimed if claimed is not None else own if len(openers) == 1 else 0
+        self.tags, self.decoder = self._file.tags, self._file.decoder
+        self.layout = LAYOUTS.get(self.channels, "") if layout is None else layout
+
+    def blocks(self, start: int) -> Iterator[Block]:
+        ahead, given = start, 0
+        form = (self.channels, self.sample_rate)
+        for k, opener in enumerate(self._openers):
+            if k:
+                self._file.close()
+                self._file, warnings = opener()
+                self.warnings += warnings
+            file = self._file
+            if (file.channels, file.sample_rate) != form:
+                raise AudioError(
+                    f"the audio changes from {form[0]} channels at {form[1]} Hz to"
+                    f" {file.channels} at {file.sample_rate} after {given} samples"
+                )
+            if self._trusted and ahead:
+                if ahead >= file.claimed:
+                    ahead, given = ahead - file.claimed, given + file.claimed
+                    continue
+                file.seek(ahead)
+                ahead, given = 0, given + ahead
+            while len(block := file.read(block_samples(self.channels))):
+                given += len(block)
+                skipped = min(ahead, len(block))
+                ahead -= skipped
+                block = block[skipped:]
+                if len(block):
+                    yield block if self._order is None else block[:, self._order]
+        if ahead or (start and given <= start):
+            raise AudioError(f"cannot read from sample {start}: the audio ends before")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _flac_opener(data: Bytes, stream: flac.Stream) -> Opener:
+    def opened() -> tuple[SndFile, list[str]]:
+        try:
+            file = SndFile(data, stream.endless, "flac")
+        except AudioError as error:
+            raise NotOpenedError(str(error)) from None
+        file.claimed = stream.claimed
+        return file, []
+
+    return opened
+
+
+def _ogg_openers(data: Bytes) -> LinkSource | None:
+    found, damaged = ogg.links(data)
+    streams = [link.audio for link in found]
+    if not streams or any(s is None or s.codec not in ogg.READABLE for s in streams):
+        return None
+    openers: list[Opener] = []
+    warnings: list[str] = []
+    for stream in streams:
+        assert stream is not None
+        flac_ = stream.codec == "FLAC"
+        parts: list[Part] = ogg.native_flac(data, stream) if flac_ else list(stream.pages)
+
+        def opened(parts: list[Part] = parts, flac_: bool = flac_) -> tuple[SndFile, list[str]]:
+            file = SndFile(data, parts, "ogg")
+            return file, []
+
+        openers.append(opened)
+        if stream.gaps:
+            warnings.append(f"damaged: {stream.gaps} times pages are missing")
+        if not stream.ended:
+            warnings.append("cut off: the stream has no end")
+    if damaged and not warnings:
+        warnings.append("damaged: bytes that are in no page were left out")
+    first = streams[0]
+    assert first is not None
+    discrete = ogg.is_discrete(first)
+    source = LinkSource(openers, trusted=not damaged and first.codec != "FLAC")
+    if first.codec != "FLAC" and not discrete:
+        source._order = WAVE_FROM_VORBIS.get(source.channels)
+    if discrete:
+        source.layout = ""
+    source.warnings += warnings
+    return source
+
+
+def _mp3(data: Bytes) -> tuple[mpeg.Frames, LinkSource]:
+    start = mpeg.first_frame(data, mpeg.after_id3(data))
+    assert start is not None
+    frames = mpeg.frames(data, start)
+    # The tag in front is handed over as it is: libsndfile reads its fields.
+    parts: list[Part] = [(0, mpeg.after_id3(data)), *frames.parts]
+
+    def opened() -> tuple[SndFile, list[str]]:
+        warnings = []
+        if not frames.clean:
+            warnings.append("damaged: bytes between frames were left out")
+        if frames.cut or frames.missing:
+            warnings.append("cut off")
+        if frames.samples is None:
+            return SndFile(data, parts, "mp3"), warnings
+        # libsndfile guesses from the bitrate of the first frame, which is at most 40 times another.
+        file = SndFile(data, parts, "mp3", more=64 * len(data))
+        file.claimed = frames.samples
+        return file, warnings
+
+    source = LinkSource([opened], trusted=True)
+    source.claimed += frames.missing
+    return frames, source
+
+
+class WholeSource:
+    """A source that can be read from its beginning only."""
+
+    def __init__(self, inner: helper.Helper | libav.AvFile) -> None:
+        self._inner = inner
+        self.channels, self.sample_rate = inner.channels, inner.sample_rate
+        self.claimed, self.tags, self.layout = inner.claimed, inner.tags, inner.layout
+        self.decoder, self.warnings = inner.decoder, inner.warnings
+
+    def blocks(self, start: int) -> Iterator[Block]:
+        ahead, given = start, 0
+        for block in self._inner.blocks():
+            skipped = min(ahead, len(block))
+            ahead, given = ahead - skipped, given + len(block)
+            if skipped < len(block):
+                yield block[skipped:]
+        if start and given <= start:
+            raise AudioError(f"cannot read from sample {start}: the audio ends before")
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+HelpedSource = WholeSource
+
+
+def serve(kind: str, decoder: str) -> None:
+    """Decode standard input for a `Helper`, to standard output."""
+    helper.limit_memory()
+    file, output = sys.stdin.buffer, sys.stdout.buffer
+    begun = False
+    try:
+        source: Source
+        if decoder == "av":
+            source = WholeSource(libav.AvFile(file, kind))
+        else:
+            from codec.audio.content import content
+
+            data = content(file)
+            if kind == "mp3":
+                source = _mp3(data)[1]
+            else:
+                parts: list[Part] = [(0, len(data))]
+                if kind == "wav":
+                    parts = WaveSource(data).parts
+                elif kind == "caf":
+                    parts = _finished_caf(data)
+                source = LinkSource([lambda: (SndFile(data, parts, kind), [])], layout="")
+        blocks = source.blocks(0)
+        first = next(blocks, None)
+        tags = {key: value for key, value in source.tags.items() if key in TAGS}
+        head = {
+            "channels": source.channels, "sample_rate": source.sample_rate, "tags": tags,
+            "claimed": source.claimed, "layout": source.layout, "decoder": source.decoder,
+        }  # fmt: skip
+        helper.answer(output, head)
+        begun = True
+        for block in itertools.chain([] if first is None else [first], blocks):
+            helper.send(output, block)
+        problem = {}
+    except CodecError as error:
+        problem = {"error": str(error)}
+    except MemoryError:
+        problem = {"error": "the decoder wants too much memory for this file"}
+    if begun:
+        helper.send_end(output)
+    helper.answer(output, problem or {"warnings": source.warnings})
+    output.flush()
+
+
+def _finished_caf(data: Bytes) -> list[Part]:
+    """A CAF whose last chunk, of samples, was never given its size."""
+    at = 8
+    while at + 12 <= len(data):
+        size = int.from_bytes(data[at + 4 : at + 12], "big", signed=True)
+        if data[at : at + 4] == b"data" and (size < 0 or size > len(data) - at - 12):
+            there = (len(data) - at - 12).to_bytes(8, "big")
+            return [(0, at + 4), there, (at + 12, len(data))]
+        at += 12 + max(0, size)
+    return [(0, len(data))]

@@ -1,0 +1,149 @@
+"""A decoder in a process of its own, which is ended if it does not come back.
+
+Decoders that have been known to loop, crash or write to standard error run there, with bounded
+memory. The child gets the file as its standard input; it answers with a line of JSON, blocks of
+samples, each after its size in bytes, and at the end, after a size of 0, a line of JSON again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.errors import AudioError
+
+PATIENCE = 30.0  # seconds without a byte after which a decoder is ended
+_MEMORY = 4 << 30
+_SIZE = struct.Struct("<I")
+_CHILD = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]);"
+    "from codec.audio.decode import serve; serve(*sys.argv[2:])"
+)
+
+
+class Helper:
+    """Audio that a child decodes. Raises AudioError, also in the iteration."""
+
+    def __init__(self, file: BinaryIO, kind: str, decoder: str) -> None:
+        with _of_the_system(file) as source:
+            self._child = subprocess.Popen(
+                [sys.executable, "-I", "-c", _CHILD, json.dumps(sys.path), kind, decoder],
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+            )
+        assert self._child.stdout is not None
+        self._pipe = self._child.stdout
+        self._select = selectors.DefaultSelector()
+        self._select.register(self._pipe, selectors.EVENT_READ)
+        self._buffer = b""
+        try:
+            head = self._line()
+        except BaseException:
+            self.close()
+            raise
+        self.channels: int = head["channels"]
+        self.sample_rate: int = head["sample_rate"]
+        self.claimed: int = head["claimed"]
+        self.tags: dict[str, str] = head["tags"]
+        self.layout: str = head["layout"]
+        self.decoder: str = head["decoder"]
+        self.warnings: list[str] = []
+
+    def blocks(self) -> Iterator[npt.NDArray[np.float32]]:
+        """All of the audio, in blocks [samples, channels]."""
+        while size := _SIZE.unpack(self._exactly(_SIZE.size))[0]:
+            yield np.frombuffer(self._exactly(size), np.float32).reshape(-1, self.channels)
+        self.warnings += self._line()["warnings"]
+
+    def _more(self) -> None:
+        if not self._select.select(PATIENCE):
+            self.close()
+            raise AudioError(f"the decoder did not come back within {PATIENCE:g} s")
+        data = os.read(self._pipe.fileno(), 1 << 18)
+        if not data:
+            self.close()
+            raise AudioError("the decoder crashed on this file")
+        self._buffer += data
+
+    def _exactly(self, size: int) -> bytes:
+        parts = [self._buffer[:size]]
+        held, self._buffer = len(parts[0]), self._buffer[size:]
+        while held < size:
+            self._more()
+            parts.append(self._buffer[: size - held])
+            self._buffer = self._buffer[size - held :]
+            held += len(parts[-1])
+        return b"".join(parts)
+
+    def _line(self) -> dict[str, Any]:
+        while b"\n" not in self._buffer:
+            self._more()
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        said: dict[str, Any] = json.loads(line)
+        if "error" in said:
+            raise AudioError(said["error"])
+        return said
+
+    def close(self) -> None:
+        """End the child."""
+        with contextlib.suppress(OSError):
+            self._child.kill()
+        self._child.wait()
+        self._select.close()
+        self._pipe.close()
+
+
+@contextlib.contextmanager
+def _of_the_system(file: BinaryIO) -> Iterator[BinaryIO]:
+    """`file` itself, or a copy on disk of one that is in memory; at its beginning."""
+    file.seek(0)
+    try:
+        os.lseek(file.fileno(), 0, os.SEEK_SET)
+    except OSError:  # io.UnsupportedOperation is one
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(file, copy, 1 << 20)
+            copy.seek(0)
+            yield copy  # type: ignore[misc]  # what it is called differs between systems
+    else:
+        yield file
+
+
+def limit_memory() -> None:
+    """Bound the memory of this process, where the system can."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        most = _MEMORY if hard == resource.RLIM_INFINITY else min(_MEMORY, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+
+
+def answer(output: BinaryIO, said: dict[str, Any]) -> None:
+    """Write a line of JSON."""
+    output.write(json.dumps(said).encode() + b"\n")
+
+
+def send(output: BinaryIO, block: npt.NDArray[np.float32]) -> None:
+    """Write a block [samples, channels]."""
+    for start in range(0, len(block), 1 << 14):
+        data = np.ascontiguousarray(block[start : start + (1 << 14)], np.float32).tobytes()
+        output.write(_SIZE.pack(len(data)) + data)
+
+
+def send_end(output: BinaryIO) -> None:
+    """Write what says that no block follows."""
+    output.write(_SIZE.pack(0))

@@ -1,0 +1,107 @@
+"""Decoding by FFmpeg, through PyAV, of what libsndfile cannot read."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.audio.sniff import FFMPEG_NAMES
+from codec.errors import AudioError, MissingPackageError
+
+HINT = "pip install 'codec[av]'"
+
+
+def available() -> bool:
+    """Whether PyAV is installed."""
+    return importlib.util.find_spec("av") is not None
+
+
+class AvFile:
+    """The first stream of audio in a file of `kind` (see `sniff.kind_of`).
+
+    Channels come in the order of WAVE. Raises AudioError, also when it is read, and
+    MissingPackageError without PyAV.
+    """
+
+    def __init__(self, file: BinaryIO, kind: str) -> None:
+        try:
+            import av
+        except ImportError:
+            raise MissingPackageError(f"reading {kind} needs PyAV: {HINT}") from None
+        self._av = av
+        av.logging.set_level(av.logging.PANIC)
+        try:
+            self._container: Any = av.open(
+                file, format=FFMPEG_NAMES[kind], metadata_errors="replace"
+            )
+        except (av.error.FFmpegError, ValueError) as error:
+            raise AudioError(f"cannot read audio: {kind}: {self._said(error)}") from None
+        stream = self._container.streams.best("audio")
+        if stream is None:
+            raise AudioError(f"cannot read audio: {kind}: it has no stream of audio")
+        self._stream = stream
+        self._blocks = self._decoded()
+        self.warnings: list[str] = []
+        self.first = next(self._blocks, None)
+        context = stream.codec_context
+        self.channels = self.first.shape[1] if self.first is not None else int(stream.channels)
+        self.sample_rate = int(context.sample_rate or 0)
+        self.layout = " ".join(channel.name for channel in stream.layout.channels)
+        length = stream.duration and stream.time_base and stream.duration * stream.time_base
+        self.claimed = round(float(length or 0) * self.sample_rate)
+        said = {key.lower(): value for key, value in self._container.metadata.items()}
+        said.setdefault("tracknumber", said.get("track", ""))
+        self.tags = {str(key): str(value) for key, value in said.items() if value}
+        self.decoder = f"FFmpeg {av.ffmpeg_version_info} (PyAV {av.__version__})"
+
+    def blocks(self) -> Iterator[npt.NDArray[np.float32]]:
+        """All of the audio, in blocks [samples, channels]."""
+        if self.first is not None:
+            yield self.first
+            yield from self._blocks
+
+    def _decoded(self) -> Iterator[npt.NDArray[np.float32]]:
+        av, bad, form = self._av, 0, None
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.error.FFmpegError:
+                self.warnings.append("damaged: it cannot be read to its end")
+                packet = None
+            try:
+                frames = self._stream.codec_context.decode(packet)
+            except av.error.EOFError:
+                break
+            except av.error.FFmpegError:
+                bad, frames = bad + 1, []
+            for frame in frames:
+                channels = len(frame.layout.channels)
+                form = form or (channels, frame.sample_rate)
+                if form != (channels, frame.sample_rate):
+                    raise AudioError("the number of channels or the rate changes on the way")
+                yield _floats(frame.to_ndarray(), frame.format.is_planar, channels)
+            if packet is None or (packet.size == 0 and packet.dts is None):
+                break
+        if bad:
+            self.warnings.append(f"damaged: {bad} packets could not be decoded")
+
+    def _said(self, error: Exception) -> str:
+        text = getattr(error, "strerror", None) or str(error)
+        return " ".join(text.split()).lower()
+
+    def close(self) -> None:
+        self._container.close()
+
+
+def _floats(samples: npt.NDArray[Any], planar: bool, channels: int) -> npt.NDArray[np.float32]:
+    array = samples.T if planar else samples.reshape(-1, channels)
+    if array.dtype.kind == "f":
+        return array.astype(np.float32)
+    if array.dtype == np.uint8:
+        return (array.astype(np.float32) - np.float32(128)) / np.float32(128)
+    return array.astype(np.float32) / np.float32(1 << 8 * array.dtype.itemsize - 1)

@@ -1,0 +1,68 @@
+"""Decoding by libsndfile, which is given bytes and never a name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.audio.content import Bytes, Part, Spliced
+from codec.audio.formats import TAGS, reason
+from codec.errors import AudioError
+
+_NAMES = {
+    "flac": "FLAC", "mp3": "MP3", "ogg": "Ogg", "wav": "WAV", "aiff": "AIFF", "caf": "CAF",
+    "au": "AU", "rifx": "big-endian WAV", "sphere": "NIST SPHERE", "voc": "VOC",
+}  # fmt: skip
+
+
+class SndFile:
+    """One stream of audio that libsndfile reads. Raises AudioError, also when it is read.
+
+    more: as for `Spliced`.
+    """
+
+    def __init__(self, data: Bytes, parts: Sequence[Part], kind: str = "", more: int = 0) -> None:
+        import soundfile
+
+        class Sequential(soundfile.SoundFile):  # type: ignore[misc]
+            """soundfile seeks after every block, which a FLAC of unknown length refuses."""
+
+            def seekable(self) -> bool:
+                return False
+
+        self._error = soundfile.LibsndfileError
+        try:
+            self._file = Sequential(Spliced(data, parts, more))
+        except (self._error, TypeError) as error:
+            name = _NAMES.get(kind, "it")
+            said = reason(error) if isinstance(error, self._error) else "no header"
+            if "unimplemented" in said:
+                said = "a coding that libsndfile does not know"
+            raise AudioError(f"cannot read audio: {name}: {said}") from None
+        self.channels = int(self._file.channels)
+        self.sample_rate = int(self._file.samplerate)
+        self.claimed = int(self._file.frames)
+        self.tags: dict[str, str] = {
+            key: value for key, value in self._file.copy_metadata().items() if key in TAGS
+        }
+        self.decoder = f"libsndfile {soundfile.__libsndfile_version__}"
+
+    def seek(self, sample: int) -> None:
+        """Go to a sample; AudioError if there is none such."""
+        try:
+            self._file.seek(sample)
+        except self._error:
+            raise AudioError(f"cannot read from sample {sample}: the audio ends before") from None
+
+    def read(self, samples: int) -> npt.NDArray[np.float32]:
+        """The next samples [samples, channels], fewer at the end."""
+        try:
+            block: npt.NDArray[np.float32] = self._file.read(samples, "float32", always_2d=True)
+        except self._error as error:
+            raise AudioError(f"cannot read audio: {reason(error)}") from None
+        return block
+
+    def close(self) -> None:
+        self._file.close()

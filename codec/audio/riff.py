@@ -1,0 +1,231 @@
+"""WAV and what has grown from it: RIFF, RF64, BW64 and Sony's Wave64, walked chunk by chunk.
+
+Sources: EBU Tech 3306 (RF64), ITU-R BS.2088 (BW64), Sony "Wave64".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.audio.channels import speakers
+from codec.errors import AudioError
+
+PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
+RIFF = struct.Struct("<4s I 4s")
+CHUNK = struct.Struct("<4s I")
+FORMAT = struct.Struct("<H H I I H H")
+UNKNOWN = 0xFFFF_FFFF
+MAGICS = (b"RIFF", b"RF64", b"BW64")
+W64_MAGIC = bytes.fromhex("726966662e91cf11a5d628db04c10000")
+
+# A size that a recorder writes for want of a better one: arecord and sox near 2^31, ffmpeg 2^32.
+_ENDLESS = 0x7FFF_0000
+_SIZES = struct.Struct("<Q Q")  # of the whole and of the data
+_MOST_KEPT = 1 << 20  # bytes of a chunk that is looked into
+_KINDS = {
+    (PCM, 8): "u1", (PCM, 16): "<i2", (PCM, 24): "3", (PCM, 32): "<i4",
+    (FLOAT, 16): "<f2", (FLOAT, 32): "<f4", (FLOAT, 64): "<f8",
+}  # fmt: skip
+_BEHIND = frozenset((
+    b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"smpl", b"fact", b"iXML", b"_PMX", b"PEAK",
+    b"JUNK", b"junk", b"afsp", b"axml", b"chna", b"inst", b"acid",
+))  # fmt: skip
+_INFO = {
+    b"INAM": "title", b"IART": "artist", b"IPRD": "album", b"ICRD": "date", b"ITRK": "tracknumber",
+    b"IGNR": "genre", b"ICMT": "comment", b"ICOP": "copyright",
+}  # fmt: skip
+
+Take = Callable[[int], bytes]  # the next bytes, fewer at the end
+Skip = Callable[[int], None]
+
+
+class EndOfHeader(AudioError):
+    """A WAV that ends before its samples."""
+
+
+class JoinedError(AudioError):
+    """A WAV behind which another one follows."""
+
+
+@dataclasses.dataclass
+class Wave:
+    """The head of a WAV. size: bytes of samples as it claims; None if it does not know.
+    ahead: bytes of the samples that were read with it."""
+
+    format: bytes = b""
+    size: int | None = None
+    ahead: bytes = b""
+    tags: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def fields(self) -> tuple[int, ...]:
+        """Coding, channels, rate, bytes a second, bytes a frame, bits a sample."""
+        return FORMAT.unpack_from(self.format)
+
+    @property
+    def channels(self) -> int:
+        return self.fields[1]
+
+    @property
+    def sample_rate(self) -> int:
+        return self.fields[2]
+
+    @property
+    def frame_bytes(self) -> int:
+        return self.fields[4]
+
+    @property
+    def kind(self) -> str:
+        """A NumPy dtype of the samples, "3" for those of 24 bits, "" if they are not plain."""
+        tag, channels, _, _, align, bits = self.fields
+        if tag == EXTENSIBLE and len(self.format) >= 26:
+            tag = int.from_bytes(self.format[24:26], "little")
+        return _KINDS.get((tag, bits), "") if align == channels * bits // 8 else ""
+
+    @property
+    def layout(self) -> str:
+        """The speakers that the channels are for, "" if it does not say."""
+        if self.fields[0] != EXTENSIBLE or len(self.format) < 24:
+            return ""
+        return speakers(int.from_bytes(self.format[20:24], "little"), self.channels)
+
+
+def walk(take: Take, skip: Skip) -> Wave:
+    """Read a WAV up to its first sample.
+
+    A chunk of an odd size without its pad byte is told by the letter that is in its place. Raises
+    AudioError on what is no WAV, EndOfHeader if it ends before.
+    """
+
+    def exactly(size: int) -> bytes:
+        data = take(size)
+        if len(data) < size:
+            raise EndOfHeader("a WAV without samples: it has no data chunk")
+        return data
+
+    magic = exactly(RIFF.size)
+    if magic == W64_MAGIC[: RIFF.size]:
+        return _walk_w64(exactly, skip)
+    name, _, form = RIFF.unpack(magic)
+    if name not in MAGICS or form != b"WAVE":
+        raise AudioError("not a WAV")
+    wave, long_size, ahead = Wave(), 0, b""
+    while True:
+        name, size = CHUNK.unpack(ahead + exactly(CHUNK.size - len(ahead)))
+        ahead = b""
+        if name == b"data":
+            break
+        if name in (b"fmt ", b"ds64", b"LIST") and size <= _MOST_KEPT:
+            body = exactly(size)
+            if name == b"fmt " and size >= FORMAT.size:
+                wave.format = body
+            elif name == b"ds64" and size >= _SIZES.size:
+                long_size = _SIZES.unpack_from(body)[1]
+            elif name == b"LIST":
+                wave.tags.update(_info(body))
+        else:
+            skip(size)
+        if size % 2:
+            pad = exactly(1)
+            ahead = pad if pad.isalpha() else b""
+    _check(wave)
+    if size == UNKNOWN and 0 < long_size < _ENDLESS << 32:
+        wave.size = long_size
+    elif 0 < size < _ENDLESS:
+        wave.size = size
+    elif size == 0:
+        # Never filled in, unless another chunk follows.
+        wave.ahead = take(4)
+        wave.size = 0 if wave.ahead in _BEHIND else None
+    return wave
+
+
+def _walk_w64(exactly: Take, skip: Skip) -> Wave:
+    exactly(40 - RIFF.size)
+    wave = Wave()
+    while True:
+        head = exactly(24)
+        name, size = head[:4], int.from_bytes(head[16:], "little") - 24
+        if name == b"data":
+            break
+        if size < 0:
+            raise AudioError("a Wave64 whose chunks have impossible sizes")
+        padded = -(-size // 8) * 8
+        if name == b"fmt " and FORMAT.size <= size <= _MOST_KEPT:
+            wave.format = exactly(padded)[:size]
+        else:
+            skip(padded)
+    _check(wave)
+    if 0 < size < _ENDLESS << 32:
+        wave.size = size
+    return wave
+
+
+def _check(wave: Wave) -> None:
+    if not wave.format:
+        raise AudioError("a WAV that does not say its format before its samples")
+    if not wave.channels or not wave.frame_bytes:
+        raise AudioError("a WAV of no channels")
+
+
+def _info(body: bytes) -> dict[str, str]:
+    tags: dict[str, str] = {}
+    if body[:4] != b"INFO":
+        return tags
+    at = 4
+    while at + CHUNK.size <= len(body):
+        name, size = CHUNK.unpack_from(body, at)
+        at += CHUNK.size
+        if name in _INFO and at + size <= len(body):
+            text = body[at : at + size].split(b"\0")[0].decode("utf-8", "replace")
+            if text:
+                tags[_INFO[name]] = text
+        at += size + size % 2
+    return tags
+
+
+def tags_behind(take: Take, skip: Skip) -> dict[str, str]:
+    """Tags of the chunks from here on. Raises AudioError if another WAV follows."""
+    tags: dict[str, str] = {}
+    while len(head := take(CHUNK.size)) == CHUNK.size:
+        name, size = CHUNK.unpack(head)
+        if name in MAGICS:
+            raise JoinedError("another WAV follows, which was not read")
+        if name == b"LIST" and size <= _MOST_KEPT:
+            tags.update(_info(take(size)))
+        else:
+            skip(size)
+        skip(size % 2)
+    return tags
+
+
+def plain_header(wave: Wave, n_bytes: int) -> bytes:
+    """A WAV header of `wave`'s format and nothing else, for a decoder."""
+    n_bytes = min(n_bytes, _ENDLESS)
+    format_ = wave.format + b"\0" * (len(wave.format) % 2)
+    samples = n_bytes // wave.frame_bytes
+    if len(wave.format) >= 20 and wave.fields[0] != EXTENSIBLE:  # ADPCM: samples of a block
+        samples *= max(1, int.from_bytes(wave.format[18:20], "little"))
+    fact = CHUNK.pack(b"fact", 4) + struct.pack("<I", min(samples, UNKNOWN))
+    body = CHUNK.pack(b"fmt ", len(wave.format)) + format_ + fact + CHUNK.pack(b"data", n_bytes)
+    return RIFF.pack(b"RIFF", 4 + len(body) + n_bytes, b"WAVE") + body
+
+
+def floats(data: bytes, kind: str) -> npt.NDArray[np.float32]:
+    """Samples of `kind` as libsndfile has them: integers scaled to full scale ±1."""
+    if kind == "3":
+        wide = np.zeros((len(data) // 3, 4), np.uint8)
+        wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
+        return wide.view("<i4")[:, 0].astype(np.float32) / np.float32(1 << 31)
+    samples = np.frombuffer(data, kind)
+    if kind == "u1":
+        return (samples.astype(np.float32) - np.float32(128)) / np.float32(128)
+    if samples.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return samples.astype(np.float32)
+    return samples.astype(np.float32) / np.float32(1 << 8 * samples.dtype.itemsize - 1)

@@ -1,0 +1,80 @@
+"""What a file is, by its content alone."""
+
+from __future__ import annotations
+
+from codec.audio import mpeg
+from codec.audio.content import Bytes
+from codec.audio.riff import MAGICS, W64_MAGIC
+
+_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"fLaC", "flac"),
+    (0, b"OggS", "ogg"),
+    (0, W64_MAGIC, "wav"),
+    (0, b"RIFX", "rifx"),
+    (0, b"caff", "caf"),
+    (0, b".snd", "au"),
+    (0, b"dns.", "au"),
+    (0, b"NIST_1A", "sphere"),
+    (0, b"Creative Voice File\x1a", "voc"),
+    (0, b"\x1aE\xdf\xa3", "matroska"),
+    (0, bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), "asf"),
+    (0, b"#!AMR", "amr"),
+    (0, b"wvpk", "wavpack"),
+    (0, b"MAC ", "ape"),
+    (0, b"TTA1", "tta"),
+    (0, b"MPCK", "musepack"),
+    (0, b"FLV\x01", "flv"),
+    (0, b"\x0b\x77", "ac3"),
+    (0, b"\x7f\xfe\x80\x01", "dts"),
+    (4, b"ftyp", "mp4"),
+    (4, b"moov", "mp4"),
+    (4, b"mdat", "mp4"),
+    (4, b"wide", "mp4"),
+)
+
+# What FFmpeg calls those that it reads; it is not asked to guess, as some of its formats are lists
+# of other files.
+FFMPEG_NAMES = {
+    "wav": "wav", "w64": "w64", "flac": "flac", "ogg": "ogg", "mp3": "mp3", "rifx": "wav",
+    "aiff": "aiff", "caf": "caf", "au": "au", "sphere": "nistsphere", "voc": "voc", "mp4": "mp4",
+    "matroska": "matroska", "asf": "asf", "aac": "aac", "amr": "amr", "wavpack": "wv",
+    "ape": "ape", "tta": "tta", "musepack": "mpc8", "flv": "flv", "ac3": "ac3", "eac3": "eac3",
+    "dts": "dts", "latm": "loas",
+}  # fmt: skip
+BY_LIBSNDFILE = frozenset(("rifx", "aiff", "caf", "au", "sphere", "voc"))
+
+
+def kind_of(data: bytes | Bytes) -> str | None:
+    """A short name of what `data` is the content of; None if it is no audio that is known.
+
+    MP3, AAC and AC-3, which have no signature, are told by frames that follow each other.
+    """
+    start = mpeg.after_id3(data)
+    head = bytes(data[start : start + 4096])
+    if head[:4] in MAGICS and head[8:12] == b"WAVE":
+        return "wav"
+    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
+        return "aiff"
+    for at, magic, kind in _SIGNATURES:
+        if head[at : at + len(magic)] == magic:
+            if kind == "ac3":
+                kind = "eac3" if len(head) > 5 and head[5] >> 3 > 10 else "ac3"
+            return kind
+    if _adts(data, start):
+        return "aac"
+    if mpeg.first_frame(data, start) is not None:
+        return "mp3"
+    return None
+
+
+def _adts(data: bytes | Bytes, at: int) -> bool:
+    """Whether frames of AAC in ADTS follow each other."""
+    for found in range(4):
+        head = data[at : at + 7]
+        if len(head) < 7:
+            return found > 1
+        length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+        if head[0] != 0xFF or head[1] & 0xF6 != 0xF0 or head[2] >> 2 & 15 > 12 or length < 7:
+            return False
+        at += length
+    return True
