@@ -240,7 +240,7 @@ def _ogg_openers(data: Bytes) -> LinkSource | None:
         if stream.gaps:
             warnings.append(f"damaged: {stream.gaps} times pages are missing")
         if not stream.ended:
-            warnings.append("cut off: the stream has no end")
+            warnings.append("cut off")
     if damaged and not warnings:
         warnings.append("damaged: bytes that are in no page were left out")
     first = streams[0]
