@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from codec.audio.content import Bytes, Part, Spliced
 from codec.audio.formats import TAGS, reason
+from codec.audio.quiet import quiet
 from codec.errors import AudioError
 
 _NAMES = {
@@ -33,8 +35,10 @@ class SndFile:
                 return False
 
         self._error = soundfile.LibsndfileError
+        self._aside = quiet if kind == "mp3" else contextlib.nullcontext
         try:
-            self._file = Sequential(Spliced(data, parts, more))
+            with self._aside():
+                self._file = Sequential(Spliced(data, parts, more))
         except (self._error, TypeError) as error:
             name = _NAMES.get(kind, "it")
             said = reason(error) if isinstance(error, self._error) else "no header"
@@ -52,14 +56,16 @@ class SndFile:
     def seek(self, sample: int) -> None:
         """Go to a sample; AudioError if there is none such."""
         try:
-            self._file.seek(sample)
+            with self._aside():
+                self._file.seek(sample)
         except self._error:
             raise AudioError(f"cannot read from sample {sample}: the audio ends before") from None
 
     def read(self, samples: int) -> npt.NDArray[np.float32]:
         """The next samples [samples, channels], fewer at the end."""
         try:
-            block: npt.NDArray[np.float32] = self._file.read(samples, "float32", always_2d=True)
+            with self._aside():
+                block: npt.NDArray[np.float32] = self._file.read(samples, "float32", always_2d=True)
         except self._error as error:
             raise AudioError(f"cannot read audio: {reason(error)}") from None
         return block
