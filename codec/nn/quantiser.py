@@ -155,7 +155,7 @@ class ResidualQuantiser(nn.Module):
         out = torch.zeros_like(residual)
         if used is None:
             used = torch.full((batch,), levels, device=x.device)
-        depth = used.repeat_interleave(n, output_size=batch * n)
+        depth = used[:, None].expand(batch, n).reshape(-1)
         on = depth > torch.arange(levels, device=x.device)[:, None]  # bool [levels, batch * n]
         shares = on.float()
         # Over all parts of the batch, so that what each part adds to the loss is its own.

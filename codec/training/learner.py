@@ -46,6 +46,8 @@ class Learner:
         if config.adversarial_from is not None:
             self._step.teachers = Teachers(config, device)
         self._runner = Runner(self._step, device)
+        # What `auto` chose, on which kind of device: a run that goes on keeps to it.
+        self._chosen: dict[str, Any] = {}
 
     @property
     def loss(self) -> SpectralLoss:
@@ -56,29 +58,43 @@ class Learner:
         return self._step.teachers.critics if self._step.teachers else None
 
     def accelerate(self) -> list[str]:
-        """Take the precision and the way of running steps that the settings ask for, or where
-        they say auto, the fastest; lines that say what was chosen. Raises TrainingError."""
+        """Take the precision and the way of running steps that the settings ask for.
+
+        Where they say auto it is the fastest, or what a run that goes on has chosen before: another
+        choice would round differently. Returns lines that say what was chosen. Raises
+        TrainingError if something is not available.
+        """
         config = self.config
+        before = self._chosen if self._chosen.get("device") == self.device.type else {}
         backbones = [self.model.encoder.backbone, self.model.decoder.backbone]
         said = []
-        exact = config.precision == "float32"
         if self.device.type == "cuda":
             # TF32 where float32 is left: critics, losses, the layers outside the backbones.
+            exact = config.precision == "float32"
             torch.set_float32_matmul_precision("highest" if exact else "high")
             torch.backends.cudnn.allow_tf32 = not exact
-        if config.precision == "bfloat16" or (
-            not exact and not distributed.any_of(not bfloat16_pays(self.device))
-        ):
+        half = config.precision == "bfloat16"
+        if config.precision == "auto":
+            half = before.get("bfloat16", None)
+            if half is None:
+                half = not distributed.any_of(not bfloat16_pays(self.device))
+        if half:
             for backbone in backbones:
                 backbone.in_bfloat16 = True
             said.append("bfloat16 backbones")
+        mode = before.get("step", "auto") if config.step == "auto" else config.step
         compiler = self.device.type == "cuda" or any(map(shutil.which, ("c++", "g++", "clang++")))
-        if config.step != "compile" and (
+        if mode != "compile" and (
             config.compile == "on" or (config.compile == "auto" and compiler)
         ):
             said.append(self._compile(backbones))
-        if config.step != "eager":
-            said.append(self._runner.choose(config.step, *self._trial()))
+        if mode != "eager":
+            said.append(self._runner.choose(mode, *self._trial()))
+        self._chosen = {
+            "device": self.device.type,
+            "bfloat16": half,
+            "step": self._runner.mode,
+        }
         return said
 
     def _compile(self, backbones: list[Backbone]) -> str:
@@ -230,6 +246,7 @@ class Learner:
             "optimiser": self._step.optimiser.state_dict(),
             "quantised": self.quantised,
             "bad_steps": self._step.bad,
+            "chosen": dict(self._chosen),
         }
         teachers = self._step.teachers
         if teachers is not None:
@@ -244,6 +261,7 @@ class Learner:
         self.average.load_state_dict(state["model"] | state["average"])
         self._step.optimiser.load_state_dict(state["optimiser"])
         self.quantised = state["quantised"]
+        self._chosen = dict(state.get("chosen", {}))
         self._step.bad.copy_(torch.as_tensor(state["bad_steps"]))
         if "critics" in state:
             teachers = Teachers(self.config, self.device)

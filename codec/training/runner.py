@@ -162,7 +162,8 @@ class Runner:
 
 def compiled(step: Step, plan: Plan, backend: str = "inductor") -> Run:
     """Compile the whole step of `plan` as one graph."""
-    # Dynamo traces autograd.grad from PyTorch 2.11 on, behind this switch.
+    if not hasattr(torch._dynamo.config, "trace_autograd_ops"):
+        raise TrainingError("step=compile needs PyTorch 2.11 or later")
     torch._dynamo.config.trace_autograd_ops = True
 
     def run(inputs: Inputs) -> Losses:

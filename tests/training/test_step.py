@@ -178,9 +178,13 @@ def test_auto_measures_and_undoes_what_it_learned(monkeypatch: pytest.MonkeyPatc
     learner, audio = fitted(dataclasses.replace(CONFIG, step="auto"))
     before = copy.deepcopy(learner.state())
     (said,) = learner.accelerate()
-    assert said.startswith(f"steps: {learner._runner.mode} (eager ")
+    mode = learner._runner.mode
+    assert said.startswith(f"steps: {mode} (eager ")
     assert "; compile " in said
-    torch.testing.assert_close(before, learner.state(), atol=0, rtol=0)
+    after = learner.state()
+    assert before.pop("chosen") == {}
+    assert after.pop("chosen") == {"device": "cpu", "bfloat16": False, "step": mode}
+    torch.testing.assert_close(before, after, atol=0, rtol=0)
     assert learner.step(0, audio, 1e-3)["learned"]
 
 
@@ -229,3 +233,15 @@ def assert_near(tensors, digests) -> None:
         if tensor is not None:
             (found,) = reference.digest([tensor])
             assert found == pytest.approx(expected, abs=1e-4 * expected[0] + 1e-9)
+
+
+@pytest.mark.parametrize("mode", ["eager", "compile"])
+def test_a_run_that_goes_on_keeps_to_what_auto_chose(mode: str):
+    config = dataclasses.replace(CONFIG, step="auto", precision="auto")
+    learner, _ = fitted(config)
+    chosen = {"device": "cpu", "bfloat16": True, "step": mode}
+    then, _ = fitted(config)
+    then.load(learner.state() | {"chosen": chosen})
+    said = then.accelerate()
+    assert said == ["bfloat16 backbones"] + ["steps: compile"] * (mode == "compile")
+    assert then.state()["chosen"] == chosen
