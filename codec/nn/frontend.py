@@ -1,4 +1,4 @@
-"""What the encoder sees of a frame: log-magnitudes at two resolutions and low-band phases."""
+"""Compute what the encoder sees: log-magnitudes at two resolutions and low-band phases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ POWER_FLOOR = 1e-5  # added to powers before the logarithm: about the noise of 1
 
 
 def frames(audio: Tensor, size: int, hop: int) -> Tensor:
-    """Windows of `size` samples centred on the frames of `hop` samples.
+    """Cut windows of `size` samples, centred on the frames of `hop` samples.
 
     audio [batch, n * hop] -> [batch, n, size]; zeros before the start and after the end.
     """
@@ -21,7 +21,7 @@ def frames(audio: Tensor, size: int, hop: int) -> Tensor:
 
 
 class FrontEnd(nn.Module):
-    """audio float32 [batch, n * hop] -> features [batch, n, size].
+    """Compute normalised features: audio float32 [batch, n * hop] -> [batch, n, size].
 
     frame t              |---- hop ----|
     long window    |-------- long_fft --------|
@@ -51,7 +51,7 @@ class FrontEnd(nn.Module):
             self.register_buffer(name, torch.hann_window(size), persistent=False)
 
     def raw(self, audio: Tensor) -> Tensor:
-        """Features before normalisation."""
+        """Compute the features before normalisation."""
         config = self.config
         windows = frames(audio, config.long_fft, config.backbone_hop)
         long = torch.fft.rfft(windows * self.long_window)

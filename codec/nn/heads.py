@@ -1,4 +1,4 @@
-"""From backbone frames to samples: short-time spectra, inverse FFT, overlap-add."""
+"""Turn backbone frames into samples: short-time spectra, inverse FFT, overlap-add."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from codec.model.config import ModelConfig
 
 
 def band_matrix(n_bands: int, n_bins: int, sample_rate: int) -> Tensor:
-    """Triangles that interpolate `n_bands` gains over the bins of a spectrum. [n_bands, n_bins]
+    """Build triangles [n_bands, n_bins] that interpolate band gains over the bins of a spectrum.
 
     Centres are equidistant on the mel scale of HTK (O'Shaughnessy 1987) from 0 to half the sample
     rate; each bin's weights sum to 1.
@@ -31,7 +31,9 @@ def band_matrix(n_bands: int, n_bins: int, sample_rate: int) -> Tensor:
 
 
 def overlap_add(windows: Tensor, hop: int) -> Tensor:
-    """[batch, n, size] -> [batch, n * hop]; window i is centred on samples i * hop … + hop.
+    """Add up overlapping windows: [batch, n, size] -> [batch, n * hop].
+
+    Window i is centred on samples i * hop … + hop.
 
     size - hop must be even; what reaches before the start or past the end is dropped.
     """
@@ -45,11 +47,11 @@ def overlap_add(windows: Tensor, hop: int) -> Tensor:
 
 
 def noise_signs(seeds: Tensor, n_bins: int, first_bin: int) -> Tensor:
-    """Signs ±1 of spectra with `seeds`, int64 [...] below 2^32 -> float32 [..., n_bins].
+    """Draw signs ±1 of spectra with `seeds`, int64 [...] below 2^32 -> float32 [..., n_bins].
 
-    1 below `first_bin`; from there on the lowest bit of a hash of seed and bin, in integers modulo
-    2^32 (multiply-xorshift with the constants of C. Wellons's hash "triple32"), so that every
-    machine draws the same.
+    They are 1 below `first_bin`; from there on they are the lowest bit of a hash of seed and bin,
+    in integers modulo 2^32 (multiply-xorshift with the constants of C. Wellons's hash "triple32"),
+    so that every machine draws the same.
     """
     k = torch.arange(n_bins, dtype=torch.int64, device=seeds.device)
     mask = 0xFFFFFFFF
@@ -61,7 +63,7 @@ def noise_signs(seeds: Tensor, n_bins: int, first_bin: int) -> Tensor:
 
 
 def noise_keys(codes: Tensor) -> Tensor:
-    """What a token frame draws its signs by: FNV-1a of its codes, modulo 2^32.
+    """Compute the key by which a token frame draws its signs: FNV-1a of its codes, modulo 2^32.
 
     codes int64 [n_codebooks, ...] -> int64 [...]
     """
@@ -75,7 +77,7 @@ HEADS = ("gain_shape", "mag_phase", "real_imag", "mdct")
 
 
 class SpectralHead(nn.Module):
-    """frames [batch, n, dim] -> audio float32 [batch, n * backbone_hop].
+    """Turn frames [batch, n, dim] into audio float32 [batch, n * backbone_hop].
 
     Each frame gives backbone_hop / synthesis_hop short-time spectra, by `config.head`:
 
@@ -86,7 +88,7 @@ class SpectralHead(nn.Module):
     real_imag   real and imaginary parts alone
     mdct        synthesis_hop real coefficients times band gains; windows of 2 synthesis_hop
 
-    From config.noise_from on, where the codes carry no phase, the spectra get signs of no order
+    From config.noise_from on, where the codes carry no phase, the spectra get random signs
     (`noise_signs`): left to itself the network gives every frame the same phases there, which is
     a pulse a frame, and buzzes. The signs depend on the codes of the token frame alone, and so
     not on where in a stream it stands.
@@ -126,7 +128,7 @@ class SpectralHead(nn.Module):
             self.register_buffer("basis", basis.float(), persistent=False)
 
     def forward(self, x: Tensor, keys: Tensor) -> Tensor:
-        """keys: of the token frames (`noise_keys`), int64 [batch, token frames]."""
+        """Compute audio; keys: `noise_keys` of the token frames, int64 [batch, token frames]."""
         batch, n, _ = x.shape
         rows = keys[:, :, None] + torch.arange(n // keys.shape[1], device=x.device)
         seeds = rows.view(batch, n, 1) * self.per_frame

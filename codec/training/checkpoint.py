@@ -1,6 +1,6 @@
-"""Checkpoints of a run: written whole or not at all, and the one before kept.
+"""Save checkpoints of a run, whole or not at all, and keep the one before.
 
-latest.pt     the run, to go on from            previous.pt   the one before it
+latest.pt     the run, to continue from         previous.pt   the one before it
 decaying.pt   a decay that was interrupted      decayed.pt    the end of a decay
 best.pt       the averaged weights that evaluated best, without optimisers
 """
@@ -23,7 +23,7 @@ FORMAT = 1
 
 @dataclasses.dataclass
 class Checkpoint:
-    """Where a run stands. `learner` is `Learner.state()`."""
+    """Say where a run stands. `learner` is `Learner.state()`."""
 
     config: TrainConfig
     learner: dict[str, Any]
@@ -38,7 +38,7 @@ class Checkpoint:
 
 
 def to_tree(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Nested dicts, lists and tuples of tensors, strings and numbers: what `save` writes."""
+    """Give nested dicts, lists and tuples of tensors, strings and numbers: what `save` writes."""
     fields = dict(vars(checkpoint))
     fields["config"] = checkpoint.config.to_json()
     fields["decay"] = dataclasses.astuple(checkpoint.decay) if checkpoint.decay else None
@@ -46,7 +46,7 @@ def to_tree(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def from_tree(tree: dict[str, Any]) -> Checkpoint:
-    """Inverse of `to_tree`. Raises TrainingError on another format, KeyError or TypeError."""
+    """Invert `to_tree`. Raises TrainingError on another format, KeyError or TypeError."""
     fields = dict(tree)
     if fields.pop("format", None) != FORMAT:
         raise TrainingError("not a checkpoint of this version of codec")
@@ -56,7 +56,7 @@ def from_tree(tree: dict[str, Any]) -> Checkpoint:
 
 
 def save(checkpoint: Checkpoint, path: Path, keep: Path | None = None) -> None:
-    """Write to `path`; what was there becomes `keep`. A kill at any moment leaves one of them."""
+    """Write to `path`; a file that is there becomes `keep`. A kill at any moment leaves one."""
     with replacing(path, overwrite=True) as aside:
         torch.save(to_tree(checkpoint), aside)
         if keep is not None and path.exists():
@@ -64,7 +64,7 @@ def save(checkpoint: Checkpoint, path: Path, keep: Path | None = None) -> None:
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
-    """Inverse of `save`. Raises TrainingError if it is missing, damaged, or of another format."""
+    """Read what `save` wrote. Raises TrainingError if it is missing, damaged or another format."""
     try:
         fields = torch.load(path, map_location=device, weights_only=True)
         if not isinstance(fields, dict) or fields.get("format") != FORMAT:

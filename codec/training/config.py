@@ -1,4 +1,4 @@
-"""Everything that decides a training run, in one frozen dataclass saved in every checkpoint."""
+"""Hold all settings of a training run in one frozen dataclass, saved in every checkpoint."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from codec.model.config import ModelConfig
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Counts are in steps, lengths in samples, times in minutes, as each name or comment says."""
+    """Hold the settings. Counts are in steps, lengths in samples, times in minutes."""
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
 
     seed: int = 0
-    learned: str = "all"  # or "decoder": encoder and codebooks stay, and so all tokens
+    learned: str = "all"  # or "decoder": encoder, codebooks and so all tokens stay as they are
     batch_size: int = 8
     crop_samples: int = 14_400
     data_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)  # glob -> factor
     full_band_weight: float = 2.0
 
-    fit_crops: int = 128  # one-second crops that the encoder's first layer starts from
-    quantise_from: int = 1500  # a plain autoencoder until then
+    fit_crops: int = 128  # one-second crops whose statistics the encoder's first layer starts from
+    quantise_from: int = 1500  # step; until then the model is a plain autoencoder
     kmeans_frames: int = 98_304
     kmeans_iterations: int = 6
     codebook_decay: float = 0.999  # of the averages that the codebooks follow, per step
-    refit_codebooks: bool = False  # those of another run's weights that a new one begins with
-    full_depth_share: float = 0.5  # of the steps: all codebooks; otherwise a depth for each crop
+    refit_codebooks: bool = False  # fit the codebooks of --init anew
+    full_depth_share: float = 0.5  # share of steps with all codebooks; else a depth for each crop
     depths: tuple[float, ...] = (1 / 12, 1 / 4, 1 / 2, 1 / 2)  # fractions of the codebooks
 
     loss_scales: str = "drawn"  # each step: two of the spectral loss's resolutions, or "all"
     mel_weight: float = 1.0
     magnitude_weight: float = 2.0
     phase_weight: float = 1.0
-    phase_power: float = 2.0  # at a depth of d of n codebooks the weight is times (d / n)^this
+    phase_power: float = 2.0  # with d of n codebooks, phase_weight is multiplied by (d / n)^this
     phase_edge: float = 4000.0  # hertz
     phase_tail: float = 0.0  # weight above the edge, where the signs are noise
     loudness_weight: float = 0.0
@@ -49,14 +49,14 @@ class TrainConfig:
 
     adversarial_from: int | None = None  # None: never
     adversarial_warmup: int = 1000  # over which the two weights below grow from 0
-    adversarial_weight: float = 0.3  # of its gradient, against that of the losses above
+    adversarial_weight: float = 0.3  # of its gradient, relative to that of the losses above
     feature_weight: float = 0.7  # likewise
-    critics: str = "3x512+6x256"  # each: 1 / of the band that it hears, FFT size there
-    critics_drawn: int = 2  # of them, every step
+    critics: str = "3x512+6x256"  # FACTORxNFFT each: hears the lowest 1/FACTOR of the band
+    critics_drawn: int = 2  # how many of them take part in each step
     critic_channels: int = 32
-    critic_low: float = 3500.0  # hertz, below which those of the whole band hear nothing
-    critic_crops: int = 4  # of the batch: critics cost more than the model
-    critic_files: str = "*"  # glob of the files that they hear
+    critic_low: float = 3500.0  # hertz; critics of the whole band ignore what is below
+    critic_crops: int = 4  # crops of a batch that critics hear: they cost more than the model
+    critic_files: str = "*"  # glob of the files that critics hear
     critic_lr: float = 2e-3
     critic_betas: tuple[float, ...] = (0.5, 0.99)
 
@@ -67,7 +67,7 @@ class TrainConfig:
     weight_decay: float = 1e-2
     clip_norm: float = 1.0
     ema_decay: float = 0.999
-    max_bad_steps: int = 20  # in a row, skipped because something was not finite
+    max_bad_steps: int = 20  # skipped in a row because something was not finite: training stops
 
     precision: str = "auto"  # of the backbones: float32, bfloat16, or auto
     step: str = "auto"  # how steps run: eager, graph (CUDA), compile (the whole step), or auto
@@ -116,7 +116,7 @@ class TrainConfig:
 
     @property
     def critic_kinds(self) -> list[tuple[int, int]]:
-        """Of each critic in `critics`, 1 / of the band that it hears, and its FFT size there.
+        """The factor and the FFT size of each critic in `critics`: it hears 1 / factor of the band.
 
         Raises TrainingError if one is not of that form, or its window does not fit a crop.
         """
@@ -130,7 +130,7 @@ class TrainConfig:
         return kinds
 
     def lr_at(self, step: int, decay: Decay | None = None, restarted: int = 0) -> float:
-        """Linear warm-up, constant, and in a decay lr (1 - sqrt(progress)) down to the floor.
+        """Compute the rate: linear warm-up, constant, and in a decay lr (1 - sqrt(progress)).
 
         The warm-up begins at step `restarted`, where the optimisers' moments did.
         The square root: Hägele et al. 2024, arXiv 2405.18392, §3.
@@ -142,7 +142,7 @@ class TrainConfig:
         return lr * (self.decay_floor + (1 - self.decay_floor) * (1 - math.sqrt(progress)))
 
     def replace(self, changes: Mapping[str, Any]) -> TrainConfig:
-        """A copy with some fields changed; `model` is a table of fields of ModelConfig.
+        """Give a copy with some fields changed; `model` is a table of fields of ModelConfig.
 
         Raises TrainingError on a field that is unknown, or of a wrong type or value.
         """
@@ -158,7 +158,7 @@ class TrainConfig:
 
     @classmethod
     def from_json(cls, text: str) -> TrainConfig:
-        """Inverse of `to_json`; fields that are missing take their defaults."""
+        """Read what `to_json` gave; fields that are missing take their defaults."""
         try:
             fields = json.loads(text)
             model = ModelConfig.from_json(json.dumps(fields.pop("model", {})))
@@ -169,14 +169,14 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Decay:
-    """The last stretch of a branch: `steps` steps from step `start` on."""
+    """Describe a decay: `steps` steps from step `start` on."""
 
     start: int
     steps: int
 
 
 def differences(old: TrainConfig, new: TrainConfig) -> dict[str, tuple[Any, Any]]:
-    """Fields that differ, as name -> (old, new); those of the model as model.NAME."""
+    """Find fields that differ, as name -> (old, new); those of the model as model.NAME."""
 
     def flat(config: TrainConfig) -> dict[str, Any]:
         fields = dataclasses.asdict(config)
@@ -187,7 +187,7 @@ def differences(old: TrainConfig, new: TrainConfig) -> dict[str, tuple[Any, Any]
 
 
 def read_changes(file: Path | None, assignments: tuple[str, ...]) -> dict[str, Any]:
-    """Fields from a TOML or JSON file, then from "name=value" and "model.name=value".
+    """Read fields from a TOML or JSON file, then from "name=value" and "model.name=value".
 
     A value is JSON, or else a plain string. Raises TrainingError.
     """
@@ -228,7 +228,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _typed(cls: type, fields: Any, prefix: str) -> dict[str, Any]:
-    """`fields` with each value converted to what the dataclass `cls` says."""
+    """Convert each value of `fields` to the type that the dataclass `cls` says."""
     if not isinstance(fields, dict):
         raise TrainingError(f"{prefix.rstrip('.')} must be a table of fields")
     hints = get_type_hints(cls)
@@ -244,7 +244,7 @@ def _typed(cls: type, fields: Any, prefix: str) -> dict[str, Any]:
 
 
 def _convert(value: Any, hint: Any) -> Any:
-    """`value` as the type `hint`; an int may stand for a float, a list for a tuple."""
+    """Convert `value` to the type `hint`; an int may stand for a float, a list for a tuple."""
     if hint is float and type(value) is int:
         return float(value)
     if hint in (bool, int, float, str, ModelConfig):

@@ -24,7 +24,7 @@ from codec.training.step import Losses, Step, Teachers
 
 
 class Learner:
-    """The model in training. Everything random in step n is a function of (seed, n).
+    """Train a model step by step. Everything random in step n is a function of (seed, n).
 
     Raises TrainingError if several processes cannot share a batch evenly.
     """
@@ -74,10 +74,10 @@ class Learner:
             torch.set_float32_matmul_precision("highest" if exact else "high")
             torch.backends.cudnn.allow_tf32 = not exact
         half = config.precision == "bfloat16"
-        if config.precision == "auto":
-            half = before.get("bfloat16", None)
-            if half is None:
-                half = not distributed.any_of(not bfloat16_pays(self.device))
+        if config.precision == "auto" and "bfloat16" in before:
+            half = bool(before["bfloat16"])
+        elif config.precision == "auto":
+            half = not distributed.any_of(not bfloat16_pays(self.device))
         if half:
             for backbone in backbones:
                 backbone.in_bfloat16 = True
@@ -113,7 +113,7 @@ class Learner:
                 torch.autograd.grad(out.sum(), [trial, *backbone.parameters()])
         except Exception as error:  # whatever the compiler, its cache or its headers raise
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            warnings.warn(f"not compiled, training goes on slower: {reason}", stacklevel=2)
+            warnings.warn(f"not compiled, so training is slower: {reason}", stacklevel=2)
             return "backbones not compiled"
         for backbone in backbones:
             # nn.Module.compile, not torch.compile: it leaves the names of the weights alone.

@@ -1,4 +1,4 @@
-"""The training loop: data in, checkpoints out, to be stopped and continued at any moment."""
+"""Run training: audio in, checkpoints out. A run can stop and continue at any moment."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ KMEANS_BATCH = 8  # one-second crops
 
 @dataclasses.dataclass(frozen=True)
 class Until:
-    """When to stop. Without any: when told to, by SIGINT or SIGTERM."""
+    """Say when to stop. Without a limit a run stops at SIGINT or SIGTERM."""
 
-    steps: int | None = None  # of the run in all, not of this session
+    steps: int | None = None  # of the whole run, not of this session
     minutes: float | None = None  # of this session
-    decay_steps: int | None = None  # this many, then stop
-    decay_minutes: float | None = None  # the same in time, at the pace of the run so far
+    decay_steps: int | None = None  # decay over this many steps, then stop
+    decay_minutes: float | None = None  # or over this time, at the pace of the run so far
     clock: Callable[[], float] = time.monotonic  # seconds; time.process_time to compare runs
     deadline: float = float("inf")  # on that clock; it counts the time that a start takes
 
@@ -66,10 +66,10 @@ def train(
     device: str | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Begin the run in the folder `run`, or go on with it from its last checkpoint.
+    """Begin the run in the folder `run`, or continue it from its last checkpoint.
 
-    changes: fields of the configuration, see `TrainConfig.replace`; on the defaults for a new run,
-    on what it had for an old one. With `until.decays` the run branches off: its learning rate
+    changes: settings that differ from the defaults in a new run, or from those that the run had
+    (`TrainConfig.replace`). With `until.decays` the run branches off: its learning rate
     falls to `decay_floor` and the end is written to decayed.pt; the run itself stays as it was and
     can go on later. init: a checkpoint whose averaged weights a new run begins with, or exported
     weights (`codec.training.warm_start`). resume_from: the folder of a handover that a new run goes
@@ -120,7 +120,7 @@ def _take_over(folder: Path, run: Path, say: Callable[[str], None]) -> None:
 
 
 class Session:
-    """One process's part of a run."""
+    """Hold one process's part of a run."""
 
     def __init__(
         self,
@@ -241,7 +241,7 @@ class Session:
         monitor.add(now.step, lr, clock() - started, losses)
 
     def _fit_codebooks(self, start: int = 0) -> str:
-        """Fit those from level `start` on; a line that says how far each got."""
+        """Fit the codebooks from level `start` on; a line that says how much energy each leaves."""
         config = self.config
         frames = KMEANS_BATCH * len(range(0, self._second, config.model.hop_length))
         batches = -(-config.kmeans_frames // frames)
@@ -257,7 +257,7 @@ class Session:
 
     @property
     def _second(self) -> int:
-        """Samples of about one second, in whole frames."""
+        """The number of samples in about one second, in whole frames."""
         model = self.config.model
         return round(model.frame_rate) * model.hop_length
 
@@ -265,7 +265,7 @@ class Session:
         return fnmatch.fnmatchcase(file.path, self.config.critic_files)
 
     def _seconds(self, count: int, number: int) -> Tensor:
-        """`count` crops of one second that no training step sees, the same for each `number`."""
+        """Draw `count` crops of one second that no training step sees, a function of `number`."""
         seed = (self.config.seed + 2**63) % 2**64
         config = self.config
         return CropSampler(
@@ -309,7 +309,7 @@ class Session:
         return next((path for path in found if path.exists()), None)
 
     def _standing(self, saved: Path | None, changes: Mapping[str, Any]) -> Checkpoint:
-        """Where the run stands: at its beginning, its last checkpoint, or in a decay."""
+        """Find where the run stands: at its beginning, at its last checkpoint, or in a decay."""
         until, fingerprint = self.until, self.prepared.fingerprint
         if saved is None:
             if until.decays:
@@ -324,11 +324,11 @@ class Session:
                 raise TrainingError(f"{saved} is of another model: {name} is {old}, not {new}")
             self.say(f"{name}: {old} -> {new}")
         if now.data != fingerprint:
-            self.say("the audio is not what the run saw before")
+            self.say("the audio differs from what the run was trained on before")
         return dataclasses.replace(now, config=config, data=fingerprint)
 
     def _decaying(self, now: Checkpoint) -> Checkpoint:
-        """The decay from `now`: one that was interrupted, or a new branch."""
+        """Continue an interrupted decay from `now`, or begin a new branch."""
         path = self.folder / DECAYING
         steps = self.until.decay_steps
         if path.exists():
@@ -342,12 +342,12 @@ class Session:
                 raise TrainingError("the run's pace is not known yet: use --decay-steps")
             steps = round(self.until.decay_minutes * 60 / now.seconds_per_step)
         if steps < 1:
-            raise TrainingError(f"a decay of {steps} steps")
+            raise TrainingError(f"a decay must have at least 1 step, not {steps}")
         self.say(f"decaying over {steps} steps from step {now.step}")
         return dataclasses.replace(now, decay=Decay(now.step, steps))
 
     def _check_room(self) -> None:
-        """Fail before the disk is full, while there is a checkpoint to go back to."""
+        """Raise TrainingError before the disk is full, while the last checkpoint is intact."""
         path = self.checkpoint_path
         if path.exists() and shutil.disk_usage(self.folder).free < path.stat().st_size:
             raise TrainingError(f"no room for another checkpoint in {self.folder}")
@@ -355,7 +355,7 @@ class Session:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; a second SIGINT interrupts at once."""
+    """Give an event that SIGINT and SIGTERM set; a second SIGINT interrupts at once."""
     event = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -363,7 +363,9 @@ def stop_signals() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         event.set()
 
-    if threading.current_thread() is not threading.main_thread():  # signals are not for us
+    if (
+        threading.current_thread() is not threading.main_thread()
+    ):  # only the main thread may handle signals
         yield event
         return
     numbers = (signal.SIGINT, signal.SIGTERM)

@@ -20,6 +20,7 @@ from codec.training.step import Losses, Step
 
 MODES = ("eager", "graph", "compile")
 MOST_PLANS = 16  # that are worth compiling or capturing, each by itself
+MOST_MEASURED = {"graph": MOST_PLANS, "compile": 1}  # for `auto`: a compilation takes minutes
 WARM_UP = 3  # steps before a capture: libraries set themselves up in them
 MEASURED_SECONDS = 2.0  # of each mode, for `auto`
 
@@ -39,7 +40,7 @@ def count_plans(config: TrainConfig, scales: tuple[Any, ...]) -> int:
 
 
 class Runner:
-    """Runs the steps of `step` in one of MODES. Each plan is prepared when it first occurs."""
+    """Run the steps of `step` in one of MODES. Each plan is prepared when it first occurs."""
 
     def __init__(self, step: Step, device: torch.device, mode: str = "eager") -> None:
         self.step, self.device, self.mode = step, device, mode
@@ -55,8 +56,9 @@ class Runner:
     def choose(self, mode: str, plan: Plan, inputs: Inputs) -> str:
         """Take `mode`, one of MODES or auto; a line that says what was chosen.
 
-        auto measures each mode that the device offers on `plan` and `inputs`, and takes the
-        fastest. What the steps measured have learned is undone. Raises TrainingError if the mode
+        auto measures eager and graph on a GPU, eager and compile on a CPU, on `plan` and `inputs`,
+        and takes the faster one. It takes eager unmeasured if there are too many plans to prepare
+        (MOST_MEASURED). What the measured steps learned is undone. Raises TrainingError if the mode
         is not available.
         """
         plans = count_plans(self.step.config, self.step.loss.scales)
@@ -74,13 +76,13 @@ class Runner:
         return f"steps: {mode}"
 
     def _measure(self, plans: int, plan: Plan, inputs: Inputs) -> str:
-        if plans > MOST_PLANS:
+        other = "graph" if self.device.type == "cuda" else "compile"
+        if plans > MOST_MEASURED[other]:
             self._take("eager")
-            return f"steps: eager, because there are {plans} kinds of them"
+            return f"steps: eager, because there are {plans} kinds of them to {other}"
         if world_size() > 1:
             self._take("eager")
             return "steps: eager, because several processes share them"
-        other = "graph" if self.device.type == "cuda" else "compile"
         seconds, said = {}, []
         with self._undone():
             for mode in ("eager", other):

@@ -25,7 +25,7 @@ Losses = dict[str, Tensor]
 
 
 class Teachers:
-    """The critics and their optimiser."""
+    """Hold the critics and their optimiser."""
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         with torch.random.fork_rng(devices=[]):
@@ -40,7 +40,7 @@ class Teachers:
 
 
 class Step:
-    """One step of training. Calling it learns from a batch, in place, and returns the losses.
+    """Learn from a batch, in place, when called; it returns the losses.
 
     A step in which anything is not finite changes nothing but the counters `bad`: int64 [3], the
     number of such steps in a row until now, the largest such number so far, and all of them.
@@ -125,7 +125,7 @@ class Step:
     def _forward(
         self, plan: Plan, inputs: Inputs
     ) -> tuple[Losses, Tensor, Tensor | None, Statistics | None]:
-        """Encode, quantise, decode and compare: losses, output, codes, what the codewords won."""
+        """Encode, quantise, decode, compare: losses, output, codes, what the codewords won."""
         config = self.config
         with torch.set_grad_enabled(self.whole):
             latents = self.model.encoder(inputs.audio)
@@ -147,7 +147,7 @@ class Step:
         return losses, output, codes, won
 
     def pull(self, inputs: Inputs, judgement: Judgement, total: Tensor, output: Tensor) -> Tensor:
-        """The gradient of the critics' losses by `output`, growing over the warm-up.
+        """Compute the gradient of the critics' losses by `output`, growing over the warm-up.
 
         Their weights say how large it is against the gradient of `total`, the other losses, in the
         crops that were judged: as in EnCodec (Défossez et al. 2022, arXiv 2210.13438, §3.4), but
@@ -179,7 +179,7 @@ class Step:
         critic_gradients: Sequence[Tensor],
         won: Statistics | None,
     ) -> tuple[Tensor, Tensor]:
-        """Move all that learns; whether everything was finite, and the gradient's norm."""
+        """Move all that learns. Returns whether everything was finite, and the gradient's norm."""
         config, count, n = self.config, len(gradients), len(critic_gradients)
         shared = sums_over_ranks([total, *gradients, *critic_gradients, *(won or ())])
         total, means = shared[0], [value / world_size() for value in shared[1 : 1 + count + n]]

@@ -1,4 +1,4 @@
-"""First weights of a run, taken from another run or from weights that were exported."""
+"""Take the first weights of a run from another run, or from exported weights."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from codec.training import checkpoint as checkpoints
 
 
 def first_weights(path: Path, model: CodecModel) -> tuple[dict[str, Tensor], int]:
-    """State of `model` from a checkpoint (its averages) or a .safetensors file at `path`, and how
-    many of its codebooks are fitted.
+    """Read a state for `model` from a checkpoint (its averages) or a .safetensors file at `path`.
+
+    Returns it, and how many of its codebooks are fitted.
 
     Where a hidden layer of `model` is narrower, it takes the units that weigh most; where `model`
     has fewer codebooks, the first, and where it has more, the last ones are zero. Raises
@@ -42,7 +43,7 @@ def first_weights(path: Path, model: CodecModel) -> tuple[dict[str, Tensor], int
 
 
 def of_depth(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
-    """`state` with as many levels of codebooks as they have in `wanted`, those added of zeros."""
+    """Give `state` as many levels of codebooks as `wanted` has; added levels are zeros."""
     result = dict(state)
     for name in ("codebooks", "counts", "sums"):
         key = f"quantiser.{name}"
@@ -53,9 +54,10 @@ def of_depth(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, T
 
 
 def narrowed(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
-    """`state` with the hidden layers of its blocks cut to the sizes that they have in `wanted`.
+    """Cut the hidden layers of the blocks in `state` to the sizes that they have in `wanted`.
 
-    Kept are the units with the largest product of the norms of what leads to them and from them.
+    The units kept are those with the largest product of the norms of their input and output
+    weights.
     """
     result = dict(state)
     for key, expand in state.items():

@@ -175,7 +175,8 @@ def test_auto_measures_and_undoes_what_it_learned(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(runner, "MEASURED_SECONDS", 0.0)
     monkeypatch.setattr(runner, "compiled", lambda step, plan: compiled(step, plan, "aot_eager"))
-    learner, audio = fitted(dataclasses.replace(CONFIG, step="auto"))
+    config = dataclasses.replace(CONFIG, step="auto", loss_scales="all")
+    learner, audio = fitted(config)
     before = copy.deepcopy(learner.state())
     (said,) = learner.accelerate()
     mode = learner._runner.mode
@@ -233,6 +234,11 @@ def assert_near(tensors, digests) -> None:
         if tensor is not None:
             (found,) = reference.digest([tensor])
             assert found == pytest.approx(expected, abs=1e-4 * expected[0] + 1e-9)
+
+
+def test_auto_does_not_compile_many_kinds_of_steps():
+    learner, _ = fitted(dataclasses.replace(CONFIG, step="auto"))
+    assert learner.accelerate() == ["steps: eager, because there are 6 kinds of them to compile"]
 
 
 @pytest.mark.parametrize("mode", ["eager", "compile"])
