@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from codec.errors import MetricError
-from codec.quality import blind, perceptual, prosody, spectral, words
+from codec.quality import blind, perceptual, phones, prosody, spectral, whisper, words
 from codec.quality.alignment import find_delay, remove_delay
 from codec.quality.pair import Audio, check_pair
 
@@ -39,19 +39,22 @@ class Metric:
     cost: float
     function: Callable[..., float] = dataclasses.field(repr=False)
     needs_text: bool = False
+    takes_text: bool = False  # uses a transcript where there is one
+    ready: Callable[[], bool] = lambda: True  # whether what is no package is there too
 
     def __call__(
         self, reference: Audio, decoded: Audio, sample_rate: int, text: str | None = None
     ) -> float:
         """One finite number. Raises MetricError, or MissingPackageError naming the extra."""
-        if self.needs_text:
+        if self.needs_text or self.takes_text:
             return self.function(reference, decoded, sample_rate, text)
         return self.function(reference, decoded, sample_rate)
 
     @property
     def available(self) -> bool:
-        """Whether the packages are here."""
-        return all(importlib.util.find_spec(name) for name in (self.needs or "").split())
+        """Whether the packages, and the models that come apart from them, are installed."""
+        packages = (self.needs or "").split()
+        return all(importlib.util.find_spec(name) for name in packages) and self.ready()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +123,14 @@ _ALL = (
     ),
     Metric(
         "wer", "WER", "", "lower", 0.0, SPEECH, "pocketsphinx", 5.0, words.word_error_rate, True
+    ),
+    Metric(
+        "wer_whisper", "WER (Whisper)", "", "lower", 0.0, SPEECH, "faster_whisper whisper", 2.0,
+        whisper.word_error_rate, needs_text=True, ready=whisper.has_model,
+    ),
+    Metric(
+        "per", "PER", "", "lower", 0.0, SPEECH, "hama", 0.5, phones.phone_error_rate,
+        takes_text=True,
     ),
 )  # fmt: skip
 
