@@ -129,7 +129,8 @@ def rvq_rows(
 
 def equal(found: np.ndarray, exact: np.ndarray) -> str:
     """Whether all bits are the same, or the share of the values that are."""
-    same = found.astype(exact.dtype) == exact
+    both = (np.ascontiguousarray(x, exact.dtype) for x in (found, exact))
+    same = np.equal(*(x.view(f"u{x.itemsize}") for x in both))
     return "equal" if same.all() else f"{100 * same.mean():.3f} % equal"
 
 

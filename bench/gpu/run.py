@@ -104,8 +104,8 @@ def build(options: Options, left: float) -> list[str]:
 
 
 def tests(options: Options, left: float) -> list[str]:
-    flags = ["-q", "-p", "no:cacheprovider"]
-    return [sys.executable, "-m", "pytest", *flags, "tests/kernels/test_cuda_ops.py"]
+    file = "tests/kernels/test_cuda_ops.py"
+    return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", file]
 
 
 def unpack(options: Options, left: float) -> list[str]:
@@ -164,7 +164,6 @@ class Runner:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        # absolute, as the steps get it in words
         self.end = time.monotonic() + 60 * options.minutes - options.reserve
         self.stopped = False
         self.child: subprocess.Popen[bytes] | None = None

@@ -27,6 +27,7 @@ from codec.training.prepare import open_prepared
 
 DECAY_SHARE = 0.25
 WRITING = 4.0  # seconds before the end at which training does, to export the weights
+PLANNED = 0.9  # of the time left is planned for the decay, so that it comes to its end
 OVER = 1e12  # seconds, later than any deadline
 START_SHARE = 0.5  # of the first start's time that the second takes, as code is compiled by then
 
@@ -102,7 +103,7 @@ class Training:
             say("no decay: " + ("stopped" if self.given.stop_file.exists() else "no time left"))
             return
         pace = checkpoints.load(self.given.run / LATEST).seconds_per_step
-        steps = max(1, int(left / pace)) if pace else 1
+        steps = max(1, int(PLANNED * left / pace)) if pace else 1
         train(
             self.prepared,
             self.given.run,

@@ -246,7 +246,7 @@ def test_all_of_it_on_a_cpu_from_carried_wheels_without_a_network(tmp_path: Path
             env={**os.environ, **nowhere, "PIP_NO_INDEX": "1", "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
-            timeout=400,
+            timeout=860,
         )
         assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
         return done.stdout
@@ -255,7 +255,7 @@ def test_all_of_it_on_a_cpu_from_carried_wheels_without_a_network(tmp_path: Path
     for number in range(2):  # as if each folder came with a call of its own
         data = tmp_path / "packed" / str(number)
         call("--steps", "unpack", "--data", data, "--work", work, "--out", tmp_path / "none")
-    limits = ("--limit", "train=25", "--reserve", "10")
+    limits = ["--limit", "train=25", "--limit", "build=400", "--minutes", "14", "--reserve", "10"]
     chosen = ("--steps", "wheels,build,tests,kernels,prepare,throughput,train")
     said = call(*chosen, "--wheels", wheels, "--work", work, "--out", out, *limits)
     for name in ("wheels", "build", "tests", "kernels", "prepare", "throughput", "train"):
