@@ -1,4 +1,4 @@
-"""The clips of an evaluation folder, as the bench scripts hear them: 24 kHz, mono."""
+"""Read the clips of an evaluation folder for the bench scripts: 24 kHz, mono."""
 
 from __future__ import annotations
 

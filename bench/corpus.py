@@ -1,4 +1,4 @@
-"""Speed of `codec tokenize` on FLAC against the engine's one-thread encode; memory over a run.
+"""Measure `codec tokenize` on FLAC against the engine's one-thread encode; memory over a run.
 
     python -m bench.corpus FOLDER_OF_FLAC [--repeats 6]
 

@@ -1,4 +1,4 @@
-"""Eleven hours of audio as one sequence of coarse tokens, for a prompt of a million.
+"""Make one sequence of coarse tokens from eleven hours of audio, for a prompt of a million.
 
     python -m bench.eleven_hours FOLDER [--hours 11] [--codebooks 1]
 

@@ -1,4 +1,4 @@
-"""Bits of the entropy coders on a folder of clips, by level and bitrate, as Markdown.
+"""Measure the bits of the entropy coders on a folder of clips, by level and bitrate.
 
     python -m bench.entropy EVAL_DIR --output bench/entropy.md
 

@@ -1,4 +1,4 @@
-"""The promise, checked on whole recordings: the same audio gives the same tokens and samples.
+"""Check on whole recordings that the same audio gives the same tokens and samples.
 
     python -m bench.exactness EVAL_DIR [--weights W.safetensors]
 

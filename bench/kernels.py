@@ -1,4 +1,4 @@
-"""Writes bench/kernels.md: log-mel and vector quantisation against the libraries people use.
+"""Write bench/kernels.md: log-mel and vector quantisation against the libraries people use.
 
     python -m bench.kernels [--output bench/kernels.md]
 

@@ -1,4 +1,4 @@
-"""Log-mel against the libraries people use, as Markdown tables: time and error.
+"""Compare log-mel with other libraries, as Markdown tables: time and error.
 
     python -m bench.mel_table [--seconds 60] [--runs 15] [--audio FILE]
 

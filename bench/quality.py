@@ -1,4 +1,4 @@
-"""Quality of the codec on a folder of clips, by bitrate and kind of audio, as a Markdown table.
+"""Measure the codec on a folder of clips, by bitrate and kind of audio, as a Markdown table.
 
     python -m bench.quality EVAL_DIR [--weights W.safetensors] [--bitrates 0.5,1,1.5,3,6]
                             [--visqol] [--json OUT]

@@ -1,4 +1,4 @@
-"""What each step of `codec compress --quality` is: bits, PESQ-WB and log-mel distance.
+"""Measure each step of `codec compress --quality`: bits, PESQ-WB and log-mel distance.
 
     python -m bench.quality_scale EVAL_DIR
 

@@ -1,4 +1,4 @@
-"""RVQ search against the libraries people use, as a Markdown table: time, and how the codes agree.
+"""Compare RVQ search with other libraries, as a Markdown table: time, and agreement of codes.
 
     python -m bench.rvq_table [--levels 8 32] [--dims 8 64 128] [--frames 1 75 7500] [--seconds 1]
 

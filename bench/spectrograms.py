@@ -1,4 +1,4 @@
-"""Spectrograms of clips before and after the codec, one PNG a clip, to be looked at.
+"""Draw spectrograms of clips before and after the codec, one PNG per clip.
 
     python -m bench.spectrograms EVAL_DIR -o DIR [--bitrate 6] [--weights W.safetensors] [--all]
 

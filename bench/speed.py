@@ -1,4 +1,4 @@
-"""Encoding and decoding speed of this codec and its peers, in one run over the same audio.
+"""Measure encoding and decoding speed of this codec and its peers on the same audio.
 
     python -m bench.speed [--seconds 8] [--weights FILE] [--lyra DIR]
 

@@ -50,9 +50,7 @@ def prepare(data: Path, output: Path | None, kind: str | None) -> None:
     "--decay-steps", type=click.IntRange(1), help="Decay over this many steps, then stop."
 )
 @click.option("--decay-minutes", type=_minutes, help="The same in minutes.")
-@click.option(
-    "--eval", "eval_folder", type=_folder, help="Audio to evaluate the model on at times."
-)
+@click.option("--eval", "eval_folder", type=_folder, help="Audio to evaluate on during training.")
 @click.option("--init", type=_file, help="Begin a new run with these weights or this checkpoint.")
 @click.option("--resume-from", type=_folder, help="Begin a new run where this handover ended.")
 @click.option("--handover", type=_folder, help="Write a handover to this folder at the end.")
