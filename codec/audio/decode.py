@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -97,41 +97,24 @@ class WaveSource:
     decoder = "codec"
 
     def __init__(self, data: Bytes) -> None:
-        self._data, self._at = data, 0
-        wave = riff.walk(self._take, self._skip)
-        self._at -= len(wave.ahead)
+        walker = riff.Walker(data)
+        wave = walker.head
+        self._data, self._start, self._frame = data, walker.at, wave.frame_bytes
         self.kind = wave.kind
-        there = len(data) - self._at
+        there = len(data) - walker.at
         self.claimed = (wave.size if wave.size is not None else there) // wave.frame_bytes
-        self._start = self._at
         self._n_frames = min(there // wave.frame_bytes, self.claimed)
-        self._frame = wave.frame_bytes
         self.channels, self.sample_rate = wave.channels, wave.sample_rate
         self.warnings: list[str] = []
-        self.tags, self.layout = wave.tags | self._behind(wave.size), wave.layout
+        self.tags, self.layout = dict(wave.tags), wave.layout
+        try:
+            self.tags |= walker.tags_behind()
+        except riff.JoinedError as error:
+            self.warnings.append(str(error))
         self.parts: list[Part] = [
             riff.plain_header(wave, min(there, wave.size or there)),
             (self._start, len(data)),
         ]
-
-    def _behind(self, size: int | None) -> dict[str, str]:
-        """Tags in chunks behind the samples."""
-        if size is None:
-            return {}
-        self._at = self._start + size + size % 2
-        try:
-            return riff.tags_behind(self._take, self._skip)
-        except riff.JoinedError as error:
-            self.warnings.append(str(error))
-            return {}
-
-    def _take(self, size: int) -> bytes:
-        data = bytes(self._data[self._at : self._at + size])
-        self._at += len(data)
-        return data
-
-    def _skip(self, size: int) -> None:
-        self._at = min(len(self._data), self._at + size)
 
     def blocks(self, start: int) -> Iterator[Block]:
         if start and start >= self._n_frames:
@@ -327,7 +310,8 @@ def serve(kind: str, decoder: str) -> None:
                     parts = WaveSource(data).parts
                 elif kind == "caf":
                     parts = _finished_caf(data)
-                source = LinkSource([lambda: (SndFile(data, parts, kind), [])], layout="")
+                cut = ["cut off"] if missing_bytes(data, kind) else []
+                source = LinkSource([lambda: (SndFile(data, parts, kind), cut)], layout="")
         blocks = source.blocks(0)
         first = next(blocks, None)
         tags = {key: value for key, value in source.tags.items() if key in TAGS}
@@ -348,6 +332,26 @@ def serve(kind: str, decoder: str) -> None:
         helper.send_end(output)
     helper.answer(output, problem or {"warnings": source.warnings})
     output.flush()
+
+
+def missing_bytes(data: Bytes, kind: str) -> int:
+    """Bytes of samples that the header of a file of libsndfile's claims and that are not there."""
+    if kind == "wav":
+        wave = riff.Walker(data)
+        return max(0, (wave.head.size or 0) - (len(data) - wave.at))
+    if kind == "au" and len(data) >= 12:
+        order: Literal["big", "little"] = "big" if data[:1] == b"." else "little"
+        offset, size = (int.from_bytes(data[k : k + 4], order) for k in (4, 8))
+        return 0 if size >= riff.UNKNOWN else max(0, offset + size - len(data))
+    if kind in ("aiff", "caf"):
+        name, at, wide = (b"SSND", 12, 4) if kind == "aiff" else (b"data", 8, 8)
+        while at + 4 + wide <= len(data):
+            size = int.from_bytes(data[at + 4 : at + 4 + wide], "big", signed=kind == "caf")
+            end = at + 4 + wide + max(0, size)
+            if data[at : at + 4] == name:
+                return max(0, end - len(data))
+            at = end + (size % 2 if kind == "aiff" else 0)
+    return 0
 
 
 def _finished_caf(data: Bytes) -> list[Part]:

@@ -99,20 +99,19 @@ class AudioReader:
     def _account(self) -> None:
         """Warn if there was not what the file claims."""
         there = self._start + self.n_samples
-        self.warnings = list(self._source.warnings)
-        if there < self.claimed and (self._exact or "cut off" in self.warnings):
-            self.warnings = [text for text in self.warnings if text != "cut off"]
+        said = self._source.warnings
+        self.warnings = [text for text in said if text != "cut off"]
+        if self._is_short(there):
             self.warnings.insert(0, f"cut off: {there} of {self.claimed} samples are there")
-        elif "cut off" in self.warnings:
-            self.warnings.remove("cut off")
+        elif "cut off" in said:
             self.warnings.insert(0, f"cut off: {there} samples are there")
 
-    @property
-    def _exact(self) -> bool:
-        """Whether `claimed` is in samples, rather than from a time that is rounded."""
-        return not self.decoder.startswith("FFmpeg") or (
-            self._start + self.n_samples < 0.98 * self.claimed
-        )
+    def _is_short(self, samples: int) -> bool:
+        """Whether `samples` are fewer than claimed; FFmpeg may know a rounded time."""
+        missing = self.claimed - samples
+        if not self.decoder.startswith("FFmpeg"):
+            return missing > 0
+        return missing > max(0.02 * self.claimed, 0.25 * self.sample_rate)
 
 
 def read_audio(source: Path | BinaryIO) -> tuple[Audio, int]:

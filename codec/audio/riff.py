@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.audio.channels import speakers
+from codec.audio.content import Bytes
 from codec.errors import AudioError
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
@@ -202,6 +203,30 @@ def tags_behind(take: Take, skip: Skip) -> dict[str, str]:
             skip(size)
         skip(size % 2)
     return tags
+
+
+class Walker:
+    """The head of a WAV that is all there. at: where its samples begin. Raises AudioError."""
+
+    def __init__(self, data: Bytes) -> None:
+        self._data, self._next = data, 0
+        self.head = walk(self._take, self._skip)
+        self.at = self._next - len(self.head.ahead)
+
+    def tags_behind(self) -> dict[str, str]:
+        """Tags in chunks behind the samples. Raises JoinedError if another WAV follows."""
+        if self.head.size is None:
+            return {}
+        self._next = self.at + self.head.size + self.head.size % 2
+        return tags_behind(self._take, self._skip)
+
+    def _take(self, size: int) -> bytes:
+        data = bytes(self._data[self._next : self._next + size])
+        self._next += len(data)
+        return data
+
+    def _skip(self, size: int) -> None:
+        self._next = min(len(self._data), self._next + size)
 
 
 def plain_header(wave: Wave, n_bytes: int) -> bytes:

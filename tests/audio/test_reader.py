@@ -341,3 +341,15 @@ def test_decoders_are_silent():
         input=holed, capture_output=True, check=True,
     )  # fmt: skip
     assert run.stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("kind", "subtype"), [("AIFF", "PCM_16"), ("AU", "PCM_16"), ("CAF", "PCM_16"), ("WAV", "ALAW")]
+)
+def test_a_file_of_libsndfile_that_is_cut_off_says_so(kind, subtype):
+    data = inputs.encoded(tone(), kind, subtype)
+    assert read(data)[1].warnings == []
+    audio, reader = read(data[: len(data) // 2])
+    assert 0 < audio.shape[1] < 8000
+    assert len(reader.warnings) == 1
+    assert reader.warnings[0].startswith(f"cut off: {audio.shape[1]} ")
