@@ -75,7 +75,7 @@ def speed_error(hertz: float, speed: float, samples: int = 8192) -> float:
         place = torch.arange(count, dtype=torch.float64) - count // 2
         return torch.cos(2 * math.pi * frequency / SAMPLE_RATE * place + 1)[None]
 
-    exact = round(speed * 2**24) / 2**24
+    exact = round(float(np.float32(speed)) * 2**24) / 2**24
     read = tone(hertz, samples + margin(samples, 1.04)).float()
     found = change_speed(read, torch.tensor([speed]), samples).double()
     expected = tone(hertz * exact, samples)
@@ -113,7 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     for name, make in cases(audio).items():
         path = options.output / f"{name}.png"
-        draw_pair(audio[0].numpy(), make()[0].numpy(), f"{options.clip.name}, {name}", path)
+        names = ("as it was", name)
+        draw_pair(audio[0].numpy(), make()[0].numpy(), options.clip.name, path, names)
     draw_speed_error(options.output / "speed.png")
 
 

@@ -38,13 +38,19 @@ def power_spectrogram(audio: Audio) -> npt.NDArray[np.float64]:
     return np.square(np.abs(spectrum)).T
 
 
-def draw_pair(original: Audio, decoded: Audio, title: str, path: Path) -> None:
+def draw_pair(
+    original: Audio,
+    decoded: Audio,
+    title: str,
+    path: Path,
+    names: tuple[str, str] = ("original", "decoded"),
+) -> None:
     """Write a PNG with the spectrograms of both [samples] signals at 24 kHz."""
     powers = [power_spectrogram(audio) for audio in (original, decoded)]
     top = powers[0].max() or 1.0
     figure, axes = plt.subplots(2, 1, figsize=(14, 9), sharex=True, layout="constrained")
     half = HOP / SAMPLE_RATE / 2
-    for axis, power, name in zip(axes, powers, ("original", "decoded"), strict=True):
+    for axis, power, name in zip(axes, powers, names, strict=True):
         decibels = 10 * np.log10(np.maximum(power / top, 10 ** (-RANGE_DB / 10)))
         image = axis.imshow(
             decibels,
