@@ -13,10 +13,11 @@ from typing import Any, get_args, get_type_hints
 
 from codec.errors import ModelError, TrainingError
 from codec.model.config import ModelConfig
+from codec.training.augment.settings import Augmentations
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Augmentations):
     """Hold the settings. Counts are in steps, lengths in samples, times in minutes."""
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
@@ -27,6 +28,7 @@ class TrainConfig:
     crop_samples: int = 14_400
     data_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)  # glob -> factor
     full_band_weight: float = 2.0
+    data: str = "auto"  # where the audio is kept: device, host, or auto: see `CropSampler`
 
     fit_crops: int = 128  # one-second crops whose statistics the encoder's first layer starts from
     quantise_from: int = 1500  # step; until then the model is a plain autoencoder
@@ -78,6 +80,7 @@ class TrainConfig:
     log_steps: int = 50
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, good in (
             ("learned", self.learned in ("all", "decoder")),
             ("batch_size", self.batch_size >= 1),
@@ -101,6 +104,7 @@ class TrainConfig:
             ("log_steps", self.log_steps >= 1),
             ("loss_scales", self.loss_scales in ("drawn", "all")),
             ("step", self.step in ("auto", "eager", "graph", "compile")),
+            ("data", self.data in ("auto", "device", "host")),
             ("precision", self.precision in ("auto", "float32", "bfloat16")),
             ("compile", self.compile in ("auto", "on", "off")),
         ):

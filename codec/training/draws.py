@@ -79,8 +79,8 @@ def choose_heard(judged: Tensor | None, batch: int, count: int) -> tuple[Tensor,
     judged: bool [batch], all when None. Where fewer are True, those are heard again in turn.
     Returns int64 [count], and a bool scalar that says whether any is True.
     """
-    numbers = torch.arange(batch) if judged is None else torch.nonzero(judged)[:, 0]
-    hear = torch.tensor(bool(len(numbers)))
-    if not len(numbers):
-        numbers = torch.zeros(1, dtype=torch.int64)
-    return numbers[torch.arange(count) % min(len(numbers), count)], hear
+    if judged is None:
+        judged = torch.ones(batch, dtype=torch.bool)
+    found = judged.sum()
+    first = torch.argsort((~judged).int(), stable=True)  # those that are True, in their order
+    return first[torch.arange(count, device=judged.device) % found.clamp(1, count)], found > 0

@@ -27,7 +27,7 @@ from codec.training.evaluation import Clip, evaluate, read_clips
 from codec.training.handover import hand_over, take_over
 from codec.training.learner import Learner
 from codec.training.monitor import Monitor
-from codec.training.prepare import AudioEntry, PreparedAudio
+from codec.training.prepare import PreparedAudio
 from codec.training.warm_start import first_weights
 
 LATEST, PREVIOUS, BEST = "latest.pt", "previous.pt", "best.pt"
@@ -150,8 +150,14 @@ class Session:
             config.seed,
             config.data_weights,
             config.full_band_weight,
+            augmentations=config,
+            device=self.device,
+            data=config.data,
+            part=(distributed.rank(), distributed.world_size()),
         )
-        if config.adversarial_from is not None and not any(map(self._is_judged, prepared.files)):
+        judged = [fnmatch.fnmatchcase(file.path, config.critic_files) for file in prepared.files]
+        self._judged_files = torch.tensor(judged, device=self.sampler.data_device)
+        if config.adversarial_from is not None and not any(judged):
             raise TrainingError(f"critic_files {config.critic_files!r} matches no file")
         self.learner = Learner(config, self.device)
         if saved is not None:
@@ -229,11 +235,8 @@ class Session:
         now, clock = self.now, self.until.clock
         started = clock()
         lr = self.config.lr_at(now.step, now.decay, now.restarted)
-        audio, files = self.sampler.batch_and_files(now.step)
-        judged = torch.tensor([self._is_judged(file) for file in files])
-        losses = self.learner.step(
-            now.step, distributed.part_of(audio), lr, distributed.part_of(judged)
-        )
+        audio, files = self.sampler.batch_and_numbers(now.step)
+        losses = self.learner.step(now.step, audio, lr, self._judged_files[files])
         now.step += 1
         now.audio_seconds += (
             self.config.batch_size * self.config.crop_samples / self.config.model.sample_rate
@@ -260,9 +263,6 @@ class Session:
         """The number of samples in about one second, in whole frames."""
         model = self.config.model
         return round(model.frame_rate) * model.hop_length
-
-    def _is_judged(self, file: AudioEntry) -> bool:
-        return fnmatch.fnmatchcase(file.path, self.config.critic_files)
 
     def _seconds(self, count: int, number: int) -> Tensor:
         """Draw `count` crops of one second that no training step sees, a function of `number`."""

@@ -33,7 +33,6 @@ from codec.training.evaluation import evaluate, participation_ratio, read_clips,
 from codec.training.learner import Learner
 from codec.training.loop import DECAYED, DECAYING, LATEST, PREVIOUS, Session, Until, train
 from codec.training.monitor import Monitor, perplexity
-from codec.training.prepare import AudioEntry
 from tests.helpers.nn_models import TRAINING, chirps, prepared
 
 CPU = torch.device("cpu")
@@ -116,6 +115,21 @@ def test_a_deadline_ends_a_session(audio, tmp_path: Path):
     assert 1 < checkpoints.load(tmp_path / LATEST).step < 30
 
 
+def test_an_augmented_run_cut_in_two_is_the_run(audio, tmp_path: Path):
+    kinds = ("speed", "mix", "tilt", "room", "noise")
+    changes = {f"{kind}_share": 0.5 for kind in kinds}
+    go(audio, tmp_path / "plain", Until(steps=4))
+    go(audio, tmp_path / "whole", Until(steps=4), changes)
+    go(audio, tmp_path / "cut", Until(steps=3), changes)
+    go(audio, tmp_path / "cut", Until(steps=4))
+    plain, whole, cut = (
+        checkpoints.load(tmp_path / name / LATEST) for name in ("plain", "whole", "cut")
+    )
+    assert_same(whole.learner, cut.learner)
+    with pytest.raises(AssertionError):
+        assert_same(plain.learner, whole.learner)
+
+
 def test_a_decay_is_a_branch(audio, tmp_path: Path):
     run = tmp_path / "run"
     go(audio, run, Until(steps=4))
@@ -145,7 +159,7 @@ def test_a_decay_goes_on_where_it_was_killed(audio, tmp_path: Path):
             go(audio, run, Until(decay_steps=4, minutes=1e-9))
             assert checkpoints.load(run / DECAYING).step == 3
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(CropSampler, "batch_and_files", stop_at(4))
+                patch.setattr(CropSampler, "batch_and_numbers", stop_at(4))
                 with pytest.raises(KeyboardInterrupt):
                     go(audio, run, Until(decay_steps=4), {"checkpoint_minutes": 0.0})
             assert checkpoints.load(run / DECAYING).step == 4
@@ -154,9 +168,9 @@ def test_a_decay_goes_on_where_it_was_killed(audio, tmp_path: Path):
 
 
 def stop_at(step: int):
-    batch = CropSampler.batch_and_files
+    batch = CropSampler.batch_and_numbers
 
-    def interrupted(self: CropSampler, number: int) -> tuple[torch.Tensor, list[AudioEntry]]:
+    def interrupted(self: CropSampler, number: int) -> tuple[torch.Tensor, torch.Tensor]:
         if number == step:
             raise KeyboardInterrupt
         return batch(self, number)

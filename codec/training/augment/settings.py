@@ -27,7 +27,7 @@ class Augmentations:
     noise_db: tuple[float, ...] = (10.0, 40.0)  # how far the noise lies below the crop
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
+        for field in dataclasses.fields(Augmentations):  # also of a class with more fields
             value = getattr(self, field.name)
             if isinstance(value, tuple):
                 good = len(value) == 2 and -200 <= value[0] <= value[1] <= 200
