@@ -160,22 +160,26 @@ class Session:
         if config.adversarial_from is not None and not any(judged):
             raise TrainingError(f"critic_files {config.critic_files!r} matches no file")
         self.learner = Learner(config, self.device)
-        if saved is not None:
+        self._begin(saved is not None, init)
+        self.learner.share()
+
+    def _begin(self, resumed: bool, init: Path | None) -> None:
+        """Fill the learner from the last checkpoint, from other weights, or from the audio."""
+        if resumed:
             if init is not None:
-                raise TrainingError(f"{run} has a run already: --init is for a new one")
+                raise TrainingError(f"{self.folder} has a run already: --init is for a new one")
             self.learner.load(self.now.learner)
             self.now.learner = {}  # a second copy of everything, and soon out of date
-            say(f"going on from step {self.now.step} of {run}")
+            self.say(f"going on from step {self.now.step} of {self.folder}")
         elif init is not None:
             state, levels = first_weights(init, self.learner.model)
             self.learner.begin_from(state, levels)
-            say(f"beginning with the weights of {init}")
-            if 0 < levels < config.model.n_codebooks or config.refit_codebooks:
-                say(self._fit_codebooks(0 if config.refit_codebooks else levels))
+            self.say(f"beginning with the weights of {init}")
+            if 0 < levels < self.config.model.n_codebooks or self.config.refit_codebooks:
+                self.say(self._fit_codebooks(0 if self.config.refit_codebooks else levels))
                 self.learner.copy_to_average()
         else:
-            self.learner.start(self._seconds(config.fit_crops, 0))
-        self.learner.share()
+            self.learner.start(self._seconds(self.config.fit_crops, 0))
 
     @property
     def checkpoint_path(self) -> Path:
