@@ -233,23 +233,28 @@ def recent_loss(run: Path) -> float:
 
 
 def test_a_run_goes_on_from_a_handover_within_noise(audio, tmp_path: Path):
-    """Noise is the spread of the same run when only its crops and draws differ, by seed."""
-    longer = {"warmup_steps": 10, "batch_size": 4, "adversarial_from": None, "log_steps": 30}
-    go(audio, tmp_path / "run", Until(steps=60), longer)
+    """Noise is the spread of the same run when only its crops and draws differ, by seed.
+
+    The run is past its first fall: in that, new moments alone speed a run up.
+    """
+    settings = {"warmup_steps": 10, "batch_size": 4, "adversarial_from": None, "log_steps": 30}
+    run = tmp_path / "run"
+    go(audio, run, Until(steps=60), settings)
+    anew = recent_loss(run)  # as far as a run from nothing comes in the steps that follow
+    go(audio, run, Until(steps=240))
     for moments in (False, True):
         folder = tmp_path / f"handover-{moments}"
-        hand_over(tmp_path / "run" / LATEST, folder, moments=moments)
-        go(audio, tmp_path / f"taken-{moments}", Until(steps=120), resume_from=folder)
-    start = recent_loss(tmp_path / "run")
+        hand_over(run / LATEST, folder, moments=moments)
+        go(audio, tmp_path / f"taken-{moments}", Until(steps=300), resume_from=folder)
     scores = []
-    for seed in range(6):
+    for seed in range(4):
         other = tmp_path / f"seed-{seed}"
         other.mkdir()
-        (other / LATEST).write_bytes((tmp_path / "run" / LATEST).read_bytes())
-        go(audio, other, Until(steps=120), {"seed": seed})
+        (other / LATEST).write_bytes((run / LATEST).read_bytes())
+        go(audio, other, Until(steps=300), {"seed": seed})
         scores.append(recent_loss(other))
     undisturbed, spread = scores[0], statistics.stdev(scores)
-    assert undisturbed < start - 2 * spread  # there is something to lose
+    assert undisturbed < anew - 2 * spread  # there is something to lose
     for moments in (False, True):
         assert abs(recent_loss(tmp_path / f"taken-{moments}") - undisturbed) < spread
 
