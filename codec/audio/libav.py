@@ -12,6 +12,8 @@ import numpy.typing as npt
 from codec.audio.sniff import FFMPEG_NAMES
 from codec.errors import AudioError, MissingPackageError
 
+# Bare frames: FFmpeg guesses how long they last from the first of them.
+_WITHOUT_LENGTH = frozenset(("aac", "ac3", "eac3", "amr", "dts", "latm"))
 HINT = "pip install 'codec[av]'"
 
 
@@ -51,8 +53,11 @@ class AvFile:
         self.channels = self.first.shape[1] if self.first is not None else int(stream.channels)
         self.sample_rate = int(context.sample_rate or 0)
         self.layout = " ".join(channel.name for channel in stream.layout.channels)
-        length = stream.duration and stream.time_base and stream.duration * stream.time_base
-        self.claimed = round(float(length or 0) * self.sample_rate)
+        self.claimed = 0
+        if kind not in _WITHOUT_LENGTH:
+            own = stream.duration and stream.time_base and stream.duration * stream.time_base
+            length = own or (self._container.duration or 0) / av.time_base
+            self.claimed = round(float(length) * self.sample_rate)
         said = {key.lower(): value for key, value in self._container.metadata.items()}
         said.setdefault("tracknumber", said.get("track", ""))
         self.tags = {str(key): str(value) for key, value in said.items() if value}

@@ -55,7 +55,7 @@ from codec.errors import DataError
     metavar="DB",
     help="Leave out inputs whose peak is below this level.",
 )
-@click.option("--strict", is_flag=True, help="Stop at the first input that is rejected.")
+@click.option("--strict", is_flag=True, help="Stop at the first input that is rejected or cut off.")
 @click.option(
     "--verify", type=click.Path(path_type=Path), help="Check this folder of shards instead."
 )
@@ -103,7 +103,7 @@ def tokenize(
     WebDataset .tar. A source may be a URL that fsspec knows, such as s3://bucket/speech, or a
     Hugging Face dataset: "hf:NAME?config=C&split=train&column=audio", where only the name is
     required. If a run stops, the same command continues it. Inputs that cannot be read are listed
-    in rejects.jsonl.
+    in rejects.jsonl; rows of audio that is cut off or damaged say so in their field "warning".
     """
     from codec.api import load
     from codec.corpus.engines import threads as local_threads
@@ -137,7 +137,7 @@ def tokenize(
         card = run(corpus, work, strict=strict, progress=progress)
     click.echo(
         f"{output}: {card['rows']} rows, {card['hours']:.3f} h, {card['ids']} ids,"
-        f" {card['rejects']} rejected, hash {card['hash'][:16]}"
+        f" {card['rejects']} rejected, {card['warnings']} warned of, hash {card['hash'][:16]}"
     )
 
 

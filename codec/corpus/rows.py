@@ -33,7 +33,12 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """The tokens of an item. ids: of each channel, 1-D: codes frame by frame, or laid out."""
+    """The tokens of an item.
+
+    ids: of each channel, 1-D: codes frame by frame, or laid out.
+    decoder: what read the audio: codec, libsndfile or FFmpeg.
+    warning: what is missing of the audio or damaged, "" if nothing is.
+    """
 
     item: Item
     n_samples: int
@@ -41,6 +46,8 @@ class Row:
     n_frames: int
     n_codebooks: int
     ids: list[npt.NDArray[Any]]
+    decoder: str = ""
+    warning: str = ""
 
     @property
     def duration(self) -> float:
@@ -61,6 +68,8 @@ class Row:
             "channels": len(self.ids),
             "n_frames": self.n_frames,
             "n_codebooks": self.n_codebooks,
+            "decoder": self.decoder,
+            "warning": self.warning,
         }
 
     def digest(self) -> str:
@@ -92,7 +101,10 @@ def tokenize(codec: Codec, item: Item, settings: Settings, layout: Layout | None
         ids: list[npt.NDArray[Any]] = [channel.T.ravel() for channel in codes]
     else:
         ids = [layout.to_ids(channel) for channel in codes]
-    return Row(item, reader.n_samples, reader.sample_rate, frames, count, ids)
+    return Row(
+        item, reader.n_samples, reader.sample_rate, frames, count, ids,
+        reader.decoder.split()[0], "; ".join(reader.warnings),
+    )  # fmt: skip
 
 
 def _filtered(reader: AudioReader, settings: Settings) -> Iterator[Audio]:

@@ -126,8 +126,8 @@ def run(
     """Make what is missing of `corpus`, and its card, which is returned.
 
     engine: who makes the rows, by default one thread. strict: raise AudioError on the first input
-    that gives no row. Raises OutputError if another process works on the same output, or if it was
-    begun with another configuration.
+    that gives no row, or audio that is cut off or damaged. Raises OutputError if another process
+    works on the same output, or if it was begun with another configuration.
     """
     engine = engine or threads(1)
     corpus.out.mkdir(parents=True, exist_ok=True)
@@ -147,6 +147,8 @@ def run(
                 for _ in corpus.shards[n]:
                     result = next(results)
                     counter.count(result)
+                    if strict and isinstance(result, Row) and result.warning:
+                        raise AudioError(f"{result.item.name}: {result.warning}")
                     if isinstance(result, Row):
                         rows.append(result)
                         continue
@@ -171,6 +173,10 @@ class _Counter:
         if self._progress is not None:
             if isinstance(result, Reject):
                 self._progress.say(" ".join(f"{result.item.name}: {result.reason}".split()))
+            elif result.warning:
+                self._progress.say(
+                    " ".join(f"{result.item.name}: warning: {result.warning}".split())
+                )
             what = (
                 f"{self._done}/{self._total} inputs, {self._seconds / 3600:.2f} h,"
                 f" {self._rejects} rejected"
@@ -189,6 +195,7 @@ def _write_shard(corpus: Corpus, n: int, rows: list[Row], rejects: list[Reject])
         "files": files,
         "described": described,
         "rows": len(rows),
+        "warnings": sum(bool(row.warning) for row in rows),
         "seconds": sum(row.duration for row in rows),
         "frames": sum(row.n_frames * len(row.ids) for row in rows),
         "ids": sum(len(ids) for row in rows for ids in row.ids),
@@ -232,6 +239,7 @@ def _conclude(corpus: Corpus) -> dict[str, Any]:
         "frame_rate": config.sample_rate / config.hop_length,
         "rows": sum(entry["rows"] for entry in entries),
         "rejects": sum(len(entry["rejects"]) for entry in entries),
+        "warnings": sum(entry.get("warnings", 0) for entry in entries),
         "hours": sum(entry["seconds"] for entry in entries) / 3600,
         "frames": sum(entry["frames"] for entry in entries),
         "ids": sum(entry["ids"] for entry in entries),

@@ -42,6 +42,8 @@ def write_parquet(
             ("channels", pa.int16()),
             ("n_frames", pa.int64()),
             ("n_codebooks", pa.int16()),
+            ("decoder", pa.string()),
+            ("warning", pa.string()),
             ("codes", pa.list_(pa.list_(pa.from_numpy_dtype(dtype)))),
             *((column_name(name), pa.string()) for name in columns),
         ]
@@ -99,6 +101,8 @@ def write_mds(
         "channels": "int",
         "n_frames": "int",
         "n_codebooks": "int",
+        "decoder": "str",
+        "warning": "str",
         "codes": f"ndarray:{dtype.name}",
     } | {column_name(name): "str" for name in columns}
     with tempfile.TemporaryDirectory() as folder:
@@ -174,7 +178,7 @@ FORMATS: Mapping[str, Format] = {
 # fmt: off
 _OWN = frozenset((
     "id", "path", "offset", "duration", "sample_rate", "channels", "n_frames", "n_codebooks",
-    "codes", "start", "stop",
+    "decoder", "warning", "codes", "start", "stop",
 ))
 # fmt: on
 
