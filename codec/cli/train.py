@@ -24,13 +24,14 @@ _minutes = click.FloatRange(0, min_open=True)
 @click.argument("data", type=_folder)
 @click.option("-o", "--output", type=_folder, help="Output folder. [default: below ~/.cache/codec]")
 @click.option("--kind", help="Put all files into one group. [default: by first folder level]")
-def prepare(data: Path, output: Path | None, kind: str | None) -> None:
+@click.option("-j", "--jobs", type=click.IntRange(1), help="Processes. [default: one a core]")
+def prepare(data: Path, output: Path | None, kind: str | None, jobs: int | None) -> None:
     """Decode a folder of audio once for training: mono, at the model's sample rate.
 
     Reads the formats that `codec compress` reads. The same command continues an interrupted
     preparation.
     """
-    prepared = _prepare(data, output or cache_folder(data), kind)
+    prepared = _prepare(data, output or cache_folder(data), kind, jobs)
     click.echo(
         f"{len(prepared.files)} files, {prepared.seconds / 3600:.2f} hours in {prepared.folder}"
         + (f"; {len(prepared.skipped)} files skipped" if prepared.skipped else "")
@@ -221,16 +222,16 @@ def _prepared(data: Path) -> PreparedAudio:
     return _prepare(data, cache_folder(data), None)
 
 
-def _prepare(data: Path, output: Path, kind: str | None) -> PreparedAudio:
+def _prepare(data: Path, output: Path, kind: str | None, jobs: int | None = None) -> PreparedAudio:
     """Prepare `data` in `output` with a bar, which appears at the first file that needs work."""
     with contextlib.ExitStack() as stack:
         bar: Progress | None = None
         done = 0
 
-        def show(name: str, so_far: int, total: int) -> None:
+        def show(name: str, so_far: int, total: int, seconds: float) -> None:
             nonlocal bar, done
             bar = bar or stack.enter_context(Progress(total))
-            bar.advance(name, so_far - done)
+            bar.advance(name, so_far - done, seconds)
             done = so_far
 
         def report(line: str) -> None:
@@ -244,6 +245,7 @@ def _prepare(data: Path, output: Path, kind: str | None) -> PreparedAudio:
             output,
             ModelConfig().sample_rate,
             kind=kind,
+            jobs=jobs,
             progress=show,
             report=report,
         )

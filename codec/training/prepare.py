@@ -48,7 +48,7 @@ AHEAD_PREFIX = "decoding-"  # of folders for what is decoded before its turn
 WORTH_PROCESSES = 8 << 20  # bytes of source; with less, processes take longer to start than to work
 COPY_BYTES = 1 << 20
 
-Progress = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int, float], None]
 Entry = dict[str, Any]  # the fields of an AudioEntry, or some of them
 Target = TypeVar("Target")
 
@@ -109,7 +109,8 @@ def prepare(
     `jobs` processes decode side by side (default: one for each core that may be used, or none
     where there is little to do); their number does not change a byte of the result.
 
-    `progress(path, bytes_done, bytes_total)` is called after each source file, and `report(line)`
+    `progress(path, bytes_done, bytes_total, seconds)` is called after each source file, with the
+    seconds of audio in it, and `report(line)`
     for each file left out because it is unreadable, empty, silent, not finite or far over full
     scale (default: print to stderr); the index lists those too.
 
@@ -150,7 +151,8 @@ def prepare(
                 _write_through(journal)
                 done.append(line)
                 if progress is not None:
-                    progress(name, done_bytes[number], done_bytes[-1])
+                    seconds = line.get("samples", 0) / sample_rate
+                    progress(name, done_bytes[number], done_bytes[-1], seconds)
         if not offset:
             raise DataError(f"no usable audio in {source}: all {len(sources)} files were skipped")
         _publish(out, done, sample_rate, fingerprint)

@@ -177,7 +177,7 @@ def test_resumed_is_fresh(source: Path, tmp_path: Path, after: int, torn: bytes)
 
     seen: list[str] = []
 
-    def kill(name: str, done: int, total: int) -> None:
+    def kill(name: str, done: int, total: int, seconds: float) -> None:
         seen.append(name)
         if len(seen) == after:
             raise Killed
@@ -190,12 +190,12 @@ def test_resumed_is_fresh(source: Path, tmp_path: Path, after: int, torn: bytes)
     for name, tail in ((module.PART_NAME, b"half a file"), (module.JOURNAL_NAME, torn)):
         with (out / name).open("ab") as file:
             file.write(tail)
-    rest: list[tuple[str, int, int]] = []
+    rest: list[tuple[str, int, int, float]] = []
     prepare(source, out, progress=lambda *state: rest.append(state), report=lines.append)
     assert contents(out) == contents(tmp_path / "fresh")
     assert len(seen) + len(rest) == 7
-    assert not set(seen) & {name for name, _, _ in rest}
-    assert all(done == total for _, done, total in rest[-1:])
+    assert not set(seen) & {name for name, *_ in rest}
+    assert all(done == total for _, done, total, _ in rest[-1:])
 
 
 def with_bad_files(source: Path) -> Path:
@@ -214,7 +214,7 @@ def test_processes_change_nothing(source: Path, tmp_path: Path, jobs: int) -> No
     results = []
     for name, count in (("one", 1), ("several", jobs)):
         lines: list[str] = []
-        states: list[tuple[str, int, int]] = []
+        states: list[tuple[str, int, int, float]] = []
         prepare(
             source,
             tmp_path / name,
@@ -231,7 +231,7 @@ def test_killed_with_processes_and_resumed(source: Path, tmp_path: Path) -> None
     with_bad_files(source)
     prepare(source, tmp_path / "fresh", report=lambda line: None)
 
-    def kill(name: str, done: int, total: int) -> None:
+    def kill(name: str, done: int, total: int, seconds: float) -> None:
         if name == "music/d.MP3":
             raise Killed
 
@@ -301,7 +301,7 @@ def test_no_processes_make_no_sense(source: Path, tmp_path: Path) -> None:
 def test_audio_lost_from_a_part_is_decoded_again(source: Path, tmp_path: Path) -> None:
     prepare(source, tmp_path / "fresh")
 
-    def kill(name: str, done: int, total: int) -> None:
+    def kill(name: str, done: int, total: int, seconds: float) -> None:
         if name == "speech/a.wav":
             raise Killed
 
@@ -315,7 +315,7 @@ def test_audio_lost_from_a_part_is_decoded_again(source: Path, tmp_path: Path) -
 
 
 def test_a_changed_source_is_not_resumed(source: Path, tmp_path: Path) -> None:
-    def kill(name: str, done: int, total: int) -> None:
+    def kill(name: str, done: int, total: int, seconds: float) -> None:
         if name == "speech/a.wav":
             raise Killed
 
@@ -356,7 +356,7 @@ def test_killed_while_publishing(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fcntl")
 def test_one_process_at_a_time(source: Path, tmp_path: Path) -> None:
-    def again(name: str, done: int, total: int) -> None:
+    def again(name: str, done: int, total: int, seconds: float) -> None:
         with pytest.raises(DataError, match="by another process"):
             prepare(source, tmp_path / "out")
 
