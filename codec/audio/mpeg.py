@@ -126,6 +126,8 @@ def frames(data: Bytes, start: int) -> Frames:
             break
         found = _resume(data, at + 1, end, first)
         if found is None:
+            # Tags, or a stream of another rate, which cannot be joined to this one.
+            clean = clean and first_frame(data, at) is None
             break
         clean = clean and data[at : at + 3] == b"ID3"
         at = found

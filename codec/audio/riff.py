@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from codec.audio.channels import speakers
 from codec.audio.content import Bytes
+from codec.audio.mpeg import after_id3
 from codec.errors import AudioError
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
@@ -36,6 +37,7 @@ _BEHIND = frozenset((
     b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"smpl", b"fact", b"iXML", b"_PMX", b"PEAK",
     b"JUNK", b"junk", b"afsp", b"axml", b"chna", b"inst", b"acid",
 ))  # fmt: skip
+_KNOWN = _BEHIND | {b"fmt ", b"data", b"ds64"}
 _INFO = {
     b"INAM": "title", b"IART": "artist", b"IPRD": "album", b"ICRD": "date", b"ITRK": "tracknumber",
     b"IGNR": "genre", b"ICMT": "comment", b"ICOP": "copyright",
@@ -133,7 +135,10 @@ def walk(take: Take, skip: Skip) -> Wave:
             skip(size)
         if size % 2:
             pad = exactly(1)
-            ahead = pad if pad.isalpha() else b""
+            if pad.isalpha():
+                # The next name's first letter, unless a name that is known follows.
+                ahead = pad + exactly(4)
+                ahead = ahead[1:] if ahead[1:] in _KNOWN else ahead
     _check(wave)
     if size == UNKNOWN and 0 < long_size < _ENDLESS << 32:
         wave.size = long_size
@@ -209,7 +214,7 @@ class Walker:
     """The head of a WAV that is all there. at: where its samples begin. Raises AudioError."""
 
     def __init__(self, data: Bytes) -> None:
-        self._data, self._next = data, 0
+        self._data, self._next = data, after_id3(data)
         self.head = walk(self._take, self._skip)
         self.at = self._next - len(self.head.ahead)
 

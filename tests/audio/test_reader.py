@@ -59,6 +59,8 @@ INTACT = {
     "odd, no pad": wav(chunk(b"LIST", b"INFOISFT\3\0\0\0abc", pad=False)),
     "odd, no pad, big": wav(chunk(b"id3 ", bytes(BIG), pad=False)),
     "odd, no pad, twice": wav(chunk(b"odd ", b"1", pad=False), chunk(b"bext", b"123", pad=False)),
+    "odd, padded by a letter": wav(b"LIST\x0f\0\0\0INFOISFT\3\0\0\0abcX", chunk(b"junk", b"")),
+    "an id3v2 tag in front of all": inputs.id3(3000) + wav(),
     "a list that leads back": wav(inputs.HOSTILE_LIST),
     "a list of nothing": wav(chunk(b"LIST", b""), chunk(b"LIST", b"INFO"), chunk(b"LIST", b"IN")),
     "a list beyond its chunk": wav(chunk(b"LIST", b"INFOINAM\xff\xff\xff\x7fabcd")),
@@ -353,3 +355,10 @@ def test_a_file_of_libsndfile_that_is_cut_off_says_so(kind, subtype):
     assert 0 < audio.shape[1] < 8000
     assert len(reader.warnings) == 1
     assert reader.warnings[0].startswith(f"cut off: {audio.shape[1]} ")
+
+
+def test_mp3s_of_two_rates_in_one_are_warned_of():
+    other = inputs.encoded(tone(48_000, 1, 44_100), "MP3", "MPEG_LAYER_III", 44_100)
+    audio, reader = read(inputs.mp3() + other)
+    assert audio.shape[1] >= 3 * inputs.RATE
+    assert any("left out" in text for text in reader.warnings)

@@ -159,6 +159,25 @@ def test_rejects_are_told_as_they_come_and_in_order_at_the_end(small, wav, tmp_p
     assert (tmp_path / "out/rejects.jsonl").read_bytes() == whole
 
 
+def test_audio_that_is_cut_off_is_a_row_that_says_so(small, wav, tmp_path):
+    wav("in/a.wav")
+    wav("in/b.wav")
+    cut = tmp_path / "in/b.wav"
+    cut.write_bytes(cut.read_bytes()[:-2000])
+
+    def corpus(out):
+        return Corpus(small, [str(tmp_path / "in")], tmp_path / out, Settings(3), "bin", 2)
+
+    card = run(corpus("out"))
+    assert (card["rows"], card["rejects"], card["warnings"]) == (2, 0, 1)
+    lines = (tmp_path / "out/data").glob("*.jsonl")
+    rows = [json.loads(line) for path in lines for line in path.read_text().splitlines()]
+    assert [row["decoder"] for row in rows] == ["codec", "codec"]
+    assert [row["warning"].split(":")[0] for row in rows] == ["", "cut off"]
+    with pytest.raises(AudioError, match=r"b\.wav: cut off"):
+        run(corpus("strict"), strict=True)
+
+
 def test_restart_makes_only_what_is_missing(small, folder, tmp_path, monkeypatch):
     out = tmp_path / "out"
     run(make(small, folder, out))
