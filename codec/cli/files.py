@@ -28,6 +28,7 @@ from codec.model.config import ModelConfig
 from codec.nac.layout import Header
 from codec.nac.reader import own_coder
 from codec.support.progress import FileProgress, Progress
+from codec.support.terminal import shown
 from codec.support.workers import Workers, usable_cores
 
 _inputs = click.argument("inputs", nargs=-1, required=True)
@@ -265,13 +266,13 @@ def verify(inputs: tuple[str, ...], model: str) -> None:
         found = verify_file(job.source, find_coder)
         seconds = (found.header.n_samples or 0) / found.header.sample_rate
         if found.sound:
-            click.echo(f"{job.name}: intact, {_clock(seconds)}")
+            click.echo(f"{shown(job.name)}: intact, {_clock(seconds)}")
             return
         damaged.append(job.name)
         lost = found.lost()
         total = sum(last - first for first, last in lost)
         at_least = "" if found.length_known else "at least "
-        click.echo(f"{job.name}: damaged, {total:.3f} s lost of {at_least}{_clock(seconds)}")
+        click.echo(f"{shown(job.name)}: damaged, {total:.3f} s lost of {at_least}{_clock(seconds)}")
         for first, last in lost:
             click.echo(f"  {_span(first, last)} is lost")
         for problem in found.problems:
@@ -348,7 +349,7 @@ def _text(name: str, held: Info, model: ModelConfig | None) -> str:
     latency = f", the default: {_latency(model):g} ms latency" if model else ""
     coder = CODER_NAMES.get(header.coder_id, f"coder {header.coder_id}")
     lines = [
-        name,
+        shown(name),
         f"  audio   {held.duration:.3f} s: {held.n_samples} samples at {header.sample_rate} Hz,"
         f" {header.channels} channel{'s' * (header.channels > 1)}",
         f"  codes   {held.n_frames} frames at {float(header.frame_rate):g} Hz,"
@@ -450,7 +451,7 @@ def _run(
                 work(job, workers, file)
             except BrokenPipeError:
                 raise
-            except (CodecError, OSError, MemoryError) as error:
+            except Exception as error:  # of this file: the others go on
                 failed.append(Failure(job.name, _reason(error)))
                 progress.say(_line(failed[-1]))
             file.done()
@@ -486,15 +487,17 @@ def _finish(failures: list[Failure], total: int) -> None:
 
 
 def _conclude(failures: list[Failure], total: int) -> None:
-    if failures:
-        if total > 1:
-            click.echo(f"codec: {len(failures)} of {total} failed", err=True)
+    """Exits with 1 if anything failed, or was skipped and there was nothing else to do."""
+    failed = [failure for failure in failures if failure.lost]
+    if failed and total > 1:
+        click.echo(f"codec: {len(failed)} of {total} failed", err=True)
+    if failed or (failures and len(failures) == total):
         sys.exit(1)
 
 
 def _line(failure: Failure) -> str:
-    # A file name may contain line ends; an error is one line.
-    return " ".join(f"codec: {failure.name}: {failure.message}".split())
+    # A name may hold anything, line ends too; an error is one line.
+    return f"codec: {shown(failure.name)}: {shown(' '.join(failure.message.split()))}"
 
 
 def _reason(error: Exception) -> str:
@@ -502,4 +505,6 @@ def _reason(error: Exception) -> str:
         return "too long for this machine's memory"
     if isinstance(error, OSError):
         return (error.strerror or str(error)).lower()
-    return str(error)
+    if isinstance(error, CodecError):
+        return str(error)
+    return f"internal error: {type(error).__name__}: {error}"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
-import signal
 import sys
-from types import FrameType
 from typing import NoReturn
 
 import click
 
+from codec.cli.habits import well_behaved
 from codec.errors import CodecError
+from codec.support.terminal import shown
 from codec.support.version import __version__
 
 # name -> (module:function, help). A command's module is imported only when that command runs,
@@ -85,12 +86,17 @@ def _version(context: click.Context) -> None:
 
 def main() -> NoReturn:
     """Run the command line. Exit with 0 on success, 1 on an error, 2 on wrong usage."""
-    signal.signal(signal.SIGTERM, _terminate)
+    with well_behaved():
+        _run()
+
+
+def _run() -> NoReturn:
     try:
         sys.exit(cli.main(prog_name="codec", standalone_mode=False))
     except click.Abort:  # click's word for Ctrl-C
         _fail("interrupted", 130)
     except click.ClickException as error:
+        error.message = shown(error.message)  # type: ignore[misc]
         error.show()
         sys.exit(error.exit_code)
     except CodecError as error:
@@ -109,11 +115,7 @@ def main() -> NoReturn:
         _fail(f"internal error: {kind}: {error} (CODEC_DEBUG=1 shows where)", 1)
 
 
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    # Raise an exception, so that temporary files are removed.
-    sys.exit(128 + signum)
-
-
 def _fail(message: str, code: int) -> NoReturn:
-    click.echo(f"codec: {' '.join(message.split())}", err=True)
+    with contextlib.suppress(OSError):  # the terminal is gone
+        click.echo(f"codec: {shown(' '.join(message.split()))}", err=True)
     sys.exit(code)

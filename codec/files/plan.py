@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from codec.audio.formats import READ_SUFFIXES
 from codec.errors import OutputError
+from codec.support.walk import walk
 
 SUFFIX = ".nac"
 
@@ -34,10 +36,14 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """An input that could not be worked on, and why in one line."""
+    """An input that is not worked on, and why in one line.
+
+    lost: whether that is an error, rather than a thing that is no file of audio at all.
+    """
 
     name: str
     message: str
+    lost: bool = True
 
 
 def plan(
@@ -46,11 +52,12 @@ def plan(
     """The jobs for `inputs` (files, folders, "-"), and the inputs that are none.
 
     A file is taken whatever its name; of a folder, all files below it with one of `suffixes`,
-    hidden ones left out. Outputs lie beside their inputs with `new_suffix`, or under the folder
-    `output`, where what came from a folder keeps its place in it. With a single input that is a
-    file, `output` may be a file or "-". Raises OutputError if many inputs have one output.
+    hidden ones left out (see `codec.support.walk`). Outputs lie beside their inputs with
+    `new_suffix`, or under the folder `output`, where what came from a folder keeps its place in it.
+    With a single input that is a file, `output` may be a file or "-". Raises OutputError if many
+    inputs have one output.
     """
-    many = len(inputs) > 1 or any(Path(name).is_dir() for name in inputs if name != "-")
+    many = len(inputs) > 1 or any(os.path.isdir(name) for name in inputs if name != "-")  # noqa: PTH112
     folder = None if output in (None, "-") else Path(str(output))
     if many and (output == "-" or (folder and folder.exists() and not folder.is_dir())):
         raise OutputError(f"{output}: many inputs need a folder as their output")
@@ -65,15 +72,11 @@ def plan(
             jobs.append(Job(None, folder / f"stdin{new_suffix}" if folder else None))
             continue
         root = Path(name)
-        sources = sorted(_files_below(root, suffixes)) if root.is_dir() else [root]
-        if not sources:
-            failures.append(Failure(name, f"no {' '.join(sorted(suffixes))} files in this folder"))
+        sources, troubles = _sources(root, suffixes)
+        failures += troubles
         for source in sources:
-            if not source.exists():
-                failures.append(Failure(name, "no such file or folder"))
-                continue
-            place = source.relative_to(root) if root.is_dir() else Path(source.name)
-            target = (folder / place if folder else source).with_suffix(new_suffix)
+            place = source.relative_to(root) if source != root else Path(source.name)
+            target = renamed(folder / place if folder else source, new_suffix, suffixes)
             if output == "-":
                 jobs.append(Job(source, None))
             elif (owner := owners.setdefault(target, source)) is not source:
@@ -83,16 +86,59 @@ def plan(
     return jobs, failures
 
 
+def renamed(path: Path, new_suffix: str, suffixes: Collection[str] = ()) -> Path:
+    """`path` with `new_suffix` in place of its extension, or behind its name if it has none.
+
+    An extension is one of `suffixes`, or of those that audio goes by: "Dr. Smith" has none.
+    """
+    known = path.suffix.lower()
+    if known in suffixes or known in _AUDIO_SUFFIXES or known == SUFFIX:
+        return path.with_suffix(new_suffix)
+    return path.with_name(path.name + new_suffix)
+
+
+# fmt: off
+_AUDIO_SUFFIXES = READ_SUFFIXES | {
+    ".3gp", ".aac", ".ac3", ".amr", ".ape", ".avi", ".bin", ".bw64", ".dat", ".dff", ".dsf",
+    ".eac3", ".flv", ".gsm", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov", ".mp1", ".mp2", ".mp4",
+    ".mpeg", ".mpg", ".mpga", ".nist", ".ogv", ".oma", ".pcm", ".ra", ".raw", ".sph", ".spx",
+    ".tta", ".txt", ".voc", ".weba", ".webm", ".wma", ".wmv", ".wv",
+}
+# fmt: on
+
+
 def _plan_one(name: str, target: Path) -> tuple[list[Job], list[Failure]]:
     source = None if name == "-" else Path(name)
-    if source and not source.exists():
-        return [], [Failure(name, "no such file or folder")]
+    if source and (reason := _missing(source)):
+        return [], [Failure(name, reason)]
     return [Job(source, target)], []
 
 
-def _files_below(root: Path, suffixes: Collection[str]) -> Iterator[Path]:
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
-                yield Path(folder, name)
+def _sources(root: Path, suffixes: Collection[str]) -> tuple[list[Path], list[Failure]]:
+    """The files that `root` stands for, and what is wrong there."""
+    if reason := _missing(root):
+        return [], [Failure(str(root), reason)]
+    if not root.is_dir():
+        return [root], []
+    sources: list[Path] = []
+    troubles: list[Failure] = []
+    for found in walk(root, lambda name: Path(name).suffix.lower() in suffixes):
+        if found.trouble:
+            troubles.append(Failure(str(found.path), found.trouble, found.lost))
+        else:
+            sources.append(found.path)
+    if not sources and not troubles:
+        known = " ".join(sorted(suffixes))
+        return [], [Failure(str(root), f"no {known} files in this folder")]
+    return sorted(sources), troubles
+
+
+def _missing(path: Path) -> str | None:
+    """Why there is nothing at `path`, None if there is something."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return "a link that leads nowhere" if path.is_symlink() else "no such file or folder"
+    except (OSError, ValueError) as error:
+        return (getattr(error, "strerror", None) or str(error)).lower()
+    return None

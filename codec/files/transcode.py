@@ -24,7 +24,7 @@ from codec.nac.salvage import Bytes, Survey, mapped, read_run, survey
 from codec.nac.seek import SeekableReader
 from codec.nac.writer import Writer
 from codec.pipeline import Pipeline, stretch_of
-from codec.support.atomic import check_writable, replacing
+from codec.support.atomic import check_writable, replacing, temporary_folder
 from codec.support.workers import Workers
 
 Codes = npt.NDArray[np.uint16]
@@ -435,10 +435,8 @@ def _audio_target(job: Job, overwrite: bool) -> Iterator[Path]:
 @contextlib.contextmanager
 def _aside() -> Iterator[Path]:
     """Give a path for a temporary file, on the disk that TMPDIR names."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="codec-") as folder:
-        yield Path(folder, "file")
+    with temporary_folder() as folder:
+        yield folder / "file"
 
 
 def opened(source: Path | BinaryIO) -> contextlib.AbstractContextManager[BinaryIO]:

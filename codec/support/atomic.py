@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +24,7 @@ def check_writable(target: Path, *, overwrite: bool) -> None:
             raise OutputError("the output is not a regular file; use - to write to a pipe")
         if not overwrite:
             raise OutputError("the output exists; --force overwrites it")
-    folder = target.absolute().parent
+    folder = _through_links(target).absolute().parent
     while not os.path.lexists(folder):
         folder = folder.parent
     if not folder.is_dir():
@@ -35,17 +37,22 @@ def check_writable(target: Path, *, overwrite: bool) -> None:
 def replacing(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """A path beside `target` to write to, renamed to `target` when the block ends well.
 
-    Folders that are missing are made. On any exception, KeyboardInterrupt too, the file aside and
-    the folders made for it are removed, and `target` is what it was. Raises OutputError if
-    `target` exists and `overwrite` is false.
+    A link is written through: the file that it names is replaced. A file that is replaced keeps
+    its mode. Folders that are missing are made. On any exception, KeyboardInterrupt too, the file
+    aside and the folders made for it are removed, and `target` is what it was. Raises OutputError
+    if `target` exists and `overwrite` is false.
     """
     check_writable(target, overwrite=overwrite)
+    target = _through_links(target)
     aside = target.with_name(f".codec-{secrets.token_hex(8)}.part")
     try:
         with _folders:
             _make_folders(target.parent)
+            _asides.add(aside)
             # Exclusive: a name that someone else has, or a link planted there, is not written to.
             aside.open("xb").close()
+        with contextlib.suppress(OSError):  # there is none yet, or the disk knows no modes
+            aside.chmod(stat.S_IMODE(target.stat().st_mode))
         yield aside
         _flush(aside)
         check_writable(target, overwrite=overwrite)
@@ -55,13 +62,45 @@ def replacing(target: Path, *, overwrite: bool) -> Iterator[Path]:
             aside.unlink(missing_ok=True)
             _remove_folders(target.parent)
         raise
+    finally:
+        _asides.discard(aside)
     if os.name == "posix":
-        _flush(target.parent)
+        # The file is there, whole. Its name may only be lost by a power failure, where the folder
+        # cannot be read (a drop box) or its disk does not flush folders (FUSE, SMB).
+        with contextlib.suppress(OSError):
+            _flush(target.parent)
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder that is removed again, on the disk that TMPDIR names."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="codec-") as name:
+        folder = Path(name)
+        _asides.add(folder)
+        try:
+            yield folder
+        finally:
+            _asides.discard(folder)
+
+
+def abandon() -> None:
+    """Remove every file aside and temporary folder, whoever still writes there."""
+    for path in list(_asides):
+        with contextlib.suppress(OSError):
+            path.unlink() if path.is_file() else shutil.rmtree(path, ignore_errors=True)
+            _remove_folders(path.parent)
 
 
 # Folders that this process made, whichever thread: the last of those that fail clears them away.
 _made: set[Path] = set()
 _folders = threading.Lock()
+_asides: set[Path] = set()  # what is being written now
+
+
+def _through_links(target: Path) -> Path:
+    return Path(os.path.realpath(target)) if target.is_symlink() else target
 
 
 def _make_folders(folder: Path) -> None:

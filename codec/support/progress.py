@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
 from typing import Any
+
+from codec.support.terminal import shown as escaped
+
+# What a terminal that is gone cannot be told ends no work.
+_unheard = contextlib.suppress(OSError, ValueError)
 
 _FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
@@ -28,7 +34,7 @@ class Progress:
         self._lock = threading.Lock()
         self._started = time.monotonic()
         self._seconds = 0.0
-        if shown and sys.stderr.isatty():
+        if shown and sys.stderr is not None and sys.stderr.isatty():
             from tqdm import tqdm
 
             self._bar = tqdm(
@@ -44,7 +50,8 @@ class Progress:
 
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
-            self._bar.close()
+            with _unheard:
+                self._bar.close()
 
     def start(self, name: str, n_bytes: int) -> FileProgress:
         """Begin with an input."""
@@ -61,27 +68,31 @@ class Progress:
             if self._seconds:
                 speed = self._seconds / max(time.monotonic() - self._started, 1e-9)
                 what = f"{what}, {speed:.0f}x real time"
-            self._bar.set_description_str(what, refresh=False)
-            self._bar.update(n_bytes)
+            with _unheard:
+                self._bar.set_description_str(what, refresh=False)
+                self._bar.update(n_bytes)
 
     def stop(self) -> None:
         """Let every thread that reports from now on end with `Stopped`."""
         self._stopped = True
 
     def say(self, line: str) -> None:
-        """Print a line on standard error without breaking the bar."""
-        with self._lock:
+        """Print a line on standard error without breaking the bar.
+
+        Characters that are not printable are escaped: a name may hold any.
+        """
+        with self._lock, _unheard:
             if self._bar is not None:
-                self._bar.write(line, file=sys.stderr)
-            else:
-                print(line, file=sys.stderr)
+                self._bar.write(escaped(line), file=sys.stderr)
+            elif sys.stderr is not None:
+                print(escaped(line), file=sys.stderr)
 
 
 class FileProgress:
     """How far one input is."""
 
     def __init__(self, progress: Progress, name: str, n_bytes: int) -> None:
-        self._progress, self._name, self._n_bytes = progress, name[-24:], n_bytes
+        self._progress, self._name, self._n_bytes = progress, escaped(name)[-24:], n_bytes
         self._seconds = self._bytes = 0.0
 
     def report(self, seconds: float, total: float) -> None:

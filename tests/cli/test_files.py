@@ -364,7 +364,7 @@ def test_another_model_s_file(cli, wav, tmp_path, backend):
 
 def test_a_name_with_a_line_end_makes_one_line(cli, tmp_path):
     (tmp_path / "two\nlines.wav").write_bytes(b"")
-    failed(cli("compress", tmp_path / "two\nlines.wav"), "two lines.wav: cannot read")
+    failed(cli("compress", tmp_path / "two\nlines.wav"), r"two\nlines.wav: cannot read")
 
 
 def test_an_error_that_is_our_own_is_one_line_too(cli, wav, monkeypatch):
