@@ -37,7 +37,9 @@ class Spliced(io.RawIOBase):
 
     def __init__(self, data: Bytes, parts: Sequence[Part], more: int = 0) -> None:
         self._data, self._more = data, more
-        self._parts = [part for part in parts if self._length(part)]
+        # A damaged file may claim a part that ends behind its end.
+        inside = (p if isinstance(p, bytes) else (p[0], min(p[1], len(data))) for p in parts)
+        self._parts = [part for part in inside if self._length(part)]
         self._ends = list(itertools.accumulate(map(self._length, self._parts)))
         self._at = 0
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import io
+import os
 import random
 import sys
 import time
@@ -69,8 +70,15 @@ def replay(data: bytes, start: float = 0.0) -> int:
     return samples
 
 
+def fail_in_callbacks(problem: sys.UnraisableHookArgs) -> None:
+    """End the process: an exception within a callback of libsndfile would go unseen."""
+    sys.__unraisablehook__(problem)
+    os._exit(1)
+
+
 def main(seconds: float, seed: int) -> None:
     """Fuzz for `seconds`, and say how many files were read."""
+    sys.unraisablehook = fail_in_callbacks
     sound = {name: make() for name, make in EVERYTHING.items()}
     cases = Path("shared/cases")
     sound |= {path.name: path.read_bytes() for path in cases.glob("*") if cases.is_dir()}
