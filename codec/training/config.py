@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, get_args, get_type_hints
 from codec.errors import ModelError, TrainingError
 from codec.model.config import ModelConfig
 from codec.training.augment.settings import Augmentations
+from codec.training.critics.grammar import Kind, read_kinds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +53,10 @@ class TrainConfig(Augmentations):
     adversarial_warmup: int = 1000  # over which the two weights below grow from 0
     adversarial_weight: float = 0.3  # of its gradient, relative to that of the losses above
     feature_weight: float = 0.7  # likewise
-    critics: str = "3x512+6x256"  # FACTORxNFFT each: hears the lowest 1/FACTOR of the band
+    adversarial: str = "hinge"  # or "least-squares"
+    critics: str = "3x512+6x256"  # which there are: see codec/training/critics/grammar.py
     critics_drawn: int = 2  # how many of them take part in each step
+    critic_rotation: str = "off"  # PhaseAug before critics of the "waveform", or before "all"
     critic_channels: int = 32
     critic_low: float = 3500.0  # hertz; critics of the whole band ignore what is below
     critic_crops: int = 4  # crops of a batch that critics hear: they cost more than the model
@@ -96,6 +98,8 @@ class TrainConfig(Augmentations):
                 for name, betas in (("betas", self.betas), ("critic_betas", self.critic_betas))
             ),
             ("lr", 0 < self.lr < math.inf),
+            ("adversarial", self.adversarial in ("hinge", "least-squares")),
+            ("critic_rotation", self.critic_rotation in ("off", "waveform", "all")),
             ("clip_norm", self.clip_norm > 0),
             ("decay_floor", 0 <= self.decay_floor <= 1),
             ("codebook_decay", 0 <= self.codebook_decay < 1),
@@ -117,21 +121,18 @@ class TrainConfig(Augmentations):
             )
         if self.adversarial_from is not None:
             _ = self.critic_kinds  # raises what is wrong with them
+            if self.feature_weight < self.adversarial_weight:
+                raise TrainingError(
+                    f"feature_weight ({self.feature_weight:g}) must be at least "
+                    f"adversarial_weight ({self.adversarial_weight:g})"
+                )
+            if self.critic_rotation != "off" and self.crop_samples < 1024:
+                raise TrainingError("critic_rotation needs crop_samples of at least 1024")
 
     @property
-    def critic_kinds(self) -> list[tuple[int, int]]:
-        """The factor and the FFT size of each critic in `critics`: it hears 1 / factor of the band.
-
-        Raises TrainingError if one is not of that form, or its window does not fit a crop.
-        """
-        kinds = []
-        for one in self.critics.split("+"):
-            match = re.fullmatch(r"([1-9]\d?)x(\d{2,5})", one)
-            factor, n_fft = (int(match[1]), int(match[2])) if match else (1, 0)
-            if n_fft < 16 or n_fft % 4 or n_fft > self.crop_samples // factor:
-                raise TrainingError(f"critics cannot be {self.critics!r}: {one}")
-            kinds.append((factor, n_fft))
-        return kinds
+    def critic_kinds(self) -> list[Kind]:
+        """List the critics that `critics` names. Raises TrainingError; see `read_kinds`."""
+        return read_kinds(self.critics, self.crop_samples)
 
     def lr_at(self, step: int, decay: Decay | None = None, restarted: int = 0) -> float:
         """Compute the rate: linear warm-up, constant, and in a decay lr (1 - sqrt(progress)).

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from codec.training.config import TrainConfig
+from codec.training.critics.phase_rotation import N_NUMBERS
 from codec.training.losses import Scale
 
 
@@ -35,6 +36,7 @@ class Inputs(NamedTuple):
     keys: Tensor  # int64 [batch, frames], below 2^32: what the decoder draws its signs by
     heard: Tensor  # int64 [crops]: numbers of the crops that critics hear
     hear: Tensor  # bool scalar: whether they hear any
+    turns: Tensor  # float32 [crops, n]: normal numbers that phases are rotated by; or [0]
     step: Tensor  # int64 scalar
     lr: Tensor  # float32 scalar
 
@@ -68,9 +70,24 @@ def draw(
     if config.adversarial_from is not None and step >= config.adversarial_from:
         order = random.permutation(len(config.critic_kinds))
         critics = tuple(int(number) for number in order[: config.critics_drawn])
-    if len(critics) == len(config.critic_kinds):
-        critics = tuple(sorted(critics))  # all of them: the same plan every step
+        if len(critics) == len(order):
+            critics = tuple(sorted(critics))  # all of them: the same plan every step
     return Plan(chosen, critics, quantised), torch.from_numpy(depths), torch.from_numpy(keys)
+
+
+def draw_turns(config: TrainConfig, step: int, first: int, crops: int) -> Tensor:
+    """Draw the numbers that the phases of `crops` crops are rotated by; see `PhaseRotation`.
+
+    first: how many crops the processes before this one have. Nothing is drawn, float32 [0], where
+    no critic hears rotated phases.
+    """
+    if config.adversarial_from is None or config.critic_rotation == "off":
+        return torch.zeros(0)
+    # A stream of its own: what else the step draws does not depend on this setting.
+    key = np.array([config.seed, 2**63 + 2**62 + step], np.uint64)
+    random = np.random.Generator(np.random.Philox(key=key))
+    drawn = random.standard_normal((first + crops, N_NUMBERS), dtype=np.float32)
+    return torch.from_numpy(drawn[first:])
 
 
 def choose_heard(judged: Tensor | None, batch: int, count: int) -> tuple[Tensor, Tensor]:

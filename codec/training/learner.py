@@ -16,8 +16,8 @@ from codec.nn.blocks import Backbone
 from codec.nn.model import CodecModel
 from codec.training import distributed
 from codec.training.config import TrainConfig
-from codec.training.discriminators import Critics
-from codec.training.draws import Inputs, Plan, choose_heard, draw
+from codec.training.critics.ensemble import Critics
+from codec.training.draws import Inputs, Plan, choose_heard, draw, draw_turns
 from codec.training.losses import SpectralLoss
 from codec.training.runner import Runner, to_device
 from codec.training.step import Losses, Step, Teachers
@@ -214,14 +214,15 @@ class Learner:
         """Draw the plan and the inputs of `step`."""
         config = self.config
         plan, depths, keys = draw(config, step, self.quantised, self.loss.scales)
-        crops = max(1, config.critic_crops // distributed.world_size())
-        heard, hear = choose_heard(judged, len(audio), min(crops, len(audio)))
+        crops = min(max(1, config.critic_crops // distributed.world_size()), len(audio))
+        heard, hear = choose_heard(judged, len(audio), crops)
         inputs = (
             audio,
             distributed.part_of(depths),
             distributed.part_of(keys),
             heard,
             hear,
+            draw_turns(config, step, distributed.rank() * crops, crops),
             torch.tensor(step),
             torch.tensor(lr, dtype=torch.float32),
         )

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from codec.nn.model import CodecModel
 from codec.nn.quantiser import Statistics
 from codec.training.config import TrainConfig
-from codec.training.discriminators import Critics, Judgement, judge_all
+from codec.training.critics.ensemble import Critics
+from codec.training.critics.judgement import Judgement
+from codec.training.critics.phase_rotation import PhaseRotation
 from codec.training.distributed import mean_over_ranks, sums_over_ranks, world_size
 from codec.training.draws import Inputs, Plan
 from codec.training.losses import SpectralLoss
@@ -34,9 +36,21 @@ class Teachers:
                 config.critic_kinds,
                 config.critic_channels,
                 2 * config.critic_low / config.model.sample_rate,
+                rotated=config.critic_rotation,
+                adversarial=config.adversarial,
             )
+        self.rotation = PhaseRotation().to(device) if config.critic_rotation != "off" else None
         self.critics = critics.to(device)
         self.optimiser = AdamW(self.critics, config.critic_betas, config.weight_decay)
+
+    def judge(self, plan: Plan, inputs: Inputs, output: Tensor) -> Judgement:
+        """Let the critics of `plan` compare the crops that they hear with those of `output`."""
+        target, output = inputs.audio[inputs.heard], output[inputs.heard]
+        turned = None
+        if self.rotation is not None:
+            angles = self.rotation.angles(inputs.turns)
+            turned = (self.rotation(target, angles), self.rotation(output, angles))
+        return self.critics.judge(plan.critics, target, output, turned, mean_over_ranks)
 
 
 class Step:
@@ -96,9 +110,7 @@ class Step:
         if plan.critics:
             assert self.teachers is not None
             chosen = [self.teachers.critics[number] for number in plan.critics]
-            judgement = judge_all(
-                chosen, inputs.audio[inputs.heard], output[inputs.heard], mean_over_ranks
-            )
+            judgement = self.teachers.judge(plan, inputs, output)
             critic_gradients = torch.autograd.grad(
                 judgement.critic * inputs.hear, _parameters(chosen), retain_graph=True
             )

@@ -26,8 +26,8 @@ from codec.model.weights_file import WeightsFile
 from codec.nn.backend import read_model
 from codec.training import checkpoint as checkpoints
 from codec.training.config import Decay, TrainConfig, differences, read_changes
+from codec.training.critics.judgement import Judgement
 from codec.training.crops import CropSampler
-from codec.training.discriminators import Judgement
 from codec.training.draws import step_generator
 from codec.training.evaluation import evaluate, participation_ratio, read_clips, spread
 from codec.training.learner import Learner

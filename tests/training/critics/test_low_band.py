@@ -1,4 +1,4 @@
-"""Critics: the formulas of their losses, what they look at, and what may learn from them."""
+"""Critics of the low band: the formulas of their losses, what they hear, and what may learn."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import pytest
 
 pytest.importorskip("torch")
 
-import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codec.training.discriminators import (
-    Critics,
-    Narrow,
-    SpectralCritic,
-    judge,
-    judge_all,
-)
+from codec.training.critics.ensemble import Critics
+from codec.training.critics.grammar import Kind
+from codec.training.critics.judgement import judge, judge_all
+from codec.training.critics.low_band import Narrow, SpectralCritic
 from tests.helpers.nn_models import chirps
 
 
@@ -32,7 +28,9 @@ class Fixed(torch.nn.Module):
         return [3 * self.factor * audio, 2 * audio]
 
 
-KINDS = ((1, 2048), (1, 512), (3, 512), (6, 256))
+KINDS = tuple(
+    Kind("low", n_fft, factor=factor) for factor, n_fft in ((1, 2048), (1, 512), (3, 512), (6, 256))
+)
 
 
 @given(st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=8))
@@ -62,14 +60,6 @@ def test_several_critics_say_the_mean():
     for name in ("critic", "adversarial", "features"):
         mean = (getattr(one, name) + getattr(other, name)) / 2
         torch.testing.assert_close(getattr(both, name), mean)
-
-
-def test_as_many_as_asked_for_are_drawn():
-    made = Critics(KINDS, 4)
-    pairs = [made.draw(2, np.random.default_rng(seed)) for seed in range(100)]
-    assert all(one is not other for one, other in pairs)
-    assert {id(one) for pair in pairs for one in pair} == {id(one) for one in made}
-    assert len(made.draw(9, np.random.default_rng(0))) == len(KINDS)
 
 
 @given(st.floats(0.1, 10))
