@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import click
@@ -139,6 +140,8 @@ def tokenize(
         f"{output}: {card['rows']} rows, {card['hours']:.3f} h, {card['ids']} ids,"
         f" {card['rejects']} rejected, {card['warnings']} warned of, hash {card['hash'][:16]}"
     )
+    if corpus.failed():
+        sys.exit(1)
 
 
 def _verify(out: Path, model: str, sample: int) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import posixpath
 import tarfile
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from codec.audio import READ_SUFFIXES
 from codec.corpus.items import Item, texts
-from codec.corpus.places import LocalFile, Member, RemoteFile
+from codec.corpus.places import LocalFile, Member, Place, Refused, RemoteFile
 from codec.errors import DataError
 
 ARCHIVE_SUFFIXES = (".tar",)
@@ -21,40 +23,140 @@ def tar_items(name: str, archive: LocalFile | RemoteFile) -> Iterator[Item]:
 
     Of the same sample, a .json object's fields are columns, and so are .txt, as `text`, and other
     small files of text, under their suffix. A `duration` among them describes the whole file, it
-    cuts nothing. Raises DataError on what is no plain tar.
+    cuts nothing. Links are followed within the tar; of two files of one name the last counts, as
+    when it is unpacked. Joined tars are read to the end, and so is what follows damage, which is an
+    item that is refused. Raises DataError on what is no plain tar.
     """
-    held: dict[str, list[tuple[str, Member]]] = {}
-    columns: dict[str, dict[str, object]] = {}
+    contents = _Contents()
     try:
         with archive.opened() as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            for member in tar:
-                path = PurePosixPath(member.name)
-                if not member.isfile() or path.name.startswith("."):
-                    continue
-                stem, _, suffix = path.name.partition(".")
-                key = str(path.with_name(stem))
-                last = path.suffix.lower()
-                if last in READ_SUFFIXES:
-                    place = Member(archive, member.offset_data, member.size)
-                    held.setdefault(key, []).append((member.name, place))
-                elif member.size <= LONGEST_COLUMN:
-                    read = tar.extractfile(member)
-                    data = read.read() if read else b""
-                    said = _said(suffix, data, f"{name}: {member.name}")
-                    columns.setdefault(key, {}).update(said)
-    except (tarfile.TarError, EOFError) as error:
+            tar.ignore_zeros = True  # joined tars, and what lies behind damage
+            _scan(tar, archive, contents)
+    except (tarfile.TarError, EOFError, ValueError) as error:
         raise DataError(f"{name}: not a plain tar: {error}") from None
-    for key, files in held.items():
-        for member_name, place in files:
-            yield Item(f"{name}/{member_name}", place, columns=texts(columns.get(key, {})))
+    for member, place in contents.audio.items():
+        key = _key(member)
+        reason = contents.wrong.get(key)
+        columns = texts(contents.columns.get(key, {}))
+        yield Item(f"{name}/{member}", Refused(reason) if reason else place, columns=columns)
+    for number, reason in enumerate(contents.damage, 1):
+        yield Item(f"{name}/damage-{number}", Refused(f"the tar is damaged: {reason}"))
 
 
-def _said(suffix: str, data: bytes, where: str) -> dict[str, object]:
-    if suffix == "json":
+@dataclasses.dataclass
+class _Contents:
+    """What was found in a tar. audio: by the name of a member. columns, wrong: by the key of a
+    sample. damage: why something may be missing."""
+
+    audio: dict[str, Place] = dataclasses.field(default_factory=dict)
+    columns: dict[str, dict[str, object]] = dataclasses.field(default_factory=dict)
+    wrong: dict[str, str] = dataclasses.field(default_factory=dict)
+    damage: list[str] = dataclasses.field(default_factory=list)
+
+
+def _scan(tar: tarfile.TarFile, archive: LocalFile | RemoteFile, contents: _Contents) -> None:
+    files: dict[str, Place] = {}
+    links: dict[str, str] = {}
+    end = 0
+    for member in _members(tar, contents):
+        if member.offset > end:
+            _note_damage(tar, end, member.offset, contents)
+        end = int(tar.offset)  # type: ignore[attr-defined]  # where the next should begin
+        path = PurePosixPath(member.name)
+        if path.name.startswith(".") or member.isdir():
+            continue
+        if path.suffix.lower() in READ_SUFFIXES:
+            links.pop(member.name, None)
+            if member.issparse():
+                files[member.name] = Refused("a sparse file in a tar cannot be read")
+            elif member.isreg():
+                files[member.name] = Member(archive, member.offset_data, member.size)
+            elif member.issym() or member.islnk():
+                links[member.name] = _target(member)
+                files[member.name] = Refused("a link to what is not in the tar")
+            else:
+                files[member.name] = Refused("a special file, skipped", lost=False)
+        elif member.isreg() and member.size <= LONGEST_COLUMN:
+            _add_columns(tar, member, contents)
+        elif member.isreg():
+            files[member.name] = Refused("no audio")  # for links to it
+    if not contents.damage:
+        _note_damage(tar, end, int(tar.offset), contents)  # type: ignore[attr-defined]
+    for link in links:
+        target, steps = link, 0
+        while target in links and steps <= len(links):
+            target, steps = links[target], steps + 1
+        if target in files:
+            files[link] = files[target]
+    for found, place in files.items():
+        if PurePosixPath(found).suffix.lower() in READ_SUFFIXES:
+            contents.audio[found] = place
+
+
+def _members(tar: tarfile.TarFile, contents: _Contents) -> Iterator[tarfile.TarInfo]:
+    """The members up to the end, or to where the tar is cut off."""
+    members = iter(tar)
+    count = 0
+    while True:
         try:
-            values = json.loads(data)
-        except ValueError:
-            raise DataError(f"{where} is not JSON") from None
+            member = next(members, None)
+        except (tarfile.TarError, EOFError, ValueError) as error:
+            if not count:
+                raise
+            contents.damage.append(str(error))
+            return
+        if member is None:
+            return
+        count += 1
+        yield member
+
+
+def _add_columns(tar: tarfile.TarFile, member: tarfile.TarInfo, contents: _Contents) -> None:
+    read = tar.extractfile(member)
+    key = _key(member.name)
+    suffix = PurePosixPath(member.name).name.partition(".")[2]
+    try:
+        said = _said(suffix, read.read() if read else b"")
+    except (ValueError, RecursionError):
+        contents.wrong[key] = f"{member.name} is not JSON"
+        return
+    columns = contents.columns.setdefault(key, {})
+    for column, value in said.items():
+        # A field of the .json, and a file of the same name: both are kept.
+        taken = column in columns and columns[column] != value
+        columns[f"{column} ({suffix})" if taken else column] = value
+
+
+def _note_damage(tar: tarfile.TarFile, start: int, stop: int, contents: _Contents) -> None:
+    """Note it if what lies between two members is not the zeros that end a tar."""
+    file = tar.fileobj
+    assert file is not None
+    file.seek(start)
+    left = stop - start
+    while left > 0 and (block := file.read(min(left, 1 << 20))):
+        if block.count(0) != len(block):
+            contents.damage.append(f"{stop - start} bytes at {start} are no part of it")
+            break
+        left -= len(block)
+    file.seek(stop)
+
+
+def _target(link: tarfile.TarInfo) -> str:
+    """The member that a link names: a symbolic one from its folder on, a hard one from the root."""
+    if link.islnk():
+        return link.linkname
+    return posixpath.normpath(posixpath.join(posixpath.dirname(link.name), link.linkname))
+
+
+def _key(member: str) -> str:
+    path = PurePosixPath(member)
+    return str(path.with_name(path.name.partition(".")[0]))
+
+
+def _said(suffix: str, data: bytes) -> dict[str, object]:
+    """Columns that a file of a sample tells. Raises ValueError."""
+    if suffix == "json":
+        values = json.loads(data)
         return values if isinstance(values, dict) else {"json": values}
     try:
         text = data.decode("utf-8")

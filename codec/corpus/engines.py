@@ -12,10 +12,11 @@ from typing import Any
 from codec.api import Codec
 from codec.corpus.items import Item
 from codec.corpus.rows import Row, Settings, tokenize
-from codec.errors import AudioError
+from codec.errors import AudioError, CodecError
 from codec.lm.layouts import Layout, make_layout
 from codec.support.workers import in_order
 
+INTERNAL = "internal error"  # begins the reason of a reject that is our fault
 AHEAD = 4  # items a thread that are begun before the first of them is taken
 # This machine's want, not the input's fault: the run stops, so that a restart tries again.
 _WANTS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
@@ -52,16 +53,19 @@ def layout_of(codec: Codec, settings: Settings) -> Layout | None:
 def attempt(codec: Codec, item: Item, settings: Settings, layout: Layout | None) -> Result:
     """The row of `item`, or why there is none. Raises what is not the item's fault."""
     try:
-        item.name.encode()
         return tokenize(codec, item, settings, layout)
-    except UnicodeEncodeError:
-        return Reject(item, "its name is not UTF-8")
     except AudioError as error:
         return Reject(item, str(error))
+    except CodecError:
+        raise
+    except MemoryError:
+        return Reject(item, "too long for this machine's memory")
     except OSError as error:
         if error.errno in _WANTS:
             raise
         return Reject(item, (error.strerror or str(error)).lower())
+    except Exception as error:  # of this item: the others go on
+        return Reject(item, f"{INTERNAL}: {type(error).__name__}: {error}")
 
 
 def threads(count: int) -> Engine:

@@ -25,7 +25,7 @@ class HubDataset:
 
     name: str
     config: str = ""
-    split: str = "train"
+    split: str = ""  # "train", or the only one of a saved dataset
     column: str = ""
     revision: str = ""
 
@@ -77,7 +77,8 @@ def hub_items(source: str) -> Iterator[Item]:
     sizes = _sizes(table, column)
     base = dataset.name.rstrip("/")
     base = Path(base).name if Path(base).exists() else base
-    stem = "/".join(filter(None, (base, dataset.config, dataset.split)))
+    split = dataset.split or str(table.split or "train")
+    stem = "/".join(filter(None, (base, dataset.config, split)))
     others = table.select_columns(
         [name for name in table.column_names if not _is_audio(table, name)]
     )
@@ -95,25 +96,44 @@ def _opened(dataset: HubDataset) -> tuple[Any, str]:
         import datasets
     except ImportError:
         raise DataError("Hugging Face datasets need: pip install datasets") from None
+    name = f"{PREFIX}{dataset.name}"
     try:
         if Path(dataset.name, "state.json").exists():
             table = datasets.load_from_disk(dataset.name)
+            held = str(table.split or "train")
+            if dataset.split not in ("", held):
+                raise DataError(f"there is no split {dataset.split}; it was saved as {held}")
         elif Path(dataset.name, "dataset_dict.json").exists():
-            table = datasets.load_from_disk(dataset.name)[dataset.split]
+            tables = datasets.load_from_disk(dataset.name)
+            split = dataset.split or (next(iter(tables)) if len(tables) == 1 else "train")
+            if split not in tables:
+                raise DataError(f"there is no split {split}; there are {', '.join(tables)}")
+            table = tables[split]
         else:
             table = datasets.load_dataset(
                 dataset.name,
                 dataset.config or None,
-                split=dataset.split,
+                split=dataset.split or "train",
                 revision=dataset.revision or None,
             )
     except Exception as error:  # the library has dozens, some of them plain ones
-        reason = " ".join(str(error).split())
-        raise DataError(f"{PREFIX}{dataset.name}: {reason}") from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{name}: {reason}") from None
     column = dataset.column or _only_audio(table, dataset)
     if column not in table.column_names:
-        raise DataError(f"{PREFIX}{dataset.name}: there is no column {column}")
+        there = ", ".join(table.column_names)
+        raise DataError(f"{name}: there is no column {column}; there are {there}")
+    if not _is_audio(table, column) and not _names_audio(table, column):
+        raise DataError(f"{name}: the column {column} is not audio")
     return table.cast_column(column, datasets.Audio(decode=False)), column
+
+
+def _names_audio(table: Any, column: str) -> bool:
+    """Whether a column that is not of the type Audio holds it, or tells where it lies."""
+    first = next((value for value in table[column] if value is not None), None)
+    if isinstance(first, dict):
+        return "bytes" in first or "path" in first
+    return isinstance(first, str) and (is_url(first) or Path(first).is_file())
 
 
 def _is_audio(table: Any, column: str) -> bool:

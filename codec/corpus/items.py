@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from codec.corpus.places import Place
 from codec.errors import DataError
+from codec.support.terminal import utf8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Item:
 
     name: the path below the source it came from, with "/" on every system: the same wherever the
         corpus lies. duration: in seconds, None to the end. columns: what a manifest says besides.
+        where: the row of a manifest, for messages. A name that is not UTF-8 is escaped.
     """
 
     name: str
@@ -24,6 +26,10 @@ class Item:
     offset: float = 0.0
     duration: float | None = None
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    where: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", utf8(self.name))
 
     @property
     def key(self) -> tuple[str, float, float]:
@@ -58,11 +64,12 @@ def seconds(value: object, where: str) -> float | None:
 
 
 def texts(values: Mapping[str, object]) -> dict[str, str]:
-    """Columns that are carried through: strings as they are, whatever else as JSON, no nulls."""
+    """Columns that are carried through: strings as they are, with
+    what UTF-8 cannot hold escaped, whatever else as JSON, no nulls."""
     return {
-        name: value
-        if isinstance(value, str)
-        else json.dumps(value, ensure_ascii=False, default=str)
+        utf8(name): utf8(
+            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        )
         for name, value in values.items()
         if value is not None
     }

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from codec.corpus.items import Item, seconds, texts
 from codec.corpus.places import LocalFile, Place, RemoteFile, is_url
-from codec.errors import DataError
+from codec.errors import DataError, MissingPackageError
 
 MANIFEST_SUFFIXES = frozenset((".tsv", ".jsonl", ".parquet"))
 
@@ -30,24 +31,28 @@ def manifest_items(
         path = row.pop("path", None)
         if not isinstance(path, str) or not path:
             raise DataError(f"{where} has no path")
+        if "\0" in path:
+            raise DataError(f"{where} has a path with a zero byte")
         offset = seconds(row.pop("offset", None), where) or 0.0
         duration = seconds(row.pop("duration", None), where)
         if duration == 0:
             raise DataError(f"{where} has a duration of 0 s")
         name, place = beside(path)
-        yield Item(name, place, offset, duration, texts(row))
+        yield Item(name, place, offset, duration, texts(row), where)
 
 
 def beside_file(manifest: Path) -> Callable[[str], tuple[str, Place]]:
     """Paths as a manifest on a disk means them: below its folder, absolute, or URLs."""
+    folder = Path(os.path.realpath(manifest.parent))
 
     def place(path: str) -> tuple[str, Place]:
         if is_url(path):
             return _of_url(path)
         name = path
         if Path(path).is_absolute():  # which a shard must not hold
-            name = os.path.relpath(path, manifest.parent.absolute())
-        return Path(name).as_posix(), LocalFile(manifest.parent / name)
+            real = Path(os.path.realpath(Path(path).parent), Path(path).name)
+            name = os.path.relpath(real, folder)
+        return Path(name).as_posix(), LocalFile(folder / path)
 
     return place
 
@@ -68,24 +73,74 @@ def _of_url(url: str) -> tuple[str, Place]:
 
 def _rows(manifest: str, data: bytes) -> Iterator[dict[str, Any]]:
     suffix = Path(manifest).suffix.lower()
+    rows = {".parquet": _parquet, ".tsv": _tsv}.get(suffix, _json_lines)
     try:
-        if suffix == ".parquet":
-            import pyarrow.parquet as pq
-
-            yield from pq.read_table(io.BytesIO(data)).to_pylist()
-        elif suffix == ".tsv":
-            # A quote in a transcript is a quote: tsv has no quoting.
-            lines = io.StringIO(data.decode("utf-8"), newline="")
-            for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE):
-                if None in row or None in row.values():
-                    raise ValueError("a row has not as many fields as the header")
-                yield dict(row)
-        else:
-            for line in data.decode("utf-8").split("\n"):
-                if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise ValueError("a line is not an object")
-                    yield row
+        yield from rows(data)
     except (ValueError, csv.Error) as error:
         raise DataError(f"{manifest}: {error}") from None
+    except ModuleNotFoundError:
+        raise MissingPackageError(
+            f"{manifest}: Parquet needs pyarrow: pip install 'codec[corpus]'"
+        ) from None
+
+
+def _parquet(data: bytes) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(io.BytesIO(data))
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    _check_names(table.column_names)
+    yield from table.to_pylist()
+
+
+def _tsv(data: bytes) -> Iterator[dict[str, Any]]:
+    # A quote in a transcript is a quote: tsv has no quoting.
+    lines = io.StringIO(_text(data), newline="")
+    reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    names = next(reader, [])
+    _check_names(names)
+    number = 0
+    for fields in reader:
+        if not fields:
+            continue
+        number += 1
+        if len(fields) != len(names):
+            counts = f"{len(fields)} fields, the header {len(names)}"
+            raise ValueError(f"row {number} (line {reader.line_num}) has {counts}")
+        yield dict(zip(names, fields, strict=True))
+
+
+def _json_lines(data: bytes) -> Iterator[dict[str, Any]]:
+    number = 0
+    for line_number, line in enumerate(_text(data).split("\n"), 1):
+        if not line.strip():
+            continue
+        number += 1
+        try:
+            row = json.loads(line, object_pairs_hook=_object)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"row {number} (line {line_number}): {error}") from None
+        if not isinstance(row, dict):
+            raise ValueError(f"row {number} (line {line_number}) is not an object")
+        yield row
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _check_names([name for name, _ in pairs])
+    return dict(pairs)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"the column {twice[0]!r} is there twice")
+
+
+def _text(data: bytes) -> str:
+    """Text in UTF-8 or, with a mark of the byte order, UTF-16; bytes that are neither are kept."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    return data.decode("utf-8-sig", "surrogateescape")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
-from codec.errors import DataError
+from codec.errors import DataError, MissingPackageError
 
 T = TypeVar("T")
 
@@ -48,6 +48,10 @@ def file_system(url: str) -> tuple[Any, str]:
         import fsspec
 
         return fsspec.core.url_to_fs(url)  # type: ignore[no-any-return]
+    except ModuleNotFoundError as error:
+        if error.name != "fsspec":
+            raise DataError(f"{url}: {error}") from None
+        raise MissingPackageError(f"{url}: URLs need fsspec: pip install 'codec[corpus]'") from None
     except (ImportError, ValueError) as error:
         raise DataError(f"{url}: {error}") from None
 
@@ -152,3 +156,22 @@ class Member:
         if len(data) != self.length:
             raise OSError("the archive ends before")
         yield io.BytesIO(data)
+
+
+@dataclasses.dataclass(frozen=True)
+class Refused:
+    """No audio: what was found in its place, and why it is not read.
+
+    lost: whether audio may be missed by that.
+    """
+
+    reason: str
+    lost: bool = True
+
+    def size(self) -> int:
+        return -1
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Path | BinaryIO]:
+        raise OSError(self.reason)
+        yield  # a generator, as the others

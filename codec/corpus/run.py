@@ -27,8 +27,9 @@ import numpy as np
 
 from codec.api import Codec
 from codec.corpus.card import CARD_NAME, read_card
-from codec.corpus.engines import Engine, Reject, Result, attempt, layout_of, threads
+from codec.corpus.engines import INTERNAL, Engine, Reject, Result, attempt, layout_of, threads
 from codec.corpus.libraries import libraries
+from codec.corpus.places import Refused
 from codec.corpus.rows import Row, Settings
 from codec.corpus.sinks import FORMATS
 from codec.corpus.sources import absolute, find_items
@@ -76,6 +77,16 @@ class Corpus:
             "libraries": libraries() | self.format.libraries(),
             "inputs": hashlib.sha256(identity.encode()).hexdigest(),
         }
+
+    def failed(self) -> bool:
+        """Whether there is no row, or audio may be missed: a folder that could not be read, say."""
+        entries = [self.done(n) or {} for n in range(len(self.shards))]
+        reasons = [refused["reason"] for entry in entries for refused in entry.get("rejects", ())]
+        return (
+            not any(entry.get("rows") for entry in entries)
+            or any(isinstance(item.place, Refused) and item.place.lost for item in self.items)
+            or any(reason.startswith(INTERNAL) for reason in reasons)
+        )
 
     def files(self, shard: int) -> list[Path]:
         return [self.out / "data" / f"{shard:05}{suffix}" for suffix in self.format.files]
@@ -172,7 +183,7 @@ class _Counter:
         self._seconds += seconds
         if self._progress is not None:
             if isinstance(result, Reject):
-                self._progress.say(" ".join(f"{result.item.name}: {result.reason}".split()))
+                self._progress.say(f"{result.item.name}: {' '.join(result.reason.split())}")
             elif result.warning:
                 self._progress.say(
                     " ".join(f"{result.item.name}: warning: {result.warning}".split())
@@ -289,6 +300,8 @@ def check_rows(corpus: Corpus, sample: int, seed: int = 0) -> list[str]:
     wrong = []
     drawn = random.Random(seed).sample(corpus.items, min(sample, len(corpus.items)))
     for item in drawn:
+        if isinstance(item.place, Refused):
+            continue
         result = attempt(corpus.codec, item, corpus.settings, corpus.layout)
         if isinstance(result, Row):
             if digests.get(result.id) != result.digest():

@@ -45,7 +45,7 @@ def write_parquet(
             ("decoder", pa.string()),
             ("warning", pa.string()),
             ("codes", pa.list_(pa.list_(pa.from_numpy_dtype(dtype)))),
-            *((column_name(name), pa.string()) for name in columns),
+            *((name, pa.string()) for name in column_names(columns).values()),
         ]
     )
     table = pa.Table.from_pylist([_record(row, columns) for row in rows], schema)
@@ -104,7 +104,7 @@ def write_mds(
         "decoder": "str",
         "warning": "str",
         "codes": f"ndarray:{dtype.name}",
-    } | {column_name(name): "str" for name in columns}
+    } | dict.fromkeys(column_names(columns).values(), "str")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "shard")
         with MDSWriter(out=str(out), columns=fields, size_limit=None) as writer:
@@ -183,13 +183,20 @@ _OWN = frozenset((
 # fmt: on
 
 
-def column_name(name: str) -> str:
-    """The name that a manifest's column has in a shard: its own unless that is taken."""
-    return f"source_{name}" if name in _OWN else name
+def column_names(columns: Sequence[str]) -> dict[str, str]:
+    """The name that each column of a manifest has in a shard: its own unless that is taken."""
+    names = {name: name for name in columns if name not in _OWN}
+    for name in columns:
+        if name in _OWN:
+            free = f"source_{name}"
+            while free in names.values():
+                free = f"source_{free}"
+            names[name] = free
+    return {name: names[name] for name in columns}
 
 
 def _carried(row: Row, columns: Sequence[str]) -> dict[str, str | None]:
-    return {column_name(name): row.item.columns.get(name) for name in columns}
+    return {new: row.item.columns.get(name) for name, new in column_names(columns).items()}
 
 
 def _record(row: Row, columns: Sequence[str]) -> dict[str, Any]:

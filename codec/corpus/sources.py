@@ -3,8 +3,8 @@ disks or in storage, become one sorted list of items."""
 
 from __future__ import annotations
 
+import dataclasses
 import glob
-import itertools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -15,8 +15,18 @@ from codec.corpus.archives import ARCHIVE_SUFFIXES, tar_items
 from codec.corpus.hub import PREFIX, hub_items
 from codec.corpus.items import Item
 from codec.corpus.manifests import MANIFEST_SUFFIXES, beside_file, beside_url, manifest_items
-from codec.corpus.places import LocalFile, RemoteFile, file_system, is_url, patiently
+from codec.corpus.places import (
+    LocalFile,
+    Place,
+    Refused,
+    RemoteFile,
+    file_system,
+    is_url,
+    patiently,
+)
 from codec.errors import DataError
+from codec.support.terminal import shown
+from codec.support.walk import special, walk
 
 
 def find_items(sources: Sequence[str]) -> list[Item]:
@@ -27,16 +37,37 @@ def find_items(sources: Sequence[str]) -> list[Item]:
     maybe `offset`, `duration`, both in seconds, and others, which are kept. Of a .tar: its audio
     files (WebDataset). Any other name, and what a glob matches, is a file. All of these may be
     URLs that fsspec knows (s3://bucket/speech/*.tar). "hf:NAME" is a Hugging Face dataset, see
-    `codec.corpus.hub.parse`. Raises DataError if a source is not there or two items cannot be told
-    apart.
+    `codec.corpus.hub.parse`. The same stretch of the same file counts once. Raises
+    DataError if a source is not there or two files have one name.
     """
     items = sorted((item for source in sources for item in _items(source)), key=lambda i: i.key)
     if not items:
-        raise DataError(f"no audio in {', '.join(sources)}")
-    for one, other in itertools.pairwise(items):
-        if one.key == other.key:
-            raise DataError(f"{one.name}: two inputs have this name and offset")
-    return items
+        raise DataError(f"no audio in {', '.join(map(shown, sources))}")
+    return list(_told_apart(items))
+
+
+def _told_apart(items: Sequence[Item]) -> Iterator[Item]:
+    """`items`, of which those that are the same stretch of the same file are taken once.
+
+    Raises DataError on two files of one name.
+    """
+    kept: Item | None = None
+    for item in items:
+        if isinstance(item.place, Refused) or kept is None or item.key != kept.key:
+            kept = kept if isinstance(item.place, Refused) else item
+            yield item
+        elif _same(item.place, kept.place):
+            first = f" as {kept.where}" if kept.where else ""
+            reason = f"the same input{first} once more{f' in {item.where}' if item.where else ''}"
+            yield dataclasses.replace(item, place=Refused(reason, lost=False))
+        else:
+            raise DataError(f"{shown(item.name)}: two inputs have this name and offset")
+
+
+def _same(one: Place, other: Place) -> bool:
+    if isinstance(one, LocalFile) and isinstance(other, LocalFile):
+        return os.path.realpath(one.path) == os.path.realpath(other.path)
+    return one == other
 
 
 def absolute(source: str) -> str:
@@ -56,26 +87,63 @@ def _items(source: str) -> Iterator[Item]:
         return
     path = Path(source)
     if path.is_dir():
-        for folder, folders, files in os.walk(path):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            for file in files:
-                found = Path(folder, file)
-                if _is_audio(file):
-                    yield Item(found.relative_to(path).as_posix(), LocalFile(found))
-    elif path.is_file():
-        suffix = path.suffix.lower()
-        if suffix in MANIFEST_SUFFIXES:
-            yield from manifest_items(str(path), path.read_bytes(), beside_file(path))
-        elif suffix in ARCHIVE_SUFFIXES:
-            yield from tar_items(path.name, LocalFile(path))
-        else:
-            yield Item(path.name, LocalFile(path))
+        for found in walk(path, _is_audio):
+            place = Refused(found.trouble, found.lost) if found.trouble else LocalFile(found.path)
+            yield Item(found.path.relative_to(path).as_posix(), place)
+    elif os.path.lexists(path):
+        if kind := special(path):
+            raise DataError(f"{shown(source)}: {kind}, not a file")
+        yield from _file_items(path)
     else:
-        matches = glob.glob(source, recursive=True)  # noqa: PTH207 (absolute patterns too)
+        matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 (absolute patterns too)
         if not matches:
-            raise DataError(f"{source}: no such file or folder")
+            raise DataError(f"{shown(source)}: no such file or folder")
         for match in matches:
-            yield from _items(match)
+            yield from _match_items(Path(match))
+
+
+def _file_items(path: Path) -> Iterator[Item]:
+    suffix = path.suffix.lower()
+    if suffix in MANIFEST_SUFFIXES:
+        yield from manifest_items(shown(path), path.read_bytes(), beside_file(path))
+    elif suffix in ARCHIVE_SUFFIXES:
+        yield from tar_items(path.name, LocalFile(path))
+    else:
+        check_kind(path.name)
+        yield Item(path.name, LocalFile(path))
+
+
+def _match_items(path: Path) -> Iterator[Item]:
+    """What a glob matched: of that, no file ends the run."""
+    try:
+        kind = special(path)
+        if not kind:
+            yield from _items(str(path))
+    except FileNotFoundError:
+        yield Item(path.name, Refused("a link that leads nowhere"))
+    except (OSError, DataError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        yield Item(path.name, Refused(reason))
+    else:
+        if kind:
+            yield Item(path.name, Refused(f"{kind}, not a regular file: skipped", lost=False))
+
+
+def check_kind(name: str) -> None:
+    """Raise DataError if the file `name` is a table or an archive of a kind that is not read."""
+    if name.lower().endswith(_NOT_AUDIO):
+        known = ", ".join(sorted((*MANIFEST_SUFFIXES, *ARCHIVE_SUFFIXES)))
+        raise DataError(f"{shown(name)}: not a manifest that I know; there are {known}")
+
+
+# fmt: off
+_NOT_AUDIO = (
+    ".arrow", ".bz2", ".csv", ".feather", ".gz", ".h5", ".hdf5", ".html", ".json", ".json5", ".lst",
+    ".lz4", ".md", ".ndjson", ".npy", ".npz", ".ods", ".orc", ".pkl", ".psv", ".rar", ".scp",
+    ".tab", ".tbz2", ".tfrecord", ".tgz", ".tlst", ".toml", ".txt", ".txz", ".xls", ".xlsx", ".xml",
+    ".xz", ".yaml", ".yml", ".zip", ".zst", ".7z",
+)
+# fmt: on
 
 
 def _remote_items(source: str) -> Iterator[Item]:
@@ -109,6 +177,7 @@ def _remote_file(name: str, place: RemoteFile) -> Iterator[Item]:
     elif suffix in ARCHIVE_SUFFIXES:
         yield from tar_items(name, place)
     else:
+        check_kind(name)
         yield Item(name, place)
 
 

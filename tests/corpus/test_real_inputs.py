@@ -1,0 +1,267 @@
+"""Folders, manifests and tars as people have them: an exact account, and nothing lost unsaid."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import json
+import os
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from codec.corpus.archives import tar_items
+from codec.corpus.places import LocalFile, Refused
+from codec.corpus.sources import find_items
+from codec.errors import AudioError, DataError, MissingPackageError
+from tests.corpus.test_sources import sound, tar_of
+
+
+@pytest.fixture
+def tokenize(cli, tmp_path):
+    """Runs the command: exit code, rows by path, reasons of rejects by path, standard error."""
+    runs = iter(range(99))
+
+    def run(*sources: object):
+        out = tmp_path / f"out{next(runs)}"
+        code, _, err = cli("tokenize", *sources, "-o", out, "--format", "bin", "-n", 1, "-t", 1)
+        rows, refused = {}, {}
+        for index in out.glob("data/*.jsonl"):
+            rows |= {row["path"]: row for row in map(json.loads, index.open())}
+        if (out / "rejects.jsonl").exists():
+            lines = map(json.loads, (out / "rejects.jsonl").open())
+            refused = {line["path"]: line["reason"] for line in lines}
+        return code, rows, refused, err
+
+    return run
+
+
+def test_a_folder_of_all_kinds(tokenize, wav, tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    (wav("1.wav").parent / os.fsdecode(b"\xe9\x1b.wav")).write_bytes(wav("2.wav").read_bytes())
+    (tmp_path / "again").symlink_to(tmp_path)
+    code, rows, refused, err = tokenize(tmp_path)
+    assert (code, sorted(rows)) == (0, ["1.wav", "2.wav", r"\xe9" + "\x1b.wav"])
+    assert refused == {"pipe.wav": "a named pipe, not a regular file: skipped"}
+    assert "\x1b" not in err
+    (tmp_path / "gone.wav").symlink_to("nowhere")
+    code, rows, refused, _ = tokenize(tmp_path)
+    assert (code, len(rows)) == (1, 3)
+    assert refused["gone.wav"] == "a link that leads nowhere"
+
+
+def test_a_run_without_a_row_fails(tokenize, tmp_path):
+    (tmp_path / "x.wav").write_bytes(b"")
+    assert tokenize(tmp_path)[0] == 1
+
+
+def test_an_error_of_ours_is_of_its_item(tokenize, wav, tmp_path, monkeypatch):
+    wav("a.wav"), wav("b.wav")
+    from codec.corpus import engines
+
+    work = engines.tokenize
+
+    def failing(codec, item, *args):
+        if item.name == "a.wav":
+            raise KeyError("odd")
+        return work(codec, item, *args)
+
+    monkeypatch.setattr(engines, "tokenize", failing)
+    code, rows, refused, _ = tokenize(tmp_path)
+    assert (code, list(rows), refused) == (
+        1,
+        ["b.wav"],
+        {"a.wav": "internal error: KeyError: 'odd'"},
+    )
+
+
+def test_a_manifest_behind_a_link_means_what_its_paths_say(wav, tmp_path):
+    right, wrong = wav("data/audio/x.wav"), wav("mnt/a/b/audio/x.wav")
+    (tmp_path / "mnt/a/b/lists").mkdir()
+    (tmp_path / "data/lists").symlink_to("../mnt/a/b/lists")
+    manifest = tmp_path / "data/lists/m.tsv"
+    manifest.write_text(f"path\n{right}\n../audio/x.wav\n")
+    places = {os.path.realpath(item.place.path) for item in find_items([str(manifest)])}
+    assert places == {str(right), str(wrong)}
+
+
+@pytest.mark.parametrize("mark", [codecs.BOM_UTF8, b""])
+def test_marks_and_bytes_of_text(tokenize, wav, tmp_path, mark):
+    name = os.fsdecode(b"x\xe9.wav")
+    wav("x.wav").rename(tmp_path / name)
+    wav("y.wav")
+    (tmp_path / "m.tsv").write_bytes(mark + b"path\ttext\r\nx\xe9.wav\ta\xff\r\n\r\ny.wav\tb\r\n")
+    code, rows, refused, _ = tokenize(tmp_path / "m.tsv")
+    assert (code, refused) == (0, {})
+    assert {path: row["text"] for path, row in rows.items()} == {
+        r"x\xe9.wav": r"a\xff",
+        "y.wav": "b",
+    }
+    (tmp_path / "m.jsonl").write_bytes(mark + b'{"path": "y.wav", "text": "\\ud800"}\n')
+    assert tokenize(tmp_path / "m.jsonl")[1]["y.wav"]["text"] == r"\ud800"
+
+
+def test_utf16_from_a_spreadsheet(tokenize, wav, tmp_path):
+    wav("y.wav")
+    (tmp_path / "m.tsv").write_bytes("path\ttext\r\ny.wav\té\r\n".encode("utf-16"))
+    assert tokenize(tmp_path / "m.tsv")[1]["y.wav"]["text"] == "é"
+
+
+def test_rows_that_are_twice_there_count_once(tokenize, wav, tmp_path):
+    path = wav("x.wav")
+    (tmp_path / "m.tsv").write_text(f"path\nx.wav\n{path}\nx.wav\n")
+    code, rows, refused, _ = tokenize(tmp_path / "m.tsv")
+    assert (code, list(rows)) == (0, ["x.wav"])
+    assert "row 1" in refused["x.wav"]
+    assert "row 3" in refused["x.wav"]
+    wav("other/x.wav")
+    with pytest.raises(DataError, match="two inputs have this name"):
+        find_items([str(tmp_path / "other"), str(path)])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("m.tsv", "path\ttext\na.wav\tx\nb.wav\n", r"row 2 \(line 3\) has 1 fields, the header 2"),
+        ("m.tsv", "path\ttext\ttext\n", "'text' is there twice"),
+        ("m.jsonl", '{"path": "a"}\n\n[1]\n', r"row 2 \(line 3\) is not an object"),
+        ("m.jsonl", '{"path": "a", "x": 1, "x": 2}\n', "'x' is there twice"),
+        ("m.jsonl", '{"path": "a\\u0000"}\n', "row 1 has a path with a zero byte"),
+        *(
+            (f"m{suffix}", "x", "not a manifest that I know")
+            for suffix in (".csv", ".json", ".tar.gz", ".CSV", ".xlsx", ".zip", ".jsonl.gz")
+        ),
+    ],
+)
+def test_manifests_that_are_refused_by_name(tmp_path, name, text, reason):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=reason) as error:
+        find_items([str(tmp_path / name)])
+    assert name in str(error.value)
+
+
+def test_missing_packages_name_the_extra(tmp_path, monkeypatch):
+    (tmp_path / "m.parquet").touch()
+    (tmp_path / "m.tsv").write_text("path\nfile:///x.wav\n")
+    for name in ("pyarrow", "pyarrow.parquet", "fsspec"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingPackageError, match=r"codec\[corpus\]"):
+        find_items([str(tmp_path / "m.parquet")])
+    (item,) = find_items([str(tmp_path / "m.tsv")])
+    with pytest.raises(MissingPackageError, match=r"codec\[corpus\]"), item.place.reading():
+        pass
+    with pytest.raises(MissingPackageError, match=r"codec\[corpus\]"):
+        find_items(["s3://bucket/x"])
+
+
+def test_columns_whose_names_collide_are_all_kept(tokenize, wav, tmp_path):
+    wav("x.wav")
+    text = "path\tid\tsource_id\tsource_source_id\nx.wav\t1\t2\t3\n"
+    (tmp_path / "m.tsv").write_text(text)
+    row = tokenize(tmp_path / "m.tsv")[1]["x.wav"]
+    assert (row["source_id"], row["source_source_id"]) == ("2", "3")
+    assert row["source_source_source_id"] == "1"
+    assert row["id"] == "x.wav"
+
+
+def test_a_pipe_as_a_source_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "p")
+    with pytest.raises(DataError, match="a named pipe"):
+        find_items([str(tmp_path / "p")])
+    (item,) = find_items([str(tmp_path / "*")])
+    assert isinstance(item.place, Refused)
+
+
+def items_of(path: Path, data: bytes) -> dict[str, str | bytes]:
+    """What is at each name of a tar: the reason, or the audio."""
+    path.write_bytes(data)
+    found: dict[str, str | bytes] = {}
+    for item in tar_items("x", LocalFile(path)):
+        try:
+            with item.place.reading() as file:
+                found[item.name.removeprefix("x/")] = file.read()
+        except OSError as error:
+            found[item.name.removeprefix("x/")] = str(error)
+    return found
+
+
+def test_links_and_special_members_of_tars(tmp_path):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for name, kind, target in [
+            ("d/soft.flac", tarfile.SYMTYPE, "../a.flac"),
+            ("hard.flac", tarfile.LNKTYPE, "a.flac"),
+            ("chain.flac", tarfile.SYMTYPE, "d/soft.flac"),
+            ("out.flac", tarfile.SYMTYPE, "/etc/passwd"),
+            ("circle.flac", tarfile.SYMTYPE, "circle.flac"),
+            ("pipe.flac", tarfile.FIFOTYPE, ""),
+        ]:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, target
+            tar.addfile(info)
+        for data in (b"old", b"audio"):
+            info = tarfile.TarInfo("a.flac")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    outside = "a link to what is not in the tar"
+    assert items_of(tmp_path / "x.tar", file.getvalue()) == {
+        "d/soft.flac": b"audio", "hard.flac": b"audio", "chain.flac": b"audio", "a.flac": b"audio",
+        "out.flac": outside, "circle.flac": outside, "pipe.flac": "a special file, skipped",
+    }  # fmt: skip
+
+
+def test_damage_in_tars_costs_what_is_damaged(tmp_path):
+    one = {f"{n}.flac": sound(n) for n in range(4)}
+    whole = tar_of(one)
+    assert items_of(tmp_path / "a.tar", whole) == one
+    other = {"z.flac": b"z"}
+    assert items_of(tmp_path / "b.tar", whole + tar_of(other)) == one | other
+    second = 512 + (len(one["0.flac"]) + 511) // 512 * 512
+    broken = whole[:second] + b"?" * 512 + whole[second + 512 :]
+    found = items_of(tmp_path / "c.tar", broken)
+    assert "the tar is damaged" in str(found.pop("damage-1"))
+    assert found == {name: data for name, data in one.items() if name != "1.flac"}
+    found = items_of(tmp_path / "d.tar", whole[: second + 700])
+    assert "the tar is damaged" in str(found.pop("damage-1"))
+    assert found == {"0.flac": one["0.flac"], "1.flac": "the archive ends before"}
+    found = items_of(tmp_path / "e.tar", tar_of(one | {"2.json": b"{"}))
+    assert found == one | {"2.flac": "2.json is not JSON"}
+
+
+def test_columns_of_a_sample_that_collide(tmp_path):
+    (tmp_path / "x.tar").write_bytes(
+        tar_of({"a.json": b'{"text": "of json"}', "a.txt": b"of txt", "a.flac": b""})
+    )
+    (item,) = find_items([str(tmp_path / "x.tar")])
+    assert item.columns == {"text": "of json", "text (txt)": "of txt"}
+
+
+def test_splits_and_columns_by_name(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    (tmp_path / "x.flac").write_bytes(sound(1))
+    rows = {"speech": [str(tmp_path / "x.flac")], "text": ["hi"]}
+    table = datasets.Dataset.from_dict(rows).cast_column("speech", datasets.Audio())
+    table.save_to_disk(tmp_path / "one")
+    datasets.DatasetDict({"test": table, "dev": table}).save_to_disk(tmp_path / "two")
+    for source, reason in [
+        ("one?split=nope", "no split nope"),
+        ("two?split=nope", "no split nope; there are test, dev"),
+        ("two", "no split train; there are test, dev"),
+        ("one?column=text", "text is not audio"),
+        ("one?column=nope", "no column nope; there are speech, text"),
+    ]:
+        with pytest.raises(DataError, match=reason):
+            find_items([f"hf:{tmp_path}/{source}"])
+    assert [i.name for i in find_items([f"hf:{tmp_path}/two?split=dev"])] == ["two/dev/00000000"]
+
+
+def test_strict_is_of_the_first(small, tmp_path):
+    from codec.corpus.rows import Settings
+    from codec.corpus.run import Corpus, run
+
+    os.mkfifo(tmp_path / "pipe.wav")
+    corpus = Corpus(small, [str(tmp_path)], tmp_path / "out", Settings(1), "bin", 2)
+    with pytest.raises(AudioError, match="a named pipe"):
+        run(corpus, strict=True)
