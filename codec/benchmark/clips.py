@@ -13,6 +13,8 @@ import numpy as np
 from codec.audio import READ_SUFFIXES, read_audio, resample
 from codec.errors import AudioError, DataError
 from codec.quality.pair import Audio
+from codec.support.terminal import shown
+from codec.support.walk import special, walk
 
 SAMPLE_RATE = 24_000  # of every comparison
 
@@ -33,42 +35,52 @@ class Source:
 def find_sources(
     inputs: Sequence[Path], kind: str | None = None, transcripts: Path | None = None
 ) -> list[Source]:
-    """Find the audio files in `inputs`, and directly in their folders, sorted by kind, then name.
+    """Find the audio files in `inputs`, and below their folders, sorted by kind, then name.
 
-    kind: of all files. By default, the first part of a file's name ("music_3.flac") if it is one of
-    KINDS, "speech" if the file has a transcript, else OTHER. transcripts: a tab-separated table
-    with a header and the columns "path" and "text", matched by file name. Raises DataError.
+    kind: of all files. By default what `transcripts` says, else the nearest folder that is named
+    for one of KINDS ("Music/x.flac"), else the first part of a file's name ("music_3.flac") if it
+    is one of KINDS, "speech" if the file has a transcript, else OTHER. transcripts: a tab-separated
+    table with a header and the columns "path" and "text" or "kind" or both, matched by file name.
+    Raises DataError.
     """
-    texts = _read_transcripts(transcripts) if transcripts else {}
+    table = _read_table(transcripts) if transcripts else {}
     paths: list[Path] = []
     for given in inputs:
         if given.is_dir():
-            inside = (p for p in given.iterdir() if p.suffix.lower() in READ_SUFFIXES)
-            paths += sorted(p for p in inside if p.is_file() and not p.name.startswith("."))
-        elif given.exists():
-            paths.append(given)
+            inside = walk(given, lambda name: Path(name).suffix.lower() in READ_SUFFIXES)
+            paths += sorted(found.path for found in inside if found.trouble is None or found.lost)
+        elif not given.exists():
+            raise DataError(f"{shown(given)}: no such file or folder")
+        elif what := special(given):
+            raise DataError(f"{shown(given)}: {what}, not a file")
         else:
-            raise DataError(f"{given}: no such file or folder")
+            paths.append(given)
     if not paths:
-        raise DataError(f"no audio files in {', '.join(map(str, inputs)) or 'nothing'}")
+        raise DataError(f"no audio files in {', '.join(map(shown, inputs)) or 'nothing'}")
     taken: set[str] = set()
     sources = []
     for path in dict.fromkeys(paths):
-        name, number = path.stem, 2
+        stem = shown(path.stem)
+        name, number = stem, 2
         while name.casefold() in taken:  # some file systems ignore case
-            name, number = f"{path.stem}-{number}", number + 1
+            name, number = f"{stem}-{number}", number + 1
         taken.add(name.casefold())
-        text = texts.get(path.name)
-        sources.append(Source(name, path, kind or kind_of(path.stem, text), text))
+        said = table.get(path.name, {})
+        text = said.get("text")
+        own = kind or said.get("kind") or kind_of(path, text)
+        sources.append(Source(name, path, own, text))
     order = (*KINDS, OTHER)
     known = {kind: number for number, kind in enumerate(order)}
     return sorted(sources, key=lambda s: (known.get(s.kind, len(order)), s.kind, s.name))
 
 
-def kind_of(stem: str, text: str | None = None) -> str:
-    """Return the kind from the first part of a name, else "speech" with a `text`, else OTHER."""
-    prefix = stem.split("_")[0].casefold()
-    return prefix if prefix in KINDS else "speech" if text else OTHER
+def kind_of(path: Path, text: str | None = None) -> str:
+    """Return the kind from the folders or the first part of the name, else "speech" with a `text`,
+    else OTHER."""
+    folders = [folder.name.casefold() for folder in path.absolute().parents]
+    prefix = path.stem.split("_")[0].casefold()
+    named = (name for name in (*folders, prefix) if name in KINDS)
+    return next(named, "speech" if text else OTHER)
 
 
 def read_clip(source: Source) -> Audio:
@@ -97,12 +109,18 @@ def readable(sources: Sequence[Source]) -> Iterator[tuple[Source, Audio | None, 
             yield source, None, str(error)
 
 
-def _read_transcripts(path: Path) -> dict[str, str]:
+def _read_table(path: Path) -> dict[str, dict[str, str]]:
+    """What a table says of each file, by the file's name."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    if not rows or not {"path", "text"} <= rows[0].keys():
-        raise DataError(f'{path}: needs columns "path" and "text", with tabs between')
-    return {Path(row["path"]).name: row["text"] or "" for row in rows}
+    if not rows or "path" not in rows[0] or not {"text", "kind"} & rows[0].keys():
+        raise DataError(f'{path}: needs columns "path" and "text" or "kind", with tabs between')
+    return {
+        Path(row["path"] or "").name: {
+            name: row[name] for name in ("text", "kind") if row.get(name)
+        }
+        for row in rows
+    }

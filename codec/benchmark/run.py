@@ -34,7 +34,8 @@ from codec.benchmark.statistics import Summary, summarise
 from codec.benchmark.tables import write_csv, write_parquet, write_summary
 from codec.benchmark.work import Result, Unit, keep, start_process, work
 from codec.errors import DataError, OutputError, PeerError
-from codec.quality import METRICS, names_for
+from codec.quality import METRICS, available, names_for
+from codec.quality.metrics import broken
 
 DEFAULT_PEERS = ("codec", "opus")
 RESULTS = "results.jsonl"
@@ -73,6 +74,7 @@ class Outcome:
     skipped: Mapping[str, str]
     rejected: Mapping[str, str]
     reused: int
+    unmeasured: Mapping[str, str]  # measures that cannot run here, and why
 
 
 def run(
@@ -103,7 +105,13 @@ def run(
         raise OutputError(f"{plan.report}: {error.strerror}") from None
 
     rejected: dict[str, str] = {}
-    units = list(_units(plan, sources, peers, rejected))
+    names = plan.metrics if plan.metrics is not None else (*available(), "visqol")
+    unmeasured = broken(names)
+    units = list(_units(plan, sources, peers, rejected, unmeasured))
+    for peer in peers:
+        if units and peer.name not in {unit.codec for unit in units}:
+            kinds = ", ".join(sorted(peer.kinds or ()))
+            skipped[peer.name] = f"it is for {kinds}, which no clip is"
     if not units:
         reasons = "; ".join(f"{name}: {why}" for name, why in rejected.items())
         raise DataError(f"nothing to compare: {reasons or 'no codec takes these kinds of audio'}")
@@ -124,13 +132,18 @@ def run(
     results = [result for result in results if result.clip not in rejected]
     if not results:
         raise DataError("; ".join(f"{name}: {why}" for name, why in rejected.items()))
-    outcome = Outcome(results, summarise(results, reference), skipped, rejected, reused)
+    summary = summarise(results, reference)
+    outcome = Outcome(results, summary, skipped, rejected, reused, unmeasured)
     _write(plan, outcome, peers, reference)
     return outcome
 
 
 def _units(
-    plan: Plan, sources: Sequence[Source], peers: Sequence[Peer], rejected: dict[str, str]
+    plan: Plan,
+    sources: Sequence[Source],
+    peers: Sequence[Peer],
+    rejected: dict[str, str],
+    unmeasured: Mapping[str, str],
 ) -> Iterator[Unit]:
     """Give all measurements, clip by clip, and write the originals."""
     for source, audio, reason in readable(sources):
@@ -144,6 +157,7 @@ def _units(
         names = names_for(source.kind, source.text)
         if plan.metrics is not None:
             names = [name for name in plan.metrics if _suits(name, source)]
+        names = [name for name in names if name not in unmeasured]
         for peer in peers:
             if peer.kinds is not None and source.kind not in peer.kinds:
                 continue

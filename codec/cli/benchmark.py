@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from codec.support.terminal import shown
+
 if TYPE_CHECKING:
     from codec.benchmark.work import Result
 
@@ -122,9 +124,11 @@ def bench(
         outcome = run(plan, bar.start, bar.done)
     page = write_page(output, clips=clips)
     for name, why in outcome.skipped.items():
-        click.echo(f"skipped {name}: {why}", err=True)
+        click.echo(f"skipped {name}: {shown(why)}", err=True)
+    for name, why in outcome.unmeasured.items():
+        click.echo(f"not measured: {name}: {shown(why)}", err=True)
     for name, why in outcome.rejected.items():
-        click.echo(f"left out {name}: {why}", err=True)
+        click.echo(f"left out {shown(name)}: {shown(why)}", err=True)
     for item in outcome.summary.omissions:
         what = f"{item.metric} of {item.clip}, {item.codec} at {item.setting}"
         click.echo(f"not measured: {what}: {item.reason}", err=True)
@@ -152,6 +156,10 @@ def report(source: Path, output: Path | None, force: bool, seconds: float, model
     from codec.support.atomic import check_writable
 
     target = output or source.with_suffix(".html")
+    if output is not None and (output.is_dir() or str(output).endswith(("/", "\\"))):
+        target = output / f"{source.stem}.html"
+    elif target.suffix.lower() not in (".html", ".htm"):
+        target = target.with_name(f"{target.name}.html")
     check_writable(target, overwrite=force)
     try:
         click.echo(write_file_report(source, target, seconds=seconds, model=model))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
 
@@ -140,6 +141,27 @@ METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric
 def available() -> list[str]:
     """Names of the measures whose packages are here."""
     return [name for name, metric in METRICS.items() if metric.available]
+
+
+def broken(names: Iterable[str]) -> dict[str, str]:
+    """Which of the measures `names` cannot run here, and the real reason: the packages are loaded,
+    since one that is installed may not load."""
+    reasons = {}
+    for name in names:
+        metric = METRICS["visqol_audio" if name == "visqol" else name]
+        for needed in (metric.needs or "").split():
+            try:
+                importlib.import_module(needed)
+            except ModuleNotFoundError as error:
+                own = error.name == needed
+                reasons[name] = f"{needed} is not installed" if own else _unloaded(needed, error)
+            except Exception as error:  # whatever a package does when it is loaded
+                reasons[name] = _unloaded(needed, error)
+    return reasons
+
+
+def _unloaded(package: str, error: Exception) -> str:
+    return f"{package} does not load: {' '.join(str(error).split()) or type(error).__name__}"
 
 
 def names_for(kind: str, text: str | None = None) -> list[str]:

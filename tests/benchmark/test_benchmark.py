@@ -29,6 +29,7 @@ from codec.benchmark.tables import tokens_markdown
 from codec.benchmark.tokens import codebook_use, order_0_bits, token_quality
 from codec.benchmark.work import Result, at_rate
 from codec.errors import DataError, PeerError
+from codec.quality.metrics import broken
 from tests.helpers.weights import SMALL, write_weights
 
 ROOT = Path(codec.__file__).parents[1]
@@ -287,6 +288,32 @@ def test_sources_have_kinds_texts_and_names_of_their_own(tmp_path: Path) -> None
     table.write_text("file\tsaid\n")
     with pytest.raises(DataError, match="columns"):
         find_sources([tmp_path / "a"], transcripts=table)
+
+
+def test_kinds_of_folders_and_tables(tmp_path: Path) -> None:
+    for name in ("Music/deep/speech_x.wav", "speech/y.wav", "z.wav", "other/w.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "again").symlink_to(tmp_path)
+    table = tmp_path / "t.tsv"
+    table.write_text("path\tkind\nw.wav\tgeneral\n", encoding="utf-8-sig")
+    found = {s.name: s.kind for s in find_sources([tmp_path], transcripts=table)}
+    assert found == {"y": "speech", "speech_x": "music", "w": "general", "z": "audio"}
+    with pytest.raises(DataError, match="a named pipe"):
+        find_sources([tmp_path / "pipe.wav"])
+
+
+def test_a_broken_measure_is_named_with_the_real_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "resemblyzer.py").write_text("import pkg_resources_that_is_gone")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "resemblyzer", raising=False)
+    monkeypatch.setitem(sys.modules, "pesq", None)
+    found = broken(["speaker_sim", "pesq_wb", "mel"])
+    assert "resemblyzer does not load: No module named 'pkg_res" in found.pop("speaker_sim")
+    assert list(found) == ["pesq_wb"]
 
 
 @given(
