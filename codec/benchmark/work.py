@@ -76,6 +76,8 @@ def work(unit: Unit, options: Options) -> Result:
         keep(decoded, unit.decoded)
     except CodecError as error:
         return dataclasses.replace(named, error=str(error))
+    except Exception as error:  # of a codec's library: the others go on
+        return dataclasses.replace(named, error=f"{type(error).__name__}: {error}")
     failed: dict[str, str] = {}
     found = measure(
         audio,
