@@ -125,13 +125,19 @@ def run(
             known[result.key] = result
             done(result)
     results = [known[unit.key] for unit in units]
+    for name in dict.fromkeys(result.codec for result in results):
+        errors = [result.error for result in results if result.codec == name]
+        if name not in ("codec", reference) and errors[0] is not None and all(errors):
+            skipped[name] = errors[0]  # it does not work here: that is no clip's fault
+            results = [result for result in results if result.codec != name]
     for result in results:
         if result.error is not None:
             reason = f"{result.codec} at {result.setting}: {result.error}"
             rejected.setdefault(result.clip, reason)
     results = [result for result in results if result.clip not in rejected]
     if not results:
-        raise DataError("; ".join(f"{name}: {why}" for name, why in rejected.items()))
+        causes = {**skipped, **rejected}
+        raise DataError("; ".join(f"{name}: {why}" for name, why in causes.items()))
     summary = summarise(results, reference)
     outcome = Outcome(results, summary, skipped, rejected, reused, unmeasured)
     _write(plan, outcome, peers, reference)
