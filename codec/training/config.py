@@ -47,6 +47,8 @@ class TrainConfig(Augmentations):
     phase_edge: float = 4000.0  # hertz
     phase_tail: float = 0.0  # weight above the edge, where the signs are noise
     loudness_weight: float = 0.0
+    log_mel_weight: float = 0.0  # of DAC's log-mel distance at seven windows, every step
+    stft_weight: float = 0.0  # of auraloss's multi-resolution STFT distance, every step
     commitment_weight: float = 0.25
 
     adversarial_from: int | None = None  # None: never

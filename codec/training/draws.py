@@ -15,7 +15,7 @@ from torch import Tensor
 
 from codec.training.config import TrainConfig
 from codec.training.critics.phase_rotation import N_NUMBERS
-from codec.training.losses import Scale
+from codec.training.losses.spectral import Scale
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from codec.audio import READ_SUFFIXES, read_audio, resample, write_audio
 from codec.errors import AudioError, DataError
 from codec.nn.heads import noise_keys
 from codec.nn.model import CodecModel
-from codec.training.losses import SpectralLoss
+from codec.training.losses.spectral import SpectralLoss
 from codec.training.monitor import perplexity
 
 DECODED_CLIPS = 8

@@ -18,7 +18,7 @@ from codec.training import distributed
 from codec.training.config import TrainConfig
 from codec.training.critics.ensemble import Critics
 from codec.training.draws import Inputs, Plan, choose_heard, draw, draw_turns
-from codec.training.losses import SpectralLoss
+from codec.training.losses.spectral import SpectralLoss
 from codec.training.runner import Runner, to_device
 from codec.training.step import Losses, Step, Teachers
 

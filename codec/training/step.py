@@ -19,8 +19,10 @@ from codec.training.critics.judgement import Judgement
 from codec.training.critics.phase_rotation import PhaseRotation
 from codec.training.distributed import mean_over_ranks, sums_over_ranks, world_size
 from codec.training.draws import Inputs, Plan
-from codec.training.losses import SpectralLoss
-from codec.training.loudness import LoudnessLoss
+from codec.training.losses.log_mel import LogMelLoss
+from codec.training.losses.loudness import LoudnessLoss
+from codec.training.losses.multi_resolution import MultiResolutionLoss
+from codec.training.losses.spectral import SpectralLoss
 from codec.training.optimiser import AdamW
 
 Losses = dict[str, Tensor]
@@ -79,12 +81,21 @@ class Step:
         self.loss = SpectralLoss(
             config.model.sample_rate, phase_edge=config.phase_edge, phase_tail=config.phase_tail
         ).to(device)
-        self.loudness = LoudnessLoss(config.model.sample_rate).to(device)
+        rate = config.model.sample_rate
+        self.others: dict[str, nn.Module] = {}  # losses of target and output alone
+        if config.loudness_weight:
+            self.others["loudness"] = LoudnessLoss(rate).to(device)
+        if config.log_mel_weight:
+            self.others["log_mel"] = LogMelLoss(rate).to(device)
+        if config.stft_weight:
+            self.others["stft"] = MultiResolutionLoss(device)
         self.weights = {
             "mel": config.mel_weight,
             "magnitude": config.magnitude_weight,
             "phase": config.phase_weight,
             "loudness": config.loudness_weight,
+            "log_mel": config.log_mel_weight,
+            "stft": config.stft_weight,
             "commitment": config.commitment_weight,
         }
         self.bad = torch.zeros(3, dtype=torch.int64, device=device)
@@ -154,8 +165,8 @@ class Step:
         output = self.model.decoder(latents, inputs.keys)
         scales = [self.loss.scales[number] for number in plan.scales]
         losses |= self.loss(inputs.audio, output, scales, phase_share, mean_over_ranks)
-        if config.loudness_weight:
-            losses["loudness"] = self.loudness(inputs.audio, output)
+        for name, loss in self.others.items():
+            losses[name] = loss(inputs.audio, output)
         return losses, output, codes, won
 
     def pull(self, inputs: Inputs, judgement: Judgement, total: Tensor, output: Tensor) -> Tensor:

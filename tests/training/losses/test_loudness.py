@@ -2,7 +2,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from codec.training.loudness import (  # noqa: E402
+from codec.training.losses.loudness import (  # noqa: E402
     N_BANDS,
     TOP,
     LoudnessLoss,

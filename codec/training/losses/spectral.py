@@ -1,4 +1,4 @@
-"""Reconstruction losses on short-time spectra: log-mel distance and compressed complex error."""
+"""Measure log-mel distance and compressed complex error of short-time spectra."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torchaudio.functional import melscale_fbanks
+
+from codec.kernels.mel_filters import filters
 
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """One resolution: FFT size, mel bands (0: none), and whether complex values are compared."""
+    """One resolution: FFT size, mel bands, and whether complex values are compared."""
 
     n_fft: int
     n_mels: int
@@ -29,7 +30,7 @@ SCALES = (
 
 
 class SpectralLoss(nn.Module):
-    """Distances of `output` from `target`, each float32 [batch, samples].
+    """Measure distances of `output` from `target`, each float32 [batch, samples].
 
     mel: mean |ln mel(x) - ln mel(y)| over the scales, hop a quarter of the window.
     magnitude, phase: with Z' = Z / |Z|^0.5 (compressed as in Braun & Tashev 2020, arXiv
@@ -51,14 +52,18 @@ class SpectralLoss(nn.Module):
             bins = scale.n_fft // 2 + 1
             window = torch.hann_window(scale.n_fft)
             self.register_buffer(f"window{scale.n_fft}", window, persistent=False)
-            bank = melscale_fbanks(bins, 0.0, sample_rate / 2, scale.n_mels, sample_rate)
-            self.register_buffer(f"bank{scale.n_fft}", bank, persistent=False)
+            bank = filters(
+                sample_rate, scale.n_fft, scale.n_mels, 0.0, sample_rate / 2, "htk", area=False
+            )
+            self.register_buffer(
+                f"bank{scale.n_fft}", torch.from_numpy(bank.T).float(), persistent=False
+            )
             hertz = torch.linspace(0, sample_rate / 2, bins)
             weight = torch.exp((phase_edge - hertz) / (phase_edge / 4)).clamp(phase_tail, 1)
             self.register_buffer(f"weight{scale.n_fft}", weight / weight.mean(), persistent=False)
 
     def spectrum(self, x: Tensor, n_fft: int) -> tuple[Tensor, Tensor]:
-        """Complex STFT [batch, frames, bins] and its power."""
+        """Compute the complex STFT [batch, frames, bins] and its power."""
         window = self.get_buffer(f"window{n_fft}")
         z = torch.stft(x, n_fft, n_fft // 4, window=window, return_complex=True).transpose(1, 2)
         return z, z.real.square() + z.imag.square()
@@ -71,7 +76,7 @@ class SpectralLoss(nn.Module):
         phase_share: Tensor | None = None,
         mean: Callable[[Tensor], Tensor] = Tensor.detach,
     ) -> dict[str, Tensor]:
-        """The three distances; of `phase`, item b counts `phase_share`[b] (1 when None).
+        """Compute the three distances; of `phase`, item b counts `phase_share`[b] (1 when None).
 
         mean: the mean of a number over all parts of the batch, where this is one of them.
         """
