@@ -298,3 +298,17 @@ def test_sigterm_leads_to_weights(tmp_path: Path):
     assert (out / "weights.safetensors").exists()
     assert (out / "handover.json").exists()
     assert "| train | stopped |" in (out / REPORT).read_text()
+
+
+def test_the_next_models_settings_hold(tmp_path: Path):
+    """They are settings, and the native engine runs a model of that shape."""
+    from codec.engine.native import NativeBackend
+    from codec.training.config import TrainConfig, read_changes
+    from tests.helpers.weights import noise, write_weights
+
+    config = TrainConfig().replace(read_changes(ROOT / "bench/gpu/next.json", ()))
+    assert config.model.latency <= 0.08 * config.model.sample_rate
+    backend = NativeBackend(write_weights(tmp_path / "next.safetensors", config.model))
+    codes = backend.encode(noise(5000), 4)
+    assert codes.shape == (4, config.model.n_frames(5000))
+    assert np.isfinite(backend.decode(codes)).all()
