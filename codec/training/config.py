@@ -55,6 +55,7 @@ class TrainConfig(Augmentations):
     adversarial_warmup: int = 1000  # over which the two weights below grow from 0
     adversarial_weight: float = 0.3  # of its gradient, relative to that of the losses above
     feature_weight: float = 0.7  # likewise
+    balance: str = "step"  # of critics and other losses: by the norms of a step, or "average"
     adversarial: str = "hinge"  # or "least-squares"
     critics: str = "3x512+6x256"  # which there are: see codec/training/critics/grammar.py
     critics_drawn: int = 2  # how many of them take part in each step
@@ -101,6 +102,7 @@ class TrainConfig(Augmentations):
             ),
             ("lr", 0 < self.lr < math.inf),
             ("adversarial", self.adversarial in ("hinge", "least-squares")),
+            ("balance", self.balance in ("step", "average")),
             ("critic_rotation", self.critic_rotation in ("off", "waveform", "all")),
             ("clip_norm", self.clip_norm > 0),
             ("decay_floor", 0 <= self.decay_floor <= 1),

@@ -250,6 +250,8 @@ class Learner:
             "chosen": dict(self._chosen),
         }
         teachers = self._step.teachers
+        if self._step.balancer is not None:
+            state["balance"] = self._step.balancer.state_dict()
         if teachers is not None:
             state["critics"] = teachers.critics.state_dict()
             state["critic_optimiser"] = teachers.optimiser.state_dict()
@@ -264,6 +266,8 @@ class Learner:
         self.quantised = state["quantised"]
         self._chosen = dict(state.get("chosen", {}))
         self._step.bad.copy_(torch.as_tensor(state["bad_steps"]))
+        if self._step.balancer is not None and "balance" in state:
+            self._step.balancer.load_state_dict(state["balance"])
         if "critics" in state:
             teachers = Teachers(self.config, self.device)
             try:

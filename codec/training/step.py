@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from codec.nn.model import CodecModel
 from codec.nn.quantiser import Statistics
+from codec.training.balancer import Balancer
 from codec.training.config import TrainConfig
 from codec.training.critics.ensemble import Critics
 from codec.training.critics.judgement import Judgement
@@ -98,12 +99,16 @@ class Step:
             "stft": config.stft_weight,
             "commitment": config.commitment_weight,
         }
+        # of the other losses' gradient and its own, for each of the critics' two losses
+        self.balancer = Balancer(4, device) if config.balance == "average" else None
         self.bad = torch.zeros(3, dtype=torch.int64, device=device)
 
     def tensors(self) -> list[Tensor]:
         """List all tensors that a step changes."""
         found = [*self.model.parameters(), *self.model.buffers(), *self.averages, self.bad]
         found += self.optimiser.tensors()
+        if self.balancer is not None:
+            found += self.balancer.tensors()
         if self.teachers is not None:
             found += [*self.teachers.critics.parameters(), *self.teachers.optimiser.tensors()]
         return [tensor.detach() for tensor in found]
@@ -118,6 +123,7 @@ class Step:
         total = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
         judgement: Judgement | None = None
         critic_gradients: Sequence[Tensor] = ()
+        sizes: Tensor | None = None
         if plan.critics:
             assert self.teachers is not None
             chosen = [self.teachers.critics[number] for number in plan.critics]
@@ -126,13 +132,15 @@ class Step:
                 judgement.critic * inputs.hear, _parameters(chosen), retain_graph=True
             )
             # Gradients by the audio alone: the critics' weights must not see these losses.
-            pull = self.pull(inputs, judgement, total, output)
+            pull, sizes = self.pull(inputs, judgement, total, output)
             objective = total + (output * pull).sum()
         else:
             objective = total
         gradients = torch.autograd.grad(objective, self.parameters)
         with torch.no_grad():
             ok, norm = self._learn(plan, inputs, total, gradients, critic_gradients, won)
+            if sizes is not None and self.balancer is not None:
+                self.balancer.learn(sizes, ok & (mean_over_ranks(inputs.hear.float()) > 0))
         result = {name: value.detach() for name, value in losses.items()}
         if judgement is not None:
             unheard = torch.full_like(norm, torch.nan)
@@ -169,29 +177,36 @@ class Step:
             losses[name] = loss(inputs.audio, output)
         return losses, output, codes, won
 
-    def pull(self, inputs: Inputs, judgement: Judgement, total: Tensor, output: Tensor) -> Tensor:
+    def pull(
+        self, inputs: Inputs, judgement: Judgement, total: Tensor, output: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Compute the gradient of the critics' losses by `output`, growing over the warm-up.
 
         Their weights say how large it is against the gradient of `total`, the other losses, in the
-        crops that were judged: as in EnCodec (Défossez et al. 2022, arXiv 2210.13438, §3.4), but
-        step by step.
+        crops that were judged: as in EnCodec (Défossez et al. 2022, arXiv 2210.13438, §3.4), by
+        the norms of this step alone or by their averages (`Balancer`). Returns these norms too,
+        float32 [4]: of the gradient of `total` and of the loss, for each of the two losses.
         """
         config = self.config
         assert config.adversarial_from is not None
         age = inputs.step - config.adversarial_from + 1
         grown = (age / max(config.adversarial_warmup, 1)).clamp(max=1)
         (own,) = torch.autograd.grad(total, output, retain_graph=True)
-        pull = torch.zeros_like(output)
-        for weight, loss in (
-            (config.adversarial_weight, judgement.adversarial),
-            (config.feature_weight, judgement.features),
-        ):
+        weights = (config.adversarial_weight, config.feature_weight)
+        gradients, measured = [], []
+        for loss in (judgement.adversarial, judgement.features):
             (gradient,) = torch.autograd.grad(loss, output, retain_graph=True)
             heard = gradient.abs().amax(1, keepdim=True) > 0
             squares = torch.stack([(own * heard).square().sum(), gradient.square().sum()])
-            own_size, size = mean_over_ranks(squares).sqrt().unbind()
+            gradients.append(gradient)
+            measured.append(mean_over_ranks(squares).sqrt())
+        sizes = torch.cat(measured)
+        used = sizes if self.balancer is None else self.balancer.averaged(sizes)
+        pull = torch.zeros_like(output)
+        parts = zip(weights, gradients, used.view(2, 2), strict=True)
+        for weight, gradient, (own_size, size) in parts:
             pull = pull + grown * weight * (own_size / size.clamp(min=1e-12)) * gradient
-        return torch.where(inputs.hear, pull, torch.zeros_like(pull))
+        return torch.where(inputs.hear, pull, torch.zeros_like(pull)), sizes
 
     def _learn(
         self,

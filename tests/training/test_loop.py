@@ -425,7 +425,7 @@ def test_weights_of_critics_are_shares_of_the_gradient(audio, share: float):
     judgement = Judgement(critic=output.sum(), adversarial=output.sum(), features=features)
     total = (output**3).sum()
     _, inputs = learner._draw(0, output.detach(), 1e-3, None)
-    pull = learner._step.pull(inputs, judgement, total, output)
+    pull, _ = learner._step.pull(inputs, judgement, total, output)
     (own,) = torch.autograd.grad(total, output, retain_graph=True)
     (direction,) = torch.autograd.grad(features, output)
     torch.testing.assert_close(pull.norm(), share * own[0].norm())
