@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.coders.base import Coder
-from codec.errors import FormatError, TokensError
+from codec.errors import FormatError, OutputError, TokensError
 from codec.model.identity import MODEL_ID_BYTES
 from codec.model.limits import (
     MAX_CHANNELS,
@@ -29,7 +29,7 @@ from codec.nac.coders import Coders
 from codec.nac.layout import Header
 from codec.nac.reader import FindCoder, Reader, own_coder
 from codec.nac.writer import Writer
-from codec.support.arguments import real, shown, whole
+from codec.support.arguments import as_array, real, shown, whole
 from codec.support.atomic import replacing
 
 Codes = npt.NDArray[np.uint16]
@@ -172,9 +172,11 @@ class Tokens:
         byte is under a checksum, the length and the rates are exact, and `codec info`, `verify`,
         `trim` and `decompress` read it. No entropy coder packs the codes, so that `load` needs no
         model. A file at that path is replaced once the new one is whole. Raises OSError, or
-        OutputError if something other than a file lies there.
+        OutputError if something other than a file lies there, or `target` is neither.
         """
         if not isinstance(target, str | os.PathLike):
+            if not hasattr(target, "write"):
+                raise OutputError(f"target must be a path or a binary file, not {shown(target)}")
             write_tokens(target, self)
             return
         with replacing(Path(target), overwrite=True) as aside, aside.open("wb") as file:
@@ -189,8 +191,9 @@ class Tokens:
         model: "default" or the path of the weights that made the file, beside which the data of its
             entropy coder lie. What `save` wrote needs none.
 
-        Raises FormatError on a damaged file, or one whose bitrate varies, as its codes are no
-        array; ModelError if the coder's data are missing or of another model; OSError.
+        Raises FormatError on a damaged file, on what is neither a path nor a file, and on a file
+        whose bitrate varies, as its codes are no array; ModelError if the coder's data are missing
+        or of another model; OSError.
         """
         weights = weights_path(model)
 
@@ -198,6 +201,8 @@ class Tokens:
             return Coders(weights, header.model_id).of(header)
 
         if not isinstance(source, str | os.PathLike):
+            if not hasattr(source, "read"):
+                raise FormatError(f"source must be a path or a binary file, not {shown(source)}")
             return read_tokens(source, find_coder)
         with Path(source).open("rb") as file:
             return read_tokens(file, find_coder)
@@ -212,10 +217,9 @@ def as_codes(codes: Any, n_codebooks: int, codebook_size: int) -> Codes:
     code that is not 0 to `codebook_size` - 1.
     """
     try:
-        array = np.asarray(codes.detach().cpu() if hasattr(codes, "detach") else codes)
-    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
-        reason = " ".join(str(error).split())
-        raise TokensError(f"codes are no array of integers: {reason}") from None
+        array = as_array(codes)
+    except ValueError as error:
+        raise TokensError(f"codes are no array of integers: {error}") from None
     if isinstance(codes, Tokens):
         raise TokensError("these are Tokens already; decode takes them as they are")
     if array.dtype.kind not in "iu":

@@ -15,7 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import codec
-from codec.errors import AudioError, BitrateError, FormatError, ModelError, TokensError
+from codec.errors import (
+    AudioError,
+    BitrateError,
+    FormatError,
+    ModelError,
+    OutputError,
+    TokensError,
+)
 from codec.model.config import ModelConfig
 from codec.model.limits import frames_for
 
@@ -248,3 +255,15 @@ def test_the_shipped_model_keeps_the_same_promises(shipped):
     tokens = shipped.encode(tone, config.sample_rate)
     assert tokens.first(2) == shipped.encode(tone, config.sample_rate, n_codebooks=2)
     assert np.corrcoef(np.abs(shipped.decode(tokens)[0]), np.abs(tone))[0, 1] > 0
+
+
+@pytest.mark.parametrize("wrong", [None, b"bytes", ["a.nac"], np.zeros(3)])
+def test_tokens_are_kept_in_a_path_or_a_file(wrong):
+    tokens = SMALL.encode(noise(480), 24_000)
+    with pytest.raises(OutputError, match="must be a path or a binary file"):
+        tokens.save(wrong)
+    with pytest.raises(FormatError, match="must be a path or a binary file"):
+        codec.Tokens.load(wrong)
+    with pytest.raises(ModelError, match="'default' or the path") as raised:
+        codec.load(np.zeros((9, 9)))
+    assert len(str(raised.value).splitlines()) == 1

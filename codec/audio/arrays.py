@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from codec.errors import AudioError
 from codec.model.limits import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
+from codec.support.arguments import as_array
 
 Audio = npt.NDArray[np.float32]
 
@@ -80,16 +81,13 @@ def as_float32(audio: npt.ArrayLike) -> Audio:
 
 def _as_array(audio: Any) -> npt.NDArray[Any]:
     try:
-        if hasattr(audio, "detach"):
-            audio = audio.detach().cpu().numpy()
-        array = np.asarray(audio)
-    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        array = as_array(audio)
+    except ValueError as error:
         if hasattr(audio, "detach"):
             raise AudioError(
                 f"audio must be float32, float64 or int16, not {audio.dtype} on {audio.device}"
             ) from None
-        reason = " ".join(str(error).split())
-        raise AudioError(f"audio is no array, or its channels differ in length: {reason}") from None
+        raise AudioError(f"audio is no array, or its channels differ in length: {error}") from None
     # `newbyteorder` gives the native type of what a big-endian file or machine wrote.
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 

@@ -23,6 +23,7 @@ from codec.files.transcode import Info, inspect_file
 from codec.nac.reader import Reader, decode_chunk
 from codec.quality.pair import Audio
 from codec.support.atomic import replacing
+from codec.support.terminal import shown as printable
 
 COLUMNS = 900  # in a drawing
 MAP_ROW = 6  # pixels per codebook in the token map
@@ -66,7 +67,7 @@ def write_file_report(
     frame_rate = float(info.header.frame_rate)
     html = render(
         "file.html",
-        name=source.name,
+        name=printable(source.name),
         info=info,
         facts=_facts(info),
         tags=info.tags,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from codec.cli.paths import PATH
 from codec.support.terminal import shown
 
 if TYPE_CHECKING:
@@ -16,12 +17,10 @@ if TYPE_CHECKING:
 # The measures printed on the terminal; the report has all of them.
 SHOWN = ("pesq_wb", "stoi", "visqol", "mel", "si_sdr", "speaker_sim", "wer")
 
-_path = click.Path(path_type=Path)
-
 
 @click.command()
-@click.argument("inputs", nargs=-1, type=_path, metavar="AUDIO...")
-@click.option("-o", "--output", type=_path, help="Folder for the report.")
+@click.argument("inputs", nargs=-1, type=PATH, metavar="AUDIO...")
+@click.option("-o", "--output", type=PATH, help="Folder for the report.")
 @click.option(
     "--peers",
     default="codec,opus",
@@ -40,14 +39,14 @@ _path = click.Path(path_type=Path)
 )
 @click.option(
     "--transcripts",
-    type=_path,
+    type=PATH,
     metavar="TSV",
     help="Table with columns path and text, for the word error rate.",
 )
 @click.option(
     "--reference", help="Codec that BD-rates compare with. [default: opus, if it is a peer]"
 )
-@click.option("--lyra", type=_path, metavar="DIR", help="Folder with the model files of Lyra v2.")
+@click.option("--lyra", type=PATH, metavar="DIR", help="Folder with the model files of Lyra v2.")
 @click.option(
     "--model", default="default", show_default=True, help="Our weights: a .safetensors file."
 )
@@ -138,8 +137,8 @@ def bench(
 
 
 @click.command()
-@click.argument("source", type=_path, metavar="FILE.nac")
-@click.option("-o", "--output", type=_path, help="HTML file to write. [default: FILE.html]")
+@click.argument("source", type=PATH, metavar="FILE.nac")
+@click.option("-o", "--output", type=PATH, help="HTML file to write. [default: FILE.html]")
 @click.option("-f", "--force", is_flag=True, help="Overwrite a page that exists.")
 @click.option(
     "--seconds",
@@ -152,17 +151,21 @@ def bench(
 def report(source: Path, output: Path | None, force: bool, seconds: float, model: str) -> None:
     """Write an HTML page about a .nac file: waveform, spectrogram, tokens and bits over time."""
     from codec.benchmark.file_report import write_file_report
-    from codec.errors import FormatError, ModelError
+    from codec.errors import FormatError, ModelError, OutputError
     from codec.support.atomic import check_writable
 
+    if source.is_dir():
+        raise FormatError(f"{source} is a folder; report takes one .nac file")
     target = output or source.with_suffix(".html")
     if output is not None and (output.is_dir() or str(output).endswith(("/", "\\"))):
         target = output / f"{source.stem}.html"
     elif target.suffix.lower() not in (".html", ".htm"):
         target = target.with_name(f"{target.name}.html")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise OutputError(f"{source}: the output would overwrite the input")
     check_writable(target, overwrite=force)
     try:
-        click.echo(write_file_report(source, target, seconds=seconds, model=model))
+        click.echo(shown(write_file_report(source, target, seconds=seconds, model=model)))
     except (FormatError, ModelError) as error:
         raise type(error)(f"{source}: {error}") from None
 

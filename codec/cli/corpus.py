@@ -8,12 +8,13 @@ from pathlib import Path
 
 import click
 
+from codec.cli.paths import TEXT
 from codec.errors import DataError
 
 
 @click.command()
-@click.argument("sources", nargs=-1)
-@click.option("-o", "--output", metavar="FOLDER", help="Folder for the shards.")
+@click.argument("sources", nargs=-1, type=TEXT)
+@click.option("-o", "--output", type=TEXT, metavar="FOLDER", help="Folder for the shards.")
 @click.option(
     "--format",
     "format_",
@@ -159,4 +160,5 @@ def _verify(out: Path, model: str, sample: int) -> None:
     corpus.check_run()
     if wrong := check_rows(corpus, sample):
         raise DataError(f"{out}: {'; '.join(wrong)}")
-    click.echo(f"{out}: {len(card['shards'])} files are intact, {sample} inputs give the same rows")
+    drawn = min(sample, len(corpus.items))
+    click.echo(f"{out}: shards intact: {len(card['shards'])}; inputs with the same rows: {drawn}")

@@ -11,6 +11,7 @@ from typing import Literal
 
 import click
 
+from codec.cli.paths import TEXT
 from codec.coders.base import CODER_IDS, CODER_NAMES, Coder
 from codec.errors import CodecError
 from codec.files.plan import SUFFIX, Failure, Job, plan
@@ -31,14 +32,21 @@ from codec.support.progress import FileProgress, Progress
 from codec.support.terminal import shown
 from codec.support.workers import Workers, usable_cores
 
-_inputs = click.argument("inputs", nargs=-1, required=True)
+_inputs = click.argument("inputs", nargs=-1, required=True, type=TEXT)
 _output = click.option(
-    "-o", "--output", help="File, folder, or - for standard output. [default: next to the input]"
+    "-o",
+    "--output",
+    type=TEXT,
+    help="File, folder, or - for standard output. [default: next to the input]",
 )
 _force = click.option("-f", "--force", is_flag=True, help="Overwrite outputs that exist.")
 _quiet = click.option("-q", "--quiet", is_flag=True, help="Hide the progress bar.")
 _model = click.option(
-    "--model", default="default", show_default=True, help="Weights: a .safetensors file."
+    "--model",
+    type=TEXT,
+    default="default",
+    show_default=True,
+    help="Weights: a .safetensors file.",
 )
 _threads = click.option(
     "-t",
@@ -295,7 +303,7 @@ def verify(inputs: tuple[str, ...], model: str) -> None:
 )
 @_force
 @_quiet
-@_threads
+@click.option("-t", "--threads", type=click.IntRange(1), help="Threads. [default: all CPU cores]")
 @_model
 def trim(
     inputs: tuple[str, ...],

@@ -9,20 +9,19 @@ from pathlib import Path
 
 import click
 
+from codec.cli.paths import FILE, PATH
 from codec.errors import TrainingError
 from codec.model.config import ModelConfig
 from codec.support.progress import Progress
 from codec.training.prepare import INDEX_NAME, PreparedAudio, open_prepared
 from codec.training.prepare import prepare as prepare_audio
 
-_folder = click.Path(path_type=Path)
-_file = click.Path(dir_okay=False, path_type=Path)
 _minutes = click.FloatRange(0, min_open=True)
 
 
 @click.command()
-@click.argument("data", type=_folder)
-@click.option("-o", "--output", type=_folder, help="Output folder. [default: below ~/.cache/codec]")
+@click.argument("data", type=PATH)
+@click.option("-o", "--output", type=PATH, help="Output folder. [default: below ~/.cache/codec]")
 @click.option("--kind", help="Put all files into one group. [default: by first folder level]")
 @click.option("-j", "--jobs", type=click.IntRange(1), help="Processes. [default: one a core]")
 def prepare(data: Path, output: Path | None, kind: str | None, jobs: int | None) -> None:
@@ -39,9 +38,9 @@ def prepare(data: Path, output: Path | None, kind: str | None, jobs: int | None)
 
 
 @click.command()
-@click.argument("data", type=_folder)
-@click.option("--run", type=_folder, default="run", show_default=True, help="Folder of the run.")
-@click.option("--config", type=_file, help="Settings in TOML or JSON.")
+@click.argument("data", type=PATH)
+@click.option("--run", type=PATH, default="run", show_default=True, help="Folder of the run.")
+@click.option("--config", type=FILE, help="Settings in TOML or JSON.")
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting; may be repeated."
 )
@@ -51,10 +50,10 @@ def prepare(data: Path, output: Path | None, kind: str | None, jobs: int | None)
     "--decay-steps", type=click.IntRange(1), help="Decay over this many steps, then stop."
 )
 @click.option("--decay-minutes", type=_minutes, help="The same in minutes.")
-@click.option("--eval", "eval_folder", type=_folder, help="Audio to evaluate on during training.")
-@click.option("--init", type=_file, help="Begin a new run with these weights or this checkpoint.")
-@click.option("--resume-from", type=_folder, help="Begin a new run where this handover ended.")
-@click.option("--handover", type=_folder, help="Write a handover to this folder at the end.")
+@click.option("--eval", "eval_folder", type=PATH, help="Audio to evaluate on during training.")
+@click.option("--init", type=FILE, help="Begin a new run with these weights or this checkpoint.")
+@click.option("--resume-from", type=PATH, help="Begin a new run where this handover ended.")
+@click.option("--handover", type=PATH, help="Write a handover to this folder at the end.")
 @click.option("--handover-moments", is_flag=True, help="Include the optimisers' moments in it.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's choice]")
 @click.option("--device", help="A PyTorch device. [default: cuda if available, else cpu]")
@@ -125,8 +124,8 @@ def train(
 
 
 @click.command()
-@click.argument("checkpoint", type=_file)
-@click.option("-o", "--output", type=_file, required=True, help="A .safetensors file.")
+@click.argument("checkpoint", type=FILE)
+@click.option("-o", "--output", type=FILE, required=True, help="A .safetensors file.")
 @click.option("--raw", is_flag=True, help="Export the last weights instead of their average.")
 @click.option("-n", "--codebooks", type=click.IntRange(1), help="Keep only the first N codebooks.")
 @click.option(
@@ -151,9 +150,9 @@ def export(
 
 
 @click.command("train-prior")
-@click.argument("data", type=_folder)
-@click.option("--model", type=_file, help="Weights to train for. [default: the shipped weights]")
-@click.option("-o", "--output", type=_file, help="[default: beside the weights, .entropy]")
+@click.argument("data", type=PATH)
+@click.option("--model", type=FILE, help="Weights to train for. [default: the shipped weights]")
+@click.option("-o", "--output", type=FILE, help="[default: beside the weights, .entropy]")
 @click.option("--minutes", type=_minutes, default=40, show_default=True, help="Training time.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's choice]")

@@ -11,10 +11,13 @@ import numpy.typing as npt
 
 from codec.errors import BackendError, ModelError
 from codec.model.config import ModelConfig
+from codec.support.arguments import shown
 
 Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint16]
 State = npt.NDArray[np.int64]
+
+_CPU = ("'cpu'", "device(type='cpu')")  # the CPU's name, and PyTorch's object for it
 
 
 @runtime_checkable
@@ -110,15 +113,15 @@ def load_backend(weights: Path, backend: str | None = None, device: Any = None) 
     backend or the device is unknown or not available.
     """
     if backend not in (None, "native", "torch"):
-        raise BackendError(f"backend is native or torch, not {backend!r}")
-    if device is not None and backend != "torch" and str(device) != "cpu":
+        raise BackendError(f"backend is native or torch, not {shown(backend)}")
+    if device is not None and backend != "torch" and shown(device) not in _CPU:
         raise BackendError(
-            f"the native backend runs on the CPU only; for {str(device)!r} choose backend='torch'"
+            f"the native backend runs on the CPU only; for {shown(device)} choose backend='torch'"
         )
     if not weights.is_file():
         raise ModelError(f"{weights}: no such weights")
     if backend == "torch":
-        return _torch(weights, device or "cpu")
+        return _torch(weights, "cpu" if device is None else device)
     try:
         from codec.engine.native import NativeBackend, UnsupportedModelError
     except ModuleNotFoundError as error:

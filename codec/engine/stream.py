@@ -73,6 +73,9 @@ class _Stream:
         Raises StateError, and changes nothing, unless it was saved by a stream of the same
         direction, model and number of codebooks, and is intact.
         """
+        if not isinstance(saved, bytes | bytearray | memoryview):
+            raise StateError(f"a saved state is bytes, not {type(saved).__name__}")
+        saved = bytes(saved)
         if len(saved) != _HEADER.size + self._state.nbytes:
             raise StateError("not a saved state of this kind of stream: its size is wrong")
         kind, model_id, n_codebooks, crc = _HEADER.unpack_from(saved)
@@ -160,8 +163,8 @@ class StreamDecoder(_Stream):
         """Take `codes` [1 to Q codebooks, frames], frames >= 0; give samples float32 [n] at the
         model's rate.
 
-        codes: integers of any dtype. The first sample out belongs to the first sample of the first
-        frame. The number of codebooks may change from call to call.
+        codes: integers of any dtype, as for `Codec.tokens`. The first sample out belongs to the
+        first sample of the first frame. The number of codebooks may change from call to call.
         Raises TokensError, or StateError after `flush`.
         """
         checked = check_codes(codes, self._config)

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from codec.errors import AudioError, BitrateError, TokensError
 from codec.model.config import ModelConfig
+from codec.support.arguments import as_array
 
 Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint16]
@@ -33,7 +34,10 @@ def check_codes(codes: npt.ArrayLike, config: ModelConfig) -> Codes:
 
     Raises TokensError unless they are integers [1 to Q codebooks, frames], all within the codebook.
     """
-    array = np.asarray(codes)
+    try:
+        array = as_array(codes)
+    except ValueError as error:
+        raise TokensError(f"codes are no array of integers: {error}") from None
     if array.ndim != 2 or not 1 <= len(array) <= config.n_codebooks or array.dtype.kind not in "iu":
         raise TokensError(
             f"codes are integers [1 to {config.n_codebooks}, frames], "

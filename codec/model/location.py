@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from codec.errors import ModelError
+from codec.support.arguments import shown
 
 DEFAULT_MODEL = "default"
 DEFAULT_WEIGHTS = Path(__file__).parents[1] / "weights" / "default.safetensors"
@@ -15,7 +16,7 @@ DEFAULT_WEIGHTS = Path(__file__).parents[1] / "weights" / "default.safetensors"
 def weights_path(model: str | os.PathLike[str]) -> Path:
     """The weights that `model` names: "default", or a path. Raises ModelError if it is neither."""
     if not isinstance(model, str | os.PathLike):
-        raise ModelError(f"a model is 'default' or the path of its weights, not {model!r}")
+        raise ModelError(f"a model is 'default' or the path of its weights, not {shown(model)}")
     return DEFAULT_WEIGHTS if model == DEFAULT_MODEL else Path(model)
 
 

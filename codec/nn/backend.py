@@ -27,6 +27,7 @@ from codec.model.weights_file import (
 )
 from codec.nn.heads import noise_keys
 from codec.nn.model import CodecModel
+from codec.support.arguments import shown
 
 BLOCK_SECONDS = 20
 
@@ -143,9 +144,9 @@ def _available(device: str | torch.device) -> torch.device:
         if found.type == "meta":
             raise RuntimeError("it computes nothing")
         torch.zeros(1, device=found)
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise BackendError(f"device {str(device)!r} is not available: {reason}") from None
+        raise BackendError(f"device {shown(device)} is not available: {reason}") from None
     return found
 
 

@@ -1,28 +1,30 @@
-"""Numbers as people pass them: Python's, NumPy's or PyTorch's, and a clear error for the rest."""
+"""Arguments as people pass them, Python's, NumPy's or PyTorch's, and a clear error for the rest."""
 
 from __future__ import annotations
 
-import contextlib
 import operator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from codec.errors import CodecError
+
+_MOST = 1 << 63  # no count, rate or length is beyond 64 bits
 
 
 def whole(value: Any, name: str, error: type[CodecError]) -> int:
     """Return `value` as an int: any integer, or a float without a fraction, of any library.
 
-    name: the argument's, for the message. Raises `error` on everything else, text and bool too.
+    name: the argument's, for the message. Raises `error` on everything else, text and bool too,
+    and on what 64 bits do not hold.
     """
-    if not _is_text_or_bool(value):
-        with contextlib.suppress(TypeError, ValueError):
-            return operator.index(value)
-        with contextlib.suppress(TypeError, ValueError, OverflowError):
-            if (number := float(value)).is_integer():
-                return int(number)
-    raise error(f"{name} must be a whole number, not {shown(value)}")
+    number = None if _is_text_or_bool(value) else _whole(value)
+    if number is None:
+        raise error(f"{name} must be a whole number, not {shown(value)}")
+    if not -_MOST <= number < _MOST:
+        raise error(f"{name} is out of range: {shown(value)}")
+    return number
 
 
 def real(value: Any, name: str, error: type[CodecError]) -> float:
@@ -31,15 +33,46 @@ def real(value: Any, name: str, error: type[CodecError]) -> float:
     name: the argument's, for the message. Raises `error` on everything else, text and bool too.
     """
     if not _is_text_or_bool(value):
-        with contextlib.suppress(TypeError, ValueError, OverflowError):
+        try:
             return float(value)
+        except Exception:  # an object of any library, which raises what it likes
+            pass
     raise error(f"{name} must be a number, not {shown(value)}")
+
+
+def as_array(value: Any) -> npt.NDArray[Any]:
+    """Convert nested lists, an array, or a PyTorch tensor on any device to a NumPy array.
+
+    A tensor's gradient is left behind. Raises ValueError, with one line, on what is no array.
+    """
+    try:
+        if hasattr(value, "detach"):
+            value = value.detach().cpu()
+            if hasattr(value, "resolve_neg"):  # a view that PyTorch has not yet negated
+                value = value.resolve_conj().resolve_neg()
+        return np.asarray(value)
+    except Exception as error:  # an object of any library, which raises what it likes
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
 
 
 def shown(value: Any) -> str:
     """Return the `repr` of `value` on one line of at most 60 characters, for a message."""
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # an integer of over 4300 digits, or an object that cannot say what it is
+        text = f"a value of type {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _whole(value: Any) -> int | None:
+    try:
+        return operator.index(value)
+    except Exception:  # an object of any library, which raises what it likes
+        pass
+    try:
+        return int(number) if (number := float(value)).is_integer() else None
+    except Exception:
+        return None
 
 
 def _is_text_or_bool(value: Any) -> bool:

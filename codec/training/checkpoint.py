@@ -8,7 +8,6 @@ best.pt       the averaged weights that evaluated best, without optimisers
 from __future__ import annotations
 
 import dataclasses
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +71,9 @@ def load(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
         return from_tree(fields)
     except FileNotFoundError:
         raise TrainingError(f"{path}: no such checkpoint") from None
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise TrainingError(f"{path}: damaged, or not a checkpoint: {reason[:120]}") from None
+    except OSError as error:
+        raise TrainingError(f"{path}: {error.strerror or error}") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # pickle and PyTorch raise anything on bytes that are not theirs
+        raise TrainingError(f"{path}: damaged, or not a checkpoint") from error

@@ -308,3 +308,25 @@ def test_a_forged_state_is_safe(backend: NativeBackend) -> None:
                 assert (stream.push(audio) < 50).all()
             else:
                 assert len(stream.push(codes)) <= 3 * backend.config.hop_length
+
+
+@pytest.mark.parametrize("wrong", [None, 3, "text", [1, 2], np.zeros(4)])
+def test_a_state_is_bytes(shipped, wrong):
+    for stream in (shipped.stream_encoder(), shipped.stream_decoder()):
+        with pytest.raises(StateError, match="is bytes"):
+            stream.restore(wrong)
+        stream.restore(memoryview(bytearray(stream.save())))
+
+
+@pytest.mark.parametrize("wrong", [[[1, 2], [3]], [[0.5]], None, "codes", [[-1]], [[1 << 70]]])
+def test_a_decoder_refuses_what_are_no_codes(shipped, wrong):
+    with pytest.raises(TokensError):
+        shipped.stream_decoder().push(wrong)
+
+
+def test_a_decoder_takes_codes_of_every_library(shipped):
+    torch = pytest.importorskip("torch")
+    codes = np.random.default_rng(0).integers(0, 1024, (4, 9))
+    expected = shipped.stream_decoder().push(codes)
+    for same in (codes.tolist(), torch.tensor(codes), torch.tensor(codes, dtype=torch.int16)):
+        assert np.array_equal(shipped.stream_decoder().push(same), expected)

@@ -1,0 +1,47 @@
+"""Paths on a command line that cannot be meant."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from codec.cli.main import COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_empty_path_is_no_folder(cli, tmp_path, monkeypatch, command):
+    if command in ("prepare", "train", "train-prior", "export"):
+        pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    code, _, error = cli(command, "")
+    assert code == 2
+    assert "is a shell variable not set?" in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_report_of_a_name_that_is_not_utf8(small, cli, wav, tmp_path):
+    assert cli("compress", wav("a.wav"))[0] == 0
+    name = tmp_path / os.fsdecode(b"x\xff\x1b[31m.nac")
+    (tmp_path / "a.nac").rename(name)
+    code, output, _ = cli("report", name)
+    assert code == 0
+    assert r"x\xff\x1b[31m.html" in output.decode()
+    assert r"x\xff\x1b[31m.nac" in name.with_suffix(".html").read_text("utf-8")
+
+
+def test_a_report_does_not_overwrite_its_input(small, cli, wav, tmp_path):
+    assert cli("compress", wav("a.wav"))[0] == 0
+    page = tmp_path / "a.html"
+    (tmp_path / "a.nac").rename(page)
+    data = page.read_bytes()
+    code, _, error = cli("report", page, "-f")
+    assert (code, page.read_bytes()) == (1, data)
+    assert "would overwrite the input" in error
+
+
+@pytest.mark.parametrize("folder", [".", "/"])
+def test_a_report_of_a_folder_is_refused(cli, folder):
+    code, _, error = cli("report", folder)
+    assert code == 1
+    assert "is a folder" in error
