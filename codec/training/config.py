@@ -35,6 +35,7 @@ class TrainConfig(Augmentations):
     kmeans_frames: int = 98_304
     kmeans_iterations: int = 6
     codebook_decay: float = 0.999  # of the averages that the codebooks follow, per step
+    quantiser: str = "codec"  # what moves the codebooks: codec, or library: see `LibraryQuantiser`
     refit_codebooks: bool = False  # fit the codebooks of --init anew
     full_depth_share: float = 0.5  # share of steps with all codebooks; else a depth for each crop
     depths: tuple[float, ...] = (1 / 12, 1 / 4, 1 / 2, 1 / 2)  # fractions of the codebooks
@@ -102,6 +103,7 @@ class TrainConfig(Augmentations):
             ),
             ("lr", 0 < self.lr < math.inf),
             ("adversarial", self.adversarial in ("hinge", "least-squares")),
+            ("quantiser", self.quantiser in ("codec", "library")),
             ("balance", self.balance in ("step", "average")),
             ("critic_rotation", self.critic_rotation in ("off", "waveform", "all")),
             ("clip_norm", self.clip_norm > 0),
@@ -118,6 +120,11 @@ class TrainConfig(Augmentations):
         ):
             if not good:
                 raise TrainingError(f"{name} cannot be {getattr(self, name)!r}")
+        if self.quantiser == "library" and self.step in ("graph", "compile"):
+            raise TrainingError(
+                f"quantiser=library needs step=eager, not step={self.step}: its shapes depend on "
+                "the data"
+            )
         if self.crop_samples % self.model.hop_length:
             raise TrainingError(
                 f"crop_samples ({self.crop_samples}) must be whole frames of "

@@ -36,6 +36,8 @@ class Learner:
                 f"batch_size ({config.batch_size}) must be a multiple of the number of processes "
                 f"({distributed.world_size()})"
             )
+        if config.quantiser == "library" and distributed.world_size() > 1:
+            raise TrainingError("quantiser=library needs a single process")
         self.config = config
         self.device = device
         self.model = CodecModel(config.model).to(device)
@@ -83,6 +85,8 @@ class Learner:
                 backbone.in_bfloat16 = True
             said.append("bfloat16 backbones")
         mode = before.get("step", "auto") if config.step == "auto" else config.step
+        if config.quantiser == "library":
+            mode = "eager"
         compiler = self.device.type == "cuda" or any(map(shutil.which, ("c++", "g++", "clang++")))
         if mode != "compile" and (
             config.compile == "on" or (config.compile == "auto" and compiler)

@@ -20,6 +20,7 @@ from codec.training.critics.judgement import Judgement
 from codec.training.critics.phase_rotation import PhaseRotation
 from codec.training.distributed import mean_over_ranks, sums_over_ranks, world_size
 from codec.training.draws import Inputs, Plan
+from codec.training.library_quantiser import LibraryQuantiser
 from codec.training.losses.log_mel import LogMelLoss
 from codec.training.losses.loudness import LoudnessLoss
 from codec.training.losses.multi_resolution import MultiResolutionLoss
@@ -99,6 +100,10 @@ class Step:
             "stft": config.stft_weight,
             "commitment": config.commitment_weight,
         }
+        self.library: LibraryQuantiser | None = None
+        if config.quantiser == "library":
+            frames = config.batch_size * config.crop_samples // config.model.hop_length
+            self.library = LibraryQuantiser(model.quantiser, frames)
         # of the other losses' gradient and its own, for each of the critics' two losses
         self.balancer = Balancer(4, device) if config.balance == "average" else None
         self.bad = torch.zeros(3, dtype=torch.int64, device=device)
@@ -163,9 +168,8 @@ class Step:
         losses: Losses = {}
         phase_share, codes, won = None, None, None
         if plan.quantised:
-            quantised = self.model.quantiser(
-                latents, inputs.depths, count=self.whole, mean=mean_over_ranks
-            )
+            quantiser = self.library or self.model.quantiser
+            quantised = quantiser(latents, inputs.depths, count=self.whole, mean=mean_over_ranks)
             latents, codes, won = quantised.latents, quantised.codes, quantised.statistics
             losses["commitment"] = quantised.commitment
             # A few codebooks cannot carry the waveform: asked for it, they lose the spectrum too.
@@ -228,9 +232,12 @@ class Step:
         difference = torch._foreach_sub(self.parameters, self.averages)
         torch._foreach_mul_(difference, torch.where(ok, weight, torch.zeros_like(weight)))
         torch._foreach_add_(self.averages, difference)
+        number = inputs.step + config.seed % 2**31
         if won is not None:
             statistics = Statistics(*shared[1 + count + n :])
-            self.model.quantiser.learn(statistics, inputs.step + config.seed % 2**31, ok)
+            self.model.quantiser.learn(statistics, number, ok)
+        elif self.library is not None and plan.quantised and self.whole:
+            self.library.learn(number, ok)
         if critic_gradients:
             self._step_critics(plan, means[count:], inputs, ok)
         row = torch.where(ok, torch.zeros_like(self.bad[0]), self.bad[0] + 1)
