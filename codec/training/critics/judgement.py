@@ -65,10 +65,3 @@ def mean_of(judgements: Sequence[Judgement]) -> Judgement:
         adversarial=torch.stack([one.adversarial for one in judgements]).mean(),
         features=torch.stack([one.features for one in judgements]).mean(),
     )
-
-
-def judge_all(
-    critics: Sequence[nn.Module], target: Tensor, output: Tensor, adversarial: str = "hinge"
-) -> Judgement:
-    """Average what `critics` say; see `judge`."""
-    return mean_of([judge(critic, target, output, adversarial) for critic in critics])

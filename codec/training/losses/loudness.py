@@ -1,4 +1,4 @@
-"""How much louder or softer the output is to an ear, band by band: a loss after PESQ."""
+"""Measure how much louder or softer the output is to an ear, band by band: a loss after PESQ."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ACTIVE_LEVEL = 1e7  # mean power of a crop, where 1 is the threshold of hearing 
 
 
 class LoudnessLoss(nn.Module):
-    """Loudness disturbance of `output` from `target`, each float32 [batch, samples].
+    """Measure the loudness disturbance of `output` from `target`, each float32 [batch, samples].
 
     The perceptual model of ITU-T P.862 (2001), §10.2.3-10.2.11, in the differentiable form of
     Martín-Doñas et al. 2018 (PMSQE, IEEE SPL 25(11)): powers of windows of 32 ms in 49 bands of
@@ -40,7 +40,7 @@ class LoudnessLoss(nn.Module):
         self.register_buffer("threshold", hearing_threshold(centres), persistent=False)
 
     def powers(self, x: Tensor) -> Tensor:
-        """Power in each band. [batch, samples] -> [batch, frames, N_BANDS]"""
+        """Compute the power in each band. [batch, samples] -> [batch, frames, N_BANDS]"""
         z = torch.stft(x, self.n_fft, self.n_fft // 2, window=self.window, return_complex=True)
         power: Tensor = (z.real.square() + z.imag.square()).transpose(1, 2) @ self.bands
         return power
@@ -51,7 +51,7 @@ class LoudnessLoss(nn.Module):
         return quiet.pow(0.23) * grown.clamp(min=0)
 
     def forward(self, target: Tensor, output: Tensor) -> Tensor:
-        """Scalar: mean over the batch."""
+        """Compare `output` with `target`. Returns a scalar, the mean over the batch."""
         with torch.no_grad():
             px = self.powers(target)
             # a silent crop is not amplified without end: at least -60 dB of full scale
@@ -78,7 +78,9 @@ BARKS = 20.0  # bands are summed by their width, whose total this is
 
 
 def bark_bands(n_bands: int, n_fft: int, sample_rate: int) -> tuple[Tensor, Tensor]:
-    """Shares of the bins in bands of equal width up to TOP, [bins, n_bands]; centres in hertz.
+    """Compute shares of the bins in bands of equal width up to TOP, and the centres in hertz.
+
+    Shape [bins, n_bands] and [n_bands].
 
     Bark scale: z = 6 asinh(f / 600) (Wang, Sekey & Gersho 1992).
     """
@@ -92,7 +94,7 @@ def bark_bands(n_bands: int, n_fft: int, sample_rate: int) -> tuple[Tensor, Tens
 
 
 def hearing_threshold(hertz: Tensor) -> Tensor:
-    """Threshold in quiet (Terhardt 1979) as power, 1 for 0 dB."""
+    """Compute the threshold in quiet (Terhardt 1979) as power, 1 for 0 dB."""
     khz = hertz / 1000
     db = 3.64 * khz**-0.8 - 6.5 * torch.exp(-0.6 * (khz - 3.3) ** 2) + 1e-3 * khz**4
     return torch.pow(10.0, db.clamp(max=60) / 10)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from codec.training.critics.ensemble import Critics
 from codec.training.critics.grammar import Kind
-from codec.training.critics.judgement import judge, judge_all
+from codec.training.critics.judgement import judge, mean_of
 from codec.training.critics.low_band import Narrow, SpectralCritic
 from tests.helpers.nn_models import chirps
 
@@ -55,7 +55,7 @@ def test_features_of_equal_signals_are_equal():
 
 def test_several_critics_say_the_mean():
     target, output = (torch.from_numpy(chirps(480, seed))[None] for seed in (0, 1))
-    both = judge_all([Fixed(), Fixed(0.5)], target, output)
+    both = mean_of([judge(critic, target, output) for critic in (Fixed(), Fixed(0.5))])
     one, other = judge(Fixed(), target, output), judge(Fixed(0.5), target, output)
     for name in ("critic", "adversarial", "features"):
         mean = (getattr(one, name) + getattr(other, name)) / 2
