@@ -460,6 +460,8 @@ def _run(
             except BrokenPipeError:
                 raise
             except Exception as error:  # of this file: the others go on
+                if progress.stopped:
+                    raise
                 failed.append(Failure(job.name, _reason(error)))
                 progress.say(_line(failed[-1]))
             file.done()

@@ -92,6 +92,7 @@ def train(
     _need_torch()
     import torch
 
+    from codec.nn.backend import available_device
     from codec.training import distributed
     from codec.training.config import read_changes
     from codec.training.loop import Until
@@ -103,6 +104,10 @@ def train(
         raise click.UsageError("choose --init or --resume-from, not both")
     if handover_moments and handover is None:
         raise click.UsageError("--handover-moments needs --handover")
+    if run.exists() and not run.is_dir():
+        raise TrainingError(f"{run}: a run is a folder, and this is none")
+    if device is not None:
+        available_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
     with distributed.joined(device) as device:

@@ -54,7 +54,7 @@ class TorchBackend:
         device: str | torch.device = "cpu",
     ) -> None:
         self._arguments = (weights_name(weights), block_seconds, str(device))
-        self._device = _available(device)
+        self._device = available_device(device)
         file = WeightsFile(weights)
         self._model = read_model(file).to(self._device)
         self._model_id = file.model_id
@@ -137,7 +137,7 @@ class TorchBackend:
         return audio
 
 
-def _available(device: str | torch.device) -> torch.device:
+def available_device(device: str | torch.device) -> torch.device:
     """Return the device. Raises BackendError if it is unknown or not available here."""
     try:
         found = torch.device(device)

@@ -76,6 +76,11 @@ class Progress:
         """Let every thread that reports from now on end with `Stopped`."""
         self._stopped = True
 
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called: what fails from now on fails because of that."""
+        return self._stopped
+
     def say(self, line: str) -> None:
         """Print a line on standard error without breaking the bar.
 

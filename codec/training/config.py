@@ -234,8 +234,9 @@ def _read(file: Path) -> dict[str, Any]:
             fields = tomllib.loads(text)
         else:
             raise TrainingError("TOML needs Python 3.11 or later; write the file as JSON")
-    except ValueError as error:
-        raise TrainingError(f"{file}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        kind = "TOML" if file.suffix == ".toml" else "JSON"
+        raise TrainingError(f"{file}: no {kind}: {error}") from None
     except OSError as error:
         raise TrainingError(f"{file}: {error.strerror}") from None
     if not isinstance(fields, dict):

@@ -1,12 +1,16 @@
-"""Paths on a command line that cannot be meant."""
+"""Commands that cannot be meant, or are interrupted: one line, and nothing left behind."""
 
 from __future__ import annotations
 
 import os
+import threading
+from pathlib import Path
 
 import pytest
 
+from codec.cli import files
 from codec.cli.main import COMMANDS
+from codec.files.plan import Job
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -45,3 +49,34 @@ def test_a_report_of_a_folder_is_refused(cli, folder):
     code, _, error = cli("report", folder)
     assert code == 1
     assert "is a folder" in error
+
+
+@pytest.mark.parametrize("wrong", [["--device", "nosuch"], ["--run", "file"]])
+def test_training_refuses_what_cannot_be_before_it_works(cli, tmp_path, monkeypatch, wrong):
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_bytes(b"")
+    code, _, error = cli("train", ".", *wrong)
+    assert code == 1
+    assert "internal" not in error
+    assert len(error.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_files_that_fail_because_of_an_interruption_are_not_reported(capfd):
+    both, ended = threading.Barrier(2), threading.Event()
+
+    def work(job, workers, progress):
+        both.wait(30)
+        if job.name == "a":
+            raise KeyboardInterrupt
+        while not progress._progress.stopped:
+            pass
+        ended.set()
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    jobs = [Job(Path(name), Path(f"{name}.nac")) for name in "ab"]
+    with pytest.raises(KeyboardInterrupt):
+        files._run(jobs, [], work, threads=2, quiet=True)
+    assert ended.wait(30)
+    assert capfd.readouterr() == ("", "")
