@@ -21,7 +21,7 @@ import numpy as np
 import codec
 from codec.audio import read_audio, resample
 from codec.corpus import run as corpus_run
-from codec.corpus.engines import threads
+from codec.corpus.executors import threads
 from codec.corpus.rows import Settings
 
 

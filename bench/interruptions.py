@@ -104,7 +104,7 @@ def main() -> int:
         same = digest(out / "killed") == whole
         print(f"killed {kills} times: {'the same bytes' if same else 'OTHER BYTES'}")
         if options.ray:
-            run = start(manifest, out / "ray", "--engine", "ray")
+            run = start(manifest, out / "ray", "--executor", "ray")
             killed = kill_workers(run, took / 4)
             equal = run.returncode == 0 and digest(out / "ray") == whole
             print(f"Ray, {killed} workers killed: {'the same bytes' if equal else 'OTHER BYTES'}")

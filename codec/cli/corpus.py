@@ -12,7 +12,10 @@ from codec.cli.paths import TEXT
 from codec.errors import DataError
 
 
-@click.command()
+# --engine is another name of --executor, for scripts.
+@click.command(
+    context_settings={"token_normalize_func": lambda x: "executor" if x == "engine" else x}
+)
 @click.argument("sources", nargs=-1, type=TEXT)
 @click.option("-o", "--output", type=TEXT, metavar="FOLDER", help="Folder for the shards.")
 @click.option(
@@ -69,7 +72,7 @@ from codec.errors import DataError
     help="Inputs that --verify encodes again.",
 )
 @click.option(
-    "--engine",
+    "--executor",
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
@@ -93,7 +96,7 @@ def tokenize(
     strict: bool,
     verify: Path | None,
     sample: int,
-    engine: str,
+    executor: str,
     quiet: bool,
     threads: int | None,
     model: str,
@@ -108,7 +111,7 @@ def tokenize(
     in rejects.jsonl; rows of audio that is cut off or damaged say so in their field "warning".
     """
     from codec.api import load
-    from codec.corpus.engines import threads as local_threads
+    from codec.corpus.executors import threads as local_threads
     from codec.corpus.places import is_url
     from codec.corpus.rows import Settings
     from codec.corpus.run import Corpus, run
@@ -125,8 +128,8 @@ def tokenize(
         raise click.UsageError("give SOURCES and -o")
     if is_url(output):
         raise OutputError("write the shards to a local folder, then copy them to remote storage")
-    if engine == "ray":
-        from codec.corpus.ray_engine import cluster
+    if executor == "ray":
+        from codec.corpus.ray_executor import cluster
 
         work = cluster(model)
     else:

@@ -54,8 +54,10 @@ _threads = click.option(
     type=click.IntRange(1),
     help="Threads for the network. [default: all CPU cores]",
 )
-_engine = click.option(
-    "--engine",
+# --engine is another name of --backend, for scripts.
+_ALIASES = {"token_normalize_func": lambda name: "backend" if name == "engine" else name}
+_backend = click.option(
+    "--backend",
     type=click.Choice(["native", "torch"]),
     help="Run the network in C or on PyTorch. [default: native if it is built]",
 )
@@ -84,7 +86,7 @@ def _raw_format(text: str) -> tuple[int, int]:
         raise click.BadParameter(f"{text!r} is not a format; write 24000 or 48000:2") from None
 
 
-@click.command()
+@click.command(context_settings=_ALIASES)
 @_inputs
 @_output
 @click.option("-b", "--bitrate", type=float, help="kbit/s per channel. [default: the highest]")
@@ -110,7 +112,7 @@ def _raw_format(text: str) -> tuple[int, int]:
 @_force
 @_quiet
 @_threads
-@_engine
+@_backend
 @_model
 def compress(
     inputs: tuple[str, ...],
@@ -125,7 +127,7 @@ def compress(
     force: bool,
     quiet: bool,
     threads: int | None,
-    engine: Literal["native", "torch"] | None,
+    backend: Literal["native", "torch"] | None,
     model: str,
 ) -> None:
     """Compress audio files, or all audio below folders, to .nac files.
@@ -150,7 +152,7 @@ def compress(
     jobs, failures = plan(inputs, output, READ_SUFFIXES, SUFFIX)
     if not jobs:
         _finish(failures, len(failures))
-    pipeline = load(model, backend=engine).pipeline
+    pipeline = load(model, backend=backend).pipeline
     count = pipeline.n_codebooks(codebooks, None if bitrate is None else 1000 * bitrate)
     pipeline.coder(effort)  # an error once, not for each file
     if quality is not None:
@@ -164,7 +166,7 @@ def compress(
     _run(jobs, failures, work, threads=threads, quiet=quiet)
 
 
-@click.command()
+@click.command(context_settings=_ALIASES)
 @_inputs
 @_output
 @click.option(
@@ -188,7 +190,7 @@ def compress(
 @_force
 @_quiet
 @_threads
-@_engine
+@_backend
 @_model
 def decompress(
     inputs: tuple[str, ...],
@@ -200,7 +202,7 @@ def decompress(
     force: bool,
     quiet: bool,
     threads: int | None,
-    engine: Literal["native", "torch"] | None,
+    backend: Literal["native", "torch"] | None,
     model: str,
 ) -> None:
     """Restore audio from .nac files, or from all .nac files below folders.
@@ -221,7 +223,7 @@ def decompress(
     jobs, failures = plan(inputs, output, {SUFFIX}, suffix)
     if not jobs:
         _finish(failures, len(failures))
-    pipeline = load(model, backend=engine).pipeline
+    pipeline = load(model, backend=backend).pipeline
 
     def work(job: Job, workers: Workers, progress: FileProgress) -> None:
         if not salvage:

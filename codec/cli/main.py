@@ -80,7 +80,7 @@ def _version(context: click.Context) -> None:
         f" {config.frame_rate:g} Hz, {config.sample_rate} Hz audio"
     )
     isa = getattr(model.backend, "isa", None)
-    click.echo(f"engine  native, {isa}" if isa else "engine  torch")
+    click.echo(f"backend native, {isa}" if isa else "backend torch")
     context.exit()
 
 

@@ -27,7 +27,7 @@ import numpy as np
 
 from codec.api import Codec
 from codec.corpus.card import CARD_NAME, read_card
-from codec.corpus.engines import INTERNAL, Engine, Reject, Result, attempt, layout_of, threads
+from codec.corpus.executors import INTERNAL, Executor, Reject, Result, attempt, layout_of, threads
 from codec.corpus.libraries import libraries
 from codec.corpus.places import Refused
 from codec.corpus.rows import Row, Settings
@@ -129,18 +129,18 @@ class Corpus:
 
 def run(
     corpus: Corpus,
-    engine: Engine | None = None,
+    executor: Executor | None = None,
     *,
     strict: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Make what is missing of `corpus`, and its card, which is returned.
 
-    engine: who makes the rows, by default one thread. strict: raise AudioError on the first input
+    executor: what makes the rows; a thread by default. strict: raise AudioError at the first input
     that gives no row, or audio that is cut off or damaged. Raises OutputError if another process
     works on the same output, or if it was begun with another configuration.
     """
-    engine = engine or threads(1)
+    executor = executor or threads(1)
     corpus.out.mkdir(parents=True, exist_ok=True)
     with locked(corpus.out):
         corpus.check_run()
@@ -151,7 +151,7 @@ def run(
         todo = [n for n in range(len(corpus.shards)) if corpus.done(n) is None]
         counter = _Counter(progress, sum(len(corpus.shards[n]) for n in todo))
         items = (item for n in todo for item in corpus.shards[n])
-        with contextlib.closing(engine(corpus.codec, corpus.settings, items)) as results:
+        with contextlib.closing(executor(corpus.codec, corpus.settings, items)) as results:
             for n in todo:
                 rows: list[Row] = []
                 rejects: list[Reject] = []

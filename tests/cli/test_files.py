@@ -201,10 +201,11 @@ def test_engines(cli, wav, monkeypatch):
         raise BackendError("not here")
 
     monkeypatch.setattr("codec.api.load_backend", load)
-    failed(cli("compress", wav("a.wav"), "--engine", "torch"), "not here")
-    failed(cli("compress", wav("a.wav"), "--engine", "native"), "not here")
+    failed(cli("compress", wav("a.wav"), "--backend", "torch"), "not here")
+    failed(cli("compress", wav("a.wav"), "--backend", "native"), "not here")
     assert asked == ["torch", "native"]
-    assert cli("compress", wav("a.wav"), "--engine", "abacus")[0] == 2
+    assert cli("compress", wav("a.wav"), "--backend", "abacus")[0] == 2
+    failed(cli("compress", wav("a.wav"), "--engine", "torch"), "not here")
     assert cli("compress", wav("a.wav"), "--threads", "0")[0] == 2
 
 

@@ -48,7 +48,7 @@ def test_cluster_with_a_killed_worker_gives_the_same_bytes(tmp_path):
 
     local = start("local", "-t", "2")
     assert local.wait() == 0, local.stderr.read()
-    ray = start("ray", "--engine", "ray")
+    ray = start("ray", "--executor", "ray")
     try:
         killed = kill_a_busy_worker(ray, tmp_path / "ray")
         _, said = ray.communicate(timeout=180)

@@ -59,16 +59,16 @@ def test_a_run_without_a_row_fails(tokenize, tmp_path):
 
 def test_an_error_of_ours_is_of_its_item(tokenize, wav, tmp_path, monkeypatch):
     wav("a.wav"), wav("b.wav")
-    from codec.corpus import engines
+    from codec.corpus import executors
 
-    work = engines.tokenize
+    work = executors.tokenize
 
     def failing(codec, item, *args):
         if item.name == "a.wav":
             raise KeyError("odd")
         return work(codec, item, *args)
 
-    monkeypatch.setattr(engines, "tokenize", failing)
+    monkeypatch.setattr(executors, "tokenize", failing)
     code, rows, refused, _ = tokenize(tmp_path)
     assert (code, list(rows), refused) == (
         1,

@@ -17,7 +17,7 @@ import pytest
 import soundfile
 
 import codec
-from codec.corpus.engines import threads
+from codec.corpus.executors import threads
 from codec.corpus.rows import Settings
 from codec.corpus.run import Corpus, check_rows, locked, run
 from codec.corpus.sources import find_items

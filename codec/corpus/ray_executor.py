@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterable
 from typing import Any
 
 from codec.api import Codec, load
-from codec.corpus.engines import Engine, Result, attempt, layout_of
+from codec.corpus.executors import Executor, Result, attempt, layout_of
 from codec.corpus.items import Item
 from codec.corpus.libraries import libraries
 from codec.corpus.rows import Settings
@@ -22,8 +22,8 @@ from codec.errors import CodecError, DataError, OutputError
 ITEMS_A_TASK = 16
 
 
-def cluster(model: str, address: str | None = None) -> Engine:
-    """The engine of a Ray cluster: the one at `address`, of RAY_ADDRESS, or of this machine.
+def cluster(model: str, address: str | None = None) -> Executor:
+    """Make an executor of a Ray cluster: the one at `address`, of RAY_ADDRESS, or of this machine.
 
     model: what `codec.load` takes; on every node it must be the same weights, and the audio must
     be where the items say (shared disks, or storage that fsspec reaches). Raises OutputError if
@@ -33,9 +33,9 @@ def cluster(model: str, address: str | None = None) -> Engine:
         import ray
         import ray.data
     except ImportError:
-        raise OutputError("--engine ray needs: pip install 'codec[ray]'") from None
+        raise OutputError("--executor ray needs: pip install 'codec[ray]'") from None
 
-    def engine(
+    def execute(
         codec: Codec, settings: Settings, items: Iterable[Item]
     ) -> Generator[Result, None, None]:
         if not ray.is_initialized():
@@ -64,7 +64,7 @@ def cluster(model: str, address: str | None = None) -> Engine:
             reason = str(error).strip().splitlines()[-1]
             raise DataError(f"Ray: {type(error).__name__}: {reason}") from error
 
-    return engine
+    return execute
 
 
 def _work(

@@ -1,4 +1,4 @@
-"""Who makes the rows: threads of this process, or `codec.corpus.ray_engine`'s cluster."""
+"""Who makes the rows: threads of this process, or `codec.corpus.ray_executor`'s cluster."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Reject:
 
 Result = Row | Reject
 # (codec, settings, items) -> their results, in order, some of them made before they are taken
-Engine = Callable[[Codec, Settings, Iterable[Item]], Generator[Result, None, None]]
+Executor = Callable[[Codec, Settings, Iterable[Item]], Generator[Result, None, None]]
 
 
 def layout_of(codec: Codec, settings: Settings) -> Layout | None:
@@ -68,10 +68,10 @@ def attempt(codec: Codec, item: Item, settings: Settings, layout: Layout | None)
         return Reject(item, f"{INTERNAL}: {type(error).__name__}: {error}")
 
 
-def threads(count: int) -> Engine:
-    """The engine of `count` threads of this process: each reads, resamples and encodes an item."""
+def threads(count: int) -> Executor:
+    """Make an executor of `count` threads: each reads, resamples and encodes an item."""
 
-    def engine(
+    def execute(
         codec: Codec, settings: Settings, items: Iterable[Item]
     ) -> Generator[Result, None, None]:
         layout = layout_of(codec, settings)
@@ -79,4 +79,4 @@ def threads(count: int) -> Engine:
         with ThreadPoolExecutor(count, "codec-corpus") as pool:
             yield from in_order(pool, calls, AHEAD * count - 1)
 
-    return engine
+    return execute
