@@ -85,8 +85,9 @@ class Learner:
                 backbone.in_bfloat16 = True
             said.append("bfloat16 backbones")
         mode = before.get("step", "auto") if config.step == "auto" else config.step
-        if config.quantiser == "library":
+        if config.quantiser == "library" and mode != "eager":
             mode = "eager"
+            said.append("steps: eager, because quantiser=library needs them")
         compiler = self.device.type == "cuda" or any(map(shutil.which, ("c++", "g++", "clang++")))
         if mode != "compile" and (
             config.compile == "on" or (config.compile == "auto" and compiler)

@@ -20,6 +20,7 @@ from codec.model.weights_file import WeightsFile
 from codec.nn.quantiser import ResidualQuantiser
 from codec.training import checkpoint as checkpoints
 from codec.training.export import export_weights
+from codec.training.handover import read_tree, write_tree
 from codec.training.learner import Learner
 from codec.training.library_quantiser import LibraryQuantiser
 from tests.helpers.nn_models import chirps
@@ -91,6 +92,20 @@ def test_levels_that_no_item_uses_stay():
     assert same == [False, False, True, True]
 
 
+def test_copies_and_handovers_learn_by_themselves(tmp_path: Path):
+    learner, audio = fitted(LIBRARY)
+    learner.step(0, audio, 1e-3)
+    other = copy.deepcopy(learner)
+    write_tree(learner.state(), tmp_path)
+    taken = Learner(dataclasses.replace(LIBRARY, quantiser="codec", adversarial_from=None), CPU)
+    taken.load(read_tree(tmp_path)[0])
+    before = learner.model.quantiser.codebooks.clone()
+    for one in (other, taken):
+        assert one.step(1, audio, 1e-3)["learned"]
+        assert not torch.equal(before, one.model.quantiser.codebooks)
+    assert torch.equal(before, learner.model.quantiser.codebooks)
+
+
 def test_a_step_that_is_not_finite_changes_nothing():
     learner, audio = fitted(LIBRARY)
     before = copy.deepcopy(learner.model.state_dict())
@@ -154,7 +169,7 @@ def test_other_modes_are_refused(mode: str):
 
 def test_auto_takes_eager_steps():
     learner, _ = fitted(dataclasses.replace(LIBRARY, step="auto"))
-    assert learner.accelerate() == []
+    assert learner.accelerate() == ["steps: eager, because quantiser=library needs them"]
     assert learner._runner.mode == "eager"
 
 
