@@ -43,7 +43,10 @@ def export_weights(
     check_writable(output, overwrite=overwrite)
     saved = checkpoints.load(path)
     if not saved.learner["quantised"]:
-        raise ModelError(f"{path} has no codebooks yet: it is still a plain autoencoder")
+        raise ModelError(
+            f"{path} has no codebooks yet; training adds them at step"
+            f" {saved.config.quantise_from} (quantise_from)"
+        )
     model, most = saved.config.model, saved.config.model.n_codebooks
     if n_codebooks is not None:
         if not 1 <= n_codebooks <= most:
