@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
+from bench.random_weights import noise, write_weights
 from codec.benchmark.machine import machine
 from codec.engine.native import NativeBackend, _engine, isas
 from codec.model.config import ModelConfig
 from codec.model.location import DEFAULT_WEIGHTS
-from tests.helpers.weights import noise, write_weights
 
 SLOW_SECONDS = 1  # of audio for what is far below real time
 ENCODEC = "EnCodec 24k, encodec"  # what the ratios refer to

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.random_weights import noise, write_weights
 from codec.engine.native import NativeBackend, _engine, isas
 from codec.engine.stream import StreamDecoder, StreamEncoder
 from codec.model.config import ModelConfig
-from tests.helpers.weights import noise, write_weights
 
 SECONDS = 8
 FAST = [isa for isa in isas() if isa != "scalar"]

@@ -34,11 +34,11 @@ import numpy.typing as npt
 from codec.kernels import rvq_exact
 from codec.kernels.choose import load, resolve
 from codec.kernels.rvq_exact import MAX_CODEWORDS, Codebooks
+from codec.support.types import Codes
 
 __all__ = ["MAX_CODEWORDS", "Codebooks", "decode", "encode"]
 
 Floats = npt.NDArray[np.float32]
-Codes = npt.NDArray[np.uint16]
 
 
 def encode(

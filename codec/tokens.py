@@ -31,8 +31,7 @@ from codec.nac.reader import FindCoder, Reader, own_coder
 from codec.nac.writer import Writer
 from codec.support.arguments import as_array, real, shown, whole
 from codec.support.atomic import replacing
-
-Codes = npt.NDArray[np.uint16]
+from codec.support.types import Codes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import codec
+from bench.random_weights import SMALL as SMALL_CONFIG
+from bench.random_weights import noise, write_weights
 from codec.model.location import DEFAULT_WEIGHTS
 from tests.conftest import MeanBackend
-from tests.helpers.weights import SMALL as SMALL_CONFIG
-from tests.helpers.weights import noise, write_weights
 
 SMALL = codec.load(backend=MeanBackend())
 SILENCE = np.zeros(960, np.float32)

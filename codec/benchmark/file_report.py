@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from codec.api import Codec, load
 from codec.audio import resample, write_audio
@@ -24,11 +23,10 @@ from codec.nac.reader import Reader, decode_chunk
 from codec.quality.pair import Audio
 from codec.support.atomic import replacing
 from codec.support.terminal import shown as printable
+from codec.support.types import Codes
 
 COLUMNS = 900  # in a drawing
 MAP_ROW = 6  # pixels per codebook in the token map
-
-Codes = npt.NDArray[np.uint16]
 
 
 @dataclasses.dataclass(frozen=True)

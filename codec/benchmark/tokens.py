@@ -23,6 +23,7 @@ from codec.engine.stream import StreamEncoder
 from codec.errors import BackendError, ModelError, PeerError
 from codec.nac.layout import CHUNK_SECONDS
 from codec.quality.pair import Audio
+from codec.support.types import Codes
 
 CHUNKINGS = (17, 960, 24_000)  # samples
 SHIFT = 1  # sample
@@ -30,7 +31,6 @@ NOISE_DB = -60.0  # RMS relative to the clip
 GAIN_DB = 0.1
 MP3_KBPS = "320"
 
-Codes = npt.NDArray[np.uint16]
 Floats = npt.NDArray[np.float64]
 
 

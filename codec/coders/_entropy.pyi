@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Codes = npt.NDArray[np.uint16]
+from codec.support.types import Codes
 
 def isas() -> tuple[str, ...]: ...
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from codec.errors import FormatError
-
-Codes = npt.NDArray[np.uint16]
+from codec.support.types import Codes
 
 TABLES_ID_BYTES = 8
 

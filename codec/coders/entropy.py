@@ -20,8 +20,8 @@ from codec.coders.data import CONTEXTS, SUFFIX, EntropyData, Prior, Tables
 from codec.errors import BackendError, FormatError, ModelError, TokensError
 from codec.model.identity import same_tokens
 from codec.model.weights_file import WeightsFile
+from codec.support.types import Codes
 
-Codes = npt.NDArray[np.uint16]
 Floats = npt.NDArray[np.float32]
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.model.config import ModelConfig
+from codec.support.types import Codes
 
 Floats = npt.NDArray[np.float32]
-Codes = npt.NDArray[np.uint16]
 State = npt.NDArray[np.int64]
 
 BLOCK: int

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from codec.errors import BackendError, ModelError
 from codec.model.config import ModelConfig
 from codec.support.arguments import shown
+from codec.support.types import Codes
 
 Floats = npt.NDArray[np.float32]
-Codes = npt.NDArray[np.uint16]
 State = npt.NDArray[np.int64]
 
 _CPU = ("'cpu'", "device(type='cpu')")  # the CPU's name, and PyTorch's object for it

@@ -22,9 +22,9 @@ from codec.model.checks import check_audio, check_codebooks, check_codes
 from codec.model.config import ModelConfig
 from codec.model.location import check_reopened, weights_name, weights_path
 from codec.model.weights_file import WeightsFile
+from codec.support.types import Codes
 
 Floats = npt.NDArray[np.float32]
-Codes = npt.NDArray[np.uint16]
 
 
 class UnsupportedModelError(ModelError):

@@ -29,8 +29,8 @@ import numpy.typing as npt
 from codec.engine.backend import Backend
 from codec.errors import BitrateError
 from codec.mel import MelSpec, log_mel
+from codec.support.types import Codes
 
-Codes = npt.NDArray[np.uint16]
 Floats = npt.NDArray[np.float32]
 
 BEST_QUALITY = 10.0

@@ -29,9 +29,9 @@ from codec.audio.arrays import as_float32
 from codec.engine.backend import DecoderNetwork, EncoderNetwork, StreamingBackend
 from codec.errors import StateError
 from codec.model.checks import check_audio, check_codebooks, check_codes
+from codec.support.types import Codes
 
 Floats = npt.NDArray[np.float32]
-Codes = npt.NDArray[np.uint16]
 
 # A saved state: direction, model id, codebooks, CRC-32 of the rest; then the network's state.
 _HEADER = struct.Struct("<4s8sHI")

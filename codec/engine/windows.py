@@ -24,10 +24,10 @@ import numpy.typing as npt
 
 from codec.engine.backend import Backend
 from codec.model.receptive_field import Reach, decoder_reach, encoder_reach
+from codec.support.types import Codes
 from codec.support.workers import Workers
 
 Audio = npt.NDArray[np.float32]
-Codes = npt.NDArray[np.uint16]
 Array = npt.NDArray[Any]
 
 # Frames in the windows that are in memory at once, all channels and files taken together: of 960

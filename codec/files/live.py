@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import numpy.typing as npt
 
 from codec.audio.arrays import Audio
 from codec.audio.resample import resample_blocks, resampled_length
@@ -13,8 +12,7 @@ from codec.engine.backend import StreamingBackend
 from codec.engine.stream import StreamDecoder, StreamEncoder
 from codec.errors import AudioError
 from codec.nac.reader import Reader
-
-Codes = npt.NDArray[np.uint16]
+from codec.support.types import Codes
 
 
 def encode_live(

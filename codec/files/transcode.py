@@ -11,9 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-import numpy.typing as npt
-
 from codec.audio import READ_SUFFIXES, WRITE_FORMATS, Audio, AudioReader, AudioWriter, silence
 from codec.audio.pipes import NotStreamableError, SampleSink, SampleStream, open_wav
 from codec.errors import AudioError, BackendError, FormatError, OutputError
@@ -25,9 +22,8 @@ from codec.nac.seek import SeekableReader
 from codec.nac.writer import Writer
 from codec.pipeline import Pipeline, stretch_of
 from codec.support.atomic import check_writable, replacing, temporary_folder
+from codec.support.types import Codes
 from codec.support.workers import Workers
-
-Codes = npt.NDArray[np.uint16]
 
 # Called with the seconds of audio done so far and the seconds of the whole file, 0 if unknown.
 Report = Callable[[float, float], None]

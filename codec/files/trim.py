@@ -10,9 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from codec.coders.base import Coder
 from codec.errors import BitrateError, OptionError
 from codec.files.plan import Job
@@ -23,9 +20,8 @@ from codec.nac.layout import Header
 from codec.nac.reader import Reader
 from codec.nac.writer import Writer
 from codec.support.arguments import shown, whole
+from codec.support.types import Codes
 from codec.support.workers import Workers
-
-Codes = npt.NDArray[np.uint16]
 
 
 def trim_file(

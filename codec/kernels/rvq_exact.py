@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from codec.errors import ArrayError, TokensError
 from codec.kernels.choose import load, resolve
+from codec.support.types import Codes
 
 Floats = npt.NDArray[np.float32]
-Codes = npt.NDArray[np.uint16]
 
 MAX_CODEWORDS = 1 << 16  # codes are uint16
 FEW = 32  # vectors in a call that do not make up for preparing all of the codebooks in it

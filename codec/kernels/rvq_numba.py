@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.kernels.fma import fma
+from codec.support.types import Codes
 
 Floats = npt.NDArray[np.float32]
-Codes = npt.NDArray[np.uint16]
 
 _ZERO = np.float32(0)
 _HALF = np.float32(0.5)

@@ -24,8 +24,8 @@ import numpy.typing as npt
 
 from codec.errors import LayoutError
 from codec.model.limits import MAX_CODEBOOK_SIZE, MAX_CODEBOOKS
+from codec.support.types import Codes
 
-Codes = npt.NDArray[np.uint16]
 Ids = npt.NDArray[Any]
 Positions = npt.NDArray[np.int64]
 

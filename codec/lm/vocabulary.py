@@ -26,7 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.errors import LayoutError
-from codec.lm.layouts import Codes, Ids, Layout, make_layout, smallest_dtype
+from codec.lm.layouts import Ids, Layout, make_layout, smallest_dtype
+from codec.support.types import Codes
 
 SPECIALS = ("audio_begin", "audio_end", "interrupt", "time", "mask", "pad", "turn")
 TIME_BASE = 1024

@@ -8,9 +8,9 @@ import numpy.typing as npt
 from codec.errors import AudioError, BitrateError, TokensError
 from codec.model.config import ModelConfig
 from codec.support.arguments import as_array
+from codec.support.types import Codes
 
 Floats = npt.NDArray[np.float32]
-Codes = npt.NDArray[np.uint16]
 
 
 def check_audio(audio: Floats) -> Floats:

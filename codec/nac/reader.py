@@ -17,9 +17,6 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-import numpy as np
-import numpy.typing as npt
-
 from codec.coders.base import Coder
 from codec.coders.find import load_coder
 from codec.errors import FormatError
@@ -38,9 +35,8 @@ from codec.nac.layout import (
     is_sealed,
 )
 from codec.nac.tags import unpack_metadata
+from codec.support.types import Codes
 from codec.support.workers import Workers
-
-Codes = npt.NDArray[np.uint16]
 
 # The coder for the chunks of a file with this header.
 FindCoder = Callable[[Header], Coder]

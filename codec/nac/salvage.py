@@ -8,9 +8,6 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from codec.coders.base import Coder
 from codec.errors import FormatError
 from codec.nac.layout import (
@@ -26,8 +23,8 @@ from codec.nac.layout import (
     Trailer,
 )
 from codec.nac.reader import FindCoder, decode_chunk, read_tags
+from codec.support.types import Codes
 
-Codes = npt.NDArray[np.uint16]
 Bytes = bytes | mmap.mmap
 
 # Bytes under checksums for each byte of a file: one suffices for what we write, and without a limit

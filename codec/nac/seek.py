@@ -7,9 +7,6 @@ import os
 from collections.abc import Iterator
 from typing import BinaryIO
 
-import numpy as np
-import numpy.typing as npt
-
 from codec.coders.base import Coder
 from codec.errors import FormatError
 from codec.nac.layout import (
@@ -24,8 +21,7 @@ from codec.nac.layout import (
     unpack_index,
 )
 from codec.nac.reader import FindCoder, decode_chunk
-
-Codes = npt.NDArray[np.uint16]
+from codec.support.types import Codes
 
 
 class SeekableReader:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
 from codec.coders.base import Coder, RawCoder
 from codec.errors import TokensError
@@ -24,9 +23,8 @@ from codec.nac.layout import (
     sealed,
 )
 from codec.nac.tags import pack_metadata
+from codec.support.types import Codes
 from codec.support.workers import Workers
-
-Codes = npt.NDArray[np.uint16]
 
 
 class Writer:

@@ -12,9 +12,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from codec.audio.arrays import Audio, after, first, silence
 from codec.audio.resample import resample_blocks, resampled_length
 from codec.coders.base import Coder
@@ -28,9 +25,8 @@ from codec.nac.coders import Coders
 from codec.nac.layout import Header
 from codec.nac.seek import SeekableReader
 from codec.support.arguments import real, whole
+from codec.support.types import Codes
 from codec.support.workers import Workers
-
-Codes = npt.NDArray[np.uint16]
 
 # Extra samples at the model's rate that are decoded on each side of a stretch, so that the
 # resampler's filters and FFT blocks see there what they would see in a full decode.

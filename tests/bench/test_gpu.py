@@ -302,9 +302,9 @@ def test_sigterm_leads_to_weights(tmp_path: Path):
 
 def test_the_next_models_settings_hold(tmp_path: Path):
     """They are settings, and the native engine runs a model of that shape."""
+    from bench.random_weights import noise, write_weights
     from codec.engine.native import NativeBackend
     from codec.training.config import TrainConfig, read_changes
-    from tests.helpers.weights import noise, write_weights
 
     config = TrainConfig().replace(read_changes(ROOT / "bench/gpu/next.json", ()))
     assert config.model.latency <= 0.08 * config.model.sample_rate

@@ -17,6 +17,7 @@ import pytest
 import soundfile
 
 import codec
+from bench.random_weights import SMALL, write_weights
 from codec.audio import as_int16, read_audio
 from codec.cli.main import COMMANDS
 from codec.cli.main import cli as group
@@ -24,7 +25,6 @@ from codec.errors import BackendError
 from codec.nac.layout import HEADER_BYTES, Header
 from codec.nac.writer import Writer
 from codec.tokens import header_of
-from tests.helpers.weights import SMALL, write_weights
 
 
 def tree(root):

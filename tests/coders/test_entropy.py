@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("codec.coders._entropy", reason="the native extension was not built")
 
+from bench.random_weights import SMALL, write_weights
 from codec.coders import _entropy as native
 from codec.coders import data as entropy_data
 from codec.coders import entropy
@@ -32,7 +33,6 @@ from tests.helpers.entropy_models import (
     small_prior,
     small_tables,
 )
-from tests.helpers.weights import SMALL, write_weights
 
 
 def coders(isa: str | None = None) -> list[entropy.TablesCoder | entropy.PriorCoder]:

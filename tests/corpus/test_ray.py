@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from bench.random_weights import SMALL, write_weights
 from tests.corpus.test_run import shards
-from tests.helpers.weights import SMALL, write_weights
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'codec[ray]'")
 psutil = pytest.importorskip("psutil")

@@ -17,6 +17,7 @@ import pytest
 import soundfile
 
 import codec
+from bench.random_weights import SMALL, write_weights
 from codec.corpus.executors import threads
 from codec.corpus.rows import Settings
 from codec.corpus.run import Corpus, check_rows, locked, run
@@ -24,7 +25,6 @@ from codec.corpus.sources import find_items
 from codec.errors import AudioError, DataError, OutputError
 from codec.lm.layouts import make_layout
 from tests.conftest import Cli
-from tests.helpers.weights import SMALL, write_weights
 
 ROOT = Path(__file__).parents[2]
 MakeWav = Callable[..., Path]

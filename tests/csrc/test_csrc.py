@@ -81,7 +81,7 @@ sys.modules["codec.engine._engine"] = module
 spec.loader.exec_module(module)
 from codec.engine.native import NativeBackend
 from codec.engine.stream import StreamDecoder, StreamEncoder
-from tests.helpers.weights import VARIANTS, noise, write_weights
+from bench.random_weights import VARIANTS, noise, write_weights
 
 for config in VARIANTS.values():
     path = write_weights(Path(sys.argv[2]) / "weights.safetensors", config)

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from bench.random_weights import SMALL, VARIANTS, noise, random_weights, write_weights
 from codec.engine import tables as engine_tables
 from codec.engine.backend import load_backend
 from codec.errors import AudioError, BackendError, BitrateError, ModelError, TokensError
 from codec.model.config import ModelConfig
-from tests.helpers.weights import SMALL, VARIANTS, noise, random_weights, write_weights
 from tests.kernels.test_rvq import fma
 
 _engine = pytest.importorskip("codec.engine._engine", reason="needs the native engine")

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.random_weights import SMALL, noise, write_weights
 from codec.errors import AudioError, BitrateError, StateError, TokensError
-from tests.helpers.weights import SMALL, noise, write_weights
 
 pytest.importorskip("codec.engine._engine", reason="needs the native engine")
 from codec.engine.native import NativeBackend, isas

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.random_weights import SMALL, noise, write_weights
 from codec.engine import windows as spans
 from codec.engine.windows import decode_spans, encode_spans, span_lengths, windows
 from codec.model.config import ModelConfig
 from codec.model.receptive_field import Reach, decoder_reach, encoder_reach
 from codec.support.workers import Workers
-from tests.helpers.weights import SMALL, noise, write_weights
 
 CUTS = st.lists(st.integers(1, 4000), min_size=1, max_size=4)
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import codec
+from bench.random_weights import noise
 from codec.nac.layout import HEADER_BYTES, Header
 from codec.nac.reader import Reader
 from codec.tokens import write_tokens
-from tests.helpers.weights import noise
 
 
 @pytest.fixture

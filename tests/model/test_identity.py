@@ -10,10 +10,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import codec
+from bench.random_weights import SMALL, write_weights
 from codec.errors import ModelError
 from codec.model.identity import model_id, same_tokens
 from codec.model.weights_file import WeightsFile
-from tests.helpers.weights import SMALL, write_weights
 
 
 def changed(weights: Path, name: str, metadata: dict[str, str] | None = None) -> Path:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from bench.random_weights import SMALL, write_weights
 from codec.errors import FormatError
 from codec.files.plan import Job
 from codec.files.transcode import Coding, compress_file, decompress_file, salvage_file, verify_file
@@ -26,7 +27,6 @@ from codec.nac.salvage import read_run, survey
 from codec.support.workers import Workers
 from codec.tokens import Tokens
 from tests.fuzz.attacks import written
-from tests.helpers.weights import SMALL, write_weights
 
 
 def ten_seconds() -> Tokens:

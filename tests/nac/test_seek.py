@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import codec
+from bench.random_weights import VARIANTS, noise, write_weights
 from codec.errors import AudioError, FormatError
 from codec.nac.layout import TRAILER_BYTES, index_bytes
 from codec.nac.reader import Reader, own_coder
 from codec.nac.seek import SeekableReader
 from codec.tokens import write_tokens
 from tests.fuzz.attacks import tokens, written
-from tests.helpers.weights import VARIANTS, noise, write_weights
 
 
 @given(st.integers(0, 130), st.integers(1, 130))

@@ -12,6 +12,7 @@ pytest.importorskip("codec.coders._entropy", reason="the native extension was no
 
 import torch
 
+from bench.random_weights import SMALL, write_weights
 from codec.coders import entropy
 from codec.coders.data import SUFFIX, EntropyData
 from codec.engine.native import NativeBackend
@@ -20,7 +21,6 @@ from codec.training.entropy.corpus import choose_held_out, open_corpus
 from codec.training.entropy.tables import train_tables
 from codec.training.entropy.train import train_entropy
 from codec.training.prepare import PreparedAudio, prepare
-from tests.helpers.weights import SMALL, write_weights
 
 
 @pytest.fixture(autouse=True, scope="module")

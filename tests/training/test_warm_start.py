@@ -11,10 +11,10 @@ pytest.importorskip("torch")
 
 import torch
 
+from bench.random_weights import SMALL, write_weights
 from codec.errors import ModelError, TrainingError
 from codec.nn.model import CodecModel
 from codec.training.warm_start import first_weights, narrowed
-from tests.helpers.weights import SMALL, write_weights
 
 
 def model_of(**changes: int) -> CodecModel:

@@ -8,15 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from codec.engine.backend import Backend
 from codec.errors import DataError
 from codec.model.identity import TOKENS_ID_BYTES
 from codec.support.atomic import replacing
+from codec.support.types import Codes
 from codec.training.prepare import FULL_SCALE, AudioEntry, PreparedAudio
-
-Codes = npt.NDArray[np.uint16]
 
 HELD_OUT_SHARE = 0.04  # of the frames, in whole files
 
