@@ -1,11 +1,11 @@
 """Fuzzing of everything that reads a .nac file; `fuzz.replay` says what is checked.
 
     pip install atheris
-    python -m fuzz.fuzz_reader CORPUS -max_total_time=1800 -rss_limit_mb=2048
+    python -m tests.fuzz.fuzz_reader CORPUS -max_total_time=1800 -rss_limit_mb=2048
 
 CORPUS is a folder that is filled on first use with sound and hostile files, and that the fuzzer
 adds to. Nothing may allocate more than 64 MB either. What broke is written to a file crash-*;
-`python -m fuzz.fuzz_reader crash-*` shows it again.
+`python -m tests.fuzz.fuzz_reader crash-*` shows it again.
 """
 
 from __future__ import annotations
