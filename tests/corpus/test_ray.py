@@ -21,6 +21,7 @@ psutil = pytest.importorskip("psutil")
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_cluster_with_a_killed_worker_gives_the_same_bytes(tmp_path):
     weights = write_weights(tmp_path / "w.safetensors", SMALL)
     rng = np.random.default_rng(0)

@@ -41,7 +41,10 @@ BUILDS: dict[str, tuple[list[str] | None, list[str] | None]] = {
     ),
 }
 
-pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc"),
+]
 
 
 def hashes(name: str, folder: Path, compiler: list[str], runner: list[str]) -> dict[str, str]:

@@ -161,6 +161,7 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path / "lib" / "codec"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "script"), [("_native", KERNELS), ("_engine", ENGINE), ("_entropy", ENTROPY)]
 )

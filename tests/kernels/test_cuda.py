@@ -178,6 +178,7 @@ for n_fft in (3, 6, 20, 40, 75, 96, 256):
 """
 
 
+@pytest.mark.slow
 def test_sanitizers(tmp_path: Path) -> None:
     runtime = subprocess.run(
         [str(shutil.which("gcc")), "-print-file-name=libasan.so"],

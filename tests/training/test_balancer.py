@@ -75,6 +75,7 @@ def test_averages_are_saved_and_handed_over(tmp_path):
     Learner(AVERAGE, CPU).load(without)  # of a run that took the norms of each step until now
 
 
+@pytest.mark.slow
 def test_the_whole_step_is_one_graph():
     plain, audio = fitted(AVERAGE)
     whole = copy.deepcopy(plain)

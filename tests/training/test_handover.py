@@ -232,6 +232,7 @@ def recent_loss(run: Path) -> float:
     return losses["mel"] + losses["magnitude"]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_a_handover_within_noise(audio, tmp_path: Path):
     """Noise is the spread of the same run when only its crops and draws differ, by seed.
 

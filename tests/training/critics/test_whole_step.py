@@ -43,6 +43,7 @@ def test_no_operation_waits_for_the_device():
     assert losses["learned"]
 
 
+@pytest.mark.slow
 def test_the_whole_step_is_one_graph_that_learns():
     plain, audio = fitted(CONFIG)
     whole = copy.deepcopy(plain)
