@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,15 @@ SHOWN = ("pesq_wb", "stoi", "visqol", "mel", "si_sdr", "speaker_sim", "wer")
 )
 @click.option("--lyra", type=PATH, metavar="DIR", help="Folder with the model files of Lyra v2.")
 @click.option(
+    "--opus-ml",
+    type=PATH,
+    metavar="DIR",
+    help="Folder where npm installed @wasm-audio-decoders/opus-ml, for Opus with NoLACE.",
+)
+@click.option(
+    "--whisper", type=PATH, metavar="DIR", help="Folder of a Whisper model in CTranslate2's format."
+)
+@click.option(
     "--model", default="default", show_default=True, help="Our weights: a .safetensors file."
 )
 @click.option(
@@ -79,6 +89,8 @@ def bench(
     transcripts: Path | None,
     reference: str | None,
     lyra: Path | None,
+    opus_ml: Path | None,
+    whisper: Path | None,
     model: str,
     effort: str,
     clips: int,
@@ -107,6 +119,11 @@ def bench(
 
     if not inputs or output is None:
         raise click.UsageError("give AUDIO and -o")
+    if whisper is not None:
+        from codec.quality.whisper import MODEL_VARIABLE, model_folder
+
+        os.environ[MODEL_VARIABLE] = str(whisper)  # worker processes read it, too
+        model_folder()
     plan = Plan(
         inputs,
         output,
@@ -116,7 +133,7 @@ def bench(
         kind,
         transcripts,
         reference,
-        Options(model, effort, lyra),
+        Options(model, effort, lyra, opus_ml),
         jobs,
     )
     with _Bar(shown=not quiet) as bar:

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 import codec
 from bench.random_weights import SMALL, write_weights
+from codec.audio import resample
 from codec.benchmark.clips import SAMPLE_RATE, find_sources
 from codec.benchmark.peers import PEERS, Options, choose, make
 from codec.benchmark.peers.opus import ogg_packets
@@ -116,9 +117,30 @@ def test_ogg_packets_may_span_pages() -> None:
         return b"OggS" + bytes(22) + bytes([len(lacing), *lacing]) + bytes(sum(lacing))
 
     stream = page([3]) + page([255, 255]) + page([7, 20, 255, 0]) + page([])
-    assert ogg_packets(stream) == [3, 517, 20, 255]
+    assert [len(packet) for packet in ogg_packets(stream)] == [3, 517, 20, 255]
+    with pytest.raises(PeerError, match="cut"):
+        ogg_packets(stream + page([9])[:-1])
     with pytest.raises(PeerError, match="not an Ogg stream"):
         ogg_packets(stream + b"garbage")
+
+
+def test_nolace_enhances_the_stream_of_plain_opus() -> None:
+    try:
+        plain, enhanced = make("opus", Options()), make("opus-nolace", Options())
+    except PeerError as error:
+        pytest.skip(str(error))
+    speech, rate = soundfile.read(ROOT / "tests/clips/speech.flac", dtype="float32")
+    encoded = plain.encode(resample(speech, rate, plain.sample_rate), "9")
+    one, other = (peer.decode(encoded.data, "9") for peer in (plain, enhanced))
+    assert len(one) == len(other)
+    assert np.abs(one - other).max() > 1e-3
+    assert np.corrcoef(one, other)[0, 1] > 0.9
+
+
+def test_nolace_is_skipped_without_its_package(tmp_path: Path) -> None:
+    _, missing = choose(["opus-nolace"], Options(opus_ml=tmp_path))
+    tools = all(map(shutil.which, ("node", "opusenc", "opusdec")))
+    assert ("npm install" if tools else "not installed") in missing["opus-nolace"]
 
 
 @pytest.mark.parametrize("name", ["encodec", "dac", "mimi"])

@@ -7,7 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from codec.benchmark.peers import codec2, ffmpeg, hugging_face, lyra, opus, own, pcm, snac
+from codec.benchmark.peers import (
+    codec2,
+    ffmpeg,
+    hugging_face,
+    lyra,
+    nolace,
+    opus,
+    own,
+    pcm,
+    snac,
+)
 from codec.benchmark.peers.base import Encoded, Peer
 from codec.errors import PeerError
 
@@ -21,6 +31,7 @@ class Options:
     model: str = "default"  # our weights
     effort: str = "best"
     lyra: Path | None = None  # folder of its models
+    opus_ml: Path | None = None  # folder where npm installed NoLACE
 
 
 PEERS: Mapping[str, Callable[[Options], Peer]] = MappingProxyType(
@@ -28,6 +39,7 @@ PEERS: Mapping[str, Callable[[Options], Peer]] = MappingProxyType(
         "codec": lambda options: own.Own(options.model, options.effort),
         "pcm": lambda _: pcm.Pcm(),
         "opus": lambda _: opus.Opus(),
+        "opus-nolace": lambda options: nolace.OpusNolace(options.opus_ml),
         "lyra": lambda options: lyra.Lyra(options.lyra),
         "codec2": lambda _: codec2.Codec2(),
         "speex": lambda _: ffmpeg.speex(),

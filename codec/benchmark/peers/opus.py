@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from codec.audio import read_audio, write_audio
@@ -24,7 +25,7 @@ class Opus:
 
     name = "opus"
     kinds: frozenset[str] | None = None
-    settings = ("6", "9", "12", "16", "24")
+    settings: tuple[str, ...] = ("6", "9", "12", "16", "24")
     sample_rate = 48_000
 
     def __init__(self) -> None:
@@ -46,7 +47,7 @@ class Opus:
             write_audio(source, audio[None], self.sample_rate, ".wav")
             run([self._encoder, "--quiet", "--bitrate", f"{rate:g}", source, target])
             data = target.read_bytes()
-        return Encoded(data, 8 * sum(ogg_packets(data)[HEADER_PACKETS:]))
+        return Encoded(data, 8 * sum(map(len, ogg_packets(data)[HEADER_PACKETS:])))
 
     def decode(self, data: bytes, setting: str) -> Audio:
         with tempfile.TemporaryDirectory() as folder:
@@ -58,18 +59,41 @@ class Opus:
         return audio
 
 
-def ogg_packets(data: bytes) -> list[int]:
-    """Return the packet lengths of an Ogg stream (RFC 3533, §6). Raises PeerError."""
-    lengths, open_packet, at = [], 0, 0
-    while at < len(data):
-        if data[at : at + 4] != b"OggS" or at + PAGE_HEADER_BYTES > len(data):
-            raise PeerError("not an Ogg stream")
-        count = data[at + 26]
-        lacing = data[at + PAGE_HEADER_BYTES : at + PAGE_HEADER_BYTES + count]
+def ogg_packets(data: bytes) -> list[bytes]:
+    """Return the packets of an Ogg stream (RFC 3533, §6). Raises PeerError."""
+    packets, open_packet = [], b""
+    for _, lacing, body in _pages(data):
+        start = 0
         for segment in lacing:
-            open_packet += segment
+            open_packet += body[start : start + segment]
+            start += segment
             if segment < 255:
-                lengths.append(open_packet)
-                open_packet = 0
-        at += PAGE_HEADER_BYTES + count + sum(lacing)
-    return lengths
+                packets.append(open_packet)
+                open_packet = b""
+    return packets
+
+
+def last_granule(data: bytes) -> int:
+    """Return the granule position of the last page: samples at 48 kHz, with the pre-skip (RFC 7845,
+    §4). Raises PeerError."""
+    last = 0
+    for header, _, _ in _pages(data):
+        last = int.from_bytes(header[6:14], "little", signed=True)
+    return last
+
+
+def _pages(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Give the header, the segment table and the body of each page."""
+    at = 0
+    while at < len(data):
+        header = data[at : at + PAGE_HEADER_BYTES]
+        if header[:4] != b"OggS" or len(header) < PAGE_HEADER_BYTES:
+            raise PeerError("not an Ogg stream")
+        at += PAGE_HEADER_BYTES
+        lacing = data[at : at + header[26]]
+        at += len(lacing)
+        body = data[at : at + sum(lacing)]
+        if len(lacing) < header[26] or len(body) < sum(lacing):
+            raise PeerError("the Ogg stream is cut")
+        at += len(body)
+        yield header, lacing, body
