@@ -31,6 +31,8 @@ from codec.errors import (
     TrainingError,
 )
 from codec.files.trim import trim_file
+from codec.model.catalogue import Release
+from codec.model.catalogue import releases as models
 from codec.model.config import ModelConfig
 from codec.support.version import __version__
 from codec.tokens import Tokens
@@ -53,6 +55,7 @@ __all__ = [
     "OptionError",
     "OutputError",
     "PeerError",
+    "Release",
     "SpecError",
     "StateError",
     "StreamDecoder",
@@ -62,5 +65,6 @@ __all__ = [
     "TrainingError",
     "__version__",
     "load",
+    "models",
     "trim_file",
 ]

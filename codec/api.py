@@ -29,8 +29,9 @@ from codec.errors import (
     OptionError,
     TokensError,
 )
+from codec.model.catalogue import DEFAULT_MODEL
 from codec.model.config import ModelConfig
-from codec.model.location import DEFAULT_MODEL, check_reopened, weights_name, weights_path
+from codec.model.location import check_reopened, weights_name, weights_path
 from codec.nac.reader import Reader
 from codec.nac.seek import SeekableReader
 from codec.pipeline import Pipeline, stretch_of
@@ -137,7 +138,7 @@ class Codec:
         """Decode to audio float32 [channels, tokens.n_samples] at `tokens.sample_rate`.
 
         Full scale is ±1. threads: as for `encode`; the samples stay the same.
-        Raises ModelError if another model made the tokens, TokensError on what is not Tokens.
+        Raises ModelError if a model that is not here made them, TokensError on what is not Tokens.
         """
         if not isinstance(tokens, Tokens):
             raise TokensError(
@@ -268,6 +269,7 @@ class Codec:
 
         start, duration: in seconds, to restore that stretch only, to the bit as in the whole. Then
             damage elsewhere is not noticed.
+        The model that made them decodes them, if it is this one or both are in `codec.models()`.
         Raises FormatError on damaged bytes, ModelError if another model made them, AudioError if
         nothing lies in the stretch.
         """
@@ -320,9 +322,10 @@ def load(
     backend: Literal["native", "torch"] | Backend | None = None,
     device: Any = None,
 ) -> Codec:
-    """Load the model that the package ships, or that of a .safetensors file.
+    """Load a model that the package ships, or that of a .safetensors file.
 
-    model: "default" or the path of the weights.
+    model: "default", the name of a model in `codec.models()`, or the path of weights. Whichever of
+        the shipped models is loaded, it decodes the tokens and files of all of them.
     backend: "native", which defines the codec and is exact; "torch", equal to it up to rounding,
         and only as exact as the machine; by default the native one where it is installed and has
         all of the model's layers. Or a `Backend` already made, which is used as it is.

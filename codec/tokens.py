@@ -24,7 +24,7 @@ from codec.model.limits import (
     MIN_SAMPLE_RATE,
     frames_for,
 )
-from codec.model.location import weights_path
+from codec.model.location import weights_for
 from codec.nac.coders import Coders
 from codec.nac.layout import Header
 from codec.nac.reader import FindCoder, Reader, own_coder
@@ -187,17 +187,16 @@ class Tokens:
     ) -> Tokens:
         """Read the tokens of a .nac file from a path or a binary file.
 
-        model: "default" or the path of the weights that made the file, beside which the data of its
-            entropy coder lie. What `save` wrote needs none.
+        model: for a file of a model that the package does not ship, the path of the weights that
+            made it, beside which the data of its entropy coder lie. What `save` wrote needs none.
 
         Raises FormatError on a damaged file, on what is neither a path nor a file, and on a file
         whose bitrate varies, as its codes are no array; ModelError if the coder's data are missing
         or of another model; OSError.
         """
-        weights = weights_path(model)
 
         def find_coder(header: Header) -> Coder:
-            return Coders(weights, header.model_id).of(header)
+            return Coders(weights_for(model, header.model_id), header.model_id).of(header)
 
         if not isinstance(source, str | os.PathLike):
             if not hasattr(source, "read"):

@@ -114,6 +114,16 @@ def cli(
 
 
 @pytest.fixture
+def cli_of_weights(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> Iterator[Cli]:
+    """As `cli`, with the backend that the weights ask for."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield Cli(monkeypatch, capfdbinary)
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture
 def wav(tmp_path: Path) -> Callable[..., Path]:
     """Writes a WAV of noise in steps that `MeanBackend` can code; gives its path."""
     import soundfile

@@ -58,7 +58,10 @@ SHOWN = ("pesq_wb", "stoi", "visqol", "mel", "si_sdr", "speaker_sim", "wer")
     "--whisper", type=PATH, metavar="DIR", help="Folder of a Whisper model in CTranslate2's format."
 )
 @click.option(
-    "--model", default="default", show_default=True, help="Our weights: a .safetensors file."
+    "--model",
+    default="default",
+    show_default=True,
+    help="Ours: one of `codec models`, or weights.",
 )
 @click.option(
     "--effort",
@@ -164,7 +167,12 @@ def bench(
     show_default=True,
     help="Seconds to draw and embed.",
 )
-@click.option("--model", default="default", show_default=True, help="Weights: a .safetensors file.")
+@click.option(
+    "--model",
+    default="default",
+    show_default=True,
+    help="A model of `codec models`, or a .safetensors file.",
+)
 def report(source: Path, output: Path | None, force: bool, seconds: float, model: str) -> None:
     """Write an HTML page about a .nac file: waveform, spectrogram, tokens and bits over time."""
     from codec.benchmark.file_report import write_file_report

@@ -82,7 +82,12 @@ from codec.errors import DataError
 @click.option(
     "-t", "--threads", type=click.IntRange(1), help="Threads to encode on. [default: all CPU cores]"
 )
-@click.option("--model", default="default", show_default=True, help="Weights: a .safetensors file.")
+@click.option(
+    "--model",
+    default="default",
+    show_default=True,
+    help="A model of `codec models`, or a .safetensors file.",
+)
 def tokenize(
     sources: tuple[str, ...],
     output: str | None,

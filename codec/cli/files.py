@@ -11,6 +11,7 @@ from typing import Literal
 
 import click
 
+from codec.cli.models import described, latency_ms
 from codec.cli.paths import TEXT
 from codec.coders.base import CODER_IDS, CODER_NAMES, Coder
 from codec.errors import CodecError
@@ -25,7 +26,7 @@ from codec.files.transcode import (
     salvage_file,
     verify_file,
 )
-from codec.model.config import ModelConfig
+from codec.model.catalogue import Release, release_of
 from codec.nac.layout import Header
 from codec.nac.reader import own_coder
 from codec.support.progress import FileProgress, Progress
@@ -46,7 +47,7 @@ _model = click.option(
     type=TEXT,
     default="default",
     show_default=True,
-    help="Weights: a .safetensors file.",
+    help="A model of `codec models`, or a .safetensors file.",
 )
 _threads = click.option(
     "-t",
@@ -249,12 +250,11 @@ def info(inputs: tuple[str, ...], as_json: bool, levels: bool, model: str) -> No
     """Check .nac files to their end and show what they contain. Folders are searched."""
     show = _json if as_json else _text
     jobs, failures = plan(inputs, None, {SUFFIX}, SUFFIX)
-    default_model = functools.cache(_default_model)
     find_coder = _coders(model)
 
     def inspect(job: Job, workers: Workers, progress: FileProgress) -> None:
         held = inspect_file(job.source, find_coder if levels else None)
-        click.echo(show(job.name, held, default_model().get(held.header.model_id)))
+        click.echo(show(job.name, held, release_of(held.header.model_id)))
 
     # Show no bar: it would mix with the lines on standard output.
     _run(jobs, failures, inspect, threads=1, quiet=True)
@@ -322,15 +322,13 @@ def trim(
     is what `codec compress -n N` makes of the original. Without -o, a.nac becomes a.N.nac.
     """
     from codec.files.trim import trim as trim_job
-    from codec.model.location import weights_path
 
     inputs, output = _pipes(inputs, output)
     suffix = SUFFIX if output is not None else f".{codebooks}{SUFFIX}"
     jobs, failures = plan(inputs, output, {SUFFIX}, suffix)
-    weights = weights_path(model)
 
     def work(job: Job, workers: Workers, progress: FileProgress) -> None:
-        trim_job(job, codebooks, weights, workers, progress.report, overwrite=force)
+        trim_job(job, codebooks, model, workers, progress.report, overwrite=force)
 
     _run(jobs, failures, work, threads=threads, quiet=quiet)
 
@@ -343,20 +341,9 @@ def _coders(model: str) -> Callable[[Header], Coder]:
     return lambda header: pipeline().coder_of(header) if header.coder_id else own_coder(header)
 
 
-def _default_model() -> dict[bytes, ModelConfig]:
-    """Return the id and the configuration of the shipped model, or {} if it cannot be loaded."""
-    from codec.api import load
-
-    try:
-        codec = load(backend="native")
-    except CodecError:
-        return {}
-    return {codec.model_id: codec.config}
-
-
-def _text(name: str, held: Info, model: ModelConfig | None) -> str:
+def _text(name: str, held: Info, model: Release | None) -> str:
     header = held.header
-    latency = f", the default: {_latency(model):g} ms latency" if model else ""
+    known = f": {described(model)}" if model else ", which is not in this package"
     coder = CODER_NAMES.get(header.coder_id, f"coder {header.coder_id}")
     lines = [
         shown(name),
@@ -369,7 +356,7 @@ def _text(name: str, held: Info, model: ModelConfig | None) -> str:
         f" {8 * held.n_bytes / held.duration / 1000:.4g} kbit/s the whole file",
         f"  file    {held.n_bytes} bytes, {held.n_chunks}"
         f" chunk{'s' * (held.n_chunks > 1)}, all intact",
-        f"  model   {header.model_id.hex()}{latency}",
+        f"  model   {header.model_id.hex()}{known}",
     ]
     for key, value in held.tags.items():
         lines.append(f"  tag     {key}: {_printable(value)}")
@@ -384,7 +371,7 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def _json(name: str, held: Info, model: ModelConfig | None) -> str:
+def _json(name: str, held: Info, model: Release | None) -> str:
     header = held.header
     return json.dumps(
         {
@@ -406,13 +393,10 @@ def _json(name: str, held: Info, model: ModelConfig | None) -> str:
             "tags": held.tags,
             "bytes": held.n_bytes,
             "model": header.model_id.hex(),
-            "latency_ms": _latency(model) if model else None,
+            "model_name": model.name if model else None,
+            "latency_ms": latency_ms(model.config) if model else None,
         }
     )
-
-
-def _latency(model: ModelConfig) -> float:
-    return model.latency / model.sample_rate * 1000
 
 
 def _clock(seconds: float) -> str:

@@ -23,6 +23,7 @@ COMMANDS = {
     "info": ("codec.cli.files:info", "Check .nac files and show what they contain."),
     "verify": ("codec.cli.files:verify", "Find damage in .nac files."),
     "trim": ("codec.cli.files:trim", "Make .nac files smaller without encoding again."),
+    "models": ("codec.cli.models:models", "List the models that this package has."),
     "tokenize": ("codec.cli.corpus:tokenize", "Tokenize a corpus of audio into shards."),
     "bench": ("codec.cli.benchmark:bench", "Compare codecs by bitrate and quality on your audio."),
     "report": ("codec.cli.benchmark:report", "Write an HTML page about a .nac file."),

@@ -193,11 +193,13 @@ def decompress_file(
     if job.source is None and job.target is None and stretch is None and suffix != ".flac":
         from codec.files.live import decode_live
 
-        streaming = pipeline.backend.streaming
-        if streaming and suffix in (".wav", RAW_SUFFIX):
+        if pipeline.backend.streaming and suffix in (".wav", RAW_SUFFIX):
             _check_target(job, overwrite)
             reader = Reader(sys.stdin.buffer, pipeline.coder_of)
-            pipeline.coder_of(reader.header)  # before any output
+            maker = pipeline.maker(reader.header)
+            maker.coder_of(reader.header)  # before any output
+            if (streaming := maker.backend.streaming) is None:
+                raise BackendError("the file's model cannot decode it here while it arrives")
             _restore(
                 decode_live(streaming, reader), reader.header, {}, job, suffix, report, overwrite
             )
@@ -239,6 +241,7 @@ def salvage_file(
     suffix = _suffix_of(job, suffix)
     with _at_hand(job.source) as source, mapped(source) as data:
         found = survey(data)
+        pipeline = pipeline.maker(found.header)
         pipeline.coder_of(found.header)
         _check_target(job, overwrite)
         header = found.header

@@ -14,7 +14,8 @@ from codec.coders.base import Coder
 from codec.errors import BitrateError, OptionError
 from codec.files.plan import Job
 from codec.files.transcode import Report, binary_target, check_nac_target, opened
-from codec.model.location import DEFAULT_MODEL, weights_path
+from codec.model.catalogue import DEFAULT_MODEL
+from codec.model.location import weights_for
 from codec.nac.coders import Coders
 from codec.nac.layout import Header
 from codec.nac.reader import Reader
@@ -38,8 +39,8 @@ def trim_file(
     but no audio is decoded or encoded. Of a file whose bitrate varies, chunks that have fewer
     codebooks keep theirs. Memory does not grow with the file.
 
-    model: "default" or the path of the weights that made the file, beside which the data of its
-        entropy coder lie.
+    model: for a file of a model that the package does not ship, the path of the weights that made
+        it, beside which the data of its entropy coder lie.
 
     Raises BitrateError if the file has fewer codebooks, FormatError if it is damaged, ModelError
     if the coder's data are missing or of another model, OutputError if `target` exists and
@@ -49,11 +50,17 @@ def trim_file(
         if not isinstance(path, str | os.PathLike):
             raise OptionError(f"trim_file takes the paths of files, not {shown(path)}")
     job = Job(Path(source), Path(target))
-    trim(job, n_codebooks, weights_path(model), Workers(), _silent, overwrite=overwrite)
+    trim(job, n_codebooks, model, Workers(), _silent, overwrite=overwrite)
 
 
 def trim(
-    job: Job, n_codebooks: Any, weights: Path, workers: Workers, report: Report, *, overwrite: bool
+    job: Job,
+    n_codebooks: Any,
+    model: str | os.PathLike[str],
+    workers: Workers,
+    report: Report,
+    *,
+    overwrite: bool,
 ) -> None:
     """Do the work of `trim_file` on a file or a pipe.
 
@@ -64,7 +71,7 @@ def trim(
 
     @functools.cache
     def coder_of(header: Header) -> Coder:
-        return Coders(weights, header.model_id).of(header)
+        return Coders(weights_for(model, header.model_id), header.model_id).of(header)
 
     with opened(job.source or sys.stdin.buffer) as file:
         reader = Reader(file, coder_of)

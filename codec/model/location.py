@@ -7,23 +7,39 @@ import sys
 from pathlib import Path
 
 from codec.errors import ModelError
+from codec.model.catalogue import FOLDER, release_at, release_named, release_of
 from codec.support.arguments import shown
 
-DEFAULT_MODEL = "default"
-DEFAULT_WEIGHTS = Path(__file__).parents[1] / "weights" / "default.safetensors"
+DEFAULT_WEIGHTS = FOLDER / "default.safetensors"
 
 
 def weights_path(model: str | os.PathLike[str]) -> Path:
-    """The weights that `model` names: "default", or a path. Raises ModelError if it is neither."""
+    """Return the weights that `model` names: "default", a model of `codec.models`, or a path.
+
+    Raises ModelError if it is neither text nor a path.
+    """
     if not isinstance(model, str | os.PathLike):
         raise ModelError(f"a model is 'default' or the path of its weights, not {shown(model)}")
-    return DEFAULT_WEIGHTS if model == DEFAULT_MODEL else Path(model)
+    release = release_named(model) if isinstance(model, str) else None
+    return release.weights if release else Path(model)
+
+
+def weights_for(model: str | os.PathLike[str], model_id: bytes) -> Path:
+    """Return the weights for a file of the model `model_id`.
+
+    They are those that `model` names, as for `weights_path`; but if it names a model that the
+    package ships, and the package ships the one that made the file, they are the latter's.
+    """
+    weights = weights_path(model)
+    maker = release_of(model_id) if release_at(weights) else None
+    return maker.weights if maker else weights
 
 
 def weights_name(weights: Path) -> str:
-    """A name by which `weights_path` finds the weights again in another process of this user."""
+    """Return a name by which `weights_path` finds them again in another process of this user."""
+    release = release_at(weights)
     # Interned, so that equal names pickle as one: the bytes are the same however they came about.
-    return DEFAULT_MODEL if weights == DEFAULT_WEIGHTS else sys.intern(str(weights.absolute()))
+    return sys.intern(release.name if release else str(weights.absolute()))
 
 
 def check_reopened(found: bytes, model_id: bytes) -> None:

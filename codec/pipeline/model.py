@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -15,9 +16,10 @@ from typing import Any
 from codec.audio.arrays import Audio, after, first, silence
 from codec.audio.resample import resample_blocks, resampled_length
 from codec.coders.base import Coder
-from codec.engine.backend import Backend
+from codec.engine.backend import Backend, load_backend
 from codec.engine.windows import decode_spans, encode_spans
 from codec.errors import AudioError, BitrateError, ModelError
+from codec.model.catalogue import release_at, release_of
 from codec.model.config import ModelConfig
 from codec.model.identity import same_tokens
 from codec.model.receptive_field import decoder_reach
@@ -38,11 +40,15 @@ class Pipeline:
 
     Threads may share it. weights: of `backend`, beside which the data of the entropy coders lie;
     None for a model without any.
+
+    A pipeline of a model that the package ships decodes the files of the others that it ships too:
+    `maker` is what decodes a file.
     """
 
     def __init__(self, backend: Backend, weights: Path | None = None) -> None:
         self.backend = backend
         self.coders = Coders(weights, backend.model_id)
+        self._shipped = weights is not None and release_at(weights) is not None
 
     @property
     def config(self) -> ModelConfig:
@@ -117,10 +123,34 @@ class Pipeline:
     def coder_of(self, header: Header) -> Coder:
         """Return the coder of a file.
 
-        Raises ModelError unless this model made the file, with the same data for the coder.
+        Raises ModelError unless a model that is here made the file, with the same data for the
+        coder.
         """
-        self.check_model(header)
-        return self.coders.of(header)
+        return self.maker(header).coders.of(header)
+
+    def maker(self, header: Header) -> Pipeline:
+        """Return the pipeline of the model that made a file.
+
+        That is this one, or, if it is of a model that the package ships, that of another one that
+        it ships, loaded once for the process. Raises ModelError if neither made the file.
+        """
+        if not same_tokens(header.model_id, self.model_id):
+            release = release_of(header.model_id)
+            if release is None or not self._shipped:
+                hint = f"; codec.load({release.name!r}) decodes it" if release else ""
+                raise ModelError(
+                    f"made with model {header.model_id.hex()}, but this is {self.model_id.hex()}"
+                    f"{hint}"
+                )
+            return _opened(release.weights).maker(header)
+        own = self.header(header.channels, header.sample_rate, self.config.n_codebooks)
+        if (
+            header.n_codebooks > own.n_codebooks
+            or header.codebook_size != own.codebook_size
+            or header.frame_rate != own.frame_rate
+        ):
+            raise ModelError("these tokens have the model's name but other dimensions")
+        return self
 
     def rate_control(self, quality: Any) -> Callable[[Codes], int]:
         """Return how many codebooks a chunk of codes needs for `quality`, 0 to 10: for a
@@ -146,10 +176,9 @@ class Pipeline:
         """Decode to audio float32 [channels, samples] at the model's rate, in whole frames.
 
         chunks: codes uint16 [channels, codebooks, frames] as a `Reader` gives them, with its
-            header. Raises ModelError at once if another model made the codes.
+            header. Raises ModelError at once if no model that is here made the codes.
         """
-        self.check_model(header)
-        return decode_spans(self.backend, chunks, workers)
+        return decode_spans(self.maker(header).backend, chunks, workers)
 
     def decode_blocks(
         self, chunks: Iterable[Codes], header: Header, n_samples: int, workers: Workers
@@ -158,8 +187,9 @@ class Pipeline:
 
         The other arguments are those of `decode_frames`.
         """
-        decoded = self.decode_frames(chunks, header, workers)
-        return self.at_rate(decoded, header.sample_rate, n_samples)
+        maker = self.maker(header)
+        decoded = maker.decode_frames(chunks, header, workers)
+        return maker.at_rate(decoded, header.sample_rate, n_samples)
 
     def at_rate(
         self, decoded: Iterable[Audio], sample_rate: int, n_samples: int
@@ -182,7 +212,8 @@ class Pipeline:
         its block; it has no documented period at which a later start would give the same bits.
         Raises FormatError, ModelError.
         """
-        header, config = reader.header, self.config
+        header, maker = reader.header, self.maker(reader.header)
+        config = maker.config
         hop, rate, own = config.hop_length, header.sample_rate, config.sample_rate
         length = resampled_length(header.length, rate, own)
         margin = 0 if rate == own else RESAMPLER_MARGIN
@@ -191,7 +222,7 @@ class Pipeline:
         reach = decoder_reach(config)
         frame = max(0, begin // hop - reach.before)
         frame, chunks = reader.read(frame, -(-end // hop) + reach.after)
-        decoded = self.decode_frames(chunks, header, workers)
+        decoded = maker.decode_frames(chunks, header, workers)
         wanted = first(after(decoded, begin - frame * hop), end - begin)
         if rate == own:
             return first(wanted, stop - start)
@@ -199,19 +230,10 @@ class Pipeline:
         resampled = resample_blocks(itertools.chain(lead, wanted), own, rate, stop)
         return after(resampled, start)
 
-    def check_model(self, header: Header) -> None:
-        """Raises ModelError unless this model can decode what a file with `header` holds."""
-        if not same_tokens(header.model_id, self.model_id):
-            raise ModelError(
-                f"made with model {header.model_id.hex()}, but this is {self.model_id.hex()}"
-            )
-        own = self.header(header.channels, header.sample_rate, self.config.n_codebooks)
-        if (
-            header.n_codebooks > own.n_codebooks
-            or header.codebook_size != own.codebook_size
-            or header.frame_rate != own.frame_rate
-        ):
-            raise ModelError("these tokens have the model's name but other dimensions")
+
+@functools.cache
+def _opened(weights: Path) -> Pipeline:
+    return Pipeline(load_backend(weights, None, None), weights)
 
 
 def stretch_of(header: Header, start: float, duration: float | None) -> tuple[int, int]:

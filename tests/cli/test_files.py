@@ -214,9 +214,8 @@ def test_info(cli, wav, tmp_path, backend):
     path = tmp_path / "a.nac"
     code, out, _ = cli("info", path)
     assert code == 0
-    # 480 samples a frame, 240 and 360 that the windows reach beyond theirs: 45 ms.
     for text in (
-        "the default: 45 ms latency",
+        "which is not in this package",
         "5000 samples at 44100 Hz, 2 channels",
         "3 kbit/s a channel",
         "50 Hz",
@@ -226,11 +225,14 @@ def test_info(cli, wav, tmp_path, backend):
     held = json.loads(out)
     assert held["bytes"] == path.stat().st_size
     assert (held["samples"], held["frames"], held["codebooks"]) == (5000, 6, 6)
-    assert held["latency_ms"] == 45
+    assert (held["model_name"], held["latency_ms"]) == (None, None)
     assert json.loads(cli("info", "--json", "-", stdin=path.read_bytes())[1])["samples"] == 5000
-    backend.model_id = bytes(8)
-    assert b"latency" not in cli("info", path)[1]
-    assert json.loads(cli("info", "--json", path)[1])["latency_ms"] is None
+    backend.model_id = codec.models()[0].model_id
+    cli("compress", wav("b.wav", 5000), "-b", "3")
+    # 960 samples a frame, 240 and 360 that the windows reach beyond theirs: 65 ms.
+    assert b"v1, the default, 65 ms latency" in cli("info", tmp_path / "b.nac")[1]
+    held = json.loads(cli("info", "--json", tmp_path / "b.nac")[1])
+    assert (held["model_name"], held["latency_ms"]) == ("v1", 65)
     path.write_bytes(path.read_bytes()[:-3])
     failed(cli("info", path), "truncated")
 
