@@ -1,0 +1,69 @@
+"""The manifest for the language model's tokens: its rows, and that tokenizing keeps its columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from bench.development import Stretch
+from bench.lm_data import COLUMNS, read_table, rows, write
+from codec.errors import DataError
+
+CLIPS = """path\toffset\tduration\tsource\tspeaker\tlang\ttext
+train/speech/a.opus\t0.000\t1.000\ta\tann\ten\tSHE SAID "YES"
+train/speech/a.opus\t1.000\t2.000\ta\tbob\ten\t
+"""
+PHONES = "path\toffset\tduration\tphones\ntrain/speech/a.opus\t0.000\t1.000\t0:SIL 20:SH 40:IY\n"
+MANIFEST = """path\tkind\tsource\tseconds
+train/speech/a.opus\tspeech\ta\t3.0
+train/music/b.opus\tmusic\tsfz_headroom_piano\t60.4
+"""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    (tmp_path / "train" / "speech").mkdir(parents=True)
+    (tmp_path / "train" / "clips.tsv").write_text(CLIPS)
+    (tmp_path / "train" / "phones.tsv").write_text(PHONES)
+    (tmp_path / "MANIFEST.tsv").write_text(MANIFEST)
+    return tmp_path
+
+
+def test_every_clip_and_every_excerpt_is_a_row(data: Path) -> None:
+    held = [Stretch("train/speech/a.opus", 1.0, 2.0, "speech", "bob", False)]
+    found = list(rows(data, held))
+    assert [set(row) for row in found] == [set(COLUMNS)] * 4
+    assert [row["split"] for row in found] == ["train", "validation", "train", "train"]
+    assert [row["phones"] for row in found] == ["0:SIL 20:SH 40:IY", "", "", ""]
+    assert [row["tags"].split()[0] for row in found] == ["speech", "speech", "music", "music"]
+    assert [row["offset"] for row in found[2:]] == ["0.000", "30.000"]  # .4 s are too short
+    with pytest.raises(DataError, match="clips.tsv"):
+        list(rows(data / "train", held))
+
+
+def test_tokens_keep_the_columns(data: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    from click.testing import CliRunner
+
+    from codec.cli.corpus import tokenize
+
+    table = list(rows(data, []))[:2]
+    audio = np.sin(np.arange(3 * 24_000) / 20) / 2
+    soundfile.write(data / "train" / "speech" / "a.opus", audio, 24_000, format="OGG")
+    write(data / "out" / "manifest.tsv", data, table)
+    assert [row["text"] for row in read_table(data / "out" / "manifest.tsv")] == [
+        'SHE SAID "YES"',
+        "",
+    ]
+    arguments = [str(data / "out" / "manifest.tsv"), "-o", str(data / "tokens"), "-n", "2"]
+    result = CliRunner().invoke(tokenize, arguments)
+    assert result.exit_code == 0, result.output
+    (shard,) = (data / "tokens" / "data").glob("*.parquet")
+    kept = pq.read_table(shard).to_pylist()
+    for row, wanted in zip(kept, table, strict=True):
+        for name in ("text", "speaker", "lang", "phones", "tags", "split"):
+            assert row[name] == wanted[name]
+        assert row["n_frames"] == round(25 * float(wanted["duration"]))
