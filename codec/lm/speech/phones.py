@@ -50,12 +50,13 @@ def ids_of(phones: Sequence[str]) -> list[int]:
 def read_alignment(text: str) -> tuple[list[str], list[int]]:
     """Return the phones of "START:PHONE ..." and their starts, in units of 10 ms.
 
-    Raises DataError on another form, an unknown phone, or starts that do not rise.
+    A noise, which aligners write as "+NSN+", "+SPN+" and the like, counts as a pause. Raises DataError on another form, an unknown phone, or starts that do not rise.
     """
     phones: list[str] = []
     starts: list[int] = []
     for item in text.split():
         start, _, phone = item.partition(":")
+        phone = PAUSE if phone.startswith("+") and phone.endswith("+") else phone
         if not start.isdecimal() or phone not in PHONE_IDS:
             raise DataError(f"{item!r} is not START:PHONE")
         if starts and int(start) <= starts[-1]:

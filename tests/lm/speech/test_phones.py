@@ -98,6 +98,10 @@ def test_what_does_not_fit_is_left_out_by_rule() -> None:
     assert lay([], []).shape == (0, 3)
 
 
+def test_noises_are_pauses() -> None:
+    assert read_alignment("0:+NSN+ 5:AA") == (["SIL", "AA"], [0, 5])
+
+
 @pytest.mark.parametrize("text", ["AA", "x:AA", "0:QQ", "4:AA 4:S", "-1:AA", "0:AA 9"])
 def test_other_forms_are_refused(text: str) -> None:
     with pytest.raises(DataError):
