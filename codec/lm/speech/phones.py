@@ -50,7 +50,8 @@ def ids_of(phones: Sequence[str]) -> list[int]:
 def read_alignment(text: str) -> tuple[list[str], list[int]]:
     """Return the phones of "START:PHONE ..." and their starts, in units of 10 ms.
 
-    A noise, which aligners write as "+NSN+", "+SPN+" and the like, counts as a pause. Raises DataError on another form, an unknown phone, or starts that do not rise.
+    A noise, which aligners write as "+NSN+", "+SPN+" and the like, counts as a pause. Raises
+    DataError on another form, an unknown phone, or starts that do not rise.
     """
     phones: list[str] = []
     starts: list[int] = []
