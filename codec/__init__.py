@@ -27,6 +27,7 @@ from codec.errors import (
     PeerError,
     SpecError,
     StateError,
+    TextError,
     TokensError,
     TrainingError,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "StateError",
     "StreamDecoder",
     "StreamEncoder",
+    "TextError",
     "Tokens",
     "TokensError",
     "TrainingError",

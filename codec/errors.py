@@ -19,6 +19,10 @@ class TokensError(CodecError, ValueError):
     """Tokens whose fields do not fit each other or the model: shape, dtype, a code out of range."""
 
 
+class TextError(CodecError, ValueError):
+    """Text that cannot be spoken: without words, or with a word that has no English reading."""
+
+
 class LayoutError(CodecError, ValueError):
     """Codes or ids that do not fit a layout, or a sequence that a vocabulary did not write."""
 
