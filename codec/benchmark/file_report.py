@@ -18,7 +18,7 @@ from codec.benchmark.images import COLOURS, data_uri, palette_png, spectrogram
 from codec.benchmark.page import render
 from codec.benchmark.tokens import codebook_use
 from codec.coders.base import CODER_NAMES
-from codec.files.transcode import Info, inspect_file
+from codec.files.inspect import Info, inspect_file
 from codec.nac.reader import Reader, decode_chunk
 from codec.quality.pair import Audio
 from codec.support.atomic import replacing

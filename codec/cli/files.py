@@ -15,16 +15,15 @@ from codec.cli.models import described, latency_ms
 from codec.cli.paths import TEXT
 from codec.coders.base import CODER_IDS, CODER_NAMES, Coder
 from codec.errors import CodecError
+from codec.files.inspect import Info, inspect_file, verify_file
 from codec.files.plan import SUFFIX, Failure, Job, plan
 from codec.files.transcode import (
     Coding,
-    Info,
     Stretch,
+    Task,
     compress_file,
     decompress_file,
-    inspect_file,
     salvage_file,
-    verify_file,
 )
 from codec.model.catalogue import Release, release_of
 from codec.nac.layout import Header
@@ -161,7 +160,8 @@ def compress(
     coding = Coding(count, effort, quality, live, raw, strict)
 
     def work(job: Job, workers: Workers, progress: FileProgress) -> None:
-        for text in compress_file(pipeline, job, coding, workers, progress.report, overwrite=force):
+        task = Task(pipeline, job, workers, progress.report, force)
+        for text in compress_file(task, coding):
             progress.say(_line(Failure(job.name, f"warning: {text}")))
 
     _run(jobs, failures, work, threads=threads, quiet=quiet)
@@ -227,12 +227,10 @@ def decompress(
     pipeline = load(model, backend=backend).pipeline
 
     def work(job: Job, workers: Workers, progress: FileProgress) -> None:
+        task = Task(pipeline, job, workers, progress.report, force)
         if not salvage:
-            decompress_file(
-                pipeline, job, suffix, workers, progress.report, overwrite=force, stretch=stretch
-            )
-            return
-        found = salvage_file(pipeline, job, suffix, workers, progress.report, overwrite=force)
+            return decompress_file(task, suffix, stretch)
+        found = salvage_file(task, suffix)
         for first, last in found.lost():
             progress.say(f"codec: {job.name}: {_span(first, last)} is lost and becomes silence")
         for problem in found.problems:

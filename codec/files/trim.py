@@ -12,8 +12,9 @@ from typing import Any
 
 from codec.coders.base import Coder
 from codec.errors import BitrateError, OptionError
+from codec.files.endpoints import binary_target, check_nac_target, opened
 from codec.files.plan import Job
-from codec.files.transcode import Report, binary_target, check_nac_target, opened
+from codec.files.transcode import Report
 from codec.model.catalogue import DEFAULT_MODEL
 from codec.model.location import weights_for
 from codec.nac.coders import Coders

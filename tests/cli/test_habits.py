@@ -162,10 +162,10 @@ def test_any_error_of_one_file_is_its_own(cli, wav, tmp_path, monkeypatch):
 
     work = files.compress_file
 
-    def failing(pipeline, job, *args, **kwargs):
-        if job.source.name == "a.wav":
+    def failing(task, coding):
+        if task.job.source.name == "a.wav":
             raise KeyError("odd")
-        work(pipeline, job, *args, **kwargs)
+        return work(task, coding)
 
     monkeypatch.setattr(files, "compress_file", failing)
     code, _, err = cli("compress", tmp_path / "in")

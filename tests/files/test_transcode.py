@@ -10,8 +10,9 @@ import pytest
 import soundfile
 
 from codec.errors import OutputError
+from codec.files.inspect import inspect_file
 from codec.files.plan import Failure, Job, plan
-from codec.files.transcode import Coding, compress_file, decompress_file, inspect_file
+from codec.files.transcode import Coding, Task, compress_file, decompress_file
 from codec.support.atomic import replacing
 from codec.support.workers import Workers
 
@@ -156,18 +157,14 @@ def test_a_file_there_and_back(small, wav, tmp_path):
     def report(*seconds):
         said.append(seconds)
 
-    compress_file(
-        small.pipeline, Job(source, packed), Coding(3), Workers(), report, overwrite=False
-    )
+    compress_file(Task(small.pipeline, Job(source, packed), Workers(), report), Coding(3))
     # Whole frames are coded.
     assert said == [(11 / 50, 5000 / 24_000)]
     held = inspect_file(packed)
     assert (held.n_samples, held.n_frames, held.n_chunks) == (5000, 11, 1)
     assert held.n_bytes == packed.stat().st_size
     assert held.channel_bitrate == 1500
-    decompress_file(
-        small.pipeline, Job(packed, restored), ".wav", Workers(), report, overwrite=False
-    )
+    decompress_file(Task(small.pipeline, Job(packed, restored), Workers(), report), ".wav")
     assert said[1:] == [(held.duration, held.duration)] == [(5000 / 24_000, 5000 / 24_000)]
     # Three codebooks of MeanBackend are exact to 16 bits, up to rounding.
     assert restored.stat().st_size == source.stat().st_size

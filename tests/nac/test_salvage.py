@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ import soundfile
 
 from bench.random_weights import SMALL, write_weights
 from codec.errors import FormatError
+from codec.files.inspect import verify_file
 from codec.files.plan import Job
-from codec.files.transcode import Coding, compress_file, decompress_file, salvage_file, verify_file
+from codec.files.transcode import Coding, Task, compress_file, decompress_file, salvage_file
 from codec.model.receptive_field import decoder_reach
 from codec.nac.layout import (
     CHUNK_HEADER_BYTES,
@@ -178,16 +180,16 @@ def test_samples_beyond_the_decoder_s_reach_are_exact(tool, tmp_path, rate) -> N
     rng = np.random.default_rng(0)
     source, packed, whole, rest = (tmp_path / name for name in ("a.wav", "a.nac", "b.wav", "c.wav"))
     soundfile.write(source, rng.normal(0, 0.1, 10 * rate), rate)
-    compress_file(
-        tool.pipeline, Job(source, packed), Coding(3), Workers(), nothing, overwrite=False
-    )
-    decompress_file(tool.pipeline, Job(packed, whole), ".wav", Workers(), nothing, overwrite=False)
+
+    def task(source: Path, target: Path) -> Task:
+        return Task(tool.pipeline, Job(source, target), Workers(), nothing)
+
+    compress_file(task(source, packed), Coding(3))
+    decompress_file(task(packed, whole), ".wav")
     data = bytearray(packed.read_bytes())
     data[len(data) // 2] ^= 1
     packed.write_bytes(data)
-    found = salvage_file(
-        tool.pipeline, Job(packed, rest), ".wav", Workers(), nothing, overwrite=False
-    )
+    found = salvage_file(task(packed, rest), ".wav")
     assert found.lost() == [(4.0, 6.0)]
     before, after = (soundfile.read(path, dtype="int16")[0] for path in (whole, rest))
     assert len(before) == len(after) == 10 * rate
