@@ -1,0 +1,343 @@
+"""A conversation: microphone in, loudspeaker out, tokens of both on one clock.
+
+    def reply(turn):                        # codec.lm.duplex.Turn: what they said
+        yield from my_model(turn.codes)     # frames, uint16 [codebooks, n]
+
+    with Conversation(model, reply) as conversation:
+        for samples in microphone:          # any number at a time, float32
+            loudspeaker.write(conversation.exchange(samples))
+
+The clock is the microphone's: `exchange` takes as many samples as it gives. Everything that happens
+does so at a number of samples since the beginning, whatever the pieces were.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.api import Codec
+from codec.audio.arrays import as_float32
+from codec.errors import StateError
+from codec.lm.duplex.detectors import Detector, hop_samples, load_detector
+from codec.lm.duplex.echo import EchoGate
+from codec.lm.duplex.events import Event, Kind, State, Turn
+from codec.lm.duplex.player import Player
+from codec.lm.duplex.replies import Callback, Ended, Inline, Threaded, frames_of
+from codec.lm.duplex.turns import Action, TurnTaker, TurnTaking, hops
+from codec.lm.vocabulary import Audio, End, Segment
+from codec.lm.vocabulary import Turn as TurnMark
+from codec.model.checks import check_audio
+from codec.support.types import Codes
+
+Floats = npt.NDArray[np.float32]
+
+BEFORE = 0.12  # seconds before the first speech that was noticed at which a turn's codes begin
+KEPT = 1.0  # seconds of samples that are kept while nobody speaks
+
+
+class Conversation:
+    """Listen and speak at once: turns are found, replied to and may be interrupted.
+
+    model: whose backend streams (the native one).
+    reply: called with each `Turn` when the other side has finished; gives what is said, as
+        `codec.lm.duplex.replies.frames_of` explains. It is cancelled (its generator is closed) when
+        the other side goes on or interrupts.
+    n_codebooks: of both token streams.
+    detector: of speech; by default the Silero VAD where it is installed, else one of energy.
+    rules: of turn-taking.
+    echo: the gain from loudspeaker to microphone in dB to expect at first, or None where there is
+        no echo: headphones, or a system that cancels it.
+    threaded: whether the callback runs in its own thread, up to a second ahead of the clock. False
+        runs it in `exchange`, when a frame is due: what is heard then depends on the microphone
+        alone, and no reply is prepared in a pause.
+    on_event: is called with each `Event`, in the thread of `exchange`.
+
+    transcript: the conversation so far as segments for `Vocabulary.encode`: turns, `Turn()` where
+        the other side begins, and the frames of the replies that were heard.
+
+    Both token streams are kept: 800 bytes for each second, at 8 codebooks. Raises BitrateError,
+    BackendError, OptionError.
+    """
+
+    def __init__(
+        self,
+        model: Codec,
+        reply: Callback,
+        *,
+        n_codebooks: int = 8,
+        detector: Detector | None = None,
+        rules: TurnTaking | None = None,
+        echo: float | None = -12.0,
+        threaded: bool = True,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        rate = model.config.sample_rate
+        self._rate = rate
+        self.model, self.n_codebooks = model, n_codebooks
+        self.transcript: list[Segment] = []
+        self._reply, self._on_event = reply, on_event
+        self._rules = rules or TurnTaking()
+        self._detector = load_detector(rate) if detector is None else detector
+        self._encoder = model.stream_encoder(n_codebooks=n_codebooks)
+        self._player = Player(model, n_codebooks)
+        self._taker = TurnTaker(self._rules)
+        self._gate = None if echo is None else EchoGate(echo)
+        self._hop, self._slot = hop_samples(rate), model.config.hop_length
+        self._clock = 0
+        self._closed = False
+        self._heard_now: list[Floats] = []  # of the present hop
+        self._played_now: list[Floats] = []
+        self._listened: list[Codes] = []
+        self._spoken: list[Codes] = [self._player.silence]
+        self._kept: deque[Floats] = deque()  # the last hops, as far back as a turn may need them
+        self._kept_from = 0  # the number of the first of them
+        self._state: State = "listening"
+        self._in_turn = False
+        self._turn_start = 0  # the frame at which the present or last turn began
+        self._part_start = 0  # the same, or where they went on after a reply that came too early
+        self._history: tuple[Segment, ...] = ()  # what was before the turn
+        self._interrupted: int | None = None
+        self._replying = False  # a reply was asked for and has not ended
+        self._may_speak = False  # and the turn has ended
+        self._reply_start = 0  # frame
+        self._failed = False
+        self._they_spoke_last = True
+        self._unanswered = (0, True)  # length of the transcript, and the above, before the turn
+        self._source = Threaded() if threaded else Inline()
+
+    def __enter__(self) -> Conversation:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def clock(self) -> int:
+        """Samples that have come from the microphone, and gone to the loudspeaker."""
+        return self._clock
+
+    @property
+    def state(self) -> State:
+        """What the conversation does now."""
+        return self._state
+
+    @property
+    def late(self) -> int:
+        """Frames of silence that were played because the callback was late."""
+        return self._player.underruns
+
+    def listened(self) -> Codes:
+        """Return the tokens of the microphone so far, uint16 [codebooks, frames].
+
+        Frame t is that of clock samples [t, t + 1) times the model's hop length.
+        """
+        return np.concatenate([self._player.silence[:, :0], *self._listened], axis=1)
+
+    def spoken(self) -> Codes:
+        """Return the tokens of the loudspeaker on the same clock, those of silence included."""
+        return np.concatenate(self._spoken, axis=1)[:, : self._clock // self._slot]
+
+    def exchange(self, samples: npt.ArrayLike) -> Floats:
+        """Take samples of the microphone; give as many for the loudspeaker, float32 [n].
+
+        samples: float32, float64 or int16 [n], n >= 0, at the model's rate, as they arrive.
+        Raises AudioError, or StateError after `close`.
+        """
+        if self._closed:
+            raise StateError("the conversation has ended")
+        heard = check_audio(as_float32(samples))
+        played: list[Floats] = []
+        while len(heard):
+            due = min(
+                -self._clock % self._slot or self._slot, -self._clock % self._hop or self._hop
+            )
+            piece, heard = heard[:due], heard[due:]
+            played.append(self._player.render(len(piece)))
+            self._heard_now.append(piece)
+            self._played_now.append(played[-1])
+            self._clock += len(piece)
+            if len(piece) == due:
+                self._advance()
+        return np.concatenate([np.zeros(0, np.float32), *played])
+
+    def close(self) -> None:
+        """End the conversation: the reply is cancelled, and what was heard of it written down."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._player.active:
+            self._interrupt()
+        elif self._in_turn:
+            codes = self._codes(self._part_start, None)
+            self._write(self._part_start, codes, they=True, end="open")
+        self._source.close()
+
+    def _advance(self) -> None:
+        """Do what is due at the end of a slot or a hop.
+
+        A slot first takes the frames that the reply needs, so that a fade finds samples to fade;
+        then the hop may change who speaks; then a new reply may begin with the slot.
+        """
+        slot = self._clock % self._slot == 0
+        if slot and self._player.active and not self._player.slot(self._take):
+            self._write_reply("whole")
+            self._taker.ended_well()
+            self._emit("reply ended", heard=self._player.heard)
+            self._state = "listening"
+        if self._clock % self._hop == 0:
+            self._end_hop()
+        if slot:
+            if self._may_speak and not self._player.active:
+                self._begin_reply()
+            self._spoken.append(self._player.frame())
+
+    def _end_hop(self) -> None:
+        heard, played = np.concatenate(self._heard_now), np.concatenate(self._played_now)
+        self._heard_now, self._played_now = [], []
+        self._listened.append(self._encoder.push(heard))
+        self._kept.append(heard)
+        while not self._turn_may_go_on() and len(self._kept) > hops(KEPT):
+            self._kept.popleft()
+            self._kept_from += 1
+        probability = self._detector.push(heard)
+        if self._gate is not None and self._gate.push(heard, played):
+            probability = 0.0
+        for action in self._taker.push(probability, speaking=self._player.active):
+            self._act(action)
+
+    def _act(self, action: Action) -> None:
+        if action == "begin":
+            self._begin_turn()
+        elif action == "pause":
+            self._emit("turn paused")
+            self._failed = False
+            self._source.start(frames_of(self._reply, self._turn(), self.model, self.n_codebooks))
+            self._replying = True
+        elif action == "resume":
+            self._emit("turn resumed")
+            self._cancel()
+        elif action == "end":
+            self._unanswered = len(self.transcript), self._they_spoke_last
+            self._write(self._part_start, self._codes(self._part_start, self._stop()), they=True)
+            self._in_turn, self._may_speak, self._state = False, True, "thinking"
+            self._emit("turn ended")
+        elif action == "drop":
+            self._in_turn, self._state = False, "listening"
+            self._emit("turn dropped")
+        elif action == "hold":
+            self._player.hold()
+            self._emit("reply held", heard=self._player.heard)
+        else:
+            self._player.go_on()
+            self._emit("reply went on", heard=self._player.heard)
+
+    def _begin_turn(self) -> None:
+        """They speak: a new turn, or the rest of one to which a reply came too early."""
+        start = max(0, self._taker.began * self._hop - round(BEFORE * self._rate)) // self._slot
+        early, heard = False, None
+        if self._player.active:
+            heard = self._interrupt()
+            early = heard < self._rules.resume * self._rate
+        elif self._replying:  # they went on while the reply was being thought of
+            self._cancel()
+            length, self._they_spoke_last = self._unanswered
+            del self.transcript[length:]
+            early, start = True, self._part_start
+        self._part_start = start
+        if early and start - self._turn_start < self._rules.longest * self._rate / self._slot:
+            self._taker.came_too_early()
+        else:
+            self._turn_start = start
+            self._history, self._interrupted = tuple(self.transcript), heard
+        self._in_turn, self._state = True, "hearing"
+        self._emit("turn began")
+
+    def _begin_reply(self) -> None:
+        """Begin the reply, if its first frame is ready."""
+        try:
+            first = self._take()
+        except Ended:
+            self._cancel()
+            self._state = "listening"
+            if not self._failed:
+                self._emit("reply empty")
+            return
+        if first is not None:
+            self._may_speak = False
+            self._reply_start = self._clock // self._slot
+            self._player.begin(first, self._take)
+            self._state = "speaking"
+            self._emit("reply began")
+
+    def _interrupt(self) -> int:
+        heard = self._player.stop()
+        self._cancel()
+        self._write_reply("interrupted")
+        self._emit("reply interrupted", heard=heard)
+        return heard
+
+    def _cancel(self) -> None:
+        # What a callback raises when nobody listens any more is its own affair, as in its thread.
+        with contextlib.suppress(Exception):
+            self._source.cancel()
+        self._replying = self._may_speak = False
+
+    def _take(self) -> Codes | None:
+        try:
+            return self._source.take()
+        except Ended:
+            raise
+        except Exception as error:  # of the callback, which may raise what it likes
+            self._failed = True
+            self._emit("reply failed", error=error)
+            raise Ended from None
+
+    def _turn_may_go_on(self) -> bool:
+        early = self._player.heard < self._rules.resume * self._rate
+        return self._in_turn or self._may_speak or (self._player.active and early)
+
+    def _turn(self) -> Turn:
+        start, stop = self._turn_start, self._stop()
+        first = start * self._slot
+        samples = np.concatenate(self._kept)[first - self._kept_from * self._hop :]
+        return Turn(
+            self._codes(start, stop),
+            samples[: (stop - start) * self._slot],
+            start,
+            self._history,
+            self._interrupted,
+        )
+
+    def _stop(self) -> int:
+        """Return the frame after the last speech."""
+        return -(-self._taker.last * self._hop // self._slot)
+
+    def _codes(self, start: int, stop: int | None) -> Codes:
+        return np.ascontiguousarray(self.listened()[:, start:stop])
+
+    def _write_reply(self, end: End) -> None:
+        self._write(self._reply_start, self._player.heard_codes(), they=False, end=end)
+        self._replying = False
+
+    def _write(self, start: int, codes: Codes, *, they: bool, end: End = "whole") -> None:
+        if they != self._they_spoke_last:
+            self.transcript.append(TurnMark())
+        self.transcript.append(Audio(codes, start, end))
+        self._they_spoke_last = they
+
+    def _emit(
+        self, kind: Kind, *, heard: int | None = None, error: Exception | None = None
+    ) -> None:
+        if self._on_event is not None:
+            self._on_event(Event(kind, self._clock, heard, error))

@@ -1,0 +1,454 @@
+"""Whole conversations in simulated time, with recorded speech as the microphone."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import codec
+from codec.lm.duplex import Conversation, EnergyDetector, Event, Turn, TurnTaking
+from codec.lm.duplex.player import silence_frame
+from codec.lm.layouts import Flat
+from codec.lm.vocabulary import Audio, Vocabulary
+from codec.lm.vocabulary import Turn as TurnMark
+
+pytest.importorskip("codec.engine._engine", reason="the native engine was not built")
+
+CLIPS = Path(__file__).parents[2] / "clips"
+RATE, SLOT, LEVELS = 24_000, 960, 4
+FADE = 192
+MODEL = codec.load()
+
+
+def clip(name: str) -> np.ndarray:
+    return soundfile.read(CLIPS / f"{name}.flac", dtype="float32", always_2d=True)[0][:, 0]
+
+
+SPEECH = clip("speech")
+ANSWER = MODEL.encode(clip("strings")[: 2 * RATE], RATE, n_codebooks=LEVELS).codes[0]
+SOUND = MODEL.decode(MODEL.tokens(ANSWER))[0]
+
+
+def microphone(*parts: float | np.ndarray) -> np.ndarray:
+    """Silence of so many seconds, with a little noise, and recordings."""
+    rng = np.random.default_rng(0)
+    made = [
+        p
+        if isinstance(p, np.ndarray)
+        else (rng.standard_normal(round(p * RATE)) * 3e-4).astype(np.float32)
+        for p in parts
+    ]
+    return np.concatenate(made)
+
+
+class Heard:
+    """A conversation that was driven to its end: what came out, and what happened."""
+
+    def __init__(
+        self,
+        mic: np.ndarray,
+        reply: Callable[[Turn], Any],
+        pieces: list[int] | None = None,
+        **options: Any,
+    ) -> None:
+        self.events: list[Event] = []
+        options.setdefault("detector", EnergyDetector(RATE))
+        options.setdefault("echo", None)
+        options.setdefault("threaded", False)
+        self.turns: list[Turn] = []
+
+        def kept(turn: Turn) -> Any:
+            self.turns.append(turn)
+            return reply(turn)
+
+        self.conversation = Conversation(
+            MODEL, kept, n_codebooks=LEVELS, on_event=self.events.append, **options
+        )
+        out, at, number = [np.zeros(0, np.float32)], 0, 0
+        while at < len(mic):
+            count = pieces[number % len(pieces)] if pieces else SLOT
+            out.append(self.conversation.exchange(mic[at : at + count]))
+            at += count
+            number += 1
+        self.conversation.close()
+        self.out = np.concatenate(out)
+        self.mic = mic
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self.events]
+
+    def at(self, kind: str) -> int:
+        return next(event.sample for event in self.events if event.kind == kind)
+
+
+def answer(turn: Turn) -> np.ndarray:
+    return ANSWER
+
+
+ONE_TURN = microphone(0.5, SPEECH, 3.0)
+INTERRUPTED = microphone(0.5, SPEECH, 1.0, SPEECH, 3.0)
+
+
+def test_a_turn_is_heard_and_answered() -> None:
+    heard = Heard(ONE_TURN, answer)
+    assert heard.kinds == [
+        "turn began", "turn paused", "turn ended", "reply began", "reply ended",
+    ]  # fmt: skip
+    assert len(heard.out) == len(heard.mic)
+    # To the bit what a decode of the whole reply gives, from the start of a slot on.
+    began = heard.at("reply began")
+    assert began % SLOT == 0
+    assert np.array_equal(heard.out[began : began + len(SOUND)], SOUND)
+    assert not heard.out[:began].any()
+    assert not heard.out[began + len(SOUND) :].any()
+    (turn,) = heard.turns
+    whole = MODEL.encode(heard.mic, RATE, n_codebooks=LEVELS).codes[0]
+    assert np.array_equal(turn.codes, whole[:, turn.start : turn.stop])
+    assert np.array_equal(turn.samples, heard.mic[turn.start * SLOT : turn.stop * SLOT])
+    spoken = RATE // 2, RATE // 2 + len(SPEECH)
+    assert turn.start * SLOT <= spoken[0]
+    assert turn.stop * SLOT > spoken[1] - RATE // 4
+
+
+def test_both_streams_lie_on_one_clock() -> None:
+    conversation = Heard(ONE_TURN, answer).conversation
+    frames = len(ONE_TURN) // SLOT
+    listened, spoken = conversation.listened(), conversation.spoken()
+    whole = MODEL.encode(ONE_TURN, RATE, n_codebooks=LEVELS).codes[0]
+    assert spoken.shape == (LEVELS, frames)
+    assert np.array_equal(listened, whole[:, : listened.shape[1]])
+    assert frames - listened.shape[1] <= 1  # the encoder's look-ahead
+    expected = np.repeat(silence_frame(MODEL, LEVELS), frames, axis=1)
+    reply = conversation.transcript[-1]
+    assert isinstance(reply, Audio)
+    assert reply.start is not None
+    expected[:, reply.start : reply.start + ANSWER.shape[1]] = ANSWER
+    assert np.array_equal(spoken, expected)
+
+
+@functools.cache
+def in_frames() -> Heard:
+    return Heard(INTERRUPTED, answer)
+
+
+@settings(deadline=None, max_examples=8)
+@given(
+    st.lists(st.integers(100, 5000) | st.just(1), min_size=1, max_size=6).filter(
+        lambda p: max(p) > 1
+    )
+)
+def test_how_the_microphone_is_cut_changes_nothing(pieces: list[int]) -> None:
+    expected, found = in_frames(), Heard(INTERRUPTED, answer, pieces)
+    assert found.events == expected.events
+    assert np.array_equal(found.out, expected.out)
+    assert np.array_equal(found.conversation.listened(), expected.conversation.listened())
+    assert np.array_equal(found.conversation.spoken(), expected.conversation.spoken())
+    assert found.conversation.transcript == expected.conversation.transcript
+
+
+def check_replies(heard: Heard) -> None:
+    """What was played is what the transcript says, and the transcript is a sequence of ids."""
+    replies = [
+        segment
+        for segment in heard.conversation.transcript
+        if isinstance(segment, Audio) and segment.codes.shape[1] and not is_microphone(segment)
+    ]
+    ends = [e for e in heard.events if e.kind in ("reply ended", "reply interrupted")]
+    assert len(replies) == len(ends)
+    for segment, event in zip(replies, ends, strict=True):
+        assert event.heard is not None
+        assert segment.start is not None
+        assert segment.codes.shape[1] == -(-event.heard // SLOT)
+        assert np.array_equal(segment.codes, ANSWER[:, : segment.codes.shape[1]])
+        start = segment.start * SLOT
+        intact = max(0, event.heard - FADE)
+        assert np.array_equal(heard.out[start : start + intact], SOUND[:intact])
+        assert not heard.out[start + event.heard : event.sample].any()
+    vocabulary = Vocabulary(0, Flat(LEVELS, MODEL.config.codebook_size))
+    ids = vocabulary.encode(heard.conversation.transcript)
+    assert vocabulary.decode(ids) == heard.conversation.transcript
+
+
+def is_microphone(segment: Audio) -> bool:
+    return not np.array_equal(segment.codes, ANSWER[:, : segment.codes.shape[1]])
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(0, 2 * RATE), st.booleans())
+def test_an_interruption_at_any_sample_leaves_all_consistent(after: int, adaptive: bool) -> None:
+    mic = microphone(0.3, SPEECH, 0.3 + after / RATE, SPEECH[: RATE // 2], 3.5)
+    rules = TurnTaking(adaptive=adaptive)
+    heard = Heard(mic, answer, rules=rules)
+    check_replies(heard)
+    assert heard.kinds[-1] == "reply ended"
+    last = heard.turns[-1]
+    interrupted = [e.heard for e in heard.events if e.kind == "reply interrupted"]
+    early = bool(interrupted) and (interrupted[0] or 0) < rules.resume * RATE
+    if interrupted and not early:
+        (cut,) = interrupted
+        assert last.interrupted == cut
+        assert [type(segment) for segment in last.history] == [Audio, TurnMark, Audio]
+        assert last.history[-1].end == "interrupted"  # type: ignore[union-attr]
+    if early:  # the whole of it is one turn
+        assert last.start == heard.turns[0].start
+        assert last.history == ()
+        assert last.interrupted is None
+
+
+def test_a_click_costs_no_word_of_the_reply() -> None:
+    mic = ONE_TURN.copy()
+    heard = Heard(mic, answer)
+    click = heard.at("reply began") + 20_000
+    mic[click : click + 480] += 0.3
+    found = Heard(mic, answer)
+    assert found.kinds == [
+        "turn began", "turn paused", "turn ended", "reply began", "reply held", "reply went on",
+        "reply ended",
+    ]  # fmt: skip
+    held = next(event.heard for event in found.events if event.kind == "reply held")
+    assert held is not None
+    began = found.at("reply began")
+    # The same sound in two parts, a whole number of slots apart.
+    later = next(
+        shift
+        for shift in range(SLOT, 20 * SLOT, SLOT)
+        if np.array_equal(
+            found.out[began + shift + held + FADE : began + shift + len(SOUND)],
+            SOUND[held + FADE :],
+        )
+    )
+    assert not found.out[began + held : began + held + later].any()
+    assert np.array_equal(found.out[began : began + held - FADE], SOUND[: held - FADE])
+
+
+def test_a_turn_that_goes_on_after_a_pause_is_one_turn() -> None:
+    mic = microphone(0.3, SPEECH, 0.4, SPEECH, 3.5)
+    heard = Heard(mic, answer, rules=TurnTaking(patience=0.7))
+    assert heard.kinds == [
+        "turn began", "turn paused", "turn resumed", "turn paused", "turn ended", "reply began",
+        "reply ended",
+    ]  # fmt: skip
+    assert len(heard.turns) == 1
+    assert heard.turns[0].codes.shape[1] * SLOT > 2 * len(SPEECH)
+
+
+def test_a_thread_that_has_prepared_a_reply_in_vain_closes_it() -> None:
+    asked: list[int] = []
+    closed: list[int] = []
+
+    def prepared(turn: Turn) -> Iterator[np.ndarray]:
+        asked.append(turn.stop)
+        try:
+            while True:
+                yield ANSWER
+        finally:
+            closed.append(turn.stop)
+
+    with Conversation(
+        MODEL, prepared, n_codebooks=LEVELS, detector=EnergyDetector(RATE), echo=None,
+        rules=TurnTaking(patience=0.7),
+    ) as conversation:  # fmt: skip
+        conversation.exchange(microphone(0.3, SPEECH, 0.4))
+        wait_for(lambda: asked)
+        assert not closed
+        conversation.exchange(SPEECH)
+        wait_for(lambda: closed == asked)
+
+
+def test_a_callback_is_closed_when_it_is_interrupted() -> None:
+    closed = []
+
+    def endless(turn: Turn) -> Iterator[np.ndarray]:
+        try:
+            while True:
+                yield ANSWER
+        finally:
+            closed.append(True)
+
+    heard = Heard(INTERRUPTED[: round(5.5 * RATE)], endless)
+    assert "reply interrupted" in heard.kinds
+    assert closed == [True]
+
+
+def failing(turn: Turn) -> Any:
+    raise ValueError("no model")
+
+
+def failing_later(turn: Turn) -> Iterator[np.ndarray]:
+    yield ANSWER[:, :10]
+    raise ValueError("no more")
+
+
+def test_a_callback_that_raises_ends_only_its_reply() -> None:
+    heard = Heard(INTERRUPTED, failing)
+    assert heard.kinds.count("reply failed") == 2
+    assert "reply began" not in heard.kinds
+    assert [str(e.error) for e in heard.events if e.error] == ["no model"] * 2
+    later = Heard(ONE_TURN, failing_later)
+    assert later.kinds[-3:] == ["reply began", "reply failed", "reply ended"]
+    reply = later.conversation.transcript[-1]
+    assert isinstance(reply, Audio)
+    assert np.array_equal(reply.codes, ANSWER[:, :10])
+
+
+@pytest.mark.parametrize("nothing", [None, [], np.zeros((LEVELS, 0), np.uint16)])
+def test_a_callback_that_gives_nothing(nothing: Any) -> None:
+    heard = Heard(INTERRUPTED, lambda turn: nothing)
+    assert heard.kinds == ["turn began", "turn paused", "turn ended", "reply empty"] * 2
+    assert not heard.out.any()
+    assert [type(s) for s in heard.turns[1].history] == [Audio]
+
+
+def test_a_reply_may_be_of_any_kind() -> None:
+    tokens = MODEL.tokens(ANSWER)
+    wide = MODEL.encode(clip("strings")[: 2 * RATE], RATE)
+    kinds: list[Any] = [
+        tokens, wide, [ANSWER[:, :7], ANSWER[:, 7:]], ANSWER.astype(np.int64),
+        clip("strings")[: 2 * RATE], np.array_split(clip("strings")[: 2 * RATE], 9),
+    ]  # fmt: skip
+    for kind in kinds:
+        heard = Heard(ONE_TURN, lambda turn, kind=kind: kind)
+        reply = heard.conversation.transcript[-1]
+        assert isinstance(reply, Audio)
+        assert np.array_equal(reply.codes, ANSWER)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["text", 5, ANSWER[:2], ANSWER.astype(float), ANSWER.astype(int) + 1024, [ANSWER, "x"]]
+)
+def test_a_reply_that_is_no_audio_fails(wrong: Any) -> None:
+    heard = Heard(ONE_TURN, lambda turn: wrong)
+    errors = [event.error for event in heard.events if event.kind == "reply failed"]
+    assert len(errors) == 1
+    assert isinstance(errors[0], codec.TokensError)
+
+
+def test_it_can_end_at_any_time() -> None:
+    for seconds in (0.0, 0.2, 1.0, 3.2, 3.5, 4.9):
+        heard = Heard(ONE_TURN[: round(seconds * RATE)], answer)
+        check_replies_or_open(heard)
+        with pytest.raises(codec.StateError):
+            heard.conversation.exchange(np.zeros(1, np.float32))
+        heard.conversation.close()
+
+
+def check_replies_or_open(heard: Heard) -> None:
+    vocabulary = Vocabulary(0, Flat(LEVELS, MODEL.config.codebook_size))
+    transcript = heard.conversation.transcript
+    assert vocabulary.decode(vocabulary.encode(transcript)) == transcript
+    if heard.kinds and heard.kinds[-1] == "turn began":
+        assert transcript[-1].end == "open"  # type: ignore[union-attr]
+    if "reply began" in heard.kinds:
+        assert heard.kinds[-1] in ("reply interrupted", "reply ended")
+
+
+def test_a_slow_callback_is_waited_for_and_never_waits() -> None:
+    """Each frame is released by the test; the clock goes on meanwhile."""
+    release = threading.Semaphore(0)
+
+    def slow(turn: Turn) -> Iterator[np.ndarray]:
+        for frame in range(6):
+            release.acquire()
+            yield ANSWER[:, frame : frame + 1]
+
+    events: list[Event] = []
+    with Conversation(
+        MODEL, slow, n_codebooks=LEVELS, detector=EnergyDetector(RATE), echo=None,
+        on_event=events.append,
+    ) as conversation:  # fmt: skip
+        quiet = microphone(0.5)
+        conversation.exchange(microphone(0.5, SPEECH, 0.5))
+        assert conversation.state == "thinking"
+        conversation.exchange(quiet)
+        assert conversation.state == "thinking"
+        release.release()
+        wait_for(lambda: conversation._source._job._ready)  # type: ignore[union-attr]
+        conversation.exchange(quiet[: 5 * SLOT])
+        assert conversation.state == "speaking"
+        assert 3 <= conversation.late <= 5
+        late = conversation.late
+        release.release(5)
+        wait_for(lambda: len(conversation._source._job._ready) == 5)  # type: ignore[union-attr]
+        conversation.exchange(microphone(1.0))
+        assert events[-1].kind == "reply ended"
+        # Every frame of the callback was played, and the missing ones were silence.
+        reply = conversation.transcript[-1]
+        assert isinstance(reply, Audio)
+        assert reply.codes.shape[1] == 6 + late == 6 + conversation.late
+        assert np.array_equal(reply.codes[:, -5:], ANSWER[:, 1:6])
+
+
+def wait_for(condition: Callable[[], Any]) -> None:
+    for _ in range(10_000):
+        if condition():
+            return
+        threading.Event().wait(0.001)
+    raise AssertionError("it did not come to that")
+
+
+def test_a_thread_gives_what_the_clock_s_own_would() -> None:
+    """With frames that are all ready before they are due."""
+    expected = Heard(ONE_TURN, answer)
+    events: list[Event] = []
+    rules = TurnTaking(patience=0.5, pause=0.096)
+    expected = Heard(ONE_TURN, answer, rules=rules)
+    with Conversation(
+        MODEL, answer, n_codebooks=LEVELS, detector=EnergyDetector(RATE), echo=None, rules=rules,
+        on_event=events.append,
+    ) as conversation:  # fmt: skip
+        out = []
+        for start in range(0, len(ONE_TURN), SLOT):
+            out.append(conversation.exchange(ONE_TURN[start : start + SLOT]))
+            if events and events[-1].kind in ("turn paused", "reply began"):
+                wait_for(lambda: job_is_ready(conversation))
+    assert events == expected.events
+    assert np.array_equal(np.concatenate(out), expected.out)
+    assert conversation.late == 0
+
+
+def job_is_ready(conversation: Conversation) -> bool:
+    job = conversation._source._job  # type: ignore[union-attr]
+    return job._done or len(job._ready) >= 20
+
+
+def test_its_own_echo_does_not_interrupt_it() -> None:
+    """The loudspeaker is heard by the microphone 50 ms later, 20 dB softer."""
+    events: list[Event] = []
+    speech = MODEL.encode(SPEECH, RATE, n_codebooks=LEVELS).codes[0]
+    conversation = Conversation(
+        MODEL, lambda turn: speech, n_codebooks=LEVELS, detector=EnergyDetector(RATE),
+        threaded=False, on_event=events.append,
+    )  # fmt: skip
+    mic, delay = microphone(0.5, SPEECH, 6.0), 1200
+    out = np.zeros(len(mic) + 2 * SLOT, np.float32)
+    for start in range(0, len(mic), 480):
+        piece = mic[start : start + 480].copy()
+        piece += 0.1 * out[max(0, start - delay) : max(0, start - delay) + 480] * (start > delay)
+        out[start : start + len(piece)] = conversation.exchange(piece)
+    assert [event.kind for event in events] == [
+        "turn began", "turn paused", "turn ended", "reply began", "reply ended",
+    ]  # fmt: skip
+
+
+def test_with_the_silero_detector() -> None:
+    pytest.importorskip("silero_vad", reason="needs silero-vad")
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+    heard = Heard(INTERRUPTED, answer, detector=None)
+    assert heard.kinds == [
+        "turn began", "turn paused", "turn ended", "reply began", "reply held",
+        "reply interrupted", "turn began", "turn paused", "turn ended", "reply began",
+        "reply ended",
+    ]  # fmt: skip
+    check_replies(heard)
+    again = Heard(INTERRUPTED, answer, [777], detector=None)
+    assert again.events == heard.events
