@@ -13,6 +13,7 @@ from codec.cli.paths import FILE, PATH
 from codec.errors import TrainingError
 from codec.model.config import ModelConfig
 from codec.support.progress import Progress
+from codec.training.phones import write_labels
 from codec.training.prepare import INDEX_NAME, PreparedAudio, open_prepared
 from codec.training.prepare import prepare as prepare_audio
 
@@ -24,17 +25,27 @@ _minutes = click.FloatRange(0, min_open=True)
 @click.option("-o", "--output", type=PATH, help="Output folder. [default: below ~/.cache/codec]")
 @click.option("--kind", help="Put all files into one group. [default: by first folder level]")
 @click.option("-j", "--jobs", type=click.IntRange(1), help="Processes. [default: one a core]")
-def prepare(data: Path, output: Path | None, kind: str | None, jobs: int | None) -> None:
+@click.option("--phones", type=FILE, help="A table of aligned phones, for phonetic_weight.")
+def prepare(
+    data: Path, output: Path | None, kind: str | None, jobs: int | None, phones: Path | None
+) -> None:
     """Decode a folder of audio once for training: mono, at the model's sample rate.
 
     Reads the formats that `codec compress` reads. The same command continues an interrupted
     preparation.
+
+    --phones adds labels of phones beside the audio. The table is tab-separated with the columns
+    path, offset, duration (seconds) and phones, which is START:PHONE ..., START in units of 10 ms
+    from the clip's start.
     """
     prepared = _prepare(data, output or cache_folder(data), kind, jobs)
     click.echo(
         f"{len(prepared.files)} files, {prepared.seconds / 3600:.2f} hours in {prepared.folder}"
         + (f"; {len(prepared.skipped)} files skipped" if prepared.skipped else "")
     )
+    if phones is not None:
+        labelled = write_labels(prepared, phones)
+        click.echo(f"{labelled / 3600:.2f} hours have phones")
 
 
 @click.command()

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from codec.nn.heads import noise_signs
 
@@ -81,6 +82,12 @@ class ResidualQuantiser(nn.Module):
     codewords: one that is the mean of few is long, for their noise, and wins fewer still. A
     codeword used less than `revive` times the mean use takes over half of what a popular one wins.
 
+    With `first_dims` above 0 level 1 quantises the first `first_dims` dimensions of the latent, and
+    the other levels quantise the rest: level 1 stands beside the others, as in Mimi (Défossez et
+    al. 2024, arXiv 2410.00037). Each codeword is zero in the dimensions that are not its level's.
+    So encoders and decoders see plain residual levels: where a codeword is zero, it adds nothing to
+    its product with a vector, and it leaves the residual as it was.
+
     `forward` changes nothing; `learn` moves the codebooks by what `forward` counted. Neither has
     a shape that depends on the data, and neither makes the host wait for the device.
     """
@@ -96,13 +103,20 @@ class ResidualQuantiser(nn.Module):
         dim: int,
         decay: float = 0.999,
         revive: float = 0.1,
+        first_dims: int = 0,
     ) -> None:
         super().__init__()
-        self.decay, self.revive = decay, revive
+        self.decay, self.revive, self.first_dims = decay, revive, first_dims
         shape = (n_codebooks, codebook_size)
         self.register_buffer("codebooks", torch.zeros(*shape, dim))
         self.register_buffer("counts", torch.ones(shape))
         self.register_buffer("sums", torch.zeros(*shape, dim))
+
+    def part(self, level: int) -> slice:
+        """Name the dimensions that `level`, from 0, quantises."""
+        if not self.first_dims:
+            return slice(None)
+        return slice(self.first_dims, None) if level else slice(self.first_dims)
 
     @torch.no_grad()
     def fit(
@@ -116,11 +130,13 @@ class ResidualQuantiser(nn.Module):
         energy = latents.var(0).sum()
         left = []
         for level in range(start):
-            residual -= self.codebooks[level][nearest(residual, self.codebooks[level])]
+            part, codebook = self.part(level), self.codebooks[level]
+            residual -= codebook[nearest(residual[:, part], codebook[:, part])]
         for level in range(start, len(self.codebooks)):
-            size = self.codebooks.shape[1]
-            codebook = kmeans(residual, size, iterations, generator)
-            codes = nearest(residual, codebook)
+            size, part = self.codebooks.shape[1], self.part(level)
+            codebook = torch.zeros_like(self.codebooks[level])
+            codebook[:, part] = kmeans(residual[:, part], size, iterations, generator)
+            codes = nearest(residual[:, part], codebook[:, part])
             count = torch.bincount(codes, minlength=size).float()
             # the averages start as if one batch's worth had been seen
             count *= size / count.sum()
@@ -151,7 +167,7 @@ class ResidualQuantiser(nn.Module):
         flat = x.reshape(-1, dim).float()
         residual = flat.detach()
         centred = residual - mean(residual.mean(0))
-        energy = mean(centred.square().mean(0)).sum().clamp(min=1e-6)
+        variance = mean(centred.square().mean(0))
         out = torch.zeros_like(residual)
         if used is None:
             used = torch.full((batch,), levels, device=x.device)
@@ -162,17 +178,24 @@ class ResidualQuantiser(nn.Module):
         using = mean(shares.mean(1))
         errors, codes, counted = [], [], []
         for level in range(levels):
-            chosen = nearest(residual, self.codebooks[level])
+            part = self.part(level)
+            chosen = nearest(residual[:, part], self.codebooks[level][:, part])
             if count:
-                counted.append(self._count(residual, chosen, shares[level]))
+                counted.append(self._count(residual, chosen, shares[level], part))
             word = self.codebooks[level][chosen]
             step = torch.where(on[level][:, None], word, torch.zeros_like(word))
             # towards the quantised value of this depth: the codewords so far are constants
             out = out + step
-            errors.append(((flat - out).square().sum(1) * shares[level]).mean())
+            errors.append(((flat - out)[:, part].square().sum(1) * shares[level]).mean())
             residual = residual - step
             codes.append(torch.where(on[level], chosen, torch.full_like(chosen, -1)))
+        if self.first_dims:
+            # What no level reaches is zero in `out` whatever the latent: there is no gradient.
+            reached = (depth > 1)[:, None] | self._dimensions()[0]
+            flat = torch.where(reached, flat, flat.detach())
         straight = flat + (out - flat).detach()
+        energies = torch.stack([variance[self.part(level)].sum() for level in (0, 1)])
+        energy = energies[(torch.arange(levels, device=x.device) > 0).long()].clamp(min=1e-6)
         relative = torch.stack(errors) / (using.clamp(min=1e-12) * energy)
         return Quantised(
             straight.view(batch, n, dim).to(x.dtype),
@@ -182,16 +205,30 @@ class ResidualQuantiser(nn.Module):
         )
 
     @torch.no_grad()
-    def _count(self, x: Tensor, chosen: Tensor, share: Tensor) -> tuple[Tensor, ...]:
-        """One level's part of `Statistics`. share: 1 for vectors that use the level, or 0."""
-        size = self.codebooks.shape[1]
-        x = x * share[:, None]
+    def _count(self, x: Tensor, chosen: Tensor, share: Tensor, part: slice) -> tuple[Tensor, ...]:
+        """Count one level's part of `Statistics`.
+
+        share: 1 for vectors that use the level, or 0. part: the dimensions that the level has.
+        """
+        size, dim = self.codebooks.shape[1:]
+        first, last, _ = part.indices(dim)
+        x = x[:, part] * share[:, None]
+        sums = x.new_zeros(size, x.shape[1]).index_add_(0, chosen, x)
         return (
             share.sum(),
             x.square().sum(),
             x.new_zeros(size).index_add_(0, chosen, share),
-            x.new_zeros(size, x.shape[1]).index_add_(0, chosen, x),
+            functional.pad(sums, (first, dim - last)) if self.first_dims else sums,
         )
+
+    def _dimensions(self) -> Tensor:
+        """Tell which dimensions each level quantises; bool [levels, dim]."""
+        levels, _, dim = self.codebooks.shape
+        device = self.codebooks.device
+        if not self.first_dims:
+            return torch.ones(levels, dim, dtype=torch.bool, device=device)
+        later = torch.arange(levels, device=device)[:, None] > 0
+        return later ^ (torch.arange(dim, device=device) < self.first_dims)
 
     @torch.no_grad()
     def learn(self, won: Statistics, number: Tensor, wanted: Tensor | None = None) -> None:
@@ -208,7 +245,7 @@ class ResidualQuantiser(nn.Module):
         gain = (1 - self.decay) * size / won.frames.clamp(min=1)
         counts = self.counts * self.decay + won.counts * gain[:, None]
         sums = self.sums * self.decay + won.sums * gain[:, None, None]
-        rms = torch.sqrt(won.energy / won.frames.clamp(min=1) / self.codebooks.shape[2])
+        rms = torch.sqrt(won.energy / won.frames.clamp(min=1) / self._dimensions().sum(1))
         counts, sums = self._revive(counts, sums, rms, number)
         words = sums / counts[..., None]
         self.codebooks.copy_(torch.where(moved[:, None, None], words, self.codebooks))
@@ -239,6 +276,7 @@ class ResidualQuantiser(nn.Module):
         seeds = torch.arange(levels * slots, device=sums.device).view(levels, slots)
         seeds = (seeds + (number + 1) * 0x9E3779B1) & 0xFFFFFFFF
         step = noise_signs(seeds, dim, 0) * (NUDGE * rms)[:, None, None]
+        step = step * self._dimensions()[:, None]
         # The numbers in `popular` differ from each other, and so do those in `reborn`. A slot that
         # is not swapped writes back what is there by then.
         counts = counts.scatter(1, popular, torch.where(swapped, half, large))

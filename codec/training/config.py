@@ -37,6 +37,7 @@ class TrainConfig(Augmentations):
     codebook_decay: float = 0.999  # of the averages that the codebooks follow, per step
     quantiser: str = "codec"  # what moves the codebooks: codec, or library: see `LibraryQuantiser`
     refit_codebooks: bool = False  # fit the codebooks of --init anew
+    first_dims: int = 0  # latent dimensions of level 1 alone; 0: it is the first of the chain
     full_depth_share: float = 0.5  # share of steps with all codebooks; else a depth for each crop
     depths: tuple[float, ...] = (1 / 12, 1 / 4, 1 / 2, 1 / 2)  # fractions of the codebooks
 
@@ -51,6 +52,7 @@ class TrainConfig(Augmentations):
     log_mel_weight: float = 0.0  # of DAC's log-mel distance at seven windows, every step
     stft_weight: float = 0.0  # of auraloss's multi-resolution STFT distance, every step
     commitment_weight: float = 0.25
+    phonetic_weight: float = 0.0  # of the cross-entropy of the spoken phone, from level 1's output
 
     adversarial_from: int | None = None  # None: never
     adversarial_warmup: int = 1000  # over which the two weights below grow from 0
@@ -101,6 +103,8 @@ class TrainConfig(Augmentations):
                 (name, len(betas) == 2 and all(0 <= beta < 1 for beta in betas))
                 for name, betas in (("betas", self.betas), ("critic_betas", self.critic_betas))
             ),
+            ("first_dims", 0 <= self.first_dims < self.model.latent_dim),
+            ("phonetic_weight", 0 <= self.phonetic_weight < math.inf),
             ("lr", 0 < self.lr < math.inf),
             ("adversarial", self.adversarial in ("hinge", "least-squares")),
             ("quantiser", self.quantiser in ("codec", "library")),
@@ -125,6 +129,8 @@ class TrainConfig(Augmentations):
                 f"quantiser=library needs step=eager, not step={self.step}: its shapes depend on "
                 "the data"
             )
+        if self.first_dims and self.quantiser == "library":
+            raise TrainingError("quantiser=library cannot split level 1 off: set first_dims=0")
         if self.crop_samples % self.model.hop_length:
             raise TrainingError(
                 f"crop_samples ({self.crop_samples}) must be whole frames of "

@@ -12,6 +12,7 @@ import fnmatch
 import math
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from codec.errors import DataError
 from codec.training import counter
 from codec.training.augment.chain import Chain
 from codec.training.augment.settings import Augmentations
+from codec.training.phones import UNITS, UNKNOWN, read_labels
 from codec.training.prepare import AUDIO_NAME, FULL_SCALE, AudioEntry, PreparedAudio
 
 SILENCE_RMS = 1e-3  # -60 dB of full scale
@@ -31,6 +33,14 @@ CROP, MIXED = 0, 1  # streams of the counter; `augment.chain` has the others
 
 FREE_SHARE = 0.5  # of the device's free memory that the audio may take with data=auto
 COPY_SAMPLES = 1 << 26  # copied to the device at a time
+
+
+class Crops(NamedTuple):
+    """A batch of crops, and what is known of them."""
+
+    audio: Tensor  # float32 [batch_size, crop_samples] in [-1, 1]
+    files: Tensor  # int64 [batch_size]: the number of each crop's file in the index
+    phones: Tensor  # int64 [batch_size, frames]: the phone in each frame's middle, 0: unknown
 
 
 class CropSampler:
@@ -43,13 +53,19 @@ class CropSampler:
     crop lies at a random place in zeros. Each crop is then augmented (`augmentations`); by default
     it gets a random sign and a gain of -12 to +3 dB, less where that would clip.
 
+    frame_samples: where the audio has labels of phones (`codec.training.phones`), crops carry the
+    phone in the middle of each frame of so many samples. A change of speed moves them, too. Where
+    two crops are mixed the phones are those of the louder one. None: no labels are read, and
+    crops have no frames.
+
     device: where batches are made. data: where the audio is kept: "device" copies it there, "host"
     leaves it in the memory map, reads crops with the CPU and copies those, and "auto" takes the
     device if the audio fits into half of its free memory. part: (rank, n) draws rows rank,
     rank + n, ... of the batch alone: what a single process would have drawn for these rows.
 
-    Raises DataError if a glob matches nothing, a weight is negative or not finite, all are 0, or
-    the audio does not fit into the device's memory with data="device".
+    Raises DataError if a glob matches nothing, a weight is negative or not finite, all are 0, the
+    audio does not fit into the device's memory with data="device", or has no labels with
+    frame_samples.
     """
 
     def __init__(
@@ -62,6 +78,7 @@ class CropSampler:
         full_band_weight: float = 2.0,
         *,
         augmentations: Augmentations | None = None,
+        frame_samples: int | None = None,
         device: torch.device | str = "cpu",
         data: str = "auto",
         part: tuple[int, int] = (0, 1),
@@ -86,6 +103,13 @@ class CropSampler:
         self._lengths = torch.from_numpy(lengths).to(self.data_device)
         offsets = np.array([entry.offset for entry in prepared.files])
         self._offsets = torch.from_numpy(offsets).to(self.data_device)
+        self._labels: Tensor | None = None
+        self._sample_rate = prepared.sample_rate
+        self._middles = torch.zeros(0, dtype=torch.int64, device=self.data_device)
+        if frame_samples is not None:
+            self._labels = torch.from_numpy(read_labels(prepared)[0]).to(self.data_device)
+            middles = torch.arange(frame_samples // 2, crop_samples, frame_samples)
+            self._middles = middles.to(self.data_device)
         self._rows = torch.arange(part[0], batch_size, part[1], device=self.device)
         self._data_rows = self._rows.to(self.data_device)
         self._chain = Chain(
@@ -98,25 +122,26 @@ class CropSampler:
 
     def batch(self, step: int | Tensor) -> Tensor:
         """Draw the batch of `step` (0 or more); float32 [batch_size, crop_samples] in [-1, 1]."""
-        return self.batch_and_numbers(step)[0]
+        return self.crops(step).audio
 
-    def batch_and_numbers(self, step: int | Tensor) -> tuple[Tensor, Tensor]:
-        """Draw as `batch`; also the number of each crop's file in the index, int64 [batch_size].
+    def crops(self, step: int | Tensor) -> Crops:
+        """Draw as `batch`, with the crops' files and phones.
 
-        step: an int, or an int64 scalar on the device that holds the audio. The numbers are on
-        that device too.
+        step: an int, or an int64 scalar on the device that holds the audio. The numbers of the
+        files and the phones are on that device too.
         """
         if not isinstance(step, Tensor):
             step = torch.full((), step, dtype=torch.int64, device=self.data_device)
-        pieces, numbers = self._pieces(step, CROP)
+        pieces, numbers, starts = self._pieces(step, CROP)
         other = self._to_float(self._pieces(step, MIXED)[0]) if self._chain.mixes else None
         here = step if step.device == self.device else _to_device(step, self.device)
-        return self._chain(self._to_float(pieces), other, here, self._rows), numbers
+        audio = self._chain(self._to_float(pieces), other, here, self._rows)
+        return Crops(audio, numbers, self._phones(step, numbers, starts))
 
     def batch_and_files(self, step: int) -> tuple[Tensor, list[AudioEntry]]:
         """Draw as `batch`; also the file that each crop is of. Waits for the device."""
-        audio, numbers = self.batch_and_numbers(step)
-        return audio, [self._files[number] for number in numbers.tolist()]
+        crops = self.crops(step)
+        return crops.audio, [self._files[number] for number in crops.files.tolist()]
 
     def shares(self) -> dict[str, float]:
         """Compute the expected share of each group of files among the crops; they sum to 1."""
@@ -125,8 +150,19 @@ class CropSampler:
             shares[entry.group] += float(probability)
         return dict(shares)
 
-    def _pieces(self, step: Tensor, stream: int) -> tuple[Tensor, Tensor]:
-        """Draw int16 [batch_size, samples] as they are stored, and their files' numbers."""
+    def _phones(self, step: Tensor, numbers: Tensor, starts: Tensor) -> Tensor:
+        """Read the phone in the middle of each frame; int64 [batch_size, frames]."""
+        if self._labels is None:
+            return torch.zeros(len(numbers), 0, dtype=torch.int64, device=self.data_device)
+        place = self._chain.places_before(self._middles, step, self._data_rows) + starts[:, None]
+        inside = (place >= 0) & (place < self._lengths[numbers][:, None])
+        unit = (place + self._offsets[numbers][:, None]) * UNITS // self._sample_rate
+        found = self._labels[unit.clamp(0, len(self._labels) - 1)].long()
+        return torch.where(inside, found, torch.full_like(found, UNKNOWN))
+
+    def _pieces(self, step: Tensor, stream: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw int16 [batch_size, samples] as they are stored, their files' numbers, and where in
+        these files they start, which is below 0 where the file is shorter."""
         length = self._chain.samples_read
         drawn = counter.words(self.seed, step, self._data_rows, stream, 2 * ATTEMPTS)
         file, place = counter.unit(drawn).view(-1, ATTEMPTS, 2).unbind(-1)
@@ -147,7 +183,7 @@ class CropSampler:
         attempts = torch.arange(ATTEMPTS, device=self.data_device)
         chosen = torch.where(loud, attempts, ATTEMPTS - 1).amin(1, keepdim=True)
         taken = pieces.gather(1, chosen[..., None].expand(-1, -1, length))[:, 0]
-        return taken, files.gather(1, chosen)[:, 0]
+        return taken, files.gather(1, chosen)[:, 0], start.gather(1, chosen)[:, 0]
 
     def _to_float(self, pieces: Tensor) -> Tensor:
         """Move int16 pieces to the device as float32 in [-1, 1]."""

@@ -37,6 +37,7 @@ class Inputs(NamedTuple):
     heard: Tensor  # int64 [crops]: numbers of the crops that critics hear
     hear: Tensor  # bool scalar: whether they hear any
     turns: Tensor  # float32 [crops, n]: normal numbers that phases are rotated by; or [0]
+    phones: Tensor  # int64 [batch, frames]: the phone in each frame's middle, 0: unknown; or [0]
     step: Tensor  # int64 scalar
     lr: Tensor  # float32 scalar
 

@@ -42,6 +42,7 @@ class Learner:
         self.device = device
         self.model = CodecModel(config.model).to(device)
         self.model.quantiser.decay = config.codebook_decay
+        self.model.quantiser.first_dims = config.first_dims
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.quantised = False
         self._step = Step(config, self.model, self.average, device)
@@ -188,17 +189,26 @@ class Learner:
             parts.append(part)
         return torch.cat(parts)
 
-    def step(self, step: int, audio: Tensor, lr: float, judged: Tensor | None = None) -> Losses:
+    def step(
+        self,
+        step: int,
+        audio: Tensor,
+        lr: float,
+        judged: Tensor | None = None,
+        phones: Tensor | None = None,
+    ) -> Losses:
         """Learn from `audio` [batch_size, crop_samples]; the losses, detached, on the device.
 
         Of several processes each learns from its part of the batch (`distributed.part_of`).
-        Critics hear the crops that are True in `judged`, bool [batch_size]; all when None. The
+        Critics hear the crops that are True in `judged`, bool [batch_size]; all when None. `phones`
+        names the phone in the middle of each frame, int64 [batch_size, frames], 0 where unknown;
+        all are unknown when None. The
         losses are those of `Step`; a step in which anything was not finite teaches nothing.
 
         The host looks at the device every `log_steps` steps. Raises TrainingError then, if by now
         there have been `max_bad_steps` steps in a row that were not finite.
         """
-        plan, inputs = self._draw(step, audio, lr, judged)
+        plan, inputs = self._draw(step, audio, lr, judged, phones)
         losses = self._runner(plan, inputs)
         if (step + 1) % self.config.log_steps == 0:
             self.check()
@@ -214,13 +224,23 @@ class Learner:
             )
 
     def _draw(
-        self, step: int, audio: Tensor, lr: float, judged: Tensor | None
+        self,
+        step: int,
+        audio: Tensor,
+        lr: float,
+        judged: Tensor | None,
+        phones: Tensor | None = None,
     ) -> tuple[Plan, Inputs]:
         """Draw the plan and the inputs of `step`."""
         config = self.config
         plan, depths, keys = draw(config, step, self.quantised, self.loss.scales)
         crops = min(max(1, config.critic_crops // distributed.world_size()), len(audio))
         heard, hear = choose_heard(judged, len(audio), crops)
+        if not config.phonetic_weight:
+            phones = torch.zeros(0, dtype=torch.int64)
+        elif phones is None:
+            frames = audio.shape[1] // config.model.hop_length
+            phones = torch.zeros(len(audio), frames, dtype=torch.int64)
         inputs = (
             audio,
             distributed.part_of(depths),
@@ -228,6 +248,7 @@ class Learner:
             heard,
             hear,
             draw_turns(config, step, distributed.rank() * crops, crops),
+            phones,
             torch.tensor(step),
             torch.tensor(lr, dtype=torch.float32),
         )
@@ -255,6 +276,8 @@ class Learner:
             "chosen": dict(self._chosen),
         }
         teachers = self._step.teachers
+        if self._step.phonetic is not None:
+            state["phonetic"] = self._step.phonetic.state_dict()
         if self._step.balancer is not None:
             state["balance"] = self._step.balancer.state_dict()
         if teachers is not None:
@@ -267,7 +290,12 @@ class Learner:
         """Go on from what `state` gave."""
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["model"] | state["average"])
-        self._step.optimiser.load_state_dict(state["optimiser"])
+        phonetic, moments = self._step.phonetic, dict(state["optimiser"]["state"])
+        if phonetic is not None and "phonetic" in state:
+            phonetic.load_state_dict(state["phonetic"])
+        elif "phonetic" in state:  # it is no longer learned; its moments come last
+            moments = {i: part for i, part in moments.items() if i < len(self._step.parameters)}
+        self._step.optimiser.load_state_dict({"state": moments})
         self.quantised = state["quantised"]
         self._chosen = dict(state.get("chosen", {}))
         self._step.bad.copy_(torch.as_tensor(state["bad_steps"]))

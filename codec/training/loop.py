@@ -151,6 +151,7 @@ class Session:
             config.data_weights,
             config.full_band_weight,
             augmentations=config,
+            frame_samples=config.model.hop_length if config.phonetic_weight else None,
             device=self.device,
             data=config.data,
             part=(distributed.rank(), distributed.world_size()),
@@ -239,8 +240,8 @@ class Session:
         now, clock = self.now, self.until.clock
         started = clock()
         lr = self.config.lr_at(now.step, now.decay, now.restarted)
-        audio, files = self.sampler.batch_and_numbers(now.step)
-        losses = self.learner.step(now.step, audio, lr, self._judged_files[files])
+        audio, files, phones = self.sampler.crops(now.step)
+        losses = self.learner.step(now.step, audio, lr, self._judged_files[files], phones)
         now.step += 1
         now.audio_seconds += (
             self.config.batch_size * self.config.crop_samples / self.config.model.sample_rate

@@ -24,8 +24,10 @@ from codec.training.library_quantiser import LibraryQuantiser
 from codec.training.losses.log_mel import LogMelLoss
 from codec.training.losses.loudness import LoudnessLoss
 from codec.training.losses.multi_resolution import MultiResolutionLoss
+from codec.training.losses.phonetic import PhoneticLoss
 from codec.training.losses.spectral import SpectralLoss
 from codec.training.optimiser import AdamW
+from codec.training.phones import UNKNOWN
 
 Losses = dict[str, Tensor]
 
@@ -75,7 +77,15 @@ class Step:
         self.teachers: Teachers | None = None
         self.whole = config.learned == "all"
         learned = model if self.whole else model.decoder
-        self.optimiser = AdamW(learned, config.betas, config.weight_decay)
+        self.phonetic: PhoneticLoss | None = None
+        if config.phonetic_weight and self.whole:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(config.seed)
+                heard = PhoneticLoss(config.first_dims or config.model.latent_dim)
+            self.phonetic = heard.to(device)
+        # The model's parameters come first: they alone have averages.
+        both = nn.ModuleList([learned, *([self.phonetic] if self.phonetic else [])])
+        self.optimiser = AdamW(both, config.betas, config.weight_decay)
         self.parameters: list[Tensor] = [*self.optimiser.parameters]
         self.averages: list[Tensor] = list(
             (average if self.whole else average.decoder).parameters()
@@ -99,6 +109,7 @@ class Step:
             "log_mel": config.log_mel_weight,
             "stft": config.stft_weight,
             "commitment": config.commitment_weight,
+            "phonetic": config.phonetic_weight,
         }
         self.library: LibraryQuantiser | None = None
         if config.quantiser == "library":
@@ -112,6 +123,8 @@ class Step:
         """List all tensors that a step changes."""
         found = [*self.model.parameters(), *self.model.buffers(), *self.averages, self.bad]
         found += self.optimiser.tensors()
+        if self.phonetic is not None:
+            found += self.phonetic.parameters()
         if self.balancer is not None:
             found += self.balancer.tensors()
         if self.teachers is not None:
@@ -122,9 +135,11 @@ class Step:
         """Learn from `inputs`; the losses, detached, and with them
 
         "norm", of the gradient before it was clipped; "learned", bool: whether anything was
-        learned; "codes", int64 [levels, batch, frames], -1 where a level was not used.
+        learned; "codes", int64 [levels, batch, frames], -1 where a level was not used; and where
+        phones are learned "wrong_phones", the share of the frames with a known phone that level
+        1's linear layer takes for another (NaN without such frames).
         """
-        losses, output, codes, won = self._forward(plan, inputs)
+        losses, output, codes, won, seen = self._forward(plan, inputs)
         total = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
         judgement: Judgement | None = None
         critic_gradients: Sequence[Tensor] = ()
@@ -153,25 +168,32 @@ class Step:
                 name: torch.where(inputs.hear, value.detach(), unheard)
                 for name, value in vars(judgement).items()
             }
-        result |= {"norm": norm, "learned": ok}
+        result |= seen | {"norm": norm, "learned": ok}
         if codes is not None:
             result["codes"] = codes
         return result
 
     def _forward(
         self, plan: Plan, inputs: Inputs
-    ) -> tuple[Losses, Tensor, Tensor | None, Statistics | None]:
-        """Encode, quantise, decode, compare: losses, output, codes, what the codewords won."""
+    ) -> tuple[Losses, Tensor, Tensor | None, Statistics | None, Losses]:
+        """Encode, quantise, decode, compare.
+
+        Returns losses, output, codes, what the codewords won, and what is only watched.
+        """
         config = self.config
         with torch.set_grad_enabled(self.whole):
             latents = self.model.encoder(inputs.audio)
+        encoded = first = latents
         losses: Losses = {}
+        seen: Losses = {}
         phase_share, codes, won = None, None, None
         if plan.quantised:
             quantiser = self.library or self.model.quantiser
             quantised = quantiser(latents, inputs.depths, count=self.whole, mean=mean_over_ranks)
             latents, codes, won = quantised.latents, quantised.codes, quantised.statistics
             losses["commitment"] = quantised.commitment
+            if self.phonetic is not None:
+                first = encoded + (self.model.quantiser.codebooks[0][codes[0]] - encoded).detach()
             # A few codebooks cannot carry the waveform: asked for it, they lose the spectrum too.
             phase_share = (inputs.depths / config.model.n_codebooks) ** config.phase_power
         output = self.model.decoder(latents, inputs.keys)
@@ -179,7 +201,12 @@ class Step:
         losses |= self.loss(inputs.audio, output, scales, phase_share, mean_over_ranks)
         for name, loss in self.others.items():
             losses[name] = loss(inputs.audio, output)
-        return losses, output, codes, won
+        if self.phonetic is not None:
+            heard = self.phonetic(first, encoded, inputs.phones, mean_over_ranks)
+            losses["phonetic"] = heard.loss
+            known = mean_over_ranks((inputs.phones != UNKNOWN).float().sum()) > 0
+            seen["wrong_phones"] = torch.where(known, heard.wrong, torch.nan)
+        return losses, output, codes, won, seen
 
     def pull(
         self, inputs: Inputs, judgement: Judgement, total: Tensor, output: Tensor
@@ -229,7 +256,7 @@ class Step:
         ok = torch.isfinite(norm + total)
         self.optimiser.step(clipped, inputs.lr, ok)
         weight = 1 - ((1 + inputs.step) / (10 + inputs.step)).clamp(max=config.ema_decay)
-        difference = torch._foreach_sub(self.parameters, self.averages)
+        difference = torch._foreach_sub(self.parameters[: len(self.averages)], self.averages)
         torch._foreach_mul_(difference, torch.where(ok, weight, torch.zeros_like(weight)))
         torch._foreach_add_(self.averages, difference)
         number = inputs.step + config.seed % 2**31

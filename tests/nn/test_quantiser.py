@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import codec.rvq
 from codec.nn.quantiser import ResidualQuantiser, kmeans, nearest
 
 LEVELS, SIZE, DIM = 4, 16, 6
@@ -201,3 +202,44 @@ def test_a_codeword_that_wins_nothing_takes_over_half_of_a_popular_one():
         taught(quantiser, latents(step, 1, 64), torch.tensor([1]), step)
     assert not (quantiser.codebooks[0].abs() > 10).any()
     assert len(nearest(latents(3, 1000), quantiser.codebooks[0]).unique()) == SIZE
+
+
+def on_a_grid(x: torch.Tensor) -> torch.Tensor:
+    """Round so that sums of products are exact in float32."""
+    return torch.round(16 * x) / 16
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=10, deadline=None)
+def test_level_1_beside_the_others_is_a_plain_residual_quantiser(seed: int):
+    split = fitted(seed, first_dims=2, revive=0.5, decay=0.5)
+    for number in range(3):
+        taught(split, latents(seed + number, 5, 40), number=number)
+    assert not split.codebooks[0, :, 2:].any()
+    assert not split.codebooks[1:, :, :2].any()
+    assert split.codebooks[0, :, :2].abs().sum(1).min() > 0
+    split.codebooks.copy_(on_a_grid(split.codebooks))
+    plain = ResidualQuantiser(LEVELS, SIZE, DIM)
+    plain.codebooks.copy_(split.codebooks)
+    x = on_a_grid(latents(seed + 9, 3, 50))
+    for levels in (1, 2, LEVELS):
+        ours, theirs = split(x, levels=levels), plain(x, levels=levels)
+        assert torch.equal(ours.codes, theirs.codes)
+        torch.testing.assert_close(ours.latents, theirs.latents, atol=0, rtol=0)
+    # and each part is quantised by itself
+    assert torch.equal(
+        ours.codes[0].flatten(), nearest(x.flatten(0, 1)[:, :2], split.codebooks[0, :, :2])
+    )
+    # the operator that the engine's search is made of finds them too
+    flat = x.flatten(0, 1).numpy()
+    found = codec.rvq.encode(flat, split.codebooks.numpy())
+    assert np.array_equal(found, ours.codes.flatten(1).numpy())
+
+
+def test_a_level_that_is_not_used_teaches_nothing():
+    split = fitted(0, first_dims=2)
+    x = latents(1, 2, 7).requires_grad_()
+    found = split(x, torch.tensor([1, LEVELS]))
+    (gradient,) = torch.autograd.grad(found.latents.sum(), x)
+    assert torch.equal(gradient[0], torch.tensor([1.0, 1, 0, 0, 0, 0]).expand(7, -1))
+    assert torch.equal(gradient[1], torch.ones(7, DIM))

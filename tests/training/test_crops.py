@@ -88,10 +88,10 @@ def test_a_function_of_seed_and_step(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_each_part_is_rows_of_the_whole_batch(tmp_path: Path, ranks: int) -> None:
     data = prepared(tmp_path, {"a/a.wav": random_audio(5000), "b/b.wav": random_audio(900)})
-    whole, numbers = CropSampler(data, CROP, 6, seed=7).batch_and_numbers(4)
+    whole, numbers, _ = CropSampler(data, CROP, 6, seed=7).crops(4)
     for rank in range(ranks):
         sampler = CropSampler(data, CROP, 6, seed=7, part=(rank, ranks))
-        part, part_numbers = sampler.batch_and_numbers(4)
+        part, part_numbers, _ = sampler.crops(4)
         assert torch.equal(part, whole[rank::ranks])
         assert torch.equal(part_numbers, numbers[rank::ranks])
 
@@ -111,10 +111,10 @@ def test_the_step_may_be_a_tensor(tmp_path: Path) -> None:
 def test_drawing_is_one_graph_without_a_look_at_the_data(tmp_path: Path) -> None:
     data = prepared(tmp_path, {"a": random_audio(5000), "b": random_audio(50)})
     sampler = CropSampler(data, CROP, 4, seed=7)
-    draw = torch.compile(sampler.batch_and_numbers, fullgraph=True, backend="eager")
+    draw = torch.compile(sampler.crops, fullgraph=True, backend="eager")
     compiled = draw(torch.tensor(5))
     with NoHostReads():
-        eager = sampler.batch_and_numbers(torch.tensor(5))
+        eager = sampler.crops(torch.tensor(5))
     assert all(map(torch.equal, compiled, eager))
 
 
@@ -141,9 +141,7 @@ def test_a_gpu_draws_the_same_crops(tmp_path: Path, data: str) -> None:
     there = CropSampler(audio, CROP, 40, seed=7, device="cuda", data=data)
     assert there.data_device.type == ("cpu" if data == "host" else "cuda")
     for step in (0, 5):
-        for one, other in zip(
-            here.batch_and_numbers(step), there.batch_and_numbers(step), strict=True
-        ):
+        for one, other in zip(here.crops(step), there.crops(step), strict=True):
             assert torch.equal(one, other.cpu())
 
 

@@ -27,7 +27,7 @@ from codec.nn.backend import read_model
 from codec.training import checkpoint as checkpoints
 from codec.training.config import Decay, TrainConfig, differences, read_changes
 from codec.training.critics.judgement import Judgement
-from codec.training.crops import CropSampler
+from codec.training.crops import Crops, CropSampler
 from codec.training.draws import step_generator
 from codec.training.evaluation import evaluate, participation_ratio, read_clips, spread
 from codec.training.learner import Learner
@@ -159,7 +159,7 @@ def test_a_decay_goes_on_where_it_was_killed(audio, tmp_path: Path):
             go(audio, run, Until(decay_steps=4, minutes=1e-9))
             assert checkpoints.load(run / DECAYING).step == 3
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(CropSampler, "batch_and_numbers", stop_at(4))
+                patch.setattr(CropSampler, "crops", stop_at(4))
                 with pytest.raises(KeyboardInterrupt):
                     go(audio, run, Until(decay_steps=4), {"checkpoint_minutes": 0.0})
             assert checkpoints.load(run / DECAYING).step == 4
@@ -168,9 +168,9 @@ def test_a_decay_goes_on_where_it_was_killed(audio, tmp_path: Path):
 
 
 def stop_at(step: int):
-    batch = CropSampler.batch_and_numbers
+    batch = CropSampler.crops
 
-    def interrupted(self: CropSampler, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def interrupted(self: CropSampler, number: int) -> Crops:
         if number == step:
             raise KeyboardInterrupt
         return batch(self, number)

@@ -15,7 +15,7 @@ from codec.training.augment.level import GAIN_STEPS, add_below, gain_table, scal
 from codec.training.augment.noise import colour
 from codec.training.augment.room import convolve, response
 from codec.training.augment.settings import Augmentations
-from codec.training.augment.speed import change_speed, margin
+from codec.training.augment.speed import change_speed, margin, places_before
 from codec.training.augment.tilt import tilt
 
 # The counter's stream of each use. 0 and 1 are those of crops and of the crops mixed into them.
@@ -87,6 +87,16 @@ class Chain:
             noisy = add_below(audio, noise, _between(settings.noise_db, below))
             audio = _choose(share < settings.noise_share, noisy, audio)
         return self._at_level(audio, step, rows)
+
+    def places_before(self, places: Tensor, step: Tensor, rows: Tensor) -> Tensor:
+        """Say which sample of the crop as it is stored becomes the one at each of `places`.
+
+        places: int64 [n], below `samples`. Returns int64 [batch, n]. Only speed moves samples.
+        """
+        if not self.settings.speed_share:
+            return places.expand(len(rows), -1)
+        speed = self._speed(step, rows)
+        return places_before(places, speed, self.samples, self.samples_read)
 
     def _speed(self, step: Tensor, rows: Tensor) -> Tensor:
         """Draw the speed of each row, float32; 1 where it stays."""

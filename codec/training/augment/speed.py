@@ -29,16 +29,29 @@ def change_speed(audio: Tensor, speed: Tensor, samples: int) -> Tensor:
     64-bit integers, so they are the same on every device.
     """
     batch, length = audio.shape
-    one = 1 << FRACTION_BITS
-    stride = torch.round(speed.double() * one).long()
-    place = (torch.arange(samples, device=audio.device) - samples // 2) * stride[:, None]
-    place = place + length // 2 * one
-    fraction = (place & (one - 1)).float() * 2.0**-FRACTION_BITS
+    place = _places(torch.arange(samples, device=audio.device), speed, samples, length)
+    fraction = (place & ((1 << FRACTION_BITS) - 1)).float() * 2.0**-FRACTION_BITS
     tap = torch.arange(TAPS, device=audio.device) - (TAPS // 2 - 1)
     index = (place >> FRACTION_BITS)[..., None] + tap
     inside = (index >= 0) & (index < length)
     read = audio.gather(1, index.clamp(0, length - 1).view(batch, -1)).view(index.shape)
     return (read * inside * _kernel(tap, fraction[..., None])).sum(-1)
+
+
+def places_before(places: Tensor, speed: Tensor, samples: int, length: int) -> Tensor:
+    """Say from which sample of the audio before `change_speed` the sample at each place comes.
+
+    places: int64 [n], of the result, which has `samples`. length: samples before. speed: float32
+    [batch]. Returns int64 [batch, n], rounded down; they may lie outside of the audio.
+    """
+    return _places(places, speed, samples, length) >> FRACTION_BITS
+
+
+def _places(places: Tensor, speed: Tensor, samples: int, length: int) -> Tensor:
+    """Compute the place before for each place after, in samples times 2^FRACTION_BITS."""
+    one = 1 << FRACTION_BITS
+    stride = torch.round(speed.double() * one).long()
+    return (places - samples // 2) * stride[:, None] + length // 2 * one
 
 
 def margin(samples: int, most: float) -> int:
