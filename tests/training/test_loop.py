@@ -137,9 +137,9 @@ def test_a_decay_is_a_branch(audio, tmp_path: Path):
     rates: list[float] = []
     learn = Learner.step
 
-    def step(self, number, crops, lr, judged):
+    def step(self, number, crops, lr, judged, phones):
         rates.append(lr)
-        return learn(self, number, crops, lr, judged)
+        return learn(self, number, crops, lr, judged, phones)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Learner, "step", step)
@@ -596,6 +596,12 @@ def test_the_commands(cli, wav, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     code, out, _ = cli("prepare", data)
     assert (code, out.startswith(b"2 files, 0.00 hours")) == (0, True)
+    (data / "phones.tsv").write_text(
+        "path\toffset\tduration\tphones\ndata/a.wav\t0\t1.8\t0:SIL 50:AA\n"
+    )
+    code, out, _ = cli("prepare", data, "--phones", data / "phones.tsv")
+    assert (code, out.splitlines()[1:]) == (0, [b"0.00 hours have phones"])
+    common += ("--set", "phonetic_weight=0.2")
     config = ("--config", tmp_path / "config.json", "--eval", data)
     code, _, err = cli(*common, *config, "--steps", 3)
     assert code == 0, err
