@@ -36,6 +36,7 @@ from codec.benchmark.work import Result, Unit, keep, start_process, work
 from codec.errors import DataError, OutputError, PeerError
 from codec.quality import METRICS, available, names_for
 from codec.quality.metrics import broken
+from codec.support.journal import Journal
 
 DEFAULT_PEERS = ("codec", "opus")
 RESULTS = "results.jsonl"
@@ -115,13 +116,14 @@ def run(
     if not units:
         reasons = "; ".join(f"{name}: {why}" for name, why in rejected.items())
         raise DataError(f"nothing to compare: {reasons or 'no codec takes these kinds of audio'}")
-    with _Journal(plan.report / RESULTS) as journal:
-        known = {unit.key: journal.found[unit.key] for unit in units if _is_done(unit, journal)}
+    with Journal(plan.report / RESULTS) as journal:
+        found = _found(journal)
+        known = {u.key: found[u.key] for u in units if u.key in found and u.decoded.exists()}
         reused = len(known)
         started(len(units), reused)
         for result in _measure(plan, [unit for unit in units if unit.key not in known]):
             if result.error is None:  # a later run tries failures again
-                journal.add(result)
+                journal.add(dataclasses.asdict(result))
             known[result.key] = result
             done(result)
     results = [known[unit.key] for unit in units]
@@ -182,10 +184,6 @@ def _suits(name: str, source: Source) -> bool:
     return name == "visqol" or source.kind == "speech" or "any" in metric.kinds
 
 
-def _is_done(unit: Unit, journal: _Journal) -> bool:
-    return unit.key in journal.found and unit.decoded.exists()
-
-
 def _measure(plan: Plan, units: Sequence[Unit]) -> Iterator[Result]:
     """Give results as they come, from processes of one thread each."""
     if not units:
@@ -207,40 +205,17 @@ def _measure(plan: Plan, units: Sequence[Unit]) -> Iterator[Result]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-class _Journal:
-    """Read and extend results.jsonl. A last line that a kill cut off is dropped."""
-
-    def __init__(self, path: Path) -> None:
-        self.found: dict[str, Result] = {}
-        whole = 0
-        if path.exists():
-            for line in path.read_bytes().splitlines(keepends=True):
-                result = _parse(line) if line.endswith(b"\n") else None
-                if result is None:
-                    break
-                self.found[result.key] = result
-                whole += len(line)
-        self._file = path.open("ab")
-        self._file.truncate(whole)
-
-    def __enter__(self) -> _Journal:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-
-    def add(self, result: Result) -> None:
-        line = json.dumps(dataclasses.asdict(result), allow_nan=False) + "\n"
-        self._file.write(line.encode())
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-
-def _parse(line: bytes) -> Result | None:
-    try:
-        return Result(**json.loads(line))
-    except (ValueError, TypeError):
-        return None
+def _found(journal: Journal) -> dict[str, Result]:
+    """Return the results of earlier runs by their keys, without those of another version."""
+    found = {}
+    for count, record in enumerate(journal.records):
+        try:
+            result = Result(**record)
+        except TypeError:
+            journal.keep(count)
+            break
+        found[result.key] = result
+    return found
 
 
 def _write(plan: Plan, outcome: Outcome, peers: Sequence[Peer], reference: str | None) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from codec.cli.paths import PATH
+from codec.support.progress import Progress
 from codec.support.terminal import shown
 
 if TYPE_CHECKING:
@@ -139,8 +139,12 @@ def bench(
         Options(model, effort, lyra, opus_ml),
         jobs,
     )
-    with _Bar(shown=not quiet) as bar:
-        outcome = run(plan, bar.start, bar.done)
+    with Progress(shown=not quiet) as progress:
+
+        def done(result: Result) -> None:
+            progress.advance(f"{result.codec}@{result.setting} {result.clip[-20:]}", 1)
+
+        outcome = run(plan, progress.expect, done)
     page = write_page(output, clips=clips)
     for name, why in outcome.skipped.items():
         click.echo(f"skipped {name}: {shown(why)}", err=True)
@@ -207,30 +211,3 @@ def _settings(given: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
             raise click.UsageError(f"--settings {text}: write CODEC=A,B")
         found[name.strip()] = _list(values)
     return found
-
-
-class _Bar:
-    """Show the measurements done and the time left, on a terminal only."""
-
-    def __init__(self, *, shown: bool) -> None:
-        self._shown = shown
-        self._bar: Any = None
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def start(self, total: int, done: int) -> None:
-        if self._shown and sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=total, initial=done, unit="", dynamic_ncols=True, smoothing=0.05)
-
-    def done(self, result: Result) -> None:
-        if self._bar is not None:
-            name = f"{result.codec}@{result.setting} {result.clip[-20:]}"
-            self._bar.set_description_str(name, refresh=False)
-            self._bar.update()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -239,21 +238,14 @@ def _prepared(data: Path) -> PreparedAudio:
 
 def _prepare(data: Path, output: Path, kind: str | None, jobs: int | None = None) -> PreparedAudio:
     """Prepare `data` in `output` with a bar, which appears at the first file that needs work."""
-    with contextlib.ExitStack() as stack:
-        bar: Progress | None = None
+    with Progress() as bar:
         done = 0
 
         def show(name: str, so_far: int, total: int, seconds: float) -> None:
-            nonlocal bar, done
-            bar = bar or stack.enter_context(Progress(total))
+            nonlocal done
+            bar.expect(total)
             bar.advance(name, so_far - done, seconds)
             done = so_far
-
-        def report(line: str) -> None:
-            if bar is not None:
-                bar.say(line)
-            else:
-                click.echo(line, err=True)
 
         return prepare_audio(
             data,
@@ -262,7 +254,7 @@ def _prepare(data: Path, output: Path, kind: str | None, jobs: int | None = None
             kind=kind,
             jobs=jobs,
             progress=show,
-            report=report,
+            report=bar.say,
         )
 
 

@@ -19,7 +19,7 @@ import dataclasses
 import hashlib
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from codec.corpus.sinks import FORMATS
 from codec.corpus.sources import absolute, find_items
 from codec.errors import AudioError, DataError, OutputError
 from codec.support.atomic import replacing
+from codec.support.journal import locked
 from codec.support.progress import Progress
 from codec.support.version import __version__
 
@@ -260,19 +261,6 @@ def _conclude(corpus: Corpus) -> dict[str, Any]:
     _write_rejects(corpus)
     _write(corpus.out / CARD_NAME, json.dumps(card, indent=2) + "\n")
     return card
-
-
-@contextlib.contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Holds the lock of `out`, which ends with the process, however that ends."""
-    import fcntl
-
-    with (out / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(f"{out}: another process works on it") from None
-        yield
 
 
 def check_shards(out: Path) -> tuple[dict[str, Any], list[str]]:

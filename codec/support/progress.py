@@ -10,10 +10,11 @@ from typing import Any
 
 from codec.support.terminal import shown as escaped
 
-# What a terminal that is gone cannot be told ends no work.
+# A terminal that is gone must not end the work.
 _unheard = contextlib.suppress(OSError, ValueError)
 
 _FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+_ENDLESS = "{desc} {elapsed}"
 
 
 class Stopped(BaseException):
@@ -21,29 +22,46 @@ class Stopped(BaseException):
 
 
 class Progress:
-    """A bar over all inputs, with the speed so far and the time left, on standard error.
+    """A bar over all work, with the speed so far and the time left, on standard error.
 
-    Inputs count by their bytes, whose number is known before a file is opened; within one they
-    pass by the time of its audio. Shown only if `shown` and standard error is a terminal. Safe to
-    share between threads.
+    Work counts in any unit: bytes of the inputs of a command, whose number is known before a file
+    is opened and which pass by the time of the audio; inputs of a corpus; steps. Shown only if
+    `shown` and standard error is a terminal. Safe to share between threads.
+
+    total: None if it is not known yet; the bar appears at `expect`.
     """
 
-    def __init__(self, total_bytes: int, *, shown: bool = True) -> None:
+    def __init__(self, total: float | None = None, *, shown: bool = True) -> None:
         self._bar: Any = None
+        self._shown = shown and sys.stderr is not None and sys.stderr.isatty()
         self._stopped = False
         self._lock = threading.Lock()
         self._started = time.monotonic()
         self._seconds = 0.0
-        if shown and sys.stderr is not None and sys.stderr.isatty():
+        if total is not None:
+            self.expect(total)
+
+    def expect(self, total: float | None, done: float = 0) -> None:
+        """Show the bar of a `total` (None: without an end), `done` of it by an earlier run.
+
+        Does nothing if the bar is shown already.
+        """
+        if self._shown and self._bar is None:
             from tqdm import tqdm
 
             self._bar = tqdm(
-                total=total_bytes,
-                bar_format=_FORMAT,
+                total=total,
+                initial=done,
+                bar_format=_ENDLESS if total is None else _FORMAT,
                 smoothing=0,
                 dynamic_ncols=True,
                 file=sys.stderr,
             )
+
+    @property
+    def visible(self) -> bool:
+        """Whether a bar is on the terminal."""
+        return self._bar is not None
 
     def __enter__(self) -> Progress:
         return self
@@ -57,8 +75,8 @@ class Progress:
         """Begin with an input."""
         return FileProgress(self, name, n_bytes)
 
-    def advance(self, what: str, n_bytes: float, seconds: float = 0.0) -> None:
-        """Count bytes and seconds of audio, of `what`. Raises Stopped after `stop`."""
+    def advance(self, what: str, n: float, seconds: float = 0.0) -> None:
+        """Count `n` units and seconds of audio, of `what`. Raises Stopped after `stop`."""
         if self._stopped:
             raise Stopped
         if self._bar is None:
@@ -70,7 +88,7 @@ class Progress:
                 what = f"{what}, {speed:.0f}x real time"
             with _unheard:
                 self._bar.set_description_str(what, refresh=False)
-                self._bar.update(n_bytes)
+                self._bar.update(n)
 
     def stop(self) -> None:
         """Let every thread that reports from now on end with `Stopped`."""

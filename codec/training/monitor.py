@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from codec.support.progress import Progress
 
 LINE_SECONDS = 60.0
 
@@ -39,7 +40,7 @@ def _perplexity(histogram: Tensor) -> Tensor:
 class Monitor:
     """Show the means over the last `every` steps, which stay on the device until then.
 
-    On a terminal it is a tqdm bar, in a pipe one line a minute, both on standard error. Nothing is
+    On a terminal it is a bar, in a pipe one line a minute, both on standard error. Nothing is
     written if not `shown`, as in all processes of a run but the first.
     """
 
@@ -64,13 +65,9 @@ class Monitor:
         self._said = self._started
         self._shown = shown
         self._writer = _writer(folder, step) if shown else None
-        self._bar: Any = None
-        if shown and sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                total=last_step, initial=step, unit="step", dynamic_ncols=True, file=sys.stderr
-            )
+        self._line = "first steps"
+        self._progress = Progress(shown=shown)
+        self._progress.expect(last_step, step)
         self.seconds_per_step = 0.0
         self.means: dict[str, float] = {}
         self._sums: dict[str, Tensor] = {}
@@ -87,17 +84,14 @@ class Monitor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._progress.__exit__(kind, error, trace)
         if self._writer is not None:
             self._writer.close()
 
     def say(self, line: str) -> None:
         """Print a line without breaking the bar."""
-        if self._bar is not None:
-            self._bar.write(line, file=sys.stderr)
-        elif self._shown:
-            print(line, file=sys.stderr, flush=True)
+        if self._shown:
+            self._progress.say(line)
 
     def add(self, step: int, lr: float, seconds: float, losses: dict[str, Tensor]) -> None:
         """Count step `step`, which took `seconds`; `losses` as `Step` gives them.
@@ -117,8 +111,7 @@ class Monitor:
                 self._sums[name] = self._sums[name] + pair if name in self._sums else pair
         skipped = (~learned).float()
         self._skipped = skipped if self._skipped is None else self._skipped + skipped
-        if self._bar is not None:
-            self._bar.update()
+        self._progress.advance(f"step {step}  {self._line}", 1)
         if self._steps >= self._every or self._due():
             self._show(step, lr)
 
@@ -128,7 +121,7 @@ class Monitor:
                 self._writer.add_scalar(name, value, step)
 
     def _due(self) -> bool:
-        return self._bar is None and time.monotonic() - self._said >= LINE_SECONDS
+        return not self._progress.visible and time.monotonic() - self._said >= LINE_SECONDS
 
     def _clear(self) -> None:
         self._steps, self._seconds = 0, 0.0
@@ -155,9 +148,8 @@ class Monitor:
             parts.append(f"{skipped} steps skipped")
         self.scalars(step, scalars | {"train/lr": lr, "train/audio_seconds_per_second": rate})
         self._clear()
-        if self._bar is not None:
-            self._bar.set_postfix_str("  ".join(parts))
-        elif self._due():
+        self._line = "  ".join(parts)
+        if self._due():
             left = self._left(step)
             eta = [] if left is None else [f"{left / 60:.0f} min left"]
             self.say("  ".join([f"step {step}", *parts, *eta]))

@@ -32,6 +32,7 @@ import numpy.typing as npt
 
 from codec.audio import READ_SUFFIXES
 from codec.errors import DataError
+from codec.support.journal import Journal, write_through
 from codec.support.workers import Workers, usable_cores
 from codec.training.decoders import Decoders
 from codec.training.decoding import FULL_SCALE as FULL_SCALE
@@ -116,7 +117,7 @@ def prepare(
 
     An `out` prepared from the same files (names, sizes, modification times) with the same options
     is returned at once. An interrupted preparation is taken up where it stopped.
-    Raises DataError if `source` has no usable audio, or another process is preparing `out`.
+    Raises DataError if `source` has no usable audio, OutputError if another process works on `out`.
     """
     sources = find_audio(source)
     fingerprint = _fingerprint(source, sources, sample_rate, kind)
@@ -129,10 +130,8 @@ def prepare(
     report = report or (lambda line: print(line, file=sys.stderr))
     sizes = [path.stat().st_size for path in sources]
     done_bytes = list(itertools.accumulate(sizes))
-    with _exclusive(out) as (audio, journal):
-        done = _resume(audio, journal, fingerprint)
-        offset = sum(line["samples"] for line in done if "samples" in line)
-        first = len(done)
+    with _opened(out, fingerprint) as (audio, journal):
+        offset, first = audio.tell() // 2, len(journal.records)
         processes = _count_processes(jobs, sizes[first:])
         with _decoded(sources[first:], audio, sample_rate, processes, out) as decoded:
             for number, result in enumerate(decoded, first):
@@ -146,16 +145,14 @@ def prepare(
                     group = kind or (name.split("/")[0] if "/" in name else "audio")
                     line = {"path": name, "group": group, "offset": offset, **result}
                     offset += result["samples"]
-                _write_through(audio)
-                journal.write(json.dumps(line).encode() + b"\n")
-                _write_through(journal)
-                done.append(line)
+                write_through(audio)
+                journal.add(line)
                 if progress is not None:
                     seconds = line.get("samples", 0) / sample_rate
                     progress(name, done_bytes[number], done_bytes[-1], seconds)
         if not offset:
             raise DataError(f"no usable audio in {source}: all {len(sources)} files were skipped")
-        _publish(out, done, sample_rate, fingerprint)
+        _publish(out, journal.records, sample_rate, fingerprint)
     return open_prepared(out)
 
 
@@ -266,60 +263,24 @@ def _fingerprint(source: Path, sources: list[Path], sample_rate: int, kind: str 
 
 
 @contextlib.contextmanager
-def _exclusive(out: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """The part file and the journal, open for update, for one process at a time.
+def _opened(out: Path, fingerprint: str) -> Iterator[tuple[IO[bytes], Journal]]:
+    """Open the part file and the journal, for one process at a time.
 
-    The lock dies with its process, so a kill leaves nothing to clean up. Without fcntl (Windows)
-    there is no lock.
+    Both are cut back to the records whose samples are in the part file. The audio of a record is on
+    disk before the record is, so only audio without a record can be torn.
     """
-    with (out / JOURNAL_NAME).open("a+b") as journal:
-        try:
-            import fcntl
-        except ImportError:
-            pass
-        else:
-            try:
-                fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise DataError(f"{out} is being prepared by another process") from None
+    with Journal(out / JOURNAL_NAME, {"fingerprint": fingerprint}) as journal:
         for folder in out.glob(AHEAD_PREFIX + "*"):  # of a process that was killed
             shutil.rmtree(folder, ignore_errors=True)
         (out / PART_NAME).touch()
         with (out / PART_NAME).open("r+b") as audio:
+            available = audio.seek(0, os.SEEK_END) // 2
+            ends = itertools.accumulate(line.get("samples", 0) for line in journal.records)
+            held = list(itertools.takewhile(lambda end: end <= available, ends))
+            journal.keep(len(held))
+            audio.truncate(2 * (held[-1] if held else 0))
+            audio.seek(0, os.SEEK_END)
             yield audio, journal
-
-
-def _resume(audio: IO[bytes], journal: IO[bytes], fingerprint: str) -> list[dict[str, Any]]:
-    """The journal's lines that hold, with both files cut back to what they vouch for.
-
-    A line holds if it is whole and its samples are in the part file: audio is on disk before its
-    line is written, so only the last line can be torn, and only unjournalled audio can be.
-    """
-    header = json.dumps({"fingerprint": fingerprint}).encode() + b"\n"
-    audio.seek(0, os.SEEK_END)
-    available = audio.tell() // 2
-    done: list[dict[str, Any]] = []
-    offset, kept = 0, 0
-    journal.seek(0)
-    if journal.readline() == header:
-        kept = len(header)
-        for raw in journal:
-            try:
-                line = json.loads(raw)
-            except ValueError:
-                break
-            if not raw.endswith(b"\n") or offset + line.get("samples", 0) > available:
-                break
-            offset += line.get("samples", 0)
-            kept += len(raw)
-            done.append(line)
-    journal.truncate(kept)
-    audio.truncate(offset * 2)
-    audio.seek(offset * 2)
-    if not kept:
-        journal.write(header)
-        _write_through(journal)
-    return done
 
 
 def _publish(out: Path, lines: list[dict[str, Any]], sample_rate: int, fingerprint: str) -> None:
@@ -335,15 +296,9 @@ def _publish(out: Path, lines: list[dict[str, Any]], sample_rate: int, fingerpri
     }
     part = out / (INDEX_NAME + ".part")
     with part.open("wb") as file:
-        file.write(json.dumps(index, indent=1).encode() + b"\n")
-        _write_through(file)
+        write_through(file, json.dumps(index, indent=1).encode() + b"\n")
     # An older index must not outlive the audio that it describes.
     (out / INDEX_NAME).unlink(missing_ok=True)
     (out / PART_NAME).replace(out / AUDIO_NAME)
     part.replace(out / INDEX_NAME)
     (out / JOURNAL_NAME).unlink()
-
-
-def _write_through(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())

@@ -16,7 +16,7 @@ import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codec.errors import DataError
+from codec.errors import DataError, OutputError
 from codec.training import decoders, decoding
 from codec.training import prepare as module
 from codec.training.decoders import Decoders
@@ -357,7 +357,7 @@ def test_killed_while_publishing(
 @pytest.mark.skipif(sys.platform == "win32", reason="no fcntl")
 def test_one_process_at_a_time(source: Path, tmp_path: Path) -> None:
     def again(name: str, done: int, total: int, seconds: float) -> None:
-        with pytest.raises(DataError, match="by another process"):
+        with pytest.raises(OutputError, match="another process works"):
             prepare(source, tmp_path / "out")
 
     prepare(source, tmp_path / "out", progress=again)
