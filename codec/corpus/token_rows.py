@@ -1,0 +1,115 @@
+"""The rows of a `codec tokenize` run, each with its codes and all its columns."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codec.corpus.card import read_card
+from codec.errors import DataError, MissingPackageError
+from codec.lm.layouts import make_layout
+
+GROUPS_KEPT = 4  # decoded row groups of Parquet
+
+
+class TokenRows(Sequence[dict[str, Any]]):
+    """The rows in the order of the shards: `rows[n]` is a dict.
+
+    It has the row's fields ("id", "path", "offset", "duration", "n_frames", ...), the columns of
+    the manifest as strings ("" where a row has none), and "codes", uint16 [channels, codebooks,
+    frames].
+
+    folder: of a finished run, as Parquet or bin. Raises DataError on anything else.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.card = read_card(self.folder)
+        layout = self.card["layout"]
+        self._layout = None if layout == "none" else make_layout(**layout)
+        suffix = {"bin": ".bin", "parquet": ".parquet"}.get(self.card["format"])
+        if suffix is None:
+            raise DataError(f"{folder} is {self.card['format']}: read it by its own library")
+        names = sorted(name for name in self.card["shards"] if name.endswith(suffix))
+        self._paths = [self.folder / "data" / name for name in names]
+        read = _read_bin if suffix == ".bin" else _read_parquet
+        try:
+            self._fields = [(n, k, row) for n, path in enumerate(self._paths)
+                            for k, row in enumerate(read(path))]  # fmt: skip
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"{folder}: {error}") from None
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self[n] for n in range(*number.indices(len(self)))]
+        shard, place, fields = self._fields[number]
+        path = self._paths[shard]
+        if path.suffix == ".bin":
+            ids = self._bin_ids(path, fields)
+        else:
+            group, within = divmod(place, _group_size(path))
+            ids = [np.asarray(channel.values) for channel in _group(path, group)[within].values]
+        codes = [self._codes(channel, int(fields["n_codebooks"])) for channel in ids]
+        return {**fields, "codes": np.stack(codes)}
+
+    def column(self, name: str) -> list[Any]:
+        """Return one field or column of every row, without reading codes. Raises DataError."""
+        try:
+            return [fields[name] for _, _, fields in self._fields]
+        except KeyError:
+            raise DataError(f"{self.folder} has no column {name!r}") from None
+
+    def _bin_ids(self, path: Path, fields: dict[str, Any]) -> list[Any]:
+        dtype = np.dtype(self.card["dtype"]).newbyteorder("<")
+        start, stop = int(fields["start"]), int(fields["stop"])
+        ids = np.fromfile(path, dtype, stop - start, offset=start * dtype.itemsize)
+        return list(ids.reshape(int(fields["channels"]), -1))
+
+    def _codes(self, ids: Any, levels: int) -> Any:
+        if self._layout is not None:
+            return self._layout.from_ids(ids)
+        return ids.reshape(-1, levels).T.astype(np.uint16)
+
+
+def _read_bin(path: Path) -> list[dict[str, Any]]:
+    with path.with_suffix(".jsonl").open(encoding="utf-8") as file:
+        return [_without_nulls(json.loads(line)) for line in file]
+
+
+def _read_parquet(path: Path) -> list[dict[str, Any]]:
+    pq = _parquet()
+    file = pq.ParquetFile(path)
+    names = [name for name in file.schema_arrow.names if name != "codes"]
+    return [_without_nulls(row) for row in file.read(columns=names).to_pylist()]
+
+
+def _without_nulls(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: "" if value is None else value for name, value in row.items()}
+
+
+@functools.lru_cache(maxsize=64)
+def _group_size(path: Path) -> int:
+    """Return the rows of every row group but the last."""
+    return max(1, int(_parquet().ParquetFile(path).metadata.row_group(0).num_rows))
+
+
+@functools.lru_cache(maxsize=GROUPS_KEPT)
+def _group(path: Path, group: int) -> Any:
+    table = _parquet().ParquetFile(path).read_row_group(group, columns=["codes"])
+    return table.column("codes").combine_chunks()
+
+
+def _parquet() -> Any:
+    try:
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError:
+        raise MissingPackageError("Parquet needs pyarrow: pip install 'codec[corpus]'") from None
+    return pq
