@@ -69,12 +69,12 @@ def before_tags(data: Bytes) -> int:
 def first_frame(data: Bytes, at: int) -> int | None:
     """Where the first frame is that others follow; None if there is none near `at`."""
     for place in range(at, min(at + _SEARCHED, len(data) - 3)):
-        if data[place] == 0xFF and _followed(data, place, 3 if place == at else 6):
+        if data[place] == 0xFF and follow(data, place, 3 if place == at else 6):
             return place
     return None
 
 
-def _followed(data: Bytes, at: int, times: int) -> bool:
+def follow(data: Bytes, at: int, times: int) -> bool:
     """Whether frames of one stream follow each other `times`, or up to the end."""
     word = _word(data, at)
     found = 0
@@ -162,7 +162,7 @@ def _resume(data: Bytes, at: int, end: int, first: int) -> int | None:
     """Where the next frame of the stream is that another follows."""
     sync = bytes([0xFF])
     while 0 <= (at := data.find(sync, at, end)) <= end - 4:
-        if not (_word(data, at) ^ first) & _STREAM and _followed(data, at, 2):
+        if not (_word(data, at) ^ first) & _STREAM and follow(data, at, 2):
             return at
         at += 1
     return None

@@ -10,7 +10,6 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"fLaC", "flac"),
     (0, b"OggS", "ogg"),
     (0, W64_MAGIC, "wav"),
-    (0, b"RIFX", "rifx"),
     (0, b"caff", "caf"),
     (0, b".snd", "au"),
     (0, b"dns.", "au"),
@@ -32,6 +31,9 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (4, b"wide", "mp4"),
 )
 
+# Brands of the container of MP4 that are for pictures.
+_PICTURES = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"crx ")
+
 # What FFmpeg calls those that it reads; it is not asked to guess, as some of its formats are lists
 # of other files.
 FFMPEG_NAMES = {
@@ -50,21 +52,46 @@ def kind_of(data: bytes | Bytes) -> str | None:
     MP3, AAC and AC-3, which have no signature, are told by frames that follow each other.
     """
     start = mpeg.after_id3(data)
-    head = bytes(data[start : start + 4096])
+    kind = _signed(bytes(data[start : start + 16]))
+    if kind is None and _adts(data, start):
+        return "aac"
+    if kind is None and mpeg.first_frame(data, start) is not None:
+        return "mp3"
+    return kind
+
+
+def _signed(head: bytes) -> str | None:
+    """What the signature at the beginning is of."""
     if head[:4] in MAGICS and head[8:12] == b"WAVE":
         return "wav"
+    if head[:4] == b"RIFX" and head[8:12] == b"WAVE":
+        return "rifx"
     if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
         return "aiff"
     for at, magic, kind in _SIGNATURES:
-        if head[at : at + len(magic)] == magic:
+        if head[at : at + len(magic)] == magic and _plausible(kind, head):
             if kind == "ac3":
                 kind = "eac3" if len(head) > 5 and head[5] >> 3 > 10 else "ac3"
             return kind
-    if _adts(data, start):
-        return "aac"
-    if mpeg.first_frame(data, start) is not None:
-        return "mp3"
     return None
+
+
+def begins_audio(head: bytes) -> bool:
+    """Whether a file that begins with `head` is audio by that: a signature, a tag, or frames."""
+    if head[:3] == b"ID3":  # which stands before nothing else
+        return True
+    return bool(_signed(head[:16])) or _adts(head, 0) or mpeg.follow(head, 0, 3)
+
+
+def _plausible(kind: str, head: bytes) -> bool:
+    """Whether more than a signature, which might be chance or a word, speaks for `kind`."""
+    if kind == "au":
+        return 24 <= int.from_bytes(head[4:8], "big" if head[:1] == b"." else "little") < 1 << 24
+    if kind == "ac3":
+        return len(head) > 5 and head[5] >> 3 <= 16
+    if kind == "ape":
+        return 3000 <= int.from_bytes(head[4:6], "little") < 5000
+    return kind != "mp4" or head[4:8] != b"ftyp" or head[8:12] not in _PICTURES
 
 
 def _adts(data: bytes | Bytes, at: int) -> bool:

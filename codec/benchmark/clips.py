@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from codec.audio import READ_SUFFIXES, read_audio, resample
+from codec.audio import read_audio, resample
+from codec.audio.folders import find_audio
 from codec.errors import AudioError, DataError
 from codec.quality.pair import Audio
 from codec.support.terminal import shown
-from codec.support.walk import special, walk
+from codec.support.walk import special
 
 SAMPLE_RATE = 24_000  # of every comparison
 
@@ -37,6 +38,8 @@ def find_sources(
 ) -> list[Source]:
     """Find the audio files in `inputs`, and below their folders, sorted by kind, then name.
 
+    In folders, files are told by their suffix or else their content; see `codec.audio.folders`.
+
     kind: of all files. By default what `transcripts` says, else the nearest folder that is named
     for one of KINDS ("Music/x.flac"), else the first part of a file's name ("music_3.flac") if it
     is one of KINDS, "speech" if the file has a transcript, else OTHER. transcripts: a tab-separated
@@ -47,7 +50,7 @@ def find_sources(
     paths: list[Path] = []
     for given in inputs:
         if given.is_dir():
-            inside = walk(given, lambda name: Path(name).suffix.lower() in READ_SUFFIXES)
+            inside, _ = find_audio(given)
             paths += sorted(found.path for found in inside if found.trouble is None or found.lost)
         elif not given.exists():
             raise DataError(f"{shown(given)}: no such file or folder")

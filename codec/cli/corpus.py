@@ -116,6 +116,7 @@ def tokenize(
     in rejects.jsonl; rows of audio that is cut off or damaged say so in their field "warning".
     """
     from codec.api import load
+    from codec.audio.folders import passed_over
     from codec.corpus.executors import threads as local_threads
     from codec.corpus.places import is_url
     from codec.corpus.rows import Settings
@@ -143,6 +144,8 @@ def tokenize(
     count = codec.pipeline.n_codebooks(codebooks)
     settings = Settings(count, layout, min_duration, max_duration, skip_silence)
     corpus = Corpus(codec, sources, Path(output), settings, format_, shard_items)
+    if corpus.others:
+        click.echo(f"codec: {passed_over(corpus.others)}", err=True)
     with Progress(len(corpus.items), shown=not quiet) as progress:
         card = run(corpus, work, strict=strict, progress=progress)
     click.echo(

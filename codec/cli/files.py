@@ -151,7 +151,7 @@ def compress(
     inputs, output = _pipes(inputs, output)
     jobs, failures = plan(inputs, output, READ_SUFFIXES, SUFFIX)
     if not jobs:
-        _finish(failures, len(failures))
+        _finish(failures)
     pipeline = load(model, backend=backend).pipeline
     count = pipeline.n_codebooks(codebooks, None if bitrate is None else 1000 * bitrate)
     pipeline.coder(effort)  # an error once, not for each file
@@ -223,7 +223,7 @@ def decompress(
     inputs, output = _pipes(inputs, output)
     jobs, failures = plan(inputs, output, {SUFFIX}, suffix)
     if not jobs:
-        _finish(failures, len(failures))
+        _finish(failures)
     pipeline = load(model, backend=backend).pipeline
 
     def work(job: Job, workers: Workers, progress: FileProgress) -> None:
@@ -455,7 +455,7 @@ def _run(
                 attempt(job)
         else:
             _side_by_side(attempt, jobs, files, progress)
-    _conclude(failed, len(jobs) + len(failures))
+    _conclude(failed, len(jobs) + sum(failure.counted for failure in failures))
 
 
 def _side_by_side(
@@ -474,14 +474,15 @@ def _side_by_side(
             raise
 
 
-def _finish(failures: list[Failure], total: int) -> None:
+def _finish(failures: list[Failure]) -> None:
     for failure in failures:
         click.echo(_line(failure), err=True)
-    _conclude(failures, total)
+    _conclude(failures, sum(failure.counted for failure in failures))
 
 
 def _conclude(failures: list[Failure], total: int) -> None:
     """Exits with 1 if anything failed, or was skipped and there was nothing else to do."""
+    failures = [failure for failure in failures if failure.counted]
     failed = [failure for failure in failures if failure.lost]
     if failed and total > 1:
         click.echo(f"codec: {len(failed)} of {total} failed", err=True)

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from codec.audio import READ_SUFFIXES
+from codec.audio.folders import SNIFFED
+from codec.audio.sniff import begins_audio
 from codec.corpus.items import Item, texts
-from codec.corpus.places import LocalFile, Member, Place, Refused, RemoteFile
+from codec.corpus.places import NOT_AUDIO, LocalFile, Member, Place, Refused, RemoteFile
 from codec.errors import DataError
 
 ARCHIVE_SUFFIXES = (".tar",)
@@ -19,7 +21,7 @@ LONGEST_COLUMN = 1 << 20  # bytes of a sample's text that are carried through
 
 
 def tar_items(name: str, archive: LocalFile | RemoteFile) -> Iterator[Item]:
-    """An item for each audio file of a tar, "name.tar/key.flac".
+    """An item for each audio file of a tar, "name.tar/key.flac", told by suffix or by content.
 
     Of the same sample, a .json object's fields are columns, and so are .txt, as `text`, and other
     small files of text, under their suffix. A `duration` among them describes the whole file, it
@@ -65,21 +67,21 @@ def _scan(tar: tarfile.TarFile, archive: LocalFile | RemoteFile, contents: _Cont
         path = PurePosixPath(member.name)
         if path.name.startswith(".") or member.isdir():
             continue
-        if path.suffix.lower() in READ_SUFFIXES:
-            links.pop(member.name, None)
+        named = path.suffix.lower() in READ_SUFFIXES
+        links.pop(member.name, None)
+        if member.issym() or member.islnk():
+            links[member.name] = _target(member)
+            if named:
+                files[member.name] = Refused("a link to what is not in the tar")
+        elif not member.isreg():
+            if named:
+                files[member.name] = Refused("a special file, skipped", lost=False)
+        elif named or _begins_audio(tar, member):
+            files[member.name] = Member(archive, member.offset_data, member.size)
             if member.issparse():
                 files[member.name] = Refused("a sparse file in a tar cannot be read")
-            elif member.isreg():
-                files[member.name] = Member(archive, member.offset_data, member.size)
-            elif member.issym() or member.islnk():
-                links[member.name] = _target(member)
-                files[member.name] = Refused("a link to what is not in the tar")
-            else:
-                files[member.name] = Refused("a special file, skipped", lost=False)
-        elif member.isreg() and member.size <= LONGEST_COLUMN:
-            _add_columns(tar, member, contents)
-        elif member.isreg():
-            files[member.name] = Refused("no audio")  # for links to it
+        elif member.size > LONGEST_COLUMN or not _add_columns(tar, member, contents):
+            files[member.name] = NOT_AUDIO
     if not contents.damage:
         _note_damage(tar, end, int(tar.offset), contents)  # type: ignore[attr-defined]
     for link in links:
@@ -88,9 +90,9 @@ def _scan(tar: tarfile.TarFile, archive: LocalFile | RemoteFile, contents: _Cont
             target, steps = links[target], steps + 1
         if target in files:
             files[link] = files[target]
-    for found, place in files.items():
-        if PurePosixPath(found).suffix.lower() in READ_SUFFIXES:
-            contents.audio[found] = place
+            if files[link] == NOT_AUDIO and PurePosixPath(link).suffix.lower() in READ_SUFFIXES:
+                files[link] = Refused("a link to what is not audio")
+    contents.audio = files
 
 
 def _members(tar: tarfile.TarFile, contents: _Contents) -> Iterator[tarfile.TarInfo]:
@@ -111,7 +113,13 @@ def _members(tar: tarfile.TarFile, contents: _Contents) -> Iterator[tarfile.TarI
         yield member
 
 
-def _add_columns(tar: tarfile.TarFile, member: tarfile.TarInfo, contents: _Contents) -> None:
+def _begins_audio(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bool:
+    read = tar.extractfile(member)
+    return read is not None and begins_audio(read.read(SNIFFED))
+
+
+def _add_columns(tar: tarfile.TarFile, member: tarfile.TarInfo, contents: _Contents) -> bool:
+    """Take a small file as a column of its sample; False if it is not text."""
     read = tar.extractfile(member)
     key = _key(member.name)
     suffix = PurePosixPath(member.name).name.partition(".")[2]
@@ -119,12 +127,13 @@ def _add_columns(tar: tarfile.TarFile, member: tarfile.TarInfo, contents: _Conte
         said = _said(suffix, read.read() if read else b"")
     except (ValueError, RecursionError):
         contents.wrong[key] = f"{member.name} is not JSON"
-        return
+        return True
     columns = contents.columns.setdefault(key, {})
     for column, value in said.items():
         # A field of the .json, and a file of the same name: both are kept.
         taken = column in columns and columns[column] != value
         columns[f"{column} ({suffix})" if taken else column] = value
+    return bool(said)
 
 
 def _note_damage(tar: tarfile.TarFile, start: int, stop: int, contents: _Contents) -> None:

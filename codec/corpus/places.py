@@ -175,3 +175,6 @@ class Refused:
     def reading(self) -> Iterator[Path | BinaryIO]:
         raise OSError(self.reason)
         yield  # a generator, as the others
+
+
+NOT_AUDIO = Refused("not audio", lost=False)

@@ -32,7 +32,7 @@ from codec.corpus.libraries import libraries
 from codec.corpus.places import Refused
 from codec.corpus.rows import Row, Settings
 from codec.corpus.sinks import FORMATS
-from codec.corpus.sources import absolute, find_items
+from codec.corpus.sources import absolute, find_inputs
 from codec.errors import AudioError, DataError, OutputError
 from codec.support.atomic import replacing
 from codec.support.journal import locked
@@ -46,7 +46,7 @@ REJECTS_NAME = "rejects.jsonl"
 class Corpus:
     """What a run makes: the plan, and where it goes.
 
-    sources: as for `find_items`. shard_items: inputs a shard. format: a key of `FORMATS`.
+    sources: as for `find_inputs`. shard_items: inputs a shard. format: a key of `FORMATS`.
     """
 
     def __init__(
@@ -62,7 +62,8 @@ class Corpus:
         self.layout = layout_of(codec, settings)
         self.dtype = np.dtype(np.uint16) if self.layout is None else self.layout.dtype
         self.sources = [absolute(source) for source in sources]
-        self.items = find_items(self.sources)
+        inputs = find_inputs(self.sources)
+        self.items, self.others = inputs.items, inputs.others
         self.columns = sorted({name for item in self.items for name in item.columns})
         self.format = FORMATS[format_]
         self.shards = [
@@ -252,6 +253,7 @@ def _conclude(corpus: Corpus) -> dict[str, Any]:
         "rows": sum(entry["rows"] for entry in entries),
         "rejects": sum(len(entry["rejects"]) for entry in entries),
         "warnings": sum(entry.get("warnings", 0) for entry in entries),
+        "not_audio": len(corpus.others),
         "hours": sum(entry["seconds"] for entry in entries) / 3600,
         "frames": sum(entry["frames"] for entry in entries),
         "ids": sum(entry["ids"] for entry in entries),

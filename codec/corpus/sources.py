@@ -11,11 +11,13 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from codec.audio import READ_SUFFIXES
+from codec.audio.folders import find_audio, passed_over
 from codec.corpus.archives import ARCHIVE_SUFFIXES, tar_items
 from codec.corpus.hub import PREFIX, hub_items
 from codec.corpus.items import Item
 from codec.corpus.manifests import MANIFEST_SUFFIXES, beside_file, beside_url, manifest_items
 from codec.corpus.places import (
+    NOT_AUDIO,
     LocalFile,
     Place,
     Refused,
@@ -26,13 +28,27 @@ from codec.corpus.places import (
 )
 from codec.errors import DataError
 from codec.support.terminal import shown
-from codec.support.walk import special, walk
+from codec.support.walk import special
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What sources hold. others: the names of the files in them that are not audio."""
+
+    items: list[Item]
+    others: list[PurePosixPath]
 
 
 def find_items(sources: Sequence[str]) -> list[Item]:
-    """The items of `sources`, sorted by `Item.key`.
+    """The items of `find_inputs`."""
+    return find_inputs(sources).items
 
-    Of a folder: all audio files below it, by suffix, hidden ones left out. Of a manifest (.tsv with
+
+def find_inputs(sources: Sequence[str]) -> Inputs:
+    """The items of `sources`, sorted by `Item.key`, and what there is besides.
+
+    Of a folder: all audio files below it, by suffix or by content, hidden ones left out; in
+    storage, by suffix. Of a manifest (.tsv with
     a header, .jsonl, .parquet): a row an item, with a column `path`, relative to the manifest, and
     maybe `offset`, `duration`, both in seconds, and others, which are kept. Of a .tar: its audio
     files (WebDataset). Any other name, and what a glob matches, is a file. All of these may be
@@ -40,10 +56,13 @@ def find_items(sources: Sequence[str]) -> list[Item]:
     `codec.corpus.hub.parse`. The same stretch of the same file counts once. Raises
     DataError if a source is not there or two files have one name.
     """
-    items = sorted((item for source in sources for item in _items(source)), key=lambda i: i.key)
+    found = sorted((item for source in sources for item in _items(source)), key=lambda i: i.key)
+    items = [item for item in found if item.place != NOT_AUDIO]
+    others = [PurePosixPath(item.name) for item in found if item.place == NOT_AUDIO]
     if not items:
-        raise DataError(f"no audio in {', '.join(map(shown, sources))}")
-    return list(_told_apart(items))
+        more = f": {passed_over(others)}" if others else ""
+        raise DataError(f"no audio in {', '.join(map(shown, sources))}{more}")
+    return Inputs(list(_told_apart(items)), others)
 
 
 def _told_apart(items: Sequence[Item]) -> Iterator[Item]:
@@ -87,9 +106,12 @@ def _items(source: str) -> Iterator[Item]:
         return
     path = Path(source)
     if path.is_dir():
-        for found in walk(path, _is_audio):
+        audio, others = find_audio(path)
+        for found in audio:
             place = Refused(found.trouble, found.lost) if found.trouble else LocalFile(found.path)
             yield Item(found.path.relative_to(path).as_posix(), place)
+        for other in others:
+            yield Item(other.relative_to(path).as_posix(), NOT_AUDIO)
     elif os.path.lexists(path):
         if kind := special(path):
             raise DataError(f"{shown(source)}: {kind}, not a file")
@@ -164,8 +186,8 @@ def _remote_items(source: str) -> Iterator[Item]:
         below = match.removeprefix(path.rstrip("/")).lstrip("/")
         if glob.has_magic(path) or not below:  # a file that was asked for by name
             yield from _remote_file(PurePosixPath(match).name, place)
-        elif _is_audio(below) and not any(part.startswith(".") for part in below.split("/")):
-            yield Item(below, place)
+        elif not any(part.startswith(".") for part in below.split("/")):
+            yield Item(below, place if _is_audio(below) else NOT_AUDIO)
 
 
 def _remote_file(name: str, place: RemoteFile) -> Iterator[Item]:
@@ -182,5 +204,4 @@ def _remote_file(name: str, place: RemoteFile) -> Iterator[Item]:
 
 
 def _is_audio(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.suffix.lower() in READ_SUFFIXES and not path.name.startswith(".")
+    return PurePosixPath(name).suffix.lower() in READ_SUFFIXES

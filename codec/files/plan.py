@@ -7,9 +7,10 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from codec.audio.folders import find_audio, passed_over
 from codec.audio.formats import READ_SUFFIXES
 from codec.errors import OutputError
-from codec.support.walk import walk
+from codec.support.walk import Found, walk
 
 SUFFIX = ".nac"
 
@@ -38,12 +39,14 @@ class Job:
 class Failure:
     """An input that is not worked on, and why in one line.
 
-    lost: whether that is an error, rather than a thing that is no file of audio at all.
+    lost: whether that is an error, rather than a thing that is no file of audio at all. counted:
+        whether it stands for one input.
     """
 
     name: str
     message: str
     lost: bool = True
+    counted: bool = True
 
 
 def plan(
@@ -52,7 +55,8 @@ def plan(
     """The jobs for `inputs` (files, folders, "-"), and the inputs that are none.
 
     A file is taken whatever its name; of a folder, all files below it with one of `suffixes`,
-    hidden ones left out (see `codec.support.walk`). Outputs lie beside their inputs with
+    hidden ones left out (see `codec.support.walk`), and if these are READ_SUFFIXES, also those that
+    begin as audio does (see `codec.audio.folders`). Outputs lie beside their inputs with
     `new_suffix`, or under the folder `output`, where what came from a folder keeps its place in it.
     With a single input that is a file, `output` may be a file or "-". Raises OutputError if many
     inputs have one output.
@@ -120,17 +124,26 @@ def _sources(root: Path, suffixes: Collection[str]) -> tuple[list[Path], list[Fa
         return [], [Failure(str(root), reason)]
     if not root.is_dir():
         return [root], []
-    sources: list[Path] = []
-    troubles: list[Failure] = []
-    for found in walk(root, lambda name: Path(name).suffix.lower() in suffixes):
-        if found.trouble:
-            troubles.append(Failure(str(found.path), found.trouble, found.lost))
-        else:
-            sources.append(found.path)
-    if not sources and not troubles:
+    found, troubles = _below(root, suffixes)
+    if not found and not troubles:
         known = " ".join(sorted(suffixes))
         return [], [Failure(str(root), f"no {known} files in this folder")]
-    return sorted(sources), troubles
+    sources = sorted(item.path for item in found if not item.trouble)
+    troubles += [Failure(str(f.path), f.trouble, f.lost) for f in found if f.trouble]
+    return sources, troubles
+
+
+def _below(root: Path, suffixes: Collection[str]) -> tuple[list[Found], list[Failure]]:
+    """What is wanted below a folder, and what there is to say of the rest."""
+    if suffixes != READ_SUFFIXES:
+        return list(walk(root, lambda name: Path(name).suffix.lower() in suffixes)), []
+    found, others = find_audio(root)
+    others = [path.relative_to(root) for path in others if path.suffix.lower() != SUFFIX]
+    if not others:
+        return found, []
+    if not found:
+        return [], [Failure(str(root), f"no audio in this folder: {passed_over(others)}")]
+    return found, [Failure(str(root), passed_over(others), lost=False, counted=False)]
 
 
 def _missing(path: Path) -> str | None:

@@ -14,9 +14,10 @@ import pytest
 
 from codec.corpus.archives import tar_items
 from codec.corpus.places import LocalFile, Refused
-from codec.corpus.sources import find_items
+from codec.corpus.sources import find_inputs, find_items
 from codec.errors import AudioError, DataError, MissingPackageError
 from tests.corpus.test_sources import sound, tar_of
+from tests.helpers.audio_inputs import EVERYTHING
 
 
 @pytest.fixture
@@ -265,3 +266,26 @@ def test_strict_is_of_the_first(small, tmp_path):
     corpus = Corpus(small, [str(tmp_path)], tmp_path / "out", Settings(1), "bin", 2)
     with pytest.raises(AudioError, match="a named pipe"):
         run(corpus, strict=True)
+
+
+def test_a_tar_holds_audio_under_any_name(tmp_path):
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        for name, content in {
+            "REC1": EVERYTHING["wav"](), "a.raw": EVERYTHING["flac"](), "a.txt": b"words",
+            "picture.jpg": b"\xff\xd8\xff", "long.log": b"x" * (1 << 20 | 1),
+        }.items():  # fmt: skip
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+        for name, target in {"b": "REC1", "c.wav": "long.log", "d": "a.txt"}.items():
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            tar.addfile(member)
+    found = find_inputs([str(tmp_path / "x.tar")])
+    refused = [item.name for item in found.items if isinstance(item.place, Refused)]
+    assert [item.name for item in found.items] == [
+        f"x.tar/{n}" for n in ("REC1", "a.raw", "b", "c.wav")
+    ]
+    assert refused == ["x.tar/c.wav"]
+    assert found.items[1].columns == {"text": "words"}
+    assert [str(name) for name in found.others] == ["x.tar/long.log", "x.tar/picture.jpg"]
