@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from codec.cli.paths import PATH
+from codec.cli.paths import PATH, TEXT
 from codec.support.progress import Progress
 from codec.support.terminal import shown
 
@@ -162,7 +162,12 @@ def bench(
 
 @click.command()
 @click.argument("source", type=PATH, metavar="FILE.nac")
-@click.option("-o", "--output", type=PATH, help="HTML file to write. [default: FILE.html]")
+@click.option(
+    "-o",
+    "--output",
+    type=TEXT,
+    help="HTML file to write, or with a slash at its end a folder. [default: FILE.html]",
+)
 @click.option("-f", "--force", is_flag=True, help="Overwrite a page that exists.")
 @click.option(
     "--seconds",
@@ -177,7 +182,7 @@ def bench(
     show_default=True,
     help="A model of `codec models`, or a .safetensors file.",
 )
-def report(source: Path, output: Path | None, force: bool, seconds: float, model: str) -> None:
+def report(source: Path, output: str | None, force: bool, seconds: float, model: str) -> None:
     """Write an HTML page about a .nac file: waveform, spectrogram, tokens and bits over time."""
     from codec.benchmark.file_report import write_file_report
     from codec.errors import FormatError, ModelError, OutputError
@@ -185,9 +190,11 @@ def report(source: Path, output: Path | None, force: bool, seconds: float, model
 
     if source.is_dir():
         raise FormatError(f"{source} is a folder; report takes one .nac file")
-    target = output or source.with_suffix(".html")
-    if output is not None and (output.is_dir() or str(output).endswith(("/", "\\"))):
-        target = output / f"{source.stem}.html"
+    target = source.with_suffix(".html") if output is None else Path(output)
+    if output is not None and output.endswith(("/", os.sep)):
+        target = target / "index.html"
+    elif output is not None and target.is_dir():
+        target = target / f"{source.stem}.html"
     elif target.suffix.lower() not in (".html", ".htm"):
         target = target.with_name(f"{target.name}.html")
     if target.exists() and source.exists() and target.samefile(source):

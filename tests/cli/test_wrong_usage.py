@@ -44,6 +44,22 @@ def test_a_report_does_not_overwrite_its_input(small, cli, wav, tmp_path):
     assert "would overwrite the input" in error
 
 
+@pytest.mark.parametrize(
+    ("output", "page"),
+    [("rep/", "rep/index.html"), ("rep", "rep.html"), ("rep.d", "rep.d.html"), (".", "a.html"),
+     ("x/y.htm", "x/y.htm"), (None, "a.html")],
+)  # fmt: skip
+def test_a_report_is_a_page_or_lies_in_a_folder(
+    small, cli, wav, tmp_path, monkeypatch, output, page
+):
+    monkeypatch.chdir(tmp_path)
+    assert cli("compress", wav("a.wav"))[0] == 0
+    code, said, _ = cli("report", "a.nac", *([] if output is None else ["-o", output]))
+    assert (code, said.decode()) == (0, f"{page}\n")
+    assert (tmp_path / page).read_text("utf-8").startswith("<!")
+    assert cli("report", "a.nac", *([] if output is None else ["-o", output]))[0] == 1
+
+
 @pytest.mark.parametrize("folder", [".", "/"])
 def test_a_report_of_a_folder_is_refused(cli, folder):
     code, _, error = cli("report", folder)
