@@ -5,26 +5,33 @@ from __future__ import annotations
 import bisect
 import io
 import itertools
-import mmap
 from collections.abc import Sequence
 from typing import BinaryIO
 
+from codec.support.file_bytes import FileBytes, descriptor
+
 Part = bytes | tuple[int, int]  # bytes, or from where to where in a file
-Bytes = bytes | mmap.mmap
+Bytes = bytes | FileBytes
 
 _IN_MEMORY = 64 << 20
 
 
 def content(file: BinaryIO) -> Bytes:
-    """All bytes of a seekable `file`: read if they are few, mapped if they are many."""
+    """All bytes of a seekable `file`, from its beginning: read at once if they are few.
+
+    The file must stay open. Raises OSError.
+    """
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
-    if size > _IN_MEMORY:
-        try:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError):  # no file of the system's
-            pass
+    if size > _IN_MEMORY and (number := descriptor(file)) is not None:
+        return FileBytes(number)
     return file.read()
+
+
+def check_unchanged(data: Bytes) -> None:
+    """Raise the OSError that happened where nobody could see it: in a decoder's call for bytes."""
+    if isinstance(data, FileBytes) and data.problem:
+        raise data.problem
 
 
 class Spliced(io.RawIOBase):
@@ -83,7 +90,10 @@ class Spliced(io.RawIOBase):
                 target[done : done + step] = part[into : into + step]
             else:
                 start = part[0] + into
-                target[done : done + step] = self._data[start : start + step]
+                try:
+                    target[done : done + step] = self._data[start : start + step]
+                except OSError:  # which a decoder in C would not see: `check_unchanged` does
+                    break
             done += step
             self._at += step
         return done

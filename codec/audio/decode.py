@@ -7,6 +7,7 @@ tags, layout (speakers in the order of the channels, "" if unknown), decoder, wa
 
 from __future__ import annotations
 
+import functools
 import itertools
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from codec.audio import flac, helper, libav, mpeg, ogg, riff
 from codec.audio.arrays import block_samples
 from codec.audio.channels import LAYOUTS, WAVE_FROM_VORBIS
-from codec.audio.content import Bytes, Part
+from codec.audio.content import Bytes, Part, check_unchanged, content
 from codec.audio.formats import TAGS
 from codec.audio.libsndfile import SndFile
 from codec.audio.sniff import BY_LIBSNDFILE, kind_of
@@ -293,15 +294,14 @@ def serve(kind: str, decoder: str) -> None:
     """Decode standard input for a `Helper`, to standard output."""
     helper.limit_memory()
     file, output = sys.stdin.buffer, sys.stdout.buffer
-    begun = False
+    begun, unchanged = False, functools.partial(check_unchanged, b"")
     try:
         source: Source
         if decoder == "av":
             source = WholeSource(libav.AvFile(file, kind))
         else:
-            from codec.audio.content import content
-
             data = content(file)
+            unchanged = functools.partial(check_unchanged, data)
             if kind == "mp3":
                 source = _mp3(data)[1]
             else:
@@ -323,8 +323,11 @@ def serve(kind: str, decoder: str) -> None:
         begun = True
         for block in itertools.chain([] if first is None else [first], blocks):
             helper.send(output, block)
+        unchanged()
         problem = {}
     except CodecError as error:
+        problem = {"error": str(error)}
+    except OSError as error:
         problem = {"error": str(error)}
     except MemoryError:
         problem = {"error": "the decoder wants too much memory for this file"}

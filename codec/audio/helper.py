@@ -16,6 +16,8 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -23,13 +25,15 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.errors import AudioError
+from codec.support.file_bytes import descriptor
 
 PATIENCE = 30.0  # seconds without a byte after which a decoder is ended
 _MEMORY = 4 << 30
 _SIZE = struct.Struct("<I")
 _CHILD = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]);"
-    "from codec.audio.decode import serve; serve(*sys.argv[2:])"
+    "from codec.audio import helper; helper.end_with(int(sys.argv[2]));"
+    "from codec.audio.decode import serve; serve(*sys.argv[3:])"
 )
 
 
@@ -39,7 +43,16 @@ class Helper:
     def __init__(self, file: BinaryIO, kind: str, decoder: str) -> None:
         with _of_the_system(file) as source:
             self._child = subprocess.Popen(
-                [sys.executable, "-I", "-c", _CHILD, json.dumps(sys.path), kind, decoder],
+                [
+                    sys.executable,
+                    "-I",
+                    "-c",
+                    _CHILD,
+                    json.dumps(sys.path),
+                    str(os.getpid()),
+                    kind,
+                    decoder,
+                ],
                 stdin=source,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -111,15 +124,26 @@ class Helper:
 def _of_the_system(file: BinaryIO) -> Iterator[BinaryIO]:
     """`file` itself, or a copy on disk of one that is in memory; at its beginning."""
     file.seek(0)
-    try:
-        os.lseek(file.fileno(), 0, os.SEEK_SET)
-    except OSError:  # io.UnsupportedOperation is one
+    number = descriptor(file)
+    if number is None:
         with tempfile.TemporaryFile() as copy:
             shutil.copyfileobj(file, copy, 1 << 20)
             copy.seek(0)
             yield copy  # type: ignore[misc]  # what it is called differs between systems
     else:
+        os.lseek(number, 0, os.SEEK_SET)
         yield file
+
+
+def end_with(parent: int) -> None:
+    """End this process soon after `parent`, its own, has ended, however that ended."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def limit_memory() -> None:

@@ -10,8 +10,8 @@ from typing import BinaryIO
 import numpy as np
 
 from codec.audio.arrays import Audio, as_channels, check_sample_rate
-from codec.audio.content import content
-from codec.audio.decode import open_source
+from codec.audio.content import check_unchanged, content
+from codec.audio.decode import Block, open_source
 from codec.audio.formats import TAGS
 from codec.errors import AudioError
 from codec.model.limits import MAX_CHANNELS
@@ -24,7 +24,8 @@ class AudioReader:
     order of WAVE. The format is told by content, not by name. A file object must be seekable.
     Nothing is done on the word of a header: the samples are those that are there, not the number
     that it claims. Raises AudioError, also in the iteration, on what is not audio, is damaged, or
-    cannot be coded (see `as_channels`), OSError on a file that cannot be opened.
+    cannot be coded (see `as_channels`), OSError on a file that cannot be opened, or read to
+    the end that it had when it was opened.
 
     start, duration: in seconds, to read that stretch only, or what there is of it.
     strict: raise AudioError, at the end of the iteration, in place of a warning.
@@ -53,7 +54,12 @@ class AudioReader:
                 if isinstance(source, Path)
                 else source
             )
-            self._source = open_source(file, content(file))
+            self._data = content(file)
+            try:
+                self._source = open_source(file, self._data)
+            except AudioError:
+                check_unchanged(self._data)
+                raise
             self._closing.callback(self._source.close)
             self.channels = self._source.channels
             self.sample_rate = self._source.sample_rate
@@ -80,7 +86,7 @@ class AudioReader:
 
     def __iter__(self) -> Iterator[Audio]:
         whole = True
-        for block in self._source.blocks(self._start):
+        for block in self._blocks():
             if self._most is not None:
                 block = block[: self._most - self.n_samples]
             self.n_samples += len(block)
@@ -95,6 +101,17 @@ class AudioReader:
             self._account()
         if self._strict and self.warnings:
             raise AudioError("; ".join(self.warnings))
+
+    def _blocks(self) -> Iterator[Block]:
+        """Give the blocks of the source; OSError if the file could not be read to its end."""
+        try:
+            for block in self._source.blocks(self._start):
+                check_unchanged(self._data)
+                yield block
+        except AudioError:
+            check_unchanged(self._data)
+            raise
+        check_unchanged(self._data)
 
     def _account(self) -> None:
         """Warn if there was not what the file claims."""

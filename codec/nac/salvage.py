@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,9 +22,10 @@ from codec.nac.layout import (
     Trailer,
 )
 from codec.nac.reader import FindCoder, decode_chunk, read_tags
+from codec.support.file_bytes import FileBytes
 from codec.support.types import Codes
 
-Bytes = bytes | mmap.mmap
+Bytes = bytes | FileBytes
 
 # Bytes under checksums for each byte of a file: one suffices for what we write, and without a limit
 # a file full of markers, each claiming the longest payload, would be summed up thousands of times.
@@ -86,12 +86,12 @@ class Survey:
 
 @contextlib.contextmanager
 def mapped(path: Path) -> Iterator[Bytes]:
-    """Map the bytes of a file into memory. Raises FormatError if it is empty."""
+    """Give the bytes of a file, which is not read whole. Raises FormatError if it is empty."""
     with path.open("rb") as file:
-        if not path.stat().st_size:
+        data = FileBytes(file.fileno())
+        if not len(data):
             raise FormatError("the file is empty")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            yield data
+        yield data
 
 
 def survey(data: Bytes) -> Survey:
