@@ -8,13 +8,16 @@ with clip = 1 are 44 clips of 2 to 8 s within them. Settings and weights are cho
 the evaluation clips only report.
 
 Writes OUT/train, the training audio without what is held out (files that nothing is taken from are
-links), and OUT/development/KIND_NNN.flac, the clips at 24 kHz, mono.
+links), and OUT/development/KIND_NNN.flac, the clips at 24 kHz, mono. Where DATA has
+train/phones.tsv, a table of aligned phones (`codec.training.phones`), OUT has one too, with the
+clips that remain, at their new places; a clip of which any part is held out does not remain.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import shutil
 import sys
 from collections import defaultdict
@@ -27,9 +30,11 @@ from codec.audio.reader import read_audio
 from codec.audio.resample import resample
 from codec.audio.writer import write_audio
 from codec.errors import CodecError, DataError
+from codec.training.phones import AlignedClip, read_table, write_table
 
 LIST = Path(__file__).with_name("development.tsv")
 SAMPLE_RATE = 24_000
+PHONES = "train/phones.tsv"
 SUFFIXES = (".opus", ".ogg", ".flac", ".wav", ".mp3")
 
 
@@ -64,6 +69,20 @@ def without(audio: np.ndarray, spans: list[tuple[int, int]]) -> np.ndarray:
     for start, end in spans:
         keep[start:end] = False
     return audio[:, keep]
+
+
+def moved(clips: list[AlignedClip], by_path: dict[str, list[Stretch]]) -> list[AlignedClip]:
+    """Give the clips that are left when stretches are cut out, with their new paths and offsets."""
+    left = []
+    for clip in clips:
+        held = [part for part in by_path.get(clip.path, ()) if not part.clip]
+        end = clip.offset + clip.duration
+        if any(part.offset < end and clip.offset < part.offset + part.duration for part in held):
+            continue
+        before = sum(part.duration for part in held if part.offset < clip.offset)
+        path = Path(clip.path).with_suffix(".flac").as_posix() if held else clip.path
+        left.append(dataclasses.replace(clip, path=path, offset=clip.offset - before))
+    return left
 
 
 def split(data: Path, out: Path, stretches: list[Stretch]) -> tuple[int, float]:
@@ -109,6 +128,8 @@ def split(data: Path, out: Path, stretches: list[Stretch]) -> tuple[int, float]:
         rest = without(audio, spans)
         if rest.shape[-1]:
             write_audio(target.with_suffix(".flac"), rest, rate, ".flac")
+    if (data / PHONES).exists():
+        write_table(partial / PHONES, moved(read_table(data / PHONES), by_path))
     partial.rename(out)
     return clips, held
 

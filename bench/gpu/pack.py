@@ -7,12 +7,14 @@
 they depend on: name that too. `audio` writes FOLDER/0, FOLDER/1, ...: Opus files that keep their
 paths below SOURCE, so that the folders can be joined there. Each folder has its share of each kind
 (the first folder level of SOURCE). Opus files are copied; others become mono Opus. Where all does
-not fit, the same share of each kind is left out, and said.
+not fit, the same share of each kind is left out, and said. Where SOURCE has phones.tsv, a table of
+aligned phones (`codec.training.phones`), each folder has one of its own files.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -26,6 +28,7 @@ PACKAGES = [
     "setuptools", "vector-quantize-pytorch", "einops", "einx", "frozendict", "torch-einops-utils",
 ]  # fmt: skip
 GLIBC = 39  # manylinux_2_N wheels up to this N; pip takes an N only when it is named
+PHONES = "phones.tsv"
 OPUS_RATE = 48_000
 OPUS_KBITS = (6, 256)  # of libsndfile's compression levels 1 and 0, a channel
 
@@ -89,6 +92,7 @@ def audio(source: Path, folder: Path, folders: int, most: int, kbits: float) -> 
     """Write folders of Opus; lines that say what is in each and what was left out."""
     from tqdm import tqdm
 
+    from codec.training.phones import Places, read_table, write_table
     from codec.training.prepare import find_audio
 
     whole = folder / "all"
@@ -102,15 +106,28 @@ def audio(source: Path, folder: Path, folders: int, most: int, kbits: float) -> 
     sizes = {
         path.relative_to(whole).as_posix(): path.stat().st_size for path in whole.rglob("*.opus")
     }
+    clips = read_table(source / PHONES) if (source / PHONES).exists() else []
+    if clips:  # each folder has room for the whole table
+        most -= (source / PHONES).stat().st_size
     filled, left = assign(sizes, folders, most)
     lines = []
     for number, names in enumerate(filled):
+        places = Places(names)
+        own = [
+            dataclasses.replace(clip, path=names[place])
+            for clip in clips
+            if (place := places.find(clip.path)) is not None
+        ]
         for name in names:
             target = folder / str(number) / name
             target.parent.mkdir(parents=True, exist_ok=True)
             (whole / name).rename(target)
         total = sum(sizes[name] for name in names)
-        lines.append(f"{folder / str(number)}: {len(names)} files, {total / 1e6:.1f} MB")
+        said = f"{folder / str(number)}: {len(names)} files, {total / 1e6:.1f} MB"
+        if own:
+            write_table(folder / str(number) / PHONES, own)
+            said += f", {sum(clip.duration for clip in own) / 3600:.2f} hours with phones"
+        lines.append(said)
     shutil.rmtree(whole)
     if left:
         total = sum(sizes[name] for name in left)

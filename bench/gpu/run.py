@@ -116,8 +116,11 @@ def unpack(options: Options, left: float) -> list[str]:
 
 
 def prepare(options: Options, left: float) -> list[str]:
-    data = str(options.work / "data")
-    return [sys.executable, "-m", "codec", "prepare", data, "-o", str(options.prepared)]
+    data = options.work / "data"
+    given = [str(data), "-o", str(options.prepared)]
+    if (data / "phones.tsv").exists():
+        given += ["--phones", str(data / "phones.tsv")]
+    return [sys.executable, "-m", "codec", "prepare", *given]
 
 
 def kernels(options: Options, left: float) -> list[str]:

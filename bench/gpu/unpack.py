@@ -2,7 +2,8 @@
 
     python -m bench.gpu.unpack FOLDER... TARGET
 
-A machine may take only so much in one call: each call brings a folder, and the last one trains.
+A machine may take only so much in one call: each call brings a folder, and the last one trains. The
+folders' tables of phones, phones.tsv, are joined. A folder that comes again replaces its own part.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import argparse
 import shutil
 from pathlib import Path
 
+from bench.gpu.pack import PHONES
+from codec.training.phones import read_table, write_table
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -18,10 +22,22 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     given = parser.parse_args()
     for folder in given.folders:
-        shutil.copytree(folder, given.target, dirs_exist_ok=True)
+        ignored = shutil.ignore_patterns(PHONES)
+        shutil.copytree(folder, given.target, dirs_exist_ok=True, ignore=ignored)
+        join_phones(folder / PHONES, given.target / PHONES)
     files = [path for path in given.target.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
     print(f"{len(files)} files, {size / 1e6:.1f} MB of audio in {given.target}")
+
+
+def join_phones(table: Path, target: Path) -> None:
+    """Add the rows of `table`, if there is one, to those of `target` for other files."""
+    if not table.exists():
+        return
+    clips = read_table(table)
+    paths = {clip.path for clip in clips}
+    old = read_table(target) if target.exists() else []
+    write_table(target, [*(clip for clip in old if clip.path not in paths), *clips])
 
 
 if __name__ == "__main__":

@@ -25,11 +25,10 @@ def word_error_rate(reference: Audio, decoded: Audio, sample_rate: int, text: st
     MetricError without a text, MissingPackageError without faster-whisper or its model.
     """
     check_pair(reference, decoded)
-    normalise = _normaliser()
-    wanted = normalise(text or "").split()
+    wanted = normalised(text or "")
     if not wanted:
         raise MetricError("the word error rate needs a transcript")
-    heard = normalise(recognise(decoded, sample_rate)).split()
+    heard = normalised(recognise(decoded, sample_rate))
     return finite(edits(wanted, heard) / len(wanted))
 
 
@@ -44,6 +43,11 @@ def recognise(audio: Audio, sample_rate: int) -> str:
         without_timestamps=True,
     )
     return " ".join(segment.text for segment in segments)
+
+
+def normalised(text: str) -> list[str]:
+    """Split a text into words as Whisper's English normaliser writes them."""
+    return list(_normaliser()(text).split())
 
 
 def model_folder() -> Path:

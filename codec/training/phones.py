@@ -16,8 +16,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -105,13 +104,12 @@ def write_table(path: Path, clips: Iterable[AlignedClip]) -> None:
 def write_labels(prepared: PreparedAudio, table: Path) -> float:
     """Write `phones.u8` and `phones.json` beside the prepared audio; the labelled seconds.
 
-    A row belongs to the prepared file whose path, without its suffix, is the row's path or its end
-    (from a slash on). So a table of `train/speech/a.opus` also fits a folder in which that file is
-    `speech/a.flac`. Rows of files that were not prepared are passed over. Phones are numbered from
-    1 in alphabetical order.
+    `Places` says which file a row belongs to: a table of `train/speech/a.opus` also fits a folder
+    in which that file is `speech/a.flac`. Rows of files that were not prepared are passed over.
+    Phones are numbered from 1 in alphabetical order.
 
     Raises DataError if the table is damaged, has more than 255 phones, fits no file, has a clip
-    that ends more than 50 ms after its file, or names two files for one row's path.
+    that ends more than 50 ms after its file, or two prepared files differ in their suffix alone.
     """
     clips = read_table(table)
     names = sorted({phone for clip in clips for _, phone in clip.phones})
@@ -120,12 +118,13 @@ def write_labels(prepared: PreparedAudio, table: Path) -> float:
     numbers = {name: number for number, name in enumerate(names, start=1)}
     rate = prepared.sample_rate
     labels = np.zeros(-(-prepared.n_samples * UNITS // rate), np.uint8)
-    by_path = _by_path(prepared, {clip.path for clip in clips})
+    places = Places([entry.path for entry in prepared.files])
     labelled = 0.0
     for clip in clips:
-        if clip.path not in by_path:
+        place = places.find(clip.path)
+        if place is None:
             continue
-        entry = prepared.files[by_path[clip.path]]
+        entry = prepared.files[place]
         if clip.offset + clip.duration > entry.samples / rate + 0.05:
             raise DataError(
                 f"{table}: a clip of {clip.path} ends at {clip.offset + clip.duration:.3f} s, and "
@@ -175,28 +174,28 @@ def read_labels(prepared: PreparedAudio) -> tuple[Labels, Sequence[str]]:
     return labels, names
 
 
-def _by_path(prepared: PreparedAudio, paths: set[str]) -> dict[str, int]:
-    """Find the number of the prepared file for each of `paths` that has one."""
-    ends: dict[str, list[int]] = defaultdict(list)
-    for number, entry in enumerate(prepared.files):
-        ends[_stem(entry.path)].append(number)
-    found = {}
-    for path in paths:
-        # The longest end wins: the path itself first.
-        for end in _ends(_stem(path)):
-            if len(ends.get(end, ())) > 1:
-                raise DataError(f"the phones of {path} fit several files of the prepared audio")
-            if end in ends:
-                found[path] = ends[end][0]
-                break
-    return found
+class Places:
+    """Finds the file that a path in a table names, among `files`, paths with forward slashes.
+
+    It is the file whose path, without its suffix, is the table's path or its end (from a slash
+    on), and the one of most folders where several are. Raises DataError if two files differ in
+    their suffix alone.
+    """
+
+    def __init__(self, files: Sequence[str]) -> None:
+        self._numbers = {_stem(path): number for number, path in enumerate(files)}
+        if len(self._numbers) < len(files):
+            twice = next(path for i, path in enumerate(files) if self._numbers[_stem(path)] != i)
+            raise DataError(
+                f"the phones of {twice} fit several files, which differ in their suffix"
+            )
+
+    def find(self, path: str) -> int | None:
+        """Return the number of the file that `path` names; None: there is none."""
+        parts = _stem(path).split("/")
+        ends = ("/".join(parts[first:]) for first in range(len(parts)))
+        return next((self._numbers[end] for end in ends if end in self._numbers), None)
 
 
 def _stem(path: str) -> str:
     return PurePosixPath(path).with_suffix("").as_posix()
-
-
-def _ends(path: str) -> Iterator[str]:
-    """Give `path`, then what is left of it without its first folder, and so on."""
-    parts = path.split("/")
-    return ("/".join(parts[first:]) for first in range(len(parts)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import soundfile
 
 from bench.development import SAMPLE_RATE, Stretch, read_list, split
 from codec.errors import DataError
+from codec.training.phones import AlignedClip, read_table, write_table
 
 
 def test_clips_lie_within_what_is_held_out() -> None:
@@ -40,7 +42,18 @@ def test_each_sample_is_in_one_half(tmp_path: Path) -> None:
         Stretch("train/speech/a.wav", 2.0, 3.0, "speech", "x", False),
         Stretch("train/speech/a.wav", 2.5, 1.0, "speech", "x", True),
     ]
+    clips = [
+        AlignedClip("train/speech/a.wav", offset, 1.5, ((0, "SIL"), (70, phone)))
+        for offset, phone in ((0.4, "AA"), (1.9, "OUT"), (3.0, "OUT"), (4.9, "OUT"), (5.0, "EH"))
+    ]
+    other = AlignedClip("train/speech/b.wav", 3.0, 2.0, ((0, "IY"),))
+    write_table(data / "train/phones.tsv", [*clips, other])
     assert split(data, tmp_path / "out", parts) == (1, 3.0)
+    left = read_table(tmp_path / "out/train/phones.tsv")
+    assert left == [
+        dataclasses.replace(clip, path="train/speech/a.flac", offset=offset)
+        for clip, offset in ((clips[0], 0.4), (clips[4], 2.0))
+    ] + [other]
     kept, _ = soundfile.read(tmp_path / "out/train/speech/a.flac")
     clip, _ = soundfile.read(tmp_path / "out/development/speech_001.flac")
     np.testing.assert_allclose(kept, np.delete(ramp, np.s_[2 * rate : 5 * rate]), atol=2**-15)

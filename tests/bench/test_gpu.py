@@ -18,8 +18,10 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.gpu import pack, run
+from bench.gpu import pack, run, unpack
 from bench.gpu.run import REPORT, Options, Runner, Step, collect, parse, report
+from codec.training.phones import AlignedClip, read_labels, read_table, write_labels, write_table
+from codec.training.prepare import prepare
 from tests.helpers.nn_models import chirps
 
 ROOT = run.ROOT
@@ -86,6 +88,34 @@ def test_audio_is_packed_as_opus(tmp_path: Path):
         copied = tmp_path / "again" / "0" / path.relative_to(folder / "0")
         assert copied.read_bytes() == path.read_bytes()
     assert len(again) == 1
+
+
+def test_phones_travel_with_their_audio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Packed in two folders and unpacked, prepared audio has the labels that it has without."""
+    source, packed, there = tmp_path / "source", tmp_path / "packed", tmp_path / "there"
+    clips = []
+    for number in range(4):
+        (source / "speech").mkdir(parents=True, exist_ok=True)
+        path = f"speech/{number}.wav"
+        soundfile.write(source / path, chirps(48_000, number), 24_000)
+        phones = tuple((10 * i, f"P{(i + number) % 5}") for i in range(15))
+        clips += [AlignedClip(f"train/{path}", at, 0.9, phones) for at in (0.05, 1.0)]
+    write_table(source / "phones.tsv", clips)
+    lines = pack.audio(source, packed, folders=2, most=1_000_000, kbits=64)
+    assert all(line.endswith("0.00 hours with phones") for line in lines)
+    for number in (0, 1, 0):
+        argv = ["unpack", str(packed / str(number)), str(there)]
+        monkeypatch.setattr(sys, "argv", argv)
+        unpack.main()
+    assert len(read_table(there / "phones.tsv")) == len(clips)
+    labels = []
+    for folder in (source, there):
+        prepared = prepare(folder, tmp_path / f"prepared-{folder.name}")
+        assert write_labels(prepared, folder / "phones.tsv") == pytest.approx(8 * 0.9)
+        assert [entry.samples for entry in prepared.files] == [48_000] * 4
+        labels.append(read_labels(prepared)[0])
+    assert np.array_equal(*labels)
+    assert len(set(labels[0].tolist())) == 6
 
 
 @pytest.fixture
@@ -225,6 +255,8 @@ def test_all_of_it_on_a_cpu_from_carried_wheels_without_a_network(tmp_path: Path
     source.mkdir(parents=True)
     for number in range(2):
         soundfile.write(source / f"{number}.wav", chirps(72_000, number), 24_000)
+    clips = [AlignedClip(f"speech/{i}.wav", 0.2, 2.5, ((0, "AA"), (90, "S"))) for i in range(2)]
+    write_table(source.parent / "phones.tsv", clips)
     pack.audio(source.parent, tmp_path / "packed", folders=2, most=1_000_000, kbits=64)
 
     venv, site = tmp_path / "venv", tmp_path / "machine"
@@ -260,6 +292,7 @@ def test_all_of_it_on_a_cpu_from_carried_wheels_without_a_network(tmp_path: Path
     said = call(*chosen, "--wheels", wheels, "--work", work, "--out", out, *limits)
     for name in ("wheels", "build", "tests", "kernels", "prepare", "throughput", "train"):
         assert f"| {name} | passed |" in said
+    assert "wrong_phones" in said
     handed = json.loads((out / "handover.json").read_bytes())["content"]
     found = {path.name for path in out.iterdir()}
     assert found == {
