@@ -30,6 +30,10 @@ COMMANDS = {
     "prepare": ("codec.cli.train:prepare", "Decode a folder of audio once, for training."),
     "train": ("codec.cli.train:train", "Train a model on a folder of audio."),
     "train-prior": ("codec.cli.train:train_prior", "Train the entropy coders of a model."),
+    "train-speech": (
+        "codec.cli.speech:train_speech",
+        "Learn durations and store voices, for speech from text.",
+    ),
     "export": ("codec.cli.train:export", "Write the weights of a checkpoint to a model file."),
 }
 
