@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from codec.model.config import ModelConfig
 from codec.nn.blocks import Backbone
 from codec.nn.frontend import FrontEnd
-from codec.nn.heads import SpectralHead, noise_keys
+from codec.nn.heads import make_head, noise_keys
 from codec.nn.quantiser import Quantised, ResidualQuantiser
 
 
@@ -92,7 +92,7 @@ class Decoder(nn.Module):
             config.kernel_size,
             config.decoder_lookahead,
         )
-        self.head = SpectralHead(config, dim)
+        self.head = make_head(config, dim)
 
     def forward(self, latents: Tensor, keys: Tensor | None = None) -> Tensor:
         """Decode; keys: `noise_keys` of the codes, int64 [batch, n], or None for zeros."""

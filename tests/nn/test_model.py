@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from codec.model.config import ModelConfig
 from codec.model.receptive_field import decoder_reach, encoder_reach
 from codec.nn.frontend import POWER_FLOOR, FrontEnd, frames
-from codec.nn.heads import band_matrix, noise_keys, noise_signs, overlap_add
+from codec.nn.heads import noise_keys, noise_signs
+from codec.nn.heads.base import band_matrix, overlap_add
 from codec.nn.model import CodecModel
 from tests.helpers.nn_models import MODEL
 
