@@ -183,7 +183,7 @@ cdef class Prior(Model):
     cdef nac_prior model
     cdef nac_dense *layers
     cdef Tables tables
-    cdef list keep
+    cdef _Buffers buffers
 
     def __cinit__(self):
         self.layers = NULL
@@ -193,62 +193,39 @@ cdef class Prior(Model):
 
     def __init__(self, Tables tables, parts, codebooks, unit, isa=None):
         cdef size_t levels = tables.levels, n = tables.codewords, q
+        cdef _Buffers b
         if np.shape(codebooks)[:2] != (levels, n) or np.ndim(codebooks) != 3:
             raise ValueError("the codebooks do not fit the tables")
         cdef size_t dim = np.shape(codebooks)[2], inputs = dim + 1
         cdef size_t state = np.shape(parts["gru_state"])[1], hidden = np.shape(parts["bias"])[1]
         if not dim or state % NAC_PANEL or hidden % NAC_PANEL or not state or not hidden:
             raise ValueError(f"states and hidden units come in multiples of {NAC_PANEL}")
-        self.keep, self.tables = [], tables
+        self.buffers, self.tables = _Buffers(), tables
         self.levels, self.codewords = levels, n
         self.layers = <nac_dense *>calloc(3 * levels, sizeof(nac_dense))
         if self.layers == NULL:
             raise MemoryError
-        self.dense(&self.model.gru_input, parts["gru_input"], parts["gru_input_bias"], 3 * state,
-                   inputs)
-        self.dense(&self.model.gru_state, parts["gru_state"], parts["gru_state_bias"], 3 * state,
-                   state)
-        self.dense(&self.model.from_state, np.reshape(parts["from_state"], (-1, state)),
-                   np.reshape(parts["bias"], -1), levels * hidden, state)
+        b = self.buffers
+        b.load_dense(&self.model.gru_input, parts["gru_input"], parts["gru_input_bias"], 3 * state,
+                     inputs)
+        b.load_dense(&self.model.gru_state, parts["gru_state"], parts["gru_state_bias"], 3 * state,
+                     state)
+        b.load_dense(&self.model.from_state, np.reshape(parts["from_state"], (-1, state)),
+                     np.reshape(parts["bias"], -1), levels * hidden, state)
         for q in range(levels):
-            self.dense(&self.layers[q], parts["from_sum"][q], None, hidden, inputs)
-            self.dense(&self.layers[levels + q], parts["predict"][q], parts["centre"][q], inputs,
-                       hidden)
+            b.load_dense(&self.layers[q], parts["from_sum"][q], None, hidden, inputs)
+            b.load_dense(&self.layers[levels + q], parts["predict"][q], parts["centre"][q], inputs,
+                         hidden)
             out = np.concatenate([codebooks[q], parts["norms"][q][:, None]], axis=1)
-            self.dense(&self.layers[2 * levels + q], out, np.zeros(n, np.float32), n, inputs)
+            b.load_dense(&self.layers[2 * levels + q], out, np.zeros(n, np.float32), n, inputs)
         self.model.k, self.model.tables = _kernels(isa), &tables.model
         self.model.levels, self.model.codewords, self.model.dim = levels, n, dim
         self.model.state, self.model.hidden = state, hidden
         self.model.input_scale = parts["input_scale"][0]
         self.model.from_sum = self.layers
         self.model.predict, self.model.out = self.layers + levels, self.layers + 2 * levels
-        self.model.codebooks = self.floats(codebooks, levels * n * dim)
-        self.model.unit = self.floats(unit, levels)
-
-    cdef const float *floats(self, array, size_t size) except NULL:
-        cdef const float[::1] view = np.ascontiguousarray(array, np.float32).reshape(-1)
-        if <size_t>view.shape[0] != size or size == 0:
-            raise ValueError(f"{view.shape[0]} values where {size} are needed")
-        self.keep.append(view)
-        return &view[0]
-
-    cdef int dense(self, nac_dense *layer, weight, bias, size_t columns, size_t depth) except -1:
-        """weight [columns, depth], bias [columns] or None."""
-        if np.shape(weight) != (columns, depth):
-            raise ValueError(f"shape {np.shape(weight)} where {(columns, depth)} is needed")
-        cdef const float[:, ::1] rows = np.ascontiguousarray(weight, np.float32)
-        cdef float[::1] panels = _aligned(_padded(columns) * depth)
-        with nogil:
-            nac_dense_pack(&rows[0, 0], depth, columns, &panels[0])
-        self.keep.append(panels)
-        layer.depth, layer.width, layer.panels = depth, _padded(columns), &panels[0]
-        if bias is not None:
-            if np.shape(bias) != (columns,):
-                raise ValueError(f"a bias of shape {np.shape(bias)} where {columns} are needed")
-            memory = _aligned(_padded(columns))
-            memory[:columns] = bias
-            layer.bias = self.floats(memory, _padded(columns))
-        return 0
+        self.model.codebooks = b.floats(codebooks, levels * n * dim)
+        self.model.unit = b.floats(unit, levels)
 
     cdef void code(self, nac_chunk *c, void *scratch) noexcept nogil:
         nac_prior_code(&self.model, c, <float *>scratch)

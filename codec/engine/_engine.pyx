@@ -10,6 +10,7 @@ from libc.stdlib cimport calloc, free
 import numpy as np
 
 include "../kernels/_kernel_tables.pxi"
+include "../kernels/_rvq_plan.pxi"
 
 cdef extern from "kernels/fft.h" nogil:
     ctypedef struct nac_fft_plan:
@@ -17,18 +18,6 @@ cdef extern from "kernels/fft.h" nogil:
         const int32_t *radices
         const float *twiddles
         const float *unpack
-
-cdef extern from "rvq/rvq.h" nogil:
-    ctypedef struct nac_rvq_plan:
-        size_t levels, codewords, dim
-        const float *codebooks
-        float *panels
-        float *half
-        void *screen
-    size_t nac_rvq_panels_size(size_t levels, size_t codewords, size_t dim)
-    size_t nac_rvq_half_size(size_t levels, size_t codewords)
-    size_t nac_rvq_screen_size(int isa, size_t levels, size_t codewords, size_t dim)
-    void nac_rvq_pack(const nac_rvq_plan *plan, int isa)
 
 cdef extern from "kernels/kernels.h" nogil:
     ctypedef struct nac_conv_norm:
@@ -122,30 +111,14 @@ BLOCK = 144
 PANEL_WIDTH = NAC_PANEL
 
 
-cdef class _Weights:
+cdef class _Weights(_Buffers):
     """Owns the memory that a network's C structures point to, and fills the structures."""
 
-    cdef list keep
     cdef nac_block *blocks
     cdef list spare  # scratch memory that no call uses at the moment
 
     def __dealloc__(self):
         free(self.blocks)
-
-    cdef const float *floats(self, array, size_t size) except NULL:
-        cdef const float[::1] view = np.ascontiguousarray(array, np.float32).reshape(-1)
-        if <size_t>view.shape[0] != size or size == 0:
-            raise ValueError(f"{view.shape[0]} values where {size} are needed")
-        self.keep.append(view)
-        return &view[0]
-
-    cdef const float *padded(self, array, size_t size) except NULL:
-        """A vector, continued with zeros to a multiple of NAC_PANEL."""
-        if np.shape(array) != (size,):
-            raise ValueError(f"shape {np.shape(array)} where ({size},) is needed")
-        memory = _aligned(_padded(size))
-        memory[:size] = array
-        return self.floats(memory, _padded(size))
 
     cdef int load_fft(self, nac_fft_plan *plan, tables) except -1:
         cdef const int32_t[::1] radices = tables.radices
@@ -161,20 +134,6 @@ cdef class _Weights:
         plan.n, plan.n_steps, plan.radices = n, radices.shape[0], &radices[0]
         plan.twiddles = self.floats(tables.twiddles, twiddles)
         plan.unpack = self.floats(tables.unpack, (n // 4 + 1) * 2)
-        return 0
-
-    cdef int load_dense(self, nac_dense *layer, weight, bias, size_t columns, size_t depth) except -1:
-        """weight [columns, depth], bias [columns] or None."""
-        if np.shape(weight) != (columns, depth):
-            raise ValueError(f"shape {np.shape(weight)} where {(columns, depth)} is needed")
-        cdef const float[:, ::1] rows = np.ascontiguousarray(weight, np.float32)
-        cdef float[::1] panels = _aligned(_padded(columns) * depth)
-        with nogil:
-            nac_dense_pack(&rows[0, 0], depth, columns, &panels[0])
-        self.keep.append(panels)
-        layer.depth, layer.width, layer.panels = depth, _padded(columns), &panels[0]
-        if bias is not None:
-            layer.bias = self.padded(bias, columns)
         return 0
 
     cdef int load_norm(self, nac_conv_norm *layer, weights, size_t dim) except -1:
@@ -232,7 +191,7 @@ cdef class Encoder(_Weights):
         cdef const float[:, :, ::1] books
         cdef float[::1] panels, half, screen
         cdef nac_encoder *net = &self.net
-        self.keep, self.spare = [], []
+        self.spare = []
         net.k = _kernels(isa)
         if (config.encoder_stack < 1 or config.backbone_hop < 1 or config.hop_length < 1
                 or config.hop_length % (config.backbone_hop * config.encoder_stack)):
@@ -393,7 +352,7 @@ cdef class Decoder(_Weights):
 
     def __init__(self, config, tables, weights, isa=None, size_t block=BLOCK):
         cdef nac_decoder *net = &self.net
-        self.keep, self.spare = [], []
+        self.spare = []
         net.k = _kernels(isa)
         if (config.backbone_hop < 1 or config.hop_length < 1
                 or config.hop_length % config.backbone_hop):
@@ -517,7 +476,7 @@ cdef class Dense(_Weights):
     cdef size_t columns
 
     def __init__(self, weight, bias):
-        self.keep, self.spare = [], []
+        self.spare = []
         self.columns = weight.shape[0]
         self.load_dense(&self.layer, weight, bias, weight.shape[0], weight.shape[1])
 

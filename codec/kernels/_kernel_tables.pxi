@@ -1,13 +1,12 @@
-# What the engine's and the entropy coders' bindings share: the tables of kernels that this CPU runs,
-# and memory for them. Text that they include after `import numpy as np`, for a module to cimport
-# would be one more extension to build and ship.
+# What the bindings of the engine and of the entropy coders share: the tables of kernels that this
+# CPU runs, and memory for their layers. The modules include this text after `import numpy as np`:
+# a module to cimport would be one more extension to build and ship.
 
-from libc.stdint cimport uintptr_t
+include "_aligned.pxi"
 
 cdef extern from "kernels/kernels.h" nogil:
     enum:
         NAC_PANEL
-        NAC_ALIGN
     ctypedef struct nac_dense:
         size_t depth, width
         const float *panels
@@ -44,9 +43,39 @@ cdef size_t _padded(size_t n, size_t unit=NAC_PANEL) noexcept:
     return (n + unit - 1) // unit * unit
 
 
-cdef _aligned(size_t floats):
-    """Zeroed float32 memory whose address is a multiple of NAC_ALIGN."""
-    memory = np.zeros(floats + NAC_ALIGN // 4, np.float32)
-    cdef uintptr_t address = memory.ctypes.data
-    cdef size_t skip = (-address % NAC_ALIGN) // 4
-    return memory[skip:skip + floats]
+cdef class _Buffers:
+    """Owns the memory that C structures point to, and fills the structures of layers."""
+
+    cdef list keep
+
+    def __cinit__(self):
+        self.keep = []
+
+    cdef const float *floats(self, array, size_t size) except NULL:
+        cdef const float[::1] view = np.ascontiguousarray(array, np.float32).reshape(-1)
+        if <size_t>view.shape[0] != size or size == 0:
+            raise ValueError(f"{view.shape[0]} values where {size} are needed")
+        self.keep.append(view)
+        return &view[0]
+
+    cdef const float *padded(self, array, size_t size) except NULL:
+        """Continue a vector with zeros to a multiple of NAC_PANEL."""
+        if np.shape(array) != (size,):
+            raise ValueError(f"shape {np.shape(array)} where ({size},) is needed")
+        memory = _aligned(_padded(size))
+        memory[:size] = array
+        return self.floats(memory, _padded(size))
+
+    cdef int load_dense(self, nac_dense *layer, weight, bias, size_t columns, size_t depth) except -1:
+        """Pack a layer: weight [columns, depth], bias [columns] or None."""
+        if np.shape(weight) != (columns, depth):
+            raise ValueError(f"shape {np.shape(weight)} where {(columns, depth)} is needed")
+        cdef const float[:, ::1] rows = np.ascontiguousarray(weight, np.float32)
+        cdef float[::1] panels = _aligned(_padded(columns) * depth)
+        with nogil:
+            nac_dense_pack(&rows[0, 0], depth, columns, &panels[0])
+        self.keep.append(panels)
+        layer.depth, layer.width, layer.panels = depth, _padded(columns), &panels[0]
+        if bias is not None:
+            layer.bias = self.padded(bias, columns)
+        return 0

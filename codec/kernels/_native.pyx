@@ -6,11 +6,14 @@ arrays, and `isa`, one of `isas()`, for tests and benchmarks; without it the env
 CODEC_ISA, else the widest.
 """
 
-from libc.stdint cimport int16_t, int32_t, uint16_t, uint32_t, uint8_t, uintptr_t
+from libc.stdint cimport int16_t, int32_t, uint16_t, uint32_t, uint8_t
 
 import os
 
 import numpy as np
+
+include "_aligned.pxi"
+include "_rvq_plan.pxi"
 
 cdef extern from "common/isa.h" nogil:
     ctypedef int nac_isa
@@ -23,19 +26,7 @@ cdef extern from "common/crc32c.h" nogil:
     uint32_t nac_crc32c_update(const nac_crc32c_tables *tables, uint32_t crc, const uint8_t *data, size_t n)
 
 cdef extern from "rvq/rvq.h" nogil:
-    enum:
-        NAC_ALIGN
-    ctypedef struct nac_rvq_plan:
-        size_t levels, codewords, dim
-        const float *codebooks
-        float *panels
-        float *half
-        void *screen
-    size_t nac_rvq_panels_size(size_t levels, size_t codewords, size_t dim)
-    size_t nac_rvq_half_size(size_t levels, size_t codewords)
-    size_t nac_rvq_screen_size(nac_isa isa, size_t levels, size_t codewords, size_t dim)
     size_t nac_rvq_scratch_size(size_t dim)
-    void nac_rvq_pack(const nac_rvq_plan *plan, nac_isa isa)
     void nac_rvq_encode(const nac_rvq_plan *plan, nac_isa isa, size_t levels, const float *latents,
                     size_t n, uint16_t *codes, float *scratch)
     void nac_rvq_encode_once(const nac_rvq_plan *plan, nac_isa isa, float *latents, size_t n,
@@ -75,14 +66,6 @@ cdef nac_isa _isa(object name) except *:
     if name not in available:
         raise ValueError(f"this CPU runs {', '.join(available)}, not {name}")
     return <nac_isa>available.index(name)
-
-
-cdef _aligned(size_t floats):
-    """Uninitialised float32 memory whose address is a multiple of NAC_ALIGN."""
-    memory = np.empty(floats + NAC_ALIGN // 4, np.float32)
-    cdef uintptr_t address = memory.ctypes.data
-    cdef size_t skip = (-address % NAC_ALIGN) // 4
-    return memory[skip:skip + floats]
 
 
 cdef class RvqPlan:
