@@ -26,7 +26,7 @@ _BLOCK_VALUES = 1 << 18  # read, resampled or written at a time, whatever a head
 
 
 def check_sample_rate(sample_rate: int) -> None:
-    """Raises AudioError unless `sample_rate` is one that can be coded."""
+    """Check that `sample_rate` can be coded. Raises AudioError."""
     if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
         raise AudioError(
             f"a sample rate of {sample_rate} Hz is outside {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE}"
@@ -93,14 +93,14 @@ def _as_array(audio: Any) -> npt.NDArray[Any]:
 
 
 def as_int16(audio: Audio) -> npt.NDArray[np.int16]:
-    """16-bit samples of `audio`, clipped; the inverse of `as_channels` on int16."""
+    """Convert `audio` to clipped 16-bit samples; the inverse of `as_channels` on int16."""
     scaled: Audio = np.rint(audio * np.float32(32768))
     np.clip(scaled, -32768, 32767, out=scaled)
     return scaled.astype(np.int16)
 
 
 def fit(audio: Audio, n_samples: int) -> Audio:
-    """`audio` [..., samples] cut, or continued with silence, to exactly `n_samples`."""
+    """Cut `audio` [..., samples], or continue it with silence, to exactly `n_samples`."""
     missing = n_samples - audio.shape[-1]
     if missing <= 0:
         return audio[..., :n_samples]
@@ -108,14 +108,14 @@ def fit(audio: Audio, n_samples: int) -> Audio:
 
 
 def in_blocks(audio: Audio) -> Iterator[Audio]:
-    """`audio` [channels, samples] in blocks as small as those that files are read in."""
+    """Cut `audio` [channels, samples] into blocks of the size in which files are read."""
     step = block_samples(len(audio))
     for start in range(0, audio.shape[1], step):
         yield audio[:, start : start + step]
 
 
 def first(blocks: Iterable[Audio], n_samples: int) -> Iterator[Audio]:
-    """The first `n_samples` of blocks [channels, samples], all of which are taken."""
+    """Give the first `n_samples` of blocks [channels, samples]; all blocks are consumed."""
     for block in blocks:
         if n_samples:
             yield block[:, :n_samples]
@@ -123,7 +123,7 @@ def first(blocks: Iterable[Audio], n_samples: int) -> Iterator[Audio]:
 
 
 def after(blocks: Iterable[Audio], n_samples: int) -> Iterator[Audio]:
-    """What follows the first `n_samples` of blocks [channels, samples]."""
+    """Give what follows the first `n_samples` of blocks [channels, samples]."""
     for block in blocks:
         if block.shape[1] > n_samples:
             yield block[:, n_samples:]
@@ -131,7 +131,7 @@ def after(blocks: Iterable[Audio], n_samples: int) -> Iterator[Audio]:
 
 
 def silence(channels: int, n_samples: int) -> Iterator[Audio]:
-    """Blocks [channels, samples] of zeros, `n_samples` in all."""
+    """Give blocks [channels, samples] of zeros, `n_samples` in all."""
     zeros = np.zeros((channels, min(n_samples, block_samples(channels))), np.float32)
     while n_samples:
         yield zeros[:, :n_samples]
@@ -139,5 +139,5 @@ def silence(channels: int, n_samples: int) -> Iterator[Audio]:
 
 
 def block_samples(channels: int) -> int:
-    """Samples of each channel that are read, resampled or written at a time."""
+    """Return how many samples of each channel are read, resampled or written at a time."""
     return max(1, _BLOCK_VALUES // channels)

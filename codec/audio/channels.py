@@ -1,4 +1,4 @@
-"""Orders of channels. Inside, and in WAV and FLAC, it is that of WAVE; Ogg has that of Vorbis.
+"""Orders of channels: WAVE order here and in WAV and FLAC, Vorbis order in Ogg.
 
 Sources: Microsoft, "Multiple channel audio data and WAVE files"; Xiph, "Vorbis I specification",
 section 4.3.9; RFC 7845, section 5.1.1.2.
@@ -35,6 +35,6 @@ LAYOUTS = {
 
 
 def speakers(mask: int, channels: int) -> str:
-    """The names of `channels` channels whose bits are set in `mask`; "" if they are not so many."""
+    """Name the channels whose bits are set in `mask`; "" if their number is not `channels`."""
     names = [name for bit, name in enumerate(SPEAKERS) if mask >> bit & 1]
     return " ".join(names) if len(names) == channels else ""

@@ -1,4 +1,4 @@
-"""Bytes of a file: looked at without being read whole, and put together in other ways."""
+"""The bytes of a file: views that do not read it whole, and new files made of its parts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _IN_MEMORY = 64 << 20
 
 
 def content(file: BinaryIO) -> Bytes:
-    """All bytes of a seekable `file`, from its beginning: read at once if they are few.
+    """Return all bytes of a seekable `file`: read at once if they are few.
 
     The file must stay open. Raises OSError.
     """
@@ -35,7 +35,7 @@ def check_unchanged(data: Bytes) -> None:
 
 
 class Spliced(io.RawIOBase):
-    """Parts of a file and other bytes as one seekable file.
+    """Parts of a file and other bytes, joined to one seekable file.
 
     more: by how many bytes it seems longer than it is, for a decoder that would otherwise guess too
     small a number of samples, and stop there. Who reads on finds the true end; who seeks behind it,

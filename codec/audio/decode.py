@@ -1,4 +1,4 @@
-"""From what a file is to samples: which decoder reads it, and how often.
+"""Decodes a file by what it contains: chooses the decoder, and runs it for each stream.
 
 A source has channels, sample_rate, claimed (samples that the file says it has, 0 if it does not),
 tags, layout (speakers in the order of the channels, "" if unknown), decoder, warnings, and
@@ -29,7 +29,7 @@ Block = npt.NDArray[np.float32]  # [samples, channels]
 
 
 class Source(Protocol):
-    """What decodes a file; see this file's docstring."""
+    """A decoder of one file; see this file's docstring."""
 
     channels: int
     sample_rate: int
@@ -45,7 +45,7 @@ class Source(Protocol):
 
 
 def open_source(file: BinaryIO, data: Bytes) -> Source:
-    """The source of a seekable file whose content is `data`. Raises AudioError."""
+    """Open the source of a seekable file whose content is `data`. Raises AudioError."""
     kind = kind_of(data)
     if kind is None:
         raise AudioError("cannot read audio: format not recognised")
@@ -70,7 +70,7 @@ def open_source(file: BinaryIO, data: Bytes) -> Source:
 
 
 class NotOpenedError(AudioError):
-    """A file that libsndfile does not take, and that FFmpeg may."""
+    """libsndfile cannot open the file; FFmpeg may."""
 
 
 def _helped(file: BinaryIO, kind: str) -> Source:
@@ -330,7 +330,7 @@ def serve(kind: str, decoder: str) -> None:
     except OSError as error:
         problem = {"error": str(error)}
     except MemoryError:
-        problem = {"error": "the decoder wants too much memory for this file"}
+        problem = {"error": "the decoder needs too much memory for this file"}
     if begun:
         helper.send_end(output)
     helper.answer(output, problem or {"warnings": source.warnings})
@@ -338,7 +338,7 @@ def serve(kind: str, decoder: str) -> None:
 
 
 def missing_bytes(data: Bytes, kind: str) -> int:
-    """Bytes of samples that the header of a file of libsndfile's claims and that are not there."""
+    """Count the bytes of samples that a header claims and that are missing from the file."""
     if kind == "wav":
         wave = riff.Walker(data)
         return max(0, (wave.head.size or 0) - (len(data) - wave.at))
@@ -358,7 +358,7 @@ def missing_bytes(data: Bytes, kind: str) -> int:
 
 
 def _finished_caf(data: Bytes) -> list[Part]:
-    """A CAF whose last chunk, of samples, was never given its size."""
+    """Return a CAF with the size of its last chunk of samples filled in."""
     at = 8
     while at + 12 <= len(data):
         size = int.from_bytes(data[at + 4 : at + 12], "big", signed=True)

@@ -1,4 +1,4 @@
-"""FLAC: streams that follow each other, whose totals are taken for claims.
+"""FLAC: streams that follow each other. Their totals are treated as claims.
 
 Source: RFC 9639, section 8.2 (STREAMINFO).
 """
@@ -17,7 +17,7 @@ _TOTAL = 8 + 13  # where the 36 bits of the total are, in the lower half of this
 
 @dataclasses.dataclass(frozen=True)
 class Stream:
-    """One stream. claimed: samples of each channel as its header has it, 0 if it does not say."""
+    """One stream. claimed: samples of each channel that its header states, 0 if it states none."""
 
     start: int
     stop: int
@@ -26,18 +26,18 @@ class Stream:
 
     @property
     def whole(self) -> list[Part]:
-        """The stream as it is."""
+        """Return the stream unchanged."""
         return [(self.start, self.stop)]
 
     @property
     def endless(self) -> list[Part]:
-        """The stream without its total, which a decoder reads to its end."""
+        """Return the stream without its total, so that a decoder reads to the end."""
         at = self.start + _TOTAL
         return [(self.start, at), bytes([self.flags, 0, 0, 0, 0]), (at + 5, self.stop)]
 
 
 def streams(data: Bytes) -> list[Stream]:
-    """The streams of a FLAC file, or of several that were joined; no tags around them."""
+    """Find the streams of a FLAC file, or of several that were joined, without tags around them."""
     start, end = after_id3(data), before_tags(data)
     starts = [start]
     for magic in _INFO:
@@ -55,6 +55,6 @@ def streams(data: Bytes) -> list[Stream]:
 
 
 def _plausible(info: bytes) -> bool:
-    """Whether a STREAMINFO is one, and not what happens to be in a frame or a picture."""
+    """Tell a STREAMINFO from bytes of a frame or a picture that look like one."""
     smallest, largest = (int.from_bytes(info[k : k + 2], "big") for k in (0, 2))
     return len(info) == 34 and 16 <= smallest <= largest and info[10:13] != bytes(3)

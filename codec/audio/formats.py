@@ -25,6 +25,6 @@ MAX_WAV_BYTES = 2**32 - 4096
 
 
 def reason(error: Exception) -> str:
-    """What libsndfile says of `error`, in one line, without its frills."""
+    """Return the message of a libsndfile `error` in one short line."""
     text = str(getattr(error, "error_string", error)).strip()
     return text.removeprefix("Error :").strip().rstrip(".").splitlines()[0].lower()

@@ -1,4 +1,4 @@
-"""A decoder in a process of its own, which is ended if it does not come back.
+"""A decoder in a child process, which is ended if it hangs.
 
 Decoders that have been known to loop, crash or write to standard error run there, with bounded
 memory. The child gets the file as its standard input; it answers with a line of JSON, blocks of
@@ -77,7 +77,7 @@ class Helper:
         self.warnings: list[str] = []
 
     def blocks(self) -> Iterator[npt.NDArray[np.float32]]:
-        """All of the audio, in blocks [samples, channels]."""
+        """Give all audio in blocks [samples, channels]."""
         while size := _SIZE.unpack(self._exactly(_SIZE.size))[0]:
             yield np.frombuffer(self._exactly(size), np.float32).reshape(-1, self.channels)
         self.warnings += self._line()["warnings"]
@@ -122,7 +122,7 @@ class Helper:
 
 @contextlib.contextmanager
 def _of_the_system(file: BinaryIO) -> Iterator[BinaryIO]:
-    """`file` itself, or a copy on disk of one that is in memory; at its beginning."""
+    """Return `file`, or a copy on disk if it is in memory, at its beginning."""
     file.seek(0)
     number = descriptor(file)
     if number is None:
@@ -136,7 +136,7 @@ def _of_the_system(file: BinaryIO) -> Iterator[BinaryIO]:
 
 
 def end_with(parent: int) -> None:
-    """End this process soon after `parent`, its own, has ended, however that ended."""
+    """End this process soon after its parent process `parent` has ended, in any way."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -147,7 +147,7 @@ def end_with(parent: int) -> None:
 
 
 def limit_memory() -> None:
-    """Bound the memory of this process, where the system can."""
+    """Limit the memory of this process, where the system supports that."""
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
@@ -169,5 +169,5 @@ def send(output: BinaryIO, block: npt.NDArray[np.float32]) -> None:
 
 
 def send_end(output: BinaryIO) -> None:
-    """Write what says that no block follows."""
+    """Write the mark that no block follows."""
     output.write(_SIZE.pack(0))

@@ -1,4 +1,4 @@
-"""Decoding by FFmpeg, through PyAV, of what libsndfile cannot read."""
+"""Decodes with FFmpeg, through PyAV, what libsndfile cannot read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HINT = "pip install 'codec[av]'"
 
 
 def available() -> bool:
-    """Whether PyAV is installed."""
+    """Tell whether PyAV is installed."""
     return importlib.util.find_spec("av") is not None
 
 
@@ -64,7 +64,7 @@ class AvFile:
         self.decoder = f"FFmpeg {av.ffmpeg_version_info} (PyAV {av.__version__})"
 
     def blocks(self) -> Iterator[npt.NDArray[np.float32]]:
-        """All of the audio, in blocks [samples, channels]."""
+        """Give all audio in blocks [samples, channels]."""
         if self.first is not None:
             yield self.first
             yield from self._blocks

@@ -1,4 +1,4 @@
-"""Decoding by libsndfile, which is given bytes and never a name."""
+"""Decodes with libsndfile, which receives bytes and never a name."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class SndFile:
         self.decoder = f"libsndfile {soundfile.__libsndfile_version__}"
 
     def seek(self, sample: int) -> None:
-        """Go to a sample; AudioError if there is none such."""
+        """Go to a sample. Raises AudioError if the file has no such sample."""
         try:
             with self._aside():
                 self._file.seek(sample)
@@ -62,7 +62,7 @@ class SndFile:
             raise AudioError(f"cannot read from sample {sample}: the audio ends before") from None
 
     def read(self, samples: int) -> npt.NDArray[np.float32]:
-        """The next samples [samples, channels], fewer at the end."""
+        """Read the next samples [samples, channels], fewer at the end."""
         try:
             with self._aside():
                 block: npt.NDArray[np.float32] = self._file.read(samples, "float32", always_2d=True)

@@ -1,4 +1,4 @@
-"""MP3: frames found one by one, so that all are read, whatever a header claims.
+"""MP3: finds all frames one by one, so that a wrong header loses none.
 
 Sources: ISO/IEC 11172-3 and 13818-3 (frames); the Xing and VBRI headers as LAME and Fraunhofer
 write them.
@@ -25,7 +25,7 @@ _SEARCHED = 1 << 16  # bytes before the first frame that are searched
 
 
 def frame_length(word: int) -> int:
-    """Bytes of the frame whose header is the 32 bits `word`; 0 if that is none."""
+    """Return the bytes of the frame with the 32-bit header `word`; 0 if it is no header."""
     version, layer = word >> 19 & 3, 4 - (word >> 17 & 3)
     kbits, rate = word >> 12 & 15, word >> 10 & 3
     if word >> 21 != 0x7FF or version == 1 or layer == 4 or rate == 3 or not 0 < kbits < 15:
@@ -43,7 +43,7 @@ def _word(data: Bytes, at: int) -> int:
 
 
 def after_id3(data: Bytes) -> int:
-    """Where an ID3v2 tag in front ends, or several."""
+    """Return where the ID3v2 tags at the front end."""
     at = 0
     while data[at : at + 3] == b"ID3" and len(data) >= at + 10:
         size = 0
@@ -54,7 +54,7 @@ def after_id3(data: Bytes) -> int:
 
 
 def before_tags(data: Bytes) -> int:
-    """Where tags at the end begin: ID3v1, APE."""
+    """Return where the tags at the end begin: ID3v1, APE."""
     end = len(data)
     while True:
         if end >= 128 and data[end - 128 : end - 125] == b"TAG":
@@ -67,7 +67,7 @@ def before_tags(data: Bytes) -> int:
 
 
 def first_frame(data: Bytes, at: int) -> int | None:
-    """Where the first frame is that others follow; None if there is none near `at`."""
+    """Find the first frame near `at` that other frames follow; None if none is found."""
     for place in range(at, min(at + _SEARCHED, len(data) - 3)):
         if data[place] == 0xFF and follow(data, place, 3 if place == at else 6):
             return place
@@ -75,7 +75,7 @@ def first_frame(data: Bytes, at: int) -> int | None:
 
 
 def follow(data: Bytes, at: int, times: int) -> bool:
-    """Whether frames of one stream follow each other `times`, or up to the end."""
+    """Tell whether `times` frames of one stream follow each other, or all up to the end."""
     word = _word(data, at)
     found = 0
     while found < times:
@@ -92,7 +92,7 @@ def follow(data: Bytes, at: int, times: int) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Frames:
-    """The frames of an MP3. parts: what a decoder is given; a header in it says how many there are.
+    """The frames of an MP3. parts: the decoder's input, with a header that counts the frames.
 
     missing: samples that the file says it had, and has not. clean: nothing lies between frames.
     samples: how many there are, if no header says so.
@@ -106,7 +106,7 @@ class Frames:
 
 
 def frames(data: Bytes, start: int) -> Frames:
-    """All frames of layer I to III from the first at `start`."""
+    """Find all frames of layer I to III from the first at `start`."""
     first = _word(data, start)
     end = before_tags(data)
     ranges: list[tuple[int, int]] = []
@@ -159,7 +159,7 @@ def frames(data: Bytes, start: int) -> Frames:
 
 
 def _resume(data: Bytes, at: int, end: int, first: int) -> int | None:
-    """Where the next frame of the stream is that another follows."""
+    """Find the next frame of the stream that another frame follows."""
     sync = bytes([0xFF])
     while 0 <= (at := data.find(sync, at, end)) <= end - 4:
         if not (_word(data, at) ^ first) & _STREAM and follow(data, at, 2):

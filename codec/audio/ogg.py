@@ -18,7 +18,7 @@ READABLE = ("Vorbis", "Opus", "FLAC")
 
 @dataclasses.dataclass
 class Stream:
-    """A logical stream: where its pages are."""
+    """A logical stream and the places of its pages."""
 
     codec: str
     head: bytes
@@ -37,7 +37,7 @@ class Link:
 
     @property
     def audio(self) -> Stream | None:
-        """The first stream that can be read, or else the first of a kind of audio."""
+        """Return the first stream that can be read, or else the first stream of audio."""
         streams = list(self.streams.values())
         for wanted in (READABLE, ("Speex",)):
             for stream in streams:
@@ -47,7 +47,7 @@ class Link:
 
 
 def links(data: Bytes) -> tuple[list[Link], bool]:
-    """The links of an Ogg file, and whether it is cut off or has bytes that are in no page."""
+    """Return the links of an Ogg file, and whether it is cut off or has bytes outside pages."""
     found: list[Link] = []
     at, damaged = 0, False
     while at < len(data):
@@ -91,7 +91,7 @@ def links(data: Bytes) -> tuple[list[Link], bool]:
 
 
 def native_flac(data: Bytes, stream: Stream) -> list[Part]:
-    """The FLAC stream that `stream` carries, as a file of its own."""
+    """Return the FLAC stream in `stream` as a file of its own."""
     if not stream.head[9:13] == b"fLaC":
         raise AudioError("FLAC in Ogg of an unknown version")
     parts: list[Part] = []
@@ -108,5 +108,5 @@ def native_flac(data: Bytes, stream: Stream) -> list[Part]:
 
 
 def is_discrete(stream: Stream) -> bool:
-    """Whether the channels are for no speakers in particular: Opus of another mapping family."""
+    """Tell whether the channels have no speakers assigned: Opus of another mapping family."""
     return stream.codec == "Opus" and len(stream.head) > 18 and stream.head[18] not in (0, 1)

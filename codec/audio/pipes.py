@@ -19,7 +19,7 @@ _SMALL_CHUNK = 1 << 16
 
 
 class NotStreamableError(AudioError):
-    """Not a WAV of plain samples, but perhaps audio all the same; `consumed` was read of it."""
+    """Not a WAV of plain samples, but it may be other audio; `consumed` bytes were read."""
 
     def __init__(self, consumed: bytes) -> None:
         super().__init__("only WAV and raw samples can be coded while they arrive")
@@ -81,7 +81,7 @@ class SampleStream:
 
     def _some(self) -> bytes:
         size = READ_BYTES if self._left is None else min(READ_BYTES, self._left)
-        # read1: what is there, not as much as was asked for.
+        # read1 returns what has arrived, and does not wait for the whole size.
         data: bytes = self._file.read1(size)  # type: ignore[attr-defined]
         if self._left is not None:
             self._left -= len(data)
@@ -89,7 +89,7 @@ class SampleStream:
 
 
 def open_wav(file: BinaryIO) -> SampleStream:
-    """The samples of the WAV that `file` starts with, its header read.
+    """Read the header of the WAV at the start of `file`; return its samples.
 
     Raises NotStreamableError, AudioError.
     """

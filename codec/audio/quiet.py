@@ -1,4 +1,4 @@
-"""C's standard error set aside: libmpg123 writes there, without the name of a file.
+"""Silences C's standard error: libmpg123 writes there, without the name of a file.
 
 Python's own `sys.stderr` writes to the file descriptor, and is not touched.
 """
@@ -18,7 +18,7 @@ _streams: tuple[Any, Any, Any] | None = None  # the variable, its value, one tha
 
 
 def _find() -> tuple[Any, Any, Any] | None:
-    """The C library's variable `stderr`, where there is one."""
+    """Find the C library's variable `stderr`, if it has one."""
     with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
         library = ctypes.CDLL(None)
         library.fopen.restype = ctypes.c_void_p
@@ -33,7 +33,7 @@ def _find() -> tuple[Any, Any, Any] | None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Drop what C code writes to standard error. From any number of threads."""
+    """Drop what C code writes to standard error. Threads may use it at the same time."""
     global _inside, _streams
     with _lock:
         _streams = _streams or _find()

@@ -18,7 +18,7 @@ from codec.model.limits import MAX_CHANNELS
 
 
 class AudioReader:
-    """Reads audio in any format that is known, in constant memory.
+    """Reads audio in any known format, in constant memory.
 
     Iterate over it, once, for blocks float32 [channels, samples], full scale ±1, channels in the
     order of WAVE. The format is told by content, not by name. A file object must be seekable.
@@ -27,7 +27,7 @@ class AudioReader:
     cannot be coded (see `as_channels`), OSError on a file that cannot be opened, or read to
     the end that it had when it was opened.
 
-    start, duration: in seconds, to read that stretch only, or what there is of it.
+    start, duration: in seconds, to read only that stretch, as far as the file has it.
     strict: raise AudioError, at the end of the iteration, in place of a warning.
 
     channels, sample_rate: of the audio.
@@ -114,7 +114,7 @@ class AudioReader:
         check_unchanged(self._data)
 
     def _account(self) -> None:
-        """Warn if there was not what the file claims."""
+        """Warn if the file had less audio than it claims."""
         there = self._start + self.n_samples
         said = self._source.warnings
         self.warnings = [text for text in said if text != "cut off"]
@@ -124,7 +124,7 @@ class AudioReader:
             self.warnings.insert(0, f"cut off: {there} samples are there")
 
     def _is_short(self, samples: int) -> bool:
-        """Whether `samples` are fewer than claimed; FFmpeg may know a rounded time."""
+        """Tell whether `samples` are fewer than claimed; FFmpeg may have rounded the time."""
         missing = self.claimed - samples
         if not self.decoder.startswith("FFmpeg"):
             return missing > 0
@@ -132,6 +132,6 @@ class AudioReader:
 
 
 def read_audio(source: Path | BinaryIO) -> tuple[Audio, int]:
-    """All of a file that `AudioReader` reads: float32 [channels, samples], and its rate in Hz."""
+    """Read a whole file by `AudioReader`: float32 [channels, samples], and its rate in Hz."""
     with AudioReader(source) as reader:
         return np.concatenate(list(reader), axis=1), reader.sample_rate

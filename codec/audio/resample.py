@@ -1,4 +1,4 @@
-"""Sample rates: blocks of audio from one to another, by soxr."""
+"""Converts blocks of audio between sample rates, by soxr."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from codec.audio.arrays import Audio, fit, in_blocks
 
 
 def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
-    """ceil(n_samples * to_rate / from_rate): the shortest that covers the whole duration."""
+    """Return ceil(n_samples * to_rate / from_rate), which covers the whole duration."""
     return -(-n_samples * to_rate // from_rate)
 
 
@@ -22,9 +22,9 @@ def resample_blocks(
     to_rate: int,
     n_samples: int | Callable[[], int] | None = None,
 ) -> Iterator[Audio]:
-    """Blocks [channels, samples] of any length at another rate, by soxr at its quality HQ.
+    """Resample blocks [channels, samples] of any length, by soxr at its quality HQ.
 
-    Gives `n_samples` in all, by default `resampled_length` of what there was; as a function it is
+    Gives `n_samples` in all, by default `resampled_length` of the input; as a function it is
     asked after the last block, and must not be less than what was given by then. How the audio was
     cut into blocks changes no bit: soxr filters sample by sample, each channel by itself. It
     rounds the length itself, and takes what follows the end for silence; zeros appended here let
@@ -68,7 +68,7 @@ def _chunk(stream: Any, block: Audio, last: bool = False) -> Audio:
 
 
 def resample(audio: Audio, from_rate: int, to_rate: int, n_samples: int | None = None) -> Audio:
-    """One channel [samples] at another rate: `resample_blocks` of one block."""
+    """Resample one channel [samples], as `resample_blocks` does one block."""
     blocks = resample_blocks([audio[None]], from_rate, to_rate, n_samples)
     joined: Audio = np.concatenate([audio[None, :0], *blocks], axis=1)[0]
     return joined

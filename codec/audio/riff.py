@@ -1,4 +1,4 @@
-"""WAV and what has grown from it: RIFF, RF64, BW64 and Sony's Wave64, walked chunk by chunk.
+"""WAV and its relatives: RIFF, RF64, BW64 and Sony's Wave64, read chunk by chunk.
 
 Sources: EBU Tech 3306 (RF64), ITU-R BS.2088 (BW64), Sony "Wave64".
 """
@@ -25,7 +25,7 @@ UNKNOWN = 0xFFFF_FFFF
 MAGICS = (b"RIFF", b"RF64", b"BW64")
 W64_MAGIC = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 
-# A size that a recorder writes for want of a better one: arecord and sox near 2^31, ffmpeg 2^32.
+# The size that a recorder writes when it knows none: arecord and sox near 2^31, ffmpeg 2^32.
 _ENDLESS = 0x7FFF_0000
 _SIZES = struct.Struct("<Q Q")  # of the whole and of the data
 _MOST_KEPT = 1 << 20  # bytes of a chunk that is looked into
@@ -48,16 +48,16 @@ Skip = Callable[[int], None]
 
 
 class EndOfHeader(AudioError):
-    """A WAV that ends before its samples."""
+    """The WAV ends before its samples."""
 
 
 class JoinedError(AudioError):
-    """A WAV behind which another one follows."""
+    """Another WAV follows the first in the same file."""
 
 
 @dataclasses.dataclass
 class Wave:
-    """The head of a WAV. size: bytes of samples as it claims; None if it does not know.
+    """The head of a WAV. size: bytes of samples that it claims; None if it states none.
     ahead: bytes of the samples that were read with it."""
 
     format: bytes = b""
@@ -196,7 +196,7 @@ def _info(body: bytes) -> dict[str, str]:
 
 
 def tags_behind(take: Take, skip: Skip) -> dict[str, str]:
-    """Tags of the chunks from here on. Raises AudioError if another WAV follows."""
+    """Read the tags of the chunks from here on. Raises AudioError if another WAV follows."""
     tags: dict[str, str] = {}
     while len(head := take(CHUNK.size)) == CHUNK.size:
         name, size = CHUNK.unpack(head)
@@ -211,7 +211,7 @@ def tags_behind(take: Take, skip: Skip) -> dict[str, str]:
 
 
 class Walker:
-    """The head of a WAV that is all there. at: where its samples begin. Raises AudioError."""
+    """Walks a WAV that is complete in memory. at: where its samples begin. Raises AudioError."""
 
     def __init__(self, data: Bytes) -> None:
         self._data, self._next = data, after_id3(data)
@@ -219,7 +219,7 @@ class Walker:
         self.at = self._next - len(self.head.ahead)
 
     def tags_behind(self) -> dict[str, str]:
-        """Tags in chunks behind the samples. Raises JoinedError if another WAV follows."""
+        """Read the tags in chunks behind the samples. Raises JoinedError if another WAV follows."""
         if self.head.size is None:
             return {}
         self._next = self.at + self.head.size + self.head.size % 2
@@ -235,7 +235,7 @@ class Walker:
 
 
 def plain_header(wave: Wave, n_bytes: int) -> bytes:
-    """A WAV header of `wave`'s format and nothing else, for a decoder."""
+    """Make a WAV header of `wave`'s format and nothing else, for a decoder."""
     n_bytes = min(n_bytes, _ENDLESS)
     format_ = wave.format + b"\0" * (len(wave.format) % 2)
     samples = n_bytes // wave.frame_bytes
@@ -247,7 +247,7 @@ def plain_header(wave: Wave, n_bytes: int) -> bytes:
 
 
 def floats(data: bytes, kind: str) -> npt.NDArray[np.float32]:
-    """Samples of `kind` as libsndfile has them: integers scaled to full scale ±1."""
+    """Convert samples of `kind` as libsndfile does: integers scaled to full scale ±1."""
     if kind == "3":
         wide = np.zeros((len(data) // 3, 4), np.uint8)
         wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)

@@ -1,4 +1,4 @@
-"""What a file is, by its content alone."""
+"""Detects what a file is from its content alone."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ BY_LIBSNDFILE = frozenset(("rifx", "aiff", "caf", "au", "sphere", "voc"))
 
 
 def kind_of(data: bytes | Bytes) -> str | None:
-    """A short name of what `data` is the content of; None if it is no audio that is known.
+    """Name the kind of file that has the content `data`; None if it is no known audio.
 
     MP3, AAC and AC-3, which have no signature, are told by frames that follow each other.
     """
@@ -61,7 +61,7 @@ def kind_of(data: bytes | Bytes) -> str | None:
 
 
 def _signed(head: bytes) -> str | None:
-    """What the signature at the beginning is of."""
+    """Name the kind of file that the signature at the beginning belongs to."""
     if head[:4] in MAGICS and head[8:12] == b"WAVE":
         return "wav"
     if head[:4] == b"RIFX" and head[8:12] == b"WAVE":
@@ -77,14 +77,14 @@ def _signed(head: bytes) -> str | None:
 
 
 def begins_audio(head: bytes) -> bool:
-    """Whether a file that begins with `head` is audio by that: a signature, a tag, or frames."""
+    """Tell whether `head`, the start of a file, shows audio: a signature, a tag, or frames."""
     if head[:3] == b"ID3":  # which stands before nothing else
         return True
     return bool(_signed(head[:16])) or _adts(head, 0) or mpeg.follow(head, 0, 3)
 
 
 def _plausible(kind: str, head: bytes) -> bool:
-    """Whether more than a signature, which might be chance or a word, speaks for `kind`."""
+    """Check `kind` by more than a signature, which might be chance or a word."""
     if kind == "au":
         return 24 <= int.from_bytes(head[4:8], "big" if head[:1] == b"." else "little") < 1 << 24
     if kind == "ac3":
@@ -95,7 +95,7 @@ def _plausible(kind: str, head: bytes) -> bool:
 
 
 def _adts(data: bytes | Bytes, at: int) -> bool:
-    """Whether frames of AAC in ADTS follow each other."""
+    """Tell whether frames of AAC in ADTS follow each other."""
     for found in range(4):
         head = data[at : at + 7]
         if len(head) < 7:

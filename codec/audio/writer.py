@@ -28,7 +28,7 @@ class AudioWriter:
     WAV and FLAC take 16-bit samples, clipped at full scale; a WAV that `n_samples` make too long
     for its 32-bit sizes becomes RF64. A file object must be in memory, as libsndfile cannot pass
     on what goes wrong in one.
-    Raises AudioError if the format cannot hold so many channels or such a rate, or the disk is
+    Raises AudioError if the format cannot hold that many channels or that rate, or the disk is
     full.
     """
 
@@ -89,7 +89,7 @@ class AudioWriter:
 
 
 def _check_flac(sample_rate: int, channels: int) -> None:
-    """Raises AudioError on what a FLAC frame's header cannot say: RFC 9639, section 9.1."""
+    """Check what a FLAC frame's header can state: RFC 9639, section 9.1. Raises AudioError."""
     if channels > 8:
         raise AudioError(f"FLAC has at most 8 channels, not {channels}; choose .wav")
     steps = ((65_535, 1), (255_000, 1000), (655_350, 10))
@@ -98,7 +98,7 @@ def _check_flac(sample_rate: int, channels: int) -> None:
 
 
 def write_audio(target: Path | io.BytesIO, audio: Audio, sample_rate: int, suffix: str) -> None:
-    """All of `audio` [channels, samples] by `AudioWriter`."""
+    """Write all of `audio` [channels, samples] by `AudioWriter`."""
     channels, samples = audio.shape
     with AudioWriter(target, sample_rate, channels, samples, suffix) as writer:
         writer.write(audio)
