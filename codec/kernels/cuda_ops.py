@@ -63,12 +63,12 @@ _LOADED = _load()
 
 
 def is_built() -> bool:
-    """Whether the CUDA kernels are here, compiled for this torch."""
+    """Tell whether the CUDA kernels are built for this torch."""
     return _LOADED
 
 
 def fits(spec: MelSpec) -> bool:
-    """Whether the frames of a spec surely fit into a GPU's shared memory.
+    """Tell whether the frames of a spec are certain to fit into a GPU's shared memory.
 
     At most 76 KB of 99 are taken, for n_fft = 4095: csrc/cuda/mel_kernels.h adds it up.
     """
@@ -78,7 +78,7 @@ def fits(spec: MelSpec) -> bool:
 def log_mel(
     audio: torch.Tensor, spec: MelSpec | str = WHISPER_80, frame_major: bool = False
 ) -> torch.Tensor:
-    """`codec.mel.log_mel` of float32 or int16 audio [B, samples], without a gradient.
+    """Compute `codec.mel.log_mel` of float32 or int16 audio [B, samples], without a gradient.
 
     Raises SpecError on an unknown preset; ValueError on frames that do not fit into a GPU's shared
     memory, or audio of another shape or dtype; BackendError if `is_built` says no.
@@ -88,7 +88,7 @@ def log_mel(
 
 
 def spec_text(spec: MelSpec | str) -> str:
-    """A spec as torch.ops.codec.log_mel takes it: JSON of its fields, or the name of a preset."""
+    """Write a spec for torch.ops.codec.log_mel: JSON of its fields, or the name of a preset."""
     return spec if isinstance(spec, str) else json.dumps(dataclasses.asdict(spec))
 
 

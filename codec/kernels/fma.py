@@ -10,7 +10,7 @@ from numba.extending import intrinsic
 
 @intrinsic  # type: ignore[untyped-decorator]
 def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
-    """float32 a * b + c with one rounding. An instruction where there is one, else libm's fmaf."""
+    """Compute float32 a * b + c with one rounding: one instruction, or else libm's fmaf."""
     if not (a == b == c == types.float32):
         return None
 

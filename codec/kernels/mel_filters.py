@@ -19,7 +19,7 @@ WINDOWS = {
 
 
 def window(kind: str, size: int, n_fft: int) -> Doubles:
-    """The periodic window of `size` samples in the middle of n_fft, with zeros around it."""
+    """Compute the periodic window of `size` samples, centred in n_fft, with zeros around it."""
     phase = 2 * np.pi * np.arange(size) / size
     values = np.sum([c * np.cos(i * phase) for i, c in enumerate(WINDOWS[kind])], axis=0)
     if kind == "hann":
@@ -31,7 +31,7 @@ def window(kind: str, size: int, n_fft: int) -> Doubles:
 def filters(
     sample_rate: int, n_fft: int, n_mels: int, low: float, high: float, scale: str, area: bool
 ) -> Doubles:
-    """Triangles [n_mels, n_fft // 2 + 1], evenly spaced on the mel scale from `low` to `high` Hz.
+    """Compute triangles [n_mels, n_fft // 2 + 1], evenly spaced in mel from `low` to `high` Hz.
 
     Each is 1 high, or with `area` 2 / its width in Hz.
     """

@@ -1,4 +1,4 @@
-"""The log-mel front end in numba: the arithmetic of csrc/mel/mel.h and rfft.h, one by one."""
+"""The log-mel front end in numba: csrc/mel/mel.h and rfft.h, operation by operation."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _LOG_REST = tuple(
 def run(
     clips: Floats, tables: MelTables, start: int, tops: Floats, out: Floats, frame_major: bool
 ) -> bool:
-    """clips [B, samples] -> out, as `codec.kernels._native.MelPlan` does it."""
+    """Write the frames of clips [B, samples] to out, as `codec.kernels._native.MelPlan` does."""
     if clips.size and not (clips.min() >= -_PEAK and clips.max() <= _PEAK):
         return False
     fft = tables.fft
@@ -69,7 +69,7 @@ def _put_turned(y: Floats, i: int, w: Floats, re: np.float32, im: np.float32) ->
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _pairs(a: Floats, w: Floats) -> None:
-    """a[m], a[m + half] -> their sum and difference, each times its window."""
+    """Compute the sum and difference of a[m], a[m + half], each times its window."""
     half = len(a) // 2
     for m in range(half):
         low, high, weight = a[m] * w[m], a[m + half], w[m + half]
@@ -78,7 +78,7 @@ def _pairs(a: Floats, w: Floats) -> None:
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _row(a: Floats, w: Floats, ends: Floats, result: Floats) -> None:
-    """The real transform of a: rfft.h's a and b to `ends`, result k to result[k - 1]."""
+    """Transform real a: rfft.h's a and b go to `ends`, result k to result[k - 1]."""
     split = len(a)
     if split == 2:
         ends[0], ends[1] = a[0] * w[0], a[1] * w[1]
@@ -119,7 +119,7 @@ def _row(a: Floats, w: Floats, ends: Floats, result: Floats) -> None:
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _butterfly(x: Floats, i: int, hop: int, radix: int, v: Floats) -> None:
-    """The transform of x[i + hop j], j < radix, to v [5, 2]."""
+    """Transform x[i + hop j], j < radix, to v [5, 2]."""
     ar, ai, br, bi = x[i, 0], x[i, 1], x[i + hop, 0], x[i + hop, 1]
     if radix == 2:
         v[0, 0], v[0, 1], v[1, 0], v[1, 1] = ar + br, ai + bi, ar - br, ai - bi
@@ -157,7 +157,7 @@ def _butterfly(x: Floats, i: int, hop: int, radix: int, v: Floats) -> None:
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _column(x: Floats, work: Floats, radices: Ints, twiddles: Floats, v: Floats) -> Floats:
-    """The complex transform of x [h, 2], in x or in work: returns which."""
+    """Transform complex x [h, 2], in x or in work; return which of them has the result."""
     length, stride, at = len(x), 1, 0
     for radix in radices:
         m = length // radix
@@ -181,7 +181,7 @@ def _column(x: Floats, work: Floats, radices: Ints, twiddles: Floats, v: Floats)
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _unpack(x: Floats, half: int, unpack: Floats, power: Floats) -> None:
-    """Column 0, transformed, to its bins' powers."""
+    """Turn the transformed column 0 into the powers of its bins."""
     h = len(x)
     for k in range(h // 2 + 1):
         mirror = h - k if k else 0
@@ -196,7 +196,7 @@ def _unpack(x: Floats, half: int, unpack: Floats, power: Floats) -> None:
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _log10(x: np.float32) -> np.float32:
-    """log10 of a positive normal float32: see csrc/mel/log10.h."""
+    """Compute log10 of a positive normal float32: see csrc/mel/log10.h."""
     bits = np.float32(x).view(np.int32)  # the cast is what lets numba see a NumPy scalar
     exponent = np.int32((bits - np.int32(0x3F3504F3)) >> 23)
     f = np.int32(bits - (exponent << 23)).view(np.float32) - _ONE
@@ -211,7 +211,7 @@ def _log10(x: np.float32) -> np.float32:
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _sample(clip: Floats, i: int, pad: int, reflect: bool) -> np.float32:
-    """Sample i of a clip as it is continued at its ends."""
+    """Return sample i of a clip that is continued at both ends."""
     n = len(clip)
     if reflect:
         last = max(n, pad + 1) - 1  # a clip too short to reflect is continued with zeros

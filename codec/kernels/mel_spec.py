@@ -25,7 +25,7 @@ _LOGS = {"log10": (1.0, 0.0), "ln": (math.log(10), 0.0), "db": (10.0, 0.0), "whi
 
 @dataclasses.dataclass(frozen=True)
 class MelSpec:
-    """A log-mel front end: everything that its output depends on beside the audio.
+    """A log-mel front end: everything besides the audio that its output depends on.
 
     The defaults are Whisper's; `MelSpec.torchaudio` and `MelSpec.librosa` have those libraries'.
 
@@ -115,14 +115,14 @@ class MelSpec:
 
     @classmethod
     def torchaudio(cls, sample_rate: int = 16_000, **changes: Any) -> MelSpec:
-        """torchaudio.transforms.MelSpectrogram's defaults, and `changes` in the names here."""
+        """Return torchaudio.transforms.MelSpectrogram's defaults with `changes`, named as here."""
         names: dict[str, Any] = {"n_mels": 128, "scale": "htk", "norm": None, **changes}
         names.setdefault("hop_length", (names.get("win_length") or names.get("n_fft", 400)) // 2)
         return cls(sample_rate, **{**_PLAIN, "fmax": float(sample_rate // 2), **names})
 
     @classmethod
     def librosa(cls, sample_rate: int = 22_050, **changes: Any) -> MelSpec:
-        """librosa.feature.melspectrogram's defaults, and `changes` in the names here."""
+        """Return librosa.feature.melspectrogram's defaults with `changes`, named as here."""
         names: dict[str, Any] = {"n_fft": 2048, "hop_length": 512, "n_mels": 128, **changes}
         return cls(sample_rate, **{**_PLAIN, "padding": "zeros", **names})
 
@@ -147,7 +147,7 @@ class MelSpec:
         return self.log is not None and self.dynamic_range is not None and self.maximum == "clip"
 
     def n_frames(self, n_samples: int) -> int:
-        """Frames of a clip; Whisper's are n_samples // hop_length."""
+        """Return the frames of a clip; Whisper's are n_samples // hop_length."""
         room = n_samples + 2 * self.pad - self.n_fft
         frames = room // self.hop_length + 1 if n_samples and room >= 0 else 0
         return max(frames - self.drop_last, 0)
@@ -166,7 +166,7 @@ PRESETS = MappingProxyType(
 
 
 def find_spec(spec: MelSpec | str) -> MelSpec:
-    """The preset of that name, or the spec itself. Raises SpecError on an unknown name."""
+    """Return the preset of that name, or the spec itself. Raises SpecError on an unknown name."""
     if isinstance(spec, MelSpec):
         return spec
     if spec not in PRESETS:
@@ -203,7 +203,7 @@ def first_top(spec: MelSpec) -> float:
 
 @functools.lru_cache(maxsize=16)
 def tables(spec: MelSpec) -> MelTables:
-    """Return everything that a kernel reads beside the audio."""
+    """Return everything besides the audio that a kernel reads."""
     limited = spec.log is not None and spec.dynamic_range is not None
     kind = spec.maximum if limited and isinstance(spec.maximum, str) else "fixed"
     scale, offset = log_scale(spec)

@@ -1,4 +1,4 @@
-"""Everything that a log-mel kernel reads beside the audio: the same tables for all kernels."""
+"""Everything besides the audio that a log-mel kernel reads: the same tables for all kernels."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class MelTables:
 
 
 def factors(n: int) -> list[int] | None:
-    """n as a product of 5, 4, 3 and at most one 2; None when it is not one."""
+    """Factor n into 5, 4, 3 and at most one 2; None if that is impossible."""
     found = []
     for radix in (5, 4, 3, 2):
         while n % radix == 0:
@@ -61,7 +61,7 @@ def factors(n: int) -> list[int] | None:
 
 
 def rfft_tables(window: Floats) -> RfftTables:
-    """Tables for frames under `window` [n], n >= 3 being one that has `factors`."""
+    """Make tables for frames under `window` [n], where n >= 3 has `factors`."""
     n = len(window)
     split = next(s for s in SPLITS if n % s == 0 and n > s)
     h, half = n // split, split // 2
@@ -100,7 +100,7 @@ def rfft_tables(window: Floats) -> RfftTables:
 
 
 def bands(filters: Floats) -> tuple[Ints, Ints, Floats]:
-    """band_start, band_size and band_weights of `filters` [n_mels, bins].
+    """Return band_start, band_size and band_weights of `filters` [n_mels, bins].
 
     Of a filter with no bin under it (narrow bands, short frames) nothing is left: a silent band.
     """
@@ -115,6 +115,6 @@ def bands(filters: Floats) -> tuple[Ints, Ints, Floats]:
 
 
 def _turns(k: npt.NDArray[np.int64], n: int) -> Floats:
-    """e^(-2 pi i k / n) as pairs: k [...] -> [..., 2]."""
+    """Compute e^(-2 pi i k / n) as pairs: k [...] -> [..., 2]."""
     turn = np.exp(-2j * np.pi * (k % n) / n)
     return np.stack([turn.real, turn.imag], axis=-1).astype(np.float32)

@@ -18,7 +18,7 @@ _INFINITY = np.float32(np.inf)
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _half_norms(codebook: Floats) -> Floats:
-    """codebook [K, D] -> 0.5 * |c_k|^2 [K], each one chain of FMAs over d."""
+    """Compute 0.5 * |c_k|^2 [K] of a codebook [K, D], each one chain of FMAs over d."""
     half = np.empty(codebook.shape[0], np.float32)
     for k in range(codebook.shape[0]):
         norm = _ZERO
@@ -30,7 +30,7 @@ def _half_norms(codebook: Floats) -> Floats:
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def encode(latents: Floats, codebooks: Floats) -> Codes:
-    """latents [N, D], codebooks [Q, K, D] -> codes [Q, N]; `codec.rvq.encode` has checked both."""
+    """Encode latents [N, D] to codes [Q, N]; `codec.rvq.encode` has checked both arrays."""
     n, dim = latents.shape
     levels, codewords, _ = codebooks.shape
     residual = latents.copy()
@@ -60,7 +60,7 @@ def encode(latents: Floats, codebooks: Floats) -> Codes:
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def decode(codes: Codes, codebooks: Floats) -> Floats:
-    """codes [Q, N] -> [N, D]: the sum of the codewords in the order of the levels, from 0."""
+    """Decode codes [Q, N] to [N, D]: add the codewords in the order of the levels, from 0."""
     levels, n = codes.shape
     out = np.zeros((n, codebooks.shape[2]), np.float32)
     for i in range(n):

@@ -15,7 +15,7 @@ from codec.kernels.mel_spec import MelSpec, log_scale, mel_filters, mel_window
 
 
 def rvq_encode(latents: torch.Tensor, codebooks: torch.Tensor) -> torch.Tensor:
-    """Nearest codewords: latents float32 [N, D], codebooks [Q, K, D] -> codes int64 [Q, N]."""
+    """Find nearest codewords: latents float32 [N, D], codebooks [Q, K, D] -> codes int64 [Q, N]."""
     if latents.is_cuda and cuda_ops.is_built() and latents.shape[1] <= cuda_ops.MAX_DIM:
         exact: torch.Tensor = torch.ops.codec.rvq_encode(latents, codebooks)
         return exact
@@ -29,7 +29,7 @@ def rvq_encode(latents: torch.Tensor, codebooks: torch.Tensor) -> torch.Tensor:
 
 
 def rvq_decode(codes: torch.Tensor, codebooks: torch.Tensor) -> torch.Tensor:
-    """Sum of codewords: codes int64 [Q' <= Q, N], codebooks [Q, K, D] -> [N, D]."""
+    """Add up codewords: codes int64 [Q' <= Q, N], codebooks [Q, K, D] -> [N, D]."""
     out = codebooks.new_zeros((codes.shape[1], codebooks.shape[2]))
     for level_codes, words in zip(codes, codebooks, strict=False):
         out = out + words[level_codes]
@@ -37,7 +37,7 @@ def rvq_decode(codes: torch.Tensor, codebooks: torch.Tensor) -> torch.Tensor:
 
 
 def log_mel(audio: torch.Tensor, spec: MelSpec) -> torch.Tensor:
-    """`codec.mel.log_mel` for float32 [B, samples] -> [B, n_mels, frames], on the audio's device.
+    """Compute `codec.mel.log_mel` of float32 [B, samples] on its device -> [B, n_mels, frames].
 
     Differentiable in `audio`; what the floor or the range cuts off has no gradient.
     """
@@ -68,7 +68,7 @@ def log_mel(audio: torch.Tensor, spec: MelSpec) -> torch.Tensor:
 
 
 def _padded(audio: torch.Tensor, spec: MelSpec) -> torch.Tensor:
-    """audio [B, samples] continued by spec.pad samples at both ends."""
+    """Continue audio [B, samples] by spec.pad samples at both ends."""
     pad = spec.pad
     if spec.padding == "zeros":
         return functional.pad(audio, (pad, pad))
