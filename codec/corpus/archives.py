@@ -21,7 +21,7 @@ LONGEST_COLUMN = 1 << 20  # bytes of a sample's text that are carried through
 
 
 def tar_items(name: str, archive: LocalFile | RemoteFile) -> Iterator[Item]:
-    """An item for each audio file of a tar, "name.tar/key.flac", told by suffix or by content.
+    """Make an item of each audio file in a tar, "name.tar/key.flac", told by suffix or content.
 
     Of the same sample, a .json object's fields are columns, and so are .txt, as `text`, and other
     small files of text, under their suffix. A `duration` among them describes the whole file, it
@@ -96,7 +96,7 @@ def _scan(tar: tarfile.TarFile, archive: LocalFile | RemoteFile, contents: _Cont
 
 
 def _members(tar: tarfile.TarFile, contents: _Contents) -> Iterator[tarfile.TarInfo]:
-    """The members up to the end, or to where the tar is cut off."""
+    """Give the members up to the end, or to where the tar is cut off."""
     members = iter(tar)
     count = 0
     while True:
@@ -137,7 +137,7 @@ def _add_columns(tar: tarfile.TarFile, member: tarfile.TarInfo, contents: _Conte
 
 
 def _note_damage(tar: tarfile.TarFile, start: int, stop: int, contents: _Contents) -> None:
-    """Note it if what lies between two members is not the zeros that end a tar."""
+    """Record damage: bytes between two members that are not the zeros that end a tar."""
     file = tar.fileobj
     assert file is not None
     file.seek(start)
@@ -151,7 +151,7 @@ def _note_damage(tar: tarfile.TarFile, start: int, stop: int, contents: _Content
 
 
 def _target(link: tarfile.TarInfo) -> str:
-    """The member that a link names: a symbolic one from its folder on, a hard one from the root."""
+    """Find the member that a link names: from its folder if symbolic, from the root if hard."""
     if link.islnk():
         return link.linkname
     return posixpath.normpath(posixpath.join(posixpath.dirname(link.name), link.linkname))
@@ -163,7 +163,7 @@ def _key(member: str) -> str:
 
 
 def _said(suffix: str, data: bytes) -> dict[str, object]:
-    """Columns that a file of a sample tells. Raises ValueError."""
+    """Read the columns in a file of a sample. Raises ValueError."""
     if suffix == "json":
         values = json.loads(data)
         return values if isinstance(values, dict) else {"json": values}

@@ -87,7 +87,7 @@ class TokenDataset(Dataset[torch.Tensor]):
 
     @property
     def fingerprint(self) -> str:
-        """Of all that decides about the sequences."""
+        """Hash all that determines the sequences."""
         said = [self.card["hash"], self.vocabulary.to_json(), self.length, self.seed, self.shuffle]
         return json.dumps(said)
 
@@ -127,7 +127,7 @@ class TokenDataset(Dataset[torch.Tensor]):
         self._document = functools.lru_cache(maxsize=DOCUMENTS_KEPT)(self._laid_out)
 
     def _arranged(self, epoch: int) -> tuple[Ids, Ids, Ids]:
-        """Documents in the epoch's order, where each ends, and the order of the sequences."""
+        """Return the documents in the epoch's order, their ends, and the order of the sequences."""
         order, sequences = np.arange(len(self._lengths)), np.arange(len(self))
         if self.shuffle:
             key = np.array([self.seed, epoch], np.uint64)
@@ -198,7 +198,7 @@ class TokenBatches:
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` goes on from, also with another number of workers."""
+        """Return the state for `load_state_dict`, which may run with another number of workers."""
         return {
             "step": self.step,
             "batch_size": self.batch_size,
@@ -207,7 +207,7 @@ class TokenBatches:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Raises DataError if the state is of other data, or of other batches."""
+        """Go on from a state. Raises DataError if it is of other data, or of other batches."""
         own = self.state_dict()
         for name in ("dataset", "batch_size", "world_size"):
             if state.get(name) != own[name]:
@@ -287,7 +287,7 @@ def _row_group(path: Path, group: int) -> Any:
 
 
 def _documents(channels: Ids, frames: Ids) -> tuple[Ids, Ids, Ids]:
-    """Row, channel and frames of each channel of each row."""
+    """Give row, channel and frames of each channel of each row."""
     rows = np.repeat(np.arange(len(channels)), channels)
     firsts = np.repeat(np.cumsum(channels) - channels, channels)
     return rows, np.arange(len(rows)) - firsts, frames[rows]

@@ -51,7 +51,7 @@ def layout_of(codec: Codec, settings: Settings) -> Layout | None:
 
 
 def attempt(codec: Codec, item: Item, settings: Settings, layout: Layout | None) -> Result:
-    """The row of `item`, or why there is none. Raises what is not the item's fault."""
+    """Make the row of `item`, or a reject that says why not. Raises errors of the machine."""
     try:
         return tokenize(codec, item, settings, layout)
     except AudioError as error:

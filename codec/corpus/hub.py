@@ -32,7 +32,7 @@ class HubDataset:
 
 @dataclasses.dataclass(frozen=True)
 class DatasetRow:
-    """The audio of a row. length: in bytes, -1 if the row only says where it lies."""
+    """The audio of a row. length: in bytes, -1 if the row only names its place."""
 
     dataset: HubDataset
     row: int
@@ -71,7 +71,7 @@ def parse(source: str) -> HubDataset:
 
 
 def hub_items(source: str) -> Iterator[Item]:
-    """An item a row, "NAME/split/00000012"; the other columns are carried through."""
+    """Make an item of each row, "NAME/split/00000012"; keep the other columns."""
     dataset = parse(source)
     table, column = _opened(dataset)
     sizes = _sizes(table, column)
@@ -129,7 +129,7 @@ def _opened(dataset: HubDataset) -> tuple[Any, str]:
 
 
 def _names_audio(table: Any, column: str) -> bool:
-    """Whether a column that is not of the type Audio holds it, or tells where it lies."""
+    """Tell whether a column without the type Audio holds audio, or names its place."""
     first = next((value for value in table[column] if value is not None), None)
     if isinstance(first, dict):
         return "bytes" in first or "path" in first
@@ -149,7 +149,7 @@ def _only_audio(table: Any, dataset: HubDataset) -> str:
 
 
 def _sizes(table: Any, column: str) -> list[int]:
-    """Bytes of each row's audio, without reading it."""
+    """Return the size of each row's audio in bytes, without reading it."""
     import pyarrow.compute as pc
 
     lengths = pc.binary_length(pc.struct_field(table.data.column(column), "bytes")).to_pylist()

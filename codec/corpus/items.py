@@ -14,7 +14,7 @@ from codec.support.terminal import utf8
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """A file, or a stretch of one.
+    """A file, or a part of a file.
 
     name: the path below the source it came from, with "/" on every system: the same wherever the
         corpus lies. duration: in seconds, None to the end. columns: what a manifest says besides.
@@ -33,7 +33,7 @@ class Item:
 
     @property
     def key(self) -> tuple[str, float, float]:
-        """What orders items, and tells them apart."""
+        """Return the key that orders items and tells them apart."""
         return self.name, self.offset, math.inf if self.duration is None else self.duration
 
     @property
@@ -45,13 +45,13 @@ class Item:
         return f"{self.name}@{self.offset!r}+{end}"
 
     def identity(self) -> str:
-        """One line that changes whenever the rows made of this item may."""
+        """Return a line that changes whenever the rows of this item may change."""
         columns = dict(sorted(self.columns.items()))
         return json.dumps([self.name, self.offset, self.duration, self.place.size(), columns])
 
 
 def seconds(value: object, where: str) -> float | None:
-    """A manifest's time; DataError, which says `where`, if it is none."""
+    """Parse a time in a manifest. Raises DataError, which names `where`."""
     if value is None or value == "":
         return None
     try:

@@ -21,7 +21,7 @@ MANIFEST_SUFFIXES = frozenset((".tsv", ".jsonl", ".parquet"))
 def manifest_items(
     manifest: str, data: bytes, beside: Callable[[str], tuple[str, Place]]
 ) -> Iterator[Item]:
-    """The items of a .tsv with a header, .jsonl or .parquet with a column `path`.
+    """Read the items of a .tsv with a header, .jsonl or .parquet with a column `path`.
 
     `offset` and `duration`, in seconds, pick a stretch; other columns are kept. beside: the name
     and place of a path as the manifest spells it.
@@ -42,7 +42,7 @@ def manifest_items(
 
 
 def beside_file(manifest: Path) -> Callable[[str], tuple[str, Place]]:
-    """Paths as a manifest on a disk means them: below its folder, absolute, or URLs."""
+    """Resolve the paths of a manifest on a disk: below its folder, absolute, or URLs."""
     folder = Path(os.path.realpath(manifest.parent))
 
     def place(path: str) -> tuple[str, Place]:
@@ -58,7 +58,7 @@ def beside_file(manifest: Path) -> Callable[[str], tuple[str, Place]]:
 
 
 def beside_url(manifest: str) -> Callable[[str], tuple[str, Place]]:
-    """Paths as a manifest in storage means them: below its folder, or URLs."""
+    """Resolve the paths of a manifest in storage: below its folder, or URLs."""
     folder = manifest.rpartition("/")[0]
 
     def place(path: str) -> tuple[str, Place]:
@@ -136,11 +136,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _check_names(names: Sequence[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"the column {twice[0]!r} is there twice")
+        raise ValueError(f"the column {twice[0]!r} occurs twice")
 
 
 def _text(data: bytes) -> str:
-    """Text in UTF-8 or, with a mark of the byte order, UTF-16; bytes that are neither are kept."""
+    """Decode UTF-8 or, with a byte order mark, UTF-16; keep bytes that are neither."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16")
     return data.decode("utf-8-sig", "surrogateescape")

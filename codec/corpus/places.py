@@ -28,10 +28,10 @@ class Place(Protocol):
     """Where an item's audio is."""
 
     def size(self) -> int:
-        """In bytes; -1 if that is not known."""
+        """Return the size in bytes; -1 if it is not known."""
 
     def reading(self) -> contextlib.AbstractContextManager[Path | BinaryIO]:
-        """Something for `codec.audio.AudioReader`.
+        """Open what `codec.audio.AudioReader` takes.
 
         Raises OSError if nothing can be read there, DataError if storage does not answer, which
         another run may cure.
@@ -43,7 +43,7 @@ def is_url(name: str) -> bool:
 
 
 def file_system(url: str) -> tuple[Any, str]:
-    """fsspec's file system of `url`, and the path there. Raises DataError without its library."""
+    """Return fsspec's file system of `url`, and the path there. Raises DataError without it."""
     try:
         import fsspec
 
@@ -57,7 +57,7 @@ def file_system(url: str) -> tuple[Any, str]:
 
 
 def patiently(url: str, ask: Callable[[], T]) -> T:
-    """`ask()`, thrice if need be. Raises OSError on what is not there or not allowed, DataError on
+    """Call `ask()`, up to three times. Raises OSError if it is missing or forbidden, DataError on
     all else: whether there is audio at `url` is then unknown, and it must not count as rejected."""
     for wait in (*WAITS, None):
         try:
@@ -101,7 +101,7 @@ class LocalFile:
 
 @dataclasses.dataclass(frozen=True)
 class RemoteFile:
-    """A file in storage that fsspec reaches. length: in bytes, -1 if nobody has told."""
+    """A file in storage that fsspec reaches. length: in bytes, -1 if unknown."""
 
     url: str
     length: int = -1

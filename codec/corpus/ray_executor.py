@@ -70,7 +70,7 @@ def cluster(model: str, address: str | None = None) -> Executor:
 def _work(
     row: dict[str, Any], model: str, settings: Settings, agreed: tuple[bytes, dict[str, str]]
 ) -> dict[str, Any]:
-    """One item on a worker: its result, or the error that ends the run."""
+    """Work on one item on a worker; return its result, or the error that ends the run."""
     result: Result | CodecError
     try:
         codec = _loaded(model)

@@ -58,7 +58,7 @@ class Row:
         return self.item.id
 
     def fields(self) -> dict[str, Any]:
-        """All of the row but its ids and the manifest's columns."""
+        """Return all of the row but its ids and the manifest's columns."""
         return {
             "id": self.id,
             "path": self.item.name,
@@ -73,7 +73,7 @@ class Row:
         }
 
     def digest(self) -> str:
-        """Changes with whatever is in the row."""
+        """Hash everything in the row."""
         digest = hashlib.sha256(json.dumps([self.fields(), dict(self.item.columns)]).encode())
         for ids in self.ids:
             digest.update(ids.astype("<u4").tobytes())
@@ -81,7 +81,7 @@ class Row:
 
 
 def tokenize(codec: Codec, item: Item, settings: Settings, layout: Layout | None) -> Row:
-    """The row of `item`, in memory that does not grow with its length but by its tokens.
+    """Make the row of `item`, in memory that grows only with its tokens.
 
     Raises AudioError on what cannot be coded or is filtered out, OSError on what cannot be opened,
     DataError if storage does not answer.
@@ -108,7 +108,7 @@ def tokenize(codec: Codec, item: Item, settings: Settings, layout: Layout | None
 
 
 def _filtered(reader: AudioReader, settings: Settings) -> Iterator[Audio]:
-    """The reader's blocks; AudioError, at the latest at their end, if the filters say no."""
+    """Give the reader's blocks. Raises AudioError by their end if a filter refuses."""
     peak, rate = 0.0, reader.sample_rate
     for block in reader:
         if settings.max_duration is not None and reader.n_samples > settings.max_duration * rate:

@@ -1,4 +1,4 @@
-"""A corpus run: a plan of shards, each of which is there whole or not at all.
+"""A corpus run: a plan of shards, each of which is complete or absent.
 
     OUT/run.json            what decides about the shards; a restart must agree with it
     OUT/data/00000.parquet  the shards
@@ -6,7 +6,7 @@
     OUT/rejects.jsonl       the inputs that gave no row, and why
     OUT/dataset.json        the card, when all is done
 
-A shard counts once its line of the journal is there, which is written after its files are flushed
+A shard counts once it has a journal, which is written after the files of the shard are flushed
 and renamed. So a run that was killed at any moment goes on from the first shard without one; and
 as shards depend on nothing but the items, the model and the settings, what comes out is, byte for
 byte, that of a run that was never interrupted, on any number of threads.
@@ -44,7 +44,7 @@ REJECTS_NAME = "rejects.jsonl"
 
 
 class Corpus:
-    """What a run makes: the plan, and where it goes.
+    """The plan of a run, and its output folder.
 
     sources: as for `find_inputs`. shard_items: inputs a shard. format: a key of `FORMATS`.
     """
@@ -81,7 +81,7 @@ class Corpus:
         }
 
     def failed(self) -> bool:
-        """Whether there is no row, or audio may be missed: a folder that could not be read, say."""
+        """Tell whether no row was made, or audio may be missing, as of an unreadable folder."""
         entries = [self.done(n) or {} for n in range(len(self.shards))]
         reasons = [refused["reason"] for entry in entries for refused in entry.get("rejects", ())]
         return (
@@ -97,7 +97,7 @@ class Corpus:
         return self.out / "journal" / f"{shard:05}.json"
 
     def done(self, shard: int) -> dict[str, Any] | None:
-        """The journal of a shard that is on disk."""
+        """Return the journal of a shard, None unless the shard is complete on disk."""
         try:
             entry: dict[str, Any] = json.loads(self.journal(shard).read_text())
         except FileNotFoundError:
@@ -108,7 +108,7 @@ class Corpus:
         return entry
 
     def check_run(self) -> None:
-        """Raises OutputError unless `out` holds nothing, or a run that decides as this one."""
+        """Check that `out` is empty, or holds a run with the same settings. Raises OutputError."""
         run = self.out / RUN_NAME
         try:
             held: dict[str, Any] = json.loads(run.read_text())["decides"]
@@ -266,7 +266,7 @@ def _conclude(corpus: Corpus) -> dict[str, Any]:
 
 
 def check_shards(out: Path) -> tuple[dict[str, Any], list[str]]:
-    """The card of a finished run, and what is wrong with its shards, a line each."""
+    """Return the card of a finished run, and what is wrong with its shards, a line each."""
     card = read_card(out)
     try:
         files = dict(card["shards"])
@@ -283,7 +283,7 @@ def check_shards(out: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def check_rows(corpus: Corpus, sample: int, seed: int = 0) -> list[str]:
-    """`sample` items, drawn by `seed`, tokenised again: what differs from the run, a line each."""
+    """Tokenise `sample` items again, drawn by `seed`; return what differs, a line each."""
     digests: dict[str, str] = {}
     for n in range(len(corpus.shards)):
         digests.update((corpus.done(n) or {}).get("digests", {}))
@@ -302,7 +302,7 @@ def check_rows(corpus: Corpus, sample: int, seed: int = 0) -> list[str]:
 
 
 def held_run(out: Path) -> tuple[list[str], dict[str, Any]]:
-    """The sources of the run in `out`, and what decided about it."""
+    """Return the sources of the run in `out`, and the settings that determined it."""
     try:
         held = json.loads((out / RUN_NAME).read_text())
         return list(held["sources"]), dict(held["decides"])

@@ -28,7 +28,7 @@ MDS_LIMIT = 2**32 - 1  # bytes: offsets are of 32 bits
 def write_parquet(
     rows: Sequence[Row], columns: Sequence[str], dtype: np.dtype[Any], path: Path
 ) -> None:
-    """A table: `codes` is a list of lists, the ids of each channel."""
+    """Write a table: `codes` is a list of lists, the ids of each channel."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -63,7 +63,7 @@ def write_parquet(
 def write_ids(
     rows: Sequence[Row], columns: Sequence[str], dtype: np.dtype[Any], path: Path
 ) -> None:
-    """All ids, little-endian, row after row, channel after channel: for `numpy.memmap`."""
+    """Write all ids, little-endian, row by row, channel by channel: for `numpy.memmap`."""
     with path.open("wb") as file:
         for row in rows:
             for ids in row.ids:
@@ -73,7 +73,7 @@ def write_ids(
 def write_index(
     rows: Sequence[Row], columns: Sequence[str], dtype: np.dtype[Any], path: Path
 ) -> None:
-    """A JSON object a row: its fields, and where its ids start in the .bin and end, in ids."""
+    """Write a JSON object for each row: its fields, and where its ids start and end in the .bin."""
     start = 0
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for row in rows:
@@ -86,7 +86,7 @@ def write_index(
 def write_mds(
     rows: Sequence[Row], columns: Sequence[str], dtype: np.dtype[Any], path: Path
 ) -> dict[str, Any] | None:
-    """A MosaicML shard by its own writer; `codes` is an array [channels, ids]. What is not known is
+    """Write a shard by MosaicML's writer; `codes` is an array [channels, ids]. What is not known is
     an empty string. Gives the shard's entry for the index, None if it is empty."""
     from streaming import MDSWriter
 
@@ -145,7 +145,7 @@ def streaming_version() -> dict[str, str]:
 def write_tar(
     rows: Sequence[Row], columns: Sequence[str], dtype: np.dtype[Any], path: Path
 ) -> None:
-    """WebDataset: a sample is `codes.npy`, of shape [channels, ids], and `json`."""
+    """Write a WebDataset: a sample is `codes.npy`, of shape [channels, ids], and `json`."""
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
         for number, row in enumerate(rows):
             array = io.BytesIO()
@@ -160,7 +160,7 @@ def write_tar(
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """How shards are written. files: by suffix. libraries: that have a hand in their bytes.
+    """How shards are written. files: by suffix. libraries: those that affect their bytes.
     index: files over all shards, from what the writers said of each."""
 
     files: Mapping[str, Writer]
@@ -184,7 +184,7 @@ _OWN = frozenset((
 
 
 def column_names(columns: Sequence[str]) -> dict[str, str]:
-    """The name that each column of a manifest has in a shard: its own unless that is taken."""
+    """Name each column of a manifest in a shard: its own name unless that is taken."""
     names = {name: name for name in columns if name not in _OWN}
     for name in columns:
         if name in _OWN:

@@ -40,12 +40,12 @@ class Inputs:
 
 
 def find_items(sources: Sequence[str]) -> list[Item]:
-    """The items of `find_inputs`."""
+    """Return the items of `find_inputs`."""
     return find_inputs(sources).items
 
 
 def find_inputs(sources: Sequence[str]) -> Inputs:
-    """The items of `sources`, sorted by `Item.key`, and what there is besides.
+    """Find the items of `sources`, sorted by `Item.key`, and the files that are not audio.
 
     Of a folder: all audio files below it, by suffix or by content, hidden ones left out; in
     storage, by suffix. Of a manifest (.tsv with
@@ -66,7 +66,7 @@ def find_inputs(sources: Sequence[str]) -> Inputs:
 
 
 def _told_apart(items: Sequence[Item]) -> Iterator[Item]:
-    """`items`, of which those that are the same stretch of the same file are taken once.
+    """Return `items` without repeats of the same stretch of the same file.
 
     Raises DataError on two files of one name.
     """
@@ -90,7 +90,7 @@ def _same(one: Place, other: Place) -> bool:
 
 
 def absolute(source: str) -> str:
-    """`source` as it can be said in any working folder."""
+    """Return `source` in a form that holds in any working folder."""
     if source.startswith(PREFIX):
         name, mark, query = source.removeprefix(PREFIX).partition("?")
         return PREFIX + (str(Path(name).absolute()) if Path(name).exists() else name) + mark + query
@@ -136,7 +136,7 @@ def _file_items(path: Path) -> Iterator[Item]:
 
 
 def _match_items(path: Path) -> Iterator[Item]:
-    """What a glob matched: of that, no file ends the run."""
+    """Find what a glob matches. A file among it that is not audio does not end the run."""
     try:
         kind = special(path)
         if not kind:

@@ -126,9 +126,9 @@ def test_rows_that_are_twice_there_count_once(tokenize, wav, tmp_path):
     ("name", "text", "reason"),
     [
         ("m.tsv", "path\ttext\na.wav\tx\nb.wav\n", r"row 2 \(line 3\) has 1 fields, the header 2"),
-        ("m.tsv", "path\ttext\ttext\n", "'text' is there twice"),
+        ("m.tsv", "path\ttext\ttext\n", "'text' occurs twice"),
         ("m.jsonl", '{"path": "a"}\n\n[1]\n', r"row 2 \(line 3\) is not an object"),
-        ("m.jsonl", '{"path": "a", "x": 1, "x": 2}\n', "'x' is there twice"),
+        ("m.jsonl", '{"path": "a", "x": 1, "x": 2}\n', "'x' occurs twice"),
         ("m.jsonl", '{"path": "a\\u0000"}\n', "row 1 has a path with a zero byte"),
         *(
             (f"m{suffix}", "x", "not a manifest that I know")
