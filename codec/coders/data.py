@@ -44,7 +44,7 @@ class Context:
     beyond: int = -1  # used only for q > beyond, so no code is counted by two contexts
 
     def level(self, q: int) -> int | None:
-        """Its level, None if there is none."""
+        """Return its level, None if it has none."""
         level = 0 if self.coarser is None else q - self.coarser
         return level if level >= 0 and q > self.beyond else None
 
@@ -92,8 +92,8 @@ class Tables:
 
 
 def quantise_tables(embed: Floats, out: Floats, bias: Floats) -> Tables:
-    """float32 embed [levels, contexts, codewords, rank], out [levels, codewords, rank] and bias
-    [levels, codewords], in natural logarithms, to integers."""
+    """Quantise embed [levels, contexts, codewords, rank], out [levels, codewords, rank] and bias
+    [levels, codewords], float32 in natural logarithms, to integers."""
     levels = len(embed)
     bits = np.zeros(levels, np.int32)
     embeds, outs, biases = [], [], []
@@ -155,7 +155,7 @@ _HALVES = ("norms",)
 
 @dataclasses.dataclass(frozen=True)
 class EntropyData:
-    """What a data file holds."""
+    """The content of a data file."""
 
     model_id: bytes
     tables: Tables
@@ -164,7 +164,7 @@ class EntropyData:
 
     @classmethod
     def read(cls, path: Path) -> EntropyData:
-        """Raises ModelError if the file is missing, damaged or out of its limits."""
+        """Read a data file. Raises ModelError if it is missing, damaged or beyond its limits."""
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -200,7 +200,7 @@ def write(
     *,
     overwrite: bool,
 ) -> int:
-    """Writes a data file; returns its size in bytes. `notes` go into its metadata as JSON."""
+    """Write a data file; return its size in bytes. `notes` go into its metadata as JSON."""
     tensors: dict[str, npt.NDArray[Any]] = {
         f"tables.{name}": np.ascontiguousarray(array)
         for name, array in dataclasses.asdict(tables).items()
@@ -222,7 +222,7 @@ def write(
 
 
 def stored(prior: Prior) -> Prior:
-    """`prior` as a file gives it back: rounded."""
+    """Round `prior` to what a file gives back."""
     parts = {}
     for name, array in dataclasses.asdict(prior).items():
         if name in _MATRICES:

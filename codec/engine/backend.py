@@ -70,10 +70,10 @@ class Network(Protocol):
         """Make `state` that of a stream in which nothing was pushed."""
 
     def valid(self, state: State) -> bool:
-        """Whether `state`, from wherever it comes, is one that this network can go on from."""
+        """Check a `state` from any origin: tell whether this network can go on from it."""
 
     def ended(self, state: State) -> bool:
-        """Whether the stream of `state` was flushed."""
+        """Tell whether the stream of `state` was flushed."""
 
 
 class EncoderNetwork(Network, Protocol):

@@ -156,5 +156,5 @@ def isas() -> tuple[str, ...]:
 
 
 def supports(config: ModelConfig) -> bool:
-    """Whether the engine has code for every layer of such a model."""
+    """Tell whether the engine has code for every layer of such a model."""
     return config.head == "gain_shape"

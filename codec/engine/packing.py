@@ -106,7 +106,7 @@ def _backbone(tensors: Tensors, name: str, n_blocks: int) -> Weights:
 
 
 def _padded_columns(matrix: Floats, groups: int, dim: int) -> Floats:
-    """[rows, groups * dim] -> each group filled up with zeros to a multiple of the engine's panel.
+    """Fill each group of [rows, groups * dim] with zeros to a multiple of the engine's panel.
 
     So wide are the engine's frames, which lie in the groups.
     """

@@ -12,7 +12,7 @@ Sending, then receiving:
         play(decoder.push(codes))
     play(decoder.flush())
 
-A stream is of one channel, at the model's sample rate.
+A stream has one channel, at the model's sample rate.
 """
 
 from __future__ import annotations

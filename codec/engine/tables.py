@@ -25,7 +25,7 @@ HALF_PI = float.fromhex("0x1.921fb54442d18p0")
 
 
 def circle(k: npt.ArrayLike, n: int) -> tuple[Doubles, Doubles]:
-    """cos and sin of 2 pi k / n, for integers k. Exact where they are 0 or 1; error below 2^-52."""
+    """Compute cos and sin of 2 pi k / n, k integer: exact where 0 or 1, error below 2^-52."""
     # in quarters of 1 / n turn; mirrored into the first eighth of the circle
     m = 4 * (np.asarray(k, np.int64) % n)
     below = m > 2 * n
@@ -48,7 +48,7 @@ def circle(k: npt.ArrayLike, n: int) -> tuple[Doubles, Doubles]:
 
 @dataclasses.dataclass(frozen=True)
 class FftTables:
-    """What csrc/kernels/fft.h reads for a transform of n real samples."""
+    """The tables that csrc/kernels/fft.h reads for a transform of n real samples."""
 
     n: int
     radices: Ints  # their product is n / 2
@@ -57,7 +57,7 @@ class FftTables:
 
 
 def fft_tables(n: int) -> FftTables:
-    """Raises ModelError unless n is even, 4 to MAX_FFT, and n / 2 has no prime factor above 5."""
+    """Make tables for even n, 4 to MAX_FFT, n / 2 without prime factors above 5, or ModelError."""
     radices = factors(n // 2) if 4 <= n <= MAX_FFT and n % 2 == 0 else None
     if radices is None:
         raise ModelError(f"no FFT of {n} samples: 4 to {MAX_FFT}, even, of factors 2, 3 and 5")
@@ -74,25 +74,25 @@ def fft_tables(n: int) -> FftTables:
 
 
 def _turns(k: npt.ArrayLike, n: int) -> Floats:
-    """e^(-2 pi i k / n) as pairs (re, im), flattened."""
+    """Compute e^(-2 pi i k / n) as pairs (re, im), flattened."""
     cos, sin = circle(k, n)
     return np.stack([cos, -sin], axis=-1).astype(np.float32).reshape(-1)
 
 
 def hann(n: int) -> Floats:
-    """The periodic Hann window, sin^2(pi j / n)."""
+    """Compute the periodic Hann window, sin^2(pi j / n)."""
     _, sin = circle(np.arange(n), 2 * n)
     return (sin * sin).astype(np.float32)
 
 
 def synthesis_window(n: int, hop: int) -> Floats:
-    """sin(pi (j + 1/2) / n), times 2 hop / n for the overlap, times 1 / n for the inverse FFT."""
+    """Compute sin(pi (j + 1/2) / n), times 2 hop / n (overlap), times 1 / n (inverse FFT)."""
     _, sin = circle(2 * np.arange(n) + 1, 4 * n)
     return (sin * (2 * hop / n) / n).astype(np.float32)
 
 
 def band_edges(n_bands: int, sample_rate: int) -> Doubles:
-    """Frequencies in hertz, equidistant on the mel scale of HTK from 0 to half the sample rate.
+    """Compute frequencies in Hz, equidistant on HTK's mel scale from 0 to half the sample rate.
 
     mel = 2595 log10(1 + f / 700), so f_i = 700 ((1 + top / 700)^(i / (n_bands - 1)) - 1).
     """
@@ -105,7 +105,7 @@ def band_edges(n_bands: int, sample_rate: int) -> Doubles:
 
 
 def band_weights(n_bands: int, n_fft: int, sample_rate: int) -> tuple[Ints, Floats, Floats]:
-    """For each bin: the lower of the two bands it lies between, and the weights of both.
+    """Return for each bin the lower of the two bands around it, and the weights of both.
 
     Raises ModelError unless there are 2 bands or more, and no more than bins.
     """

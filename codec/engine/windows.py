@@ -127,7 +127,7 @@ def windows(
 
 
 def _cut(pieces: Sequence[Array], first: int, last: int) -> list[Array]:
-    """Units [first, last) of what `pieces` [..., units] make when joined, as views of them."""
+    """Give units [first, last) of the joined `pieces` [..., units], as views."""
     found, at = [], 0
     for piece in pieces:
         size = piece.shape[-1]

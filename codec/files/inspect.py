@@ -35,7 +35,7 @@ class Info:
 
     @property
     def code_seconds(self) -> float:
-        """Seconds of audio in the frames, of which the last may be longer than the audio."""
+        """Seconds of audio in the frames; the last frame may reach beyond the audio."""
         return float(self.n_frames / self.header.frame_rate)
 
     @property
@@ -45,17 +45,17 @@ class Info:
 
     @property
     def channel_bitrate(self) -> float:
-        """Bits a second of one channel's codes, each in as many bits as its codebook needs."""
+        """Bits per second of one channel's codes without entropy coding."""
         return self.n_codebooks * self.header.bits_per_code * float(self.header.frame_rate)
 
     @property
     def coded_bitrate(self) -> float:
-        """Bits a second that the codes of one channel take in the file."""
+        """Bits per second that the codes of one channel take in the file."""
         return 8 * self.payload_bytes / self.header.channels / self.code_seconds
 
     @property
     def level_bitrates(self) -> list[float] | None:
-        """Bits a second that each codebook of one channel takes in the file."""
+        """Bits per second that each codebook of one channel takes in the file."""
         if self.level_bytes is None:
             return None
         seconds = self.header.channels * self.code_seconds

@@ -50,7 +50,7 @@ def decode_live(backend: StreamingBackend, reader: Reader) -> Iterator[Audio]:
 
 
 def _decoded(backend: StreamingBackend, reader: Reader) -> Iterator[Audio]:
-    """Samples at the model's rate, at least as many as are known to be of the audio.
+    """Give samples at the model's rate, all that are known to belong to the audio.
 
     Until the length is known, the last frame is kept back: the audio may end anywhere in it.
     """

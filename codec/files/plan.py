@@ -37,7 +37,7 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """An input that is not worked on, and why in one line.
+    """An input that is left out, and the reason in one line.
 
     lost: whether that is an error, rather than a thing that is no file of audio at all. counted:
         whether it stands for one input.
@@ -52,7 +52,7 @@ class Failure:
 def plan(
     inputs: Sequence[str], output: str | None, suffixes: Collection[str], new_suffix: str
 ) -> tuple[list[Job], list[Failure]]:
-    """The jobs for `inputs` (files, folders, "-"), and the inputs that are none.
+    """Plan the jobs for `inputs` (files, folders, "-"); return them, and the inputs left out.
 
     A file is taken whatever its name; of a folder, all files below it with one of `suffixes`,
     hidden ones left out (see `codec.support.walk`), and if these are READ_SUFFIXES, also those that
@@ -91,7 +91,7 @@ def plan(
 
 
 def renamed(path: Path, new_suffix: str, suffixes: Collection[str] = ()) -> Path:
-    """`path` with `new_suffix` in place of its extension, or behind its name if it has none.
+    """Replace the extension of `path` by `new_suffix`, or append that if it has none.
 
     An extension is one of `suffixes`, or of those that audio goes by: "Dr. Smith" has none.
     """
@@ -119,7 +119,7 @@ def _plan_one(name: str, target: Path) -> tuple[list[Job], list[Failure]]:
 
 
 def _sources(root: Path, suffixes: Collection[str]) -> tuple[list[Path], list[Failure]]:
-    """The files that `root` stands for, and what is wrong there."""
+    """Find the files that `root` stands for, and what is wrong with it."""
     if reason := _missing(root):
         return [], [Failure(str(root), reason)]
     if not root.is_dir():
@@ -134,7 +134,7 @@ def _sources(root: Path, suffixes: Collection[str]) -> tuple[list[Path], list[Fa
 
 
 def _below(root: Path, suffixes: Collection[str]) -> tuple[list[Found], list[Failure]]:
-    """What is wanted below a folder, and what there is to say of the rest."""
+    """Find the wanted files below a folder, and the failures among the rest."""
     if suffixes != READ_SUFFIXES:
         return list(walk(root, lambda name: Path(name).suffix.lower() in suffixes)), []
     found, others = find_audio(root)
@@ -147,7 +147,7 @@ def _below(root: Path, suffixes: Collection[str]) -> tuple[list[Found], list[Fai
 
 
 def _missing(path: Path) -> str | None:
-    """Why there is nothing at `path`, None if there is something."""
+    """Say why `path` does not exist, None if it does."""
     try:
         path.stat()
     except FileNotFoundError:

@@ -36,7 +36,7 @@ def trim_file(
 ) -> None:
     """Write the .nac file `source` to `target` with its `n_codebooks` coarsest codebooks only.
 
-    The result is the file that compressing the audio to so many codebooks gives, byte for byte,
+    The result is the file that compressing the audio to that many codebooks gives, byte for byte,
     but no audio is decoded or encoded. Of a file whose bitrate varies, chunks that have fewer
     codebooks keep theirs. Memory does not grow with the file.
 
@@ -99,7 +99,7 @@ def _first(reader: Reader, header: Header, count: int) -> Iterator[Codes]:
 
 
 def _seconds(header: Header) -> float:
-    """Seconds of the whole file, 0 while they are not known."""
+    """Return the seconds of the whole file, 0 while unknown."""
     return (header.n_samples or 0) / header.sample_rate
 
 

@@ -71,7 +71,7 @@ def releases() -> tuple[Release, ...]:
 
 
 def release_named(name: str) -> Release | None:
-    """Return the model of that name, or the one that is the default; None if there is none."""
+    """Return the model of that name, or the default model; None if the name is unknown."""
     for release in releases():
         if release.name == name or (name == DEFAULT_MODEL and release.default):
             return release

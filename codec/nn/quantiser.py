@@ -19,8 +19,8 @@ Reduce = Callable[[Tensor], Tensor]
 
 
 class Statistics(NamedTuple):
-    """What the codewords of each level won in a batch. All are sums: those of the parts of a
-    batch add up to those of the batch."""
+    """What the codewords of each level won in a batch. All are sums, so the statistics of the
+    parts of a batch add up to those of the batch."""
 
     frames: Tensor  # float32 [levels]: vectors that used the level
     energy: Tensor  # float32 [levels]: sum of the squares of their residuals
@@ -278,7 +278,7 @@ class ResidualQuantiser(nn.Module):
         step = noise_signs(seeds, dim, 0) * (NUDGE * rms)[:, None, None]
         step = step * self._dimensions()[:, None]
         # The numbers in `popular` differ from each other, and so do those in `reborn`. A slot that
-        # is not swapped writes back what is there by then.
+        # is not swapped writes back its current value.
         counts = counts.scatter(1, popular, torch.where(swapped, half, large))
         one = torch.where(swapped[..., None], total / 2 - step * half[..., None], total)
         sums = sums.scatter(1, index, one)
@@ -289,7 +289,7 @@ class ResidualQuantiser(nn.Module):
         return counts, sums
 
     def decode(self, codes: Tensor) -> Tensor:
-        """codes int64 [n_codebooks, batch, n] -> latents [batch, n, dim]."""
+        """Decode codes int64 [n_codebooks, batch, n] to latents [batch, n, dim]."""
         out = torch.zeros(*codes.shape[1:], self.codebooks.shape[2], device=codes.device)
         for level, chosen in enumerate(codes):
             out = out + self.codebooks[level][chosen]

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written aside, flushed to disk, renamed."""
+"""Files that are complete or absent: written aside, flushed to disk, renamed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from codec.errors import OutputError
 
 
 def check_writable(target: Path, *, overwrite: bool) -> None:
-    """Raises OutputError if `target` is in the way, before any work is done for it."""
+    """Check before any work that `target` can be written. Raises OutputError."""
     if target.is_dir():
         raise OutputError("the output is a folder")
     if os.path.lexists(target):
@@ -35,7 +35,7 @@ def check_writable(target: Path, *, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def replacing(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A path beside `target` to write to, renamed to `target` when the block ends well.
+    """Give a path beside `target` to write to, renamed to `target` when the block succeeds.
 
     A link is written through: the file that it names is replaced. A file that is replaced keeps
     its mode. Folders that are missing are made. On any exception, KeyboardInterrupt too, the file
@@ -73,7 +73,7 @@ def replacing(target: Path, *, overwrite: bool) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A folder that is removed again, on the disk that TMPDIR names."""
+    """Give a folder that is removed at the end, on the disk that TMPDIR names."""
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="codec-") as name:

@@ -1,4 +1,4 @@
-"""What lies below a folder: files, and what there is no file or cannot be read."""
+"""Lists what lies below a folder: files, and entries that are no files or unreadable."""
 
 from __future__ import annotations
 
