@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from codec.cli import options
 from codec.cli.paths import PATH, TEXT
 from codec.support.progress import Progress
 from codec.support.terminal import shown
@@ -81,7 +82,7 @@ SHOWN = ("pesq_wb", "stoi", "visqol", "mel", "si_sdr", "speaker_sim", "wer")
     "-j", "--jobs", type=click.IntRange(1), help="Parallel processes. [default: all CPU cores]"
 )
 @click.option("--merge", is_flag=True, help="Merge the JSON files that listeners saved.")
-@click.option("-q", "--quiet", is_flag=True, help="Hide the progress bar.")
+@options.quiet
 def bench(
     inputs: tuple[Path, ...],
     output: Path | None,
@@ -176,12 +177,7 @@ def bench(
     show_default=True,
     help="Seconds to draw and embed.",
 )
-@click.option(
-    "--model",
-    default="default",
-    show_default=True,
-    help="A model of `codec models`, or a .safetensors file.",
-)
+@options.model
 def report(source: Path, output: str | None, force: bool, seconds: float, model: str) -> None:
     """Write an HTML page about a .nac file: waveform, spectrogram, tokens and bits over time."""
     from codec.benchmark.file_report import write_file_report

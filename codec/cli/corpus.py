@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from codec.cli import options
 from codec.cli.paths import TEXT
 from codec.errors import DataError
 
@@ -78,16 +79,9 @@ from codec.errors import DataError
     show_default=True,
     help="Run on local threads or on a Ray cluster (RAY_ADDRESS).",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Hide the progress bar.")
-@click.option(
-    "-t", "--threads", type=click.IntRange(1), help="Threads to encode on. [default: all CPU cores]"
-)
-@click.option(
-    "--model",
-    default="default",
-    show_default=True,
-    help="A model of `codec models`, or a .safetensors file.",
-)
+@options.quiet
+@options.threads("Threads to encode on")
+@options.model
 def tokenize(
     sources: tuple[str, ...],
     output: str | None,

@@ -11,6 +11,7 @@ from typing import Literal
 
 import click
 
+from codec.cli import options
 from codec.cli.models import described, latency_ms
 from codec.cli.paths import TEXT
 from codec.coders.base import CODER_IDS, CODER_NAMES, Coder
@@ -38,21 +39,6 @@ _output = click.option(
     "--output",
     type=TEXT,
     help="File, folder, or - for standard output. [default: next to the input]",
-)
-_force = click.option("-f", "--force", is_flag=True, help="Overwrite outputs that exist.")
-_quiet = click.option("-q", "--quiet", is_flag=True, help="Hide the progress bar.")
-_model = click.option(
-    "--model",
-    type=TEXT,
-    default="default",
-    show_default=True,
-    help="A model of `codec models`, or a .safetensors file.",
-)
-_threads = click.option(
-    "-t",
-    "--threads",
-    type=click.IntRange(1),
-    help="Threads for the network. [default: all CPU cores]",
 )
 # --engine is another name of --backend, for scripts.
 _ALIASES = {"token_normalize_func": lambda name: "backend" if name == "engine" else name}
@@ -109,11 +95,11 @@ def _raw_format(text: str) -> tuple[int, int]:
     help="Input format: 16-bit samples without a header.",
 )
 @click.option("--strict", is_flag=True, help="Refuse audio that is cut off or damaged.")
-@_force
-@_quiet
-@_threads
+@options.force
+@options.quiet
+@options.threads("Threads for the network")
 @_backend
-@_model
+@options.model
 def compress(
     inputs: tuple[str, ...],
     output: str | None,
@@ -188,11 +174,11 @@ def compress(
     "--duration", type=_seconds, metavar="TIME", help="Length to restore. [default: to the end]"
 )
 @click.option("--salvage", is_flag=True, help="Restore the intact parts of damaged files.")
-@_force
-@_quiet
-@_threads
+@options.force
+@options.quiet
+@options.threads("Threads for the network")
 @_backend
-@_model
+@options.model
 def decompress(
     inputs: tuple[str, ...],
     output: str | None,
@@ -243,7 +229,7 @@ def decompress(
 @_inputs
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file and line.")
 @click.option("--levels", is_flag=True, help="Also show the bits that each codebook takes.")
-@_model
+@options.model
 def info(inputs: tuple[str, ...], as_json: bool, levels: bool, model: str) -> None:
     """Check .nac files to their end and show what they contain. Folders are searched."""
     show = _json if as_json else _text
@@ -260,7 +246,7 @@ def info(inputs: tuple[str, ...], as_json: bool, levels: bool, model: str) -> No
 
 @click.command()
 @_inputs
-@_model
+@options.model
 def verify(inputs: tuple[str, ...], model: str) -> None:
     """Find damage in .nac files and show what is lost. Folders are searched.
 
@@ -301,10 +287,10 @@ def verify(inputs: tuple[str, ...], model: str) -> None:
     required=True,
     help="Keep only the first N codebooks.",
 )
-@_force
-@_quiet
-@click.option("-t", "--threads", type=click.IntRange(1), help="Threads. [default: all CPU cores]")
-@_model
+@options.force
+@options.quiet
+@options.threads("Threads")
+@options.model
 def trim(
     inputs: tuple[str, ...],
     output: str | None,

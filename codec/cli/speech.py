@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from codec.cli import options
 from codec.cli.paths import FILE, PATH
 from codec.support.progress import Progress
 
@@ -24,9 +25,9 @@ from codec.support.progress import Progress
 )
 @click.option("--epochs", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's choice]")
-@click.option("-f", "--force", is_flag=True, help="Overwrite an output that exists.")
-@click.option("-q", "--quiet", is_flag=True, help="Hide the progress bar.")
+@options.torch_threads
+@options.force_one
+@options.quiet
 def train_speech(
     tokens: Path,
     output: Path,

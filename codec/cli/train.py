@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from codec.cli import options
 from codec.cli.paths import FILE, PATH
 from codec.errors import TrainingError
 from codec.model.config import ModelConfig
@@ -65,7 +66,7 @@ def prepare(
 @click.option("--resume-from", type=PATH, help="Begin a new run where this handover ended.")
 @click.option("--handover", type=PATH, help="Write a handover to this folder at the end.")
 @click.option("--handover-moments", is_flag=True, help="Include the optimisers' moments in it.")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's choice]")
+@options.torch_threads
 @click.option("--device", help="A PyTorch device. [default: cuda if available, else cpu]")
 def train(
     data: Path,
@@ -150,7 +151,7 @@ def train(
     show_default=True,
     help="License string stored in the file.",
 )
-@click.option("-f", "--force", is_flag=True, help="Overwrite an output that exists.")
+@options.force_one
 def export(
     checkpoint: Path, output: Path, raw: bool, codebooks: int | None, licence: str, force: bool
 ) -> None:
@@ -170,8 +171,8 @@ def export(
 @click.option("-o", "--output", type=FILE, help="[default: beside the weights, .entropy]")
 @click.option("--minutes", type=_minutes, default=40, show_default=True, help="Training time.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's choice]")
-@click.option("-f", "--force", is_flag=True, help="Overwrite an output that exists.")
+@options.torch_threads
+@options.force_one
 def train_prior(
     data: Path,
     model: Path | None,

@@ -1,0 +1,33 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+from codec.cli.paths import TEXT
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+force = click.option("-f", "--force", is_flag=True, help="Overwrite outputs that exist.")
+force_one = click.option("-f", "--force", is_flag=True, help="Overwrite an output that exists.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="Hide the progress bar.")
+model = click.option(
+    "--model",
+    type=TEXT,
+    default="default",
+    show_default=True,
+    help="A model of `codec models`, or a .safetensors file.",
+)
+torch_threads = click.option(
+    "--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's choice]"
+)
+
+
+def threads(purpose: str) -> Callable[[Command], Command]:
+    """Make the option -t; purpose: the first words of its help."""
+    return click.option(
+        "-t", "--threads", type=click.IntRange(1), help=f"{purpose}. [default: all CPU cores]"
+    )
