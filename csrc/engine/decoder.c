@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/fp_env.h"
+#include "kernels/seeds.h"
 
 /* A state: these integers, then how many rows of history each block has, then floats. */
 enum {
@@ -117,15 +118,14 @@ static layout layout_of(const nac_decoder *net, float *scratch)
 
 size_t nac_decoder_scratch(const nac_decoder *net) { return layout_of(net, NULL).size; }
 
-/* Seeds of the signs of n token frames, one for each row: a hash of the frame's codes (FNV-1a,
- * modulo 2^32), counted up within the frame. They do not depend on where in a stream it stands. */
+/* Seeds of the signs of n token frames, one for each row: the frame's own, counted up within it. */
 static void draw(const nac_decoder *net, const uint16_t *codes, size_t n, size_t levels,
                  uint32_t *seeds)
 {
     for (size_t i = 0; i < n; i++) {
-        uint32_t key = 0x811c9dc5u;
+        uint32_t key = SEED_START;
         for (size_t level = 0; level < levels; level++)
-            key = (key ^ codes[level * n + i]) * 0x01000193u;
+            key = seed_with(key, codes[level * n + i]);
         for (size_t row = 0; row < net->stack; row++)
             seeds[i * net->stack + row] = key + (uint32_t)row;
     }

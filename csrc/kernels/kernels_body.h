@@ -2,6 +2,7 @@
  * table's name), KERNELS_NAME and KERNELS_ISA are defined and the target is set. */
 #include <string.h>
 
+#include "bins.h"
 #include "elementary.h"
 #include "kernels.h"
 

@@ -24,13 +24,13 @@ ALWAYS_INLINE void norm_row(const nac_conv_norm *layer, const float *x, float *y
         const float d = x[whole + l] - mean;
         square[l] = __builtin_fmaf(d, d, square[l]);
     }
-    const float factor = 1.0f / __builtin_sqrtf(fold(square) / (float)n + 1e-5f);
+    const float factor = norm_factor(fold(square), n);
 
     for (size_t i = 0; i < layer->width; i += NAC_PANEL) {
         VECTORISE
         for (int l = 0; l < NAC_PANEL; l++) {
             const size_t c = i + (size_t)l;
-            y[c] = __builtin_fmaf((x[c] - mean) * factor, layer->gain[c], layer->shift[c]);
+            y[c] = __builtin_fmaf(centred(x[c], mean, factor), layer->gain[c], layer->shift[c]);
         }
     }
 }

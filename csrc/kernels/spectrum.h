@@ -18,39 +18,17 @@ ALWAYS_INLINE void spectra(const nac_fft_plan *plan, const float *window, const 
     }
     x = fft_complex(plan, x, scratch + n * FFT_LANES);
     for (size_t k = 0; k <= h / 2; k++) {
-        const float *a = FFT_RE(x, k), *b = FFT_RE(x, k ? h - k : 0);
-        const float c = plan->unpack[2 * k], s = plan->unpack[2 * k + 1];
-        float *low = FFT_RE(out, k), *high = FFT_RE(out, h - k);
-        float low_r[FFT_LANES], low_i[FFT_LANES], high_r[FFT_LANES], high_i[FFT_LANES];
-        VECTORISE
-        for (int l = 0; l < FFT_LANES; l++) {
-            const float er = 0.5f * (FFT_RE(a, 0)[l] + FFT_RE(b, 0)[l]);
-            const float ei = 0.5f * (FFT_IM(a, 0)[l] - FFT_IM(b, 0)[l]);
-            const float odr = 0.5f * (FFT_IM(a, 0)[l] + FFT_IM(b, 0)[l]);
-            const float odi = 0.5f * (FFT_RE(b, 0)[l] - FFT_RE(a, 0)[l]);
-            const float tr = odr * c - odi * s, ti = odr * s + odi * c;
-            low_r[l] = er + tr;
-            low_i[l] = ei + ti;
-            high_r[l] = er - tr;
-            high_i[l] = ti - ei;
-        }
-        memcpy(low, low_r, sizeof low_r);
-        memcpy(low + FFT_LANES, low_i, sizeof low_i);
-        /* Where k = h - k both are that bin, up to rounding; the second write stands. */
-        memcpy(high, high_r, sizeof high_r);
-        memcpy(high + FFT_LANES, high_i, sizeof high_i);
+        unpack_bins(FFT_RE(x, k), FFT_RE(x, k ? h - k : 0), plan->unpack[2 * k],
+                    plan->unpack[2 * k + 1], FFT_RE(out, k), FFT_RE(out, h - k));
     }
 }
-
-#define POWER_FLOOR 1e-5f /* added to powers before the logarithm */
 
 /* Power of a bin of FFT_LANES spectra, plus the floor. */
 ALWAYS_INLINE void power_of(const float *bin, float *restrict power)
 {
     VECTORISE
     for (int l = 0; l < FFT_LANES; l++)
-        power[l] = FFT_RE(bin, 0)[l] * FFT_RE(bin, 0)[l] + FFT_IM(bin, 0)[l] * FFT_IM(bin, 0)[l] +
-                   POWER_FLOOR;
+        power[l] = power_at(FFT_RE(bin, 0)[l], FFT_IM(bin, 0)[l]);
 }
 
 /* Feature f of `here` frames, normalised; the frames' rows are `stride` floats apart. */
@@ -58,7 +36,7 @@ ALWAYS_INLINE void put(const nac_analysis *plan, size_t f, const float *value, s
                        float *features, size_t stride)
 {
     for (size_t l = 0; l < here; l++)
-        features[l * stride] = (value[l] - plan->mean[f]) * plan->scale[f];
+        features[l * stride] = centred(value[l], plan->mean[f], plan->scale[f]);
 }
 
 /* Features from f on: the samples under the long window. Their squares are summed like the rows of
@@ -71,9 +49,9 @@ ALWAYS_INLINE void put_samples(const nac_analysis *plan, size_t f, const float *
         for (size_t l = 0; l < NAC_PANEL && i + l < n; l++)
             sum[l] = __builtin_fmaf(x[i + l], x[i + l], sum[l]);
     const float loudness = fold(sum) / (float)n + POWER_FLOOR;
-    const float gain = 1.0f / __builtin_sqrtf(__builtin_sqrtf(loudness));
+    const float gain = compression(loudness);
     for (size_t i = 0; i < n; i++)
-        features[f + i] = (x[i] * gain - plan->mean[f + i]) * plan->scale[f + i];
+        features[f + i] = centred(x[i] * gain, plan->mean[f + i], plan->scale[f + i]);
 }
 
 /* Of a frame, in this order: log power of the long spectrum; of the short spectra, one after the
@@ -109,7 +87,7 @@ static void run_analyse(const nac_analysis *plan, const float *audio, size_t row
             float imaginary[FFT_LANES];
             VECTORISE
             for (int l = 0; l < FFT_LANES; l++) {
-                const float gain = 1.0f / __builtin_sqrtf(__builtin_sqrtf(power[l]));
+                const float gain = compression(power[l]);
                 value[l] = FFT_RE(bin, 0)[l] * gain;
                 imaginary[l] = FFT_IM(bin, 0)[l] * gain;
             }
@@ -155,40 +133,11 @@ ALWAYS_INLINE float *signals(const nac_synthesis *plan, const float *spectrum, f
     float *z = scratch;
 
     for (size_t k = 0; k <= h / 2; k++) {
-        const float *a = FFT_RE(spectrum, k), *b = FFT_RE(spectrum, h - k);
-        const float c = plan->fft.unpack[2 * k], s = plan->fft.unpack[2 * k + 1];
-        const float keep = k ? 1.0f : 0.0f; /* the ends of a real signal's spectrum are real */
-        float low_r[FFT_LANES], low_i[FFT_LANES], high_r[FFT_LANES], high_i[FFT_LANES];
-        VECTORISE
-        for (int l = 0; l < FFT_LANES; l++) {
-            const float ai = keep * FFT_IM(a, 0)[l], bi = keep * FFT_IM(b, 0)[l];
-            const float er = FFT_RE(a, 0)[l] + FFT_RE(b, 0)[l], ei = ai - bi;
-            const float dr = FFT_RE(a, 0)[l] - FFT_RE(b, 0)[l], di = ai + bi;
-            const float or = dr * c + di * s, oi = di * c - dr * s;
-            low_r[l] = er - oi;
-            low_i[l] = ei + or ;
-            high_r[l] = er + oi;
-            high_i[l] = or -ei;
-        }
-        memcpy(FFT_RE(z, k), low_i, sizeof low_i);
-        memcpy(FFT_IM(z, k), low_r, sizeof low_r);
-        if (k) {
-            memcpy(FFT_RE(z, h - k), high_i, sizeof high_i);
-            memcpy(FFT_IM(z, h - k), high_r, sizeof high_r);
-        }
+        float *high = FFT_RE(z, k ? h - k : 0);
+        pack_bins(FFT_RE(spectrum, k), FFT_RE(spectrum, h - k), plan->fft.unpack[2 * k],
+                  plan->fft.unpack[2 * k + 1], k == 0, FFT_RE(z, k), high);
     }
     return fft_complex(&plan->fft, z, scratch + plan->fft.n * FFT_LANES);
-}
-
-/* The sign bit, 0 or 1 << 31, of bin k of a spectrum: the lowest bit of a hash in integers modulo
- * 2^32 (multiply-xorshift, with the constants of C. Wellons's "triple32"). */
-ALWAYS_INLINE uint32_t sign_of(uint32_t seed, uint32_t k)
-{
-    uint32_t h = seed * 0x9e3779b1u + k;
-    h = (h ^ (h >> 17)) * 0xed5ad4bbu;
-    h = (h ^ (h >> 11)) * 0xac4c1b51u;
-    h = (h ^ (h >> 15)) * 0x31848babu;
-    return (h ^ (h >> 14)) << 31;
 }
 
 /* A shape row holds per_frame spectra [re, im][bins], a gain row per_frame times [bands] logarithms
@@ -218,7 +167,7 @@ static void run_synthesise(const nac_synthesis *plan, const float *shapes, size_
         for (size_t band = 0; band < bands; band++) {
             float *g = gain + band * FFT_LANES;
             VECTORISE
-            for (int l = 0; l < FFT_LANES; l++) g[l] = exp_clamped(g[l] < 8.0f ? g[l] : 8.0f);
+            for (int l = 0; l < FFT_LANES; l++) g[l] = band_gain(g[l]);
         }
         for (size_t k = 0; k < bins; k++) {
             const float *lower = gain + (size_t)plan->band[k] * FFT_LANES,
@@ -231,9 +180,8 @@ static void run_synthesise(const nac_synthesis *plan, const float *shapes, size_
             }
             VECTORISE
             for (int l = 0; l < FFT_LANES; l++) {
-                const float size =
-                    __builtin_fmaf(upper[l], plan->upper[k], lower[l] * plan->lower[k]);
-                const float g = float_of((int32_t)((uint32_t)bits_of(size) ^ sign[l]));
+                const float g =
+                    bin_gain(lower[l], upper[l], plan->lower[k], plan->upper[k], sign[l]);
                 FFT_RE(bin, 0)[l] = shape[l][k] * g;
                 FFT_IM(bin, 0)[l] = shape[l][bins + k] * g;
             }
