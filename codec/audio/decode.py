@@ -243,8 +243,9 @@ def _mp3(data: Bytes) -> tuple[mpeg.Frames, LinkSource]:
     start = mpeg.first_frame(data, mpeg.after_id3(data))
     assert start is not None
     frames = mpeg.frames(data, start)
-    # The tag in front is handed over as it is: libsndfile reads its fields.
-    parts: list[Part] = [(0, mpeg.after_id3(data)), *frames.parts]
+    # The tag in front is handed over as it is: libsndfile reads its fields, but knows no footer.
+    footer = len(data) > 5 and data[5] & 0x10
+    parts: list[Part] = [(0, 0 if footer else mpeg.after_id3(data)), *frames.parts]
 
     def opened() -> tuple[SndFile, list[str]]:
         warnings = []
@@ -310,6 +311,8 @@ def serve(kind: str, decoder: str) -> None:
                     parts = WaveSource(data).parts
                 elif kind == "caf":
                     parts = _finished_caf(data)
+                elif kind == "au":
+                    parts = [(0, 8), b"\xff" * 4, (12, len(data))]  # all that there are
                 cut = ["cut off"] if missing_bytes(data, kind) else []
                 source = LinkSource([lambda: (SndFile(data, parts, kind), cut)], layout="")
         blocks = source.blocks(0)
@@ -346,14 +349,15 @@ def missing_bytes(data: Bytes, kind: str) -> int:
         order: Literal["big", "little"] = "big" if data[:1] == b"." else "little"
         offset, size = (int.from_bytes(data[k : k + 4], order) for k in (4, 8))
         return 0 if size >= riff.UNKNOWN else max(0, offset + size - len(data))
-    if kind in ("aiff", "caf"):
-        name, at, wide = (b"SSND", 12, 4) if kind == "aiff" else (b"data", 8, 8)
+    if kind in ("aiff", "caf", "rifx"):
+        name = b"SSND" if kind == "aiff" else b"data"
+        at, wide = (8, 8) if kind == "caf" else (12, 4)
         while at + 4 + wide <= len(data):
             size = int.from_bytes(data[at + 4 : at + 4 + wide], "big", signed=kind == "caf")
             end = at + 4 + wide + max(0, size)
             if data[at : at + 4] == name:
                 return max(0, end - len(data))
-            at = end + (size % 2 if kind == "aiff" else 0)
+            at = end + (0 if kind == "caf" else size % 2)
     return 0
 
 

@@ -14,6 +14,7 @@ from codec.errors import AudioError, MissingPackageError
 
 # Bare frames: FFmpeg guesses how long they last from the first of them.
 _WITHOUT_LENGTH = frozenset(("aac", "ac3", "eac3", "amr", "dts", "latm"))
+_DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 HINT = "pip install 'codec[av]'"
 
 
@@ -89,7 +90,7 @@ class AvFile:
                 form = form or (channels, frame.sample_rate)
                 if form != (channels, frame.sample_rate):
                     raise AudioError("the number of channels or the rate changes on the way")
-                yield _floats(frame.to_ndarray(), frame.format.is_planar, channels)
+                yield _floats(frame, channels)
             if packet is None or (packet.size == 0 and packet.dts is None):
                 break
         if bad:
@@ -103,8 +104,18 @@ class AvFile:
         self._container.close()
 
 
-def _floats(samples: npt.NDArray[Any], planar: bool, channels: int) -> npt.NDArray[np.float32]:
-    array = samples.T if planar else samples.reshape(-1, channels)
+def _floats(frame: Any, channels: int) -> npt.NDArray[np.float32]:
+    """The samples [samples, channels] of a frame.
+
+    Its planes are counted here: PyAV's `to_ndarray` finds one too many where there are eight, and
+    reads memory that is none of its.
+    """
+    dtype = _DTYPES[frame.format.packed.name]
+    planes, count = frame.planes, frame.samples
+    if frame.format.is_planar:
+        array = np.stack([np.frombuffer(planes[k], dtype, count) for k in range(channels)], axis=1)
+    else:
+        array = np.frombuffer(planes[0], dtype, count * channels).reshape(-1, channels)
     if array.dtype.kind == "f":
         return array.astype(np.float32)
     if array.dtype == np.uint8:

@@ -133,7 +133,7 @@ def frames(data: Bytes, start: int) -> Frames:
         at = found
     version, layer = first >> 19 & 3, 4 - (first >> 17 & 3)
     if layer != 3 or not ranges:
-        return Frames(list(ranges), 0, clean, cut)
+        return Frames(list(ranges), 0, clean, cut, count * (384 if layer == 1 else 1152) or None)
     samples = 1152 if version == 3 else 576
     mono = (first >> 6 & 3) == 3
     side = (17 if mono else 32) if version == 3 else (9 if mono else 17)

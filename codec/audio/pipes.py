@@ -51,7 +51,7 @@ class SampleStream:
         if not 1 <= channels <= MAX_CHANNELS:
             raise AudioError(f"{channels} channels; 1 to {MAX_CHANNELS} can be coded")
         self._file, self._kind, self._left = file, kind, n_bytes
-        self._ahead = ahead
+        self._ahead, self._pad = ahead, (n_bytes or 0) % 2
         self.sample_rate, self.channels = sample_rate, channels
         self.n_samples = 0  # read so far, of each channel
         self.tags: dict[str, str] = {}
@@ -75,9 +75,26 @@ class SampleStream:
                 if self.strict:
                     raise AudioError(self.warnings[0])
         elif self._left == 0:
+            try:
+                self._skip(self._pad)
+                riff.tags_behind(self._take, self._skip)
+            except riff.JoinedError as error:
+                self.warnings.append(str(error))
+                if self.strict:
+                    raise
             # Whoever writes what follows must not find the pipe closed.
             while self._file.read(READ_BYTES):
                 pass
+
+    def _take(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size and (part := self._file.read(size - len(data))):
+            data += part
+        return data
+
+    def _skip(self, size: int) -> None:
+        while size and (part := self._file.read(min(size, READ_BYTES))):
+            size -= len(part)
 
     def _some(self) -> bytes:
         size = READ_BYTES if self._left is None else min(READ_BYTES, self._left)

@@ -52,7 +52,7 @@ class EndOfHeader(AudioError):
 
 
 class JoinedError(AudioError):
-    """Another WAV follows the first in the same file."""
+    """More samples follow behind those of the WAV in the same file."""
 
 
 @dataclasses.dataclass
@@ -196,12 +196,14 @@ def _info(body: bytes) -> dict[str, str]:
 
 
 def tags_behind(take: Take, skip: Skip) -> dict[str, str]:
-    """Read the tags of the chunks from here on. Raises AudioError if another WAV follows."""
+    """Read the tags of the chunks from here on. Raises JoinedError if more samples follow."""
     tags: dict[str, str] = {}
     while len(head := take(CHUNK.size)) == CHUNK.size:
         name, size = CHUNK.unpack(head)
         if name in MAGICS:
             raise JoinedError("another WAV follows, which was not read")
+        if name == b"data" and size:
+            raise JoinedError("another chunk of samples follows, which was not read")
         if name == b"LIST" and size <= _MOST_KEPT:
             tags.update(_info(take(size)))
         else:
@@ -219,7 +221,7 @@ class Walker:
         self.at = self._next - len(self.head.ahead)
 
     def tags_behind(self) -> dict[str, str]:
-        """Read the tags in chunks behind the samples. Raises JoinedError if another WAV follows."""
+        """Read the tags in chunks behind the samples. Raises JoinedError if more samples follow."""
         if self.head.size is None:
             return {}
         self._next = self.at + self.head.size + self.head.size % 2

@@ -31,6 +31,8 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (4, b"wide", "mp4"),
 )
 
+_SIGNED = 32  # bytes that tell what has a signature
+
 # Brands of the container of MP4 that are for pictures.
 _PICTURES = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"crx ")
 
@@ -43,7 +45,8 @@ FFMPEG_NAMES = {
     "ape": "ape", "tta": "tta", "musepack": "mpc8", "flv": "flv", "ac3": "ac3", "eac3": "eac3",
     "dts": "dts", "latm": "loas",
 }  # fmt: skip
-BY_LIBSNDFILE = frozenset(("rifx", "aiff", "caf", "au", "sphere", "voc"))
+# Not VOC: where that has several blocks, libsndfile takes their heads for samples.
+BY_LIBSNDFILE = frozenset(("rifx", "aiff", "caf", "au", "sphere"))
 
 
 def kind_of(data: bytes | Bytes) -> str | None:
@@ -52,7 +55,7 @@ def kind_of(data: bytes | Bytes) -> str | None:
     MP3, AAC and AC-3, which have no signature, are told by frames that follow each other.
     """
     start = mpeg.after_id3(data)
-    kind = _signed(bytes(data[start : start + 16]))
+    kind = _signed(bytes(data[start : start + _SIGNED]))
     if kind is None and _adts(data, start):
         return "aac"
     if kind is None and mpeg.first_frame(data, start) is not None:
@@ -80,7 +83,7 @@ def begins_audio(head: bytes) -> bool:
     """Tell whether `head`, the start of a file, shows audio: a signature, a tag, or frames."""
     if head[:3] == b"ID3":  # which stands before nothing else
         return True
-    return bool(_signed(head[:16])) or _adts(head, 0) or mpeg.follow(head, 0, 3)
+    return bool(_signed(head[:_SIGNED])) or _adts(head, 0) or mpeg.follow(head, 0, 3)
 
 
 def _plausible(kind: str, head: bytes) -> bool:

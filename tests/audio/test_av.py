@@ -81,3 +81,37 @@ def test_the_middle_channels_of_aac_are_where_wave_has_them():
     heard, given = (np.abs(np.fft.rfft(x[:, 12_000:36_000])) for x in (found, audio))
     for k in (0, 1, 2, 4, 5):  # the fourth is for low tones only
         assert heard[k].argmax() == given[k].argmax()
+
+
+def test_eight_channels_in_planes_are_read():
+    file = io.BytesIO()
+    with av.open(file, "w", format="ipod") as output:
+        stream = output.add_stream("aac", rate=48_000, layout="7.1")
+        for _ in range(3):
+            frame = av.AudioFrame.from_ndarray(tone(1024, 8, 48_000).reshape(1, -1), "flt", "7.1")
+            frame.sample_rate = 48_000
+            for part in av.AudioResampler("fltp", "7.1", 48_000).resample(frame):
+                output.mux(stream.encode(part))
+        output.mux(stream.encode(None))
+    audio, reader = read(file.getvalue())
+    assert audio.shape[0] == 8
+    assert reader.tags["channels"] == "FL FR FC LFE BL BR SL SR"
+    assert reader.warnings == []
+
+
+def test_an_mp2_is_not_said_to_be_cut():
+    data, _ = made("mp2", "mp2")
+    assert read(data)[1].warnings == []
+
+
+def test_speex_is_read_or_named():
+    try:
+        data, _ = made("ogg", "libspeex", channels=1, rate=16_000)
+    except (av.error.FFmpegError, ValueError, LookupError):
+        pytest.skip("this PyAV has no encoder of Speex")
+    assert read(data)[0].shape[1] >= 28_000
+
+
+def test_a_voc_is_read():
+    data, audio = made("voc", "pcm_s16le")
+    assert np.array_equal(read(data)[0], audio / np.float32(32768))

@@ -362,3 +362,38 @@ def test_mp3s_of_two_rates_in_one_are_warned_of():
     audio, reader = read(inputs.mp3() + other)
     assert audio.shape[1] >= 3 * inputs.RATE
     assert any("left out" in text for text in reader.warnings)
+
+
+@pytest.mark.parametrize(
+    "behind", [chunk(b"data", b"abcd"), chunk(b"LIST", b"x" * 9) + chunk(b"data", b"ab"), wav()]
+)
+def test_samples_behind_the_samples_are_warned_of(behind):
+    for audio, source in (read(wav(behind=behind)), piped(wav(behind=behind))):
+        assert audio.shape == (1, 8000)
+        assert len(source.warnings) == 1
+        assert "follows, which was not read" in source.warnings[0]
+    with pytest.raises(AudioError, match="was not read"):
+        read(wav(behind=behind), strict=True)
+
+
+@pytest.mark.parametrize("size", [0, 1000, 0xFFFF_FFFF])
+def test_an_au_is_read_to_its_end_whatever_its_size(size):
+    data = inputs.encoded(tone(), "AU", "PCM_16")
+    audio, reader = read(data[:8] + struct.pack(">I", size) + data[12:])
+    assert audio.shape == (1, 8000)
+    assert reader.warnings == []
+
+
+def test_a_tag_with_a_footer_does_not_hide_an_mp3():
+    tag = inputs.id3(300)
+    footed = tag[:3] + b"\4\0\x10" + tag[6:] + b"3DI\4\0\x10" + tag[6:10]
+    assert np.array_equal(read(footed + inputs.mp3())[0], read(inputs.mp3())[0])
+
+
+def test_a_big_endian_wav_that_is_cut_off_says_so():
+    audio = np.rint(tone() * 32767).astype(">i2").tobytes()
+    format_ = b"fmt " + struct.pack(">IHHIIHH", 16, 1, 1, 16_000, 32_000, 2, 16)
+    head = b"RIFX" + struct.pack(">I", len(audio) + 36) + b"WAVE" + format_
+    data = head + b"data" + struct.pack(">I", len(audio)) + audio
+    assert read(data)[1].warnings == []
+    assert read(data[:-400])[1].warnings == ["cut off: 7800 samples are there"]
