@@ -34,6 +34,7 @@ COMMANDS = {
         "codec.cli.speech:train_speech",
         "Learn durations and store voices, for speech from text.",
     ),
+    "train-lm": ("codec.cli.language:train_lm", "Train a language model on tokens."),
     "export": ("codec.cli.train:export", "Write the weights of a checkpoint to a model file."),
 }
 

@@ -1,1 +1,55 @@
-"""Tokens for language models: layouts, vocabularies and the Hugging Face bridge."""
+"""Language models of audio: layouts, vocabularies, the Hugging Face bridge, and a small model.
+
+    lm = codec.lm.load()
+    for codes in lm.generate(prompt, codec.lm.Conditions(voice=prompt), frames=250, seed=0):
+        ...                                     # uint16 [levels, 1], each frame when it is made
+
+The model needs PyTorch, which is imported when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codec.errors import MissingPackageError
+from codec.model.catalogue import FOLDER
+
+if TYPE_CHECKING:
+    from codec.lm.model.language_model import Conditions, LanguageModel
+
+__all__ = ["Conditions", "LanguageModel", "load"]
+
+DEFAULT_LM = FOLDER / "lm.safetensors"
+
+
+def load(weights: str | os.PathLike[str] | None = None, *, device: Any = None) -> LanguageModel:
+    """Load the language model that the package ships, or that of a .safetensors file.
+
+    device: as `torch.device` takes it; by default the CPU.
+    Raises ModelError if the weights are missing or damaged, MissingPackageError without PyTorch.
+    """
+    model = _module()
+    found: LanguageModel = model.LanguageModel.read(
+        DEFAULT_LM if weights is None else Path(weights), device or "cpu"
+    )
+    return found
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Conditions", "LanguageModel"):
+        return getattr(_module(), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _module() -> Any:
+    try:
+        import codec.lm.model.language_model as model
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingPackageError(
+            "language models need PyTorch: pip install 'codec[torch]'"
+        ) from None
+    return model

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import fnmatch
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from codec.errors import TrainingError
+from codec.support.stopping import stop_signals
 from codec.training import checkpoint as checkpoints
 from codec.training import distributed
 from codec.training.checkpoint import Checkpoint
@@ -356,30 +353,6 @@ class Session:
         path = self.checkpoint_path
         if path.exists() and shutil.disk_usage(self.folder).free < path.stat().st_size:
             raise TrainingError(f"no room for another checkpoint in {self.folder}")
-
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """Give an event that SIGINT and SIGTERM set; a second SIGINT interrupts at once."""
-    event = threading.Event()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if event.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        event.set()
-
-    if (
-        threading.current_thread() is not threading.main_thread()
-    ):  # only the main thread may handle signals
-        yield event
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, handle) for number in numbers]
-    try:
-        yield event
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 def _after(minutes: float | None, clock: Callable[[], float] = time.monotonic) -> float:

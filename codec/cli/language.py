@@ -1,0 +1,150 @@
+"""The commands that train a language model of audio and let it go on or compose."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from codec.cli.paths import FILE, PATH
+from codec.errors import MissingPackageError, ModelError, TrainingError
+
+
+def need_torch() -> None:
+    """Raise MissingPackageError if PyTorch is not installed."""
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingPackageError(
+            "language models need PyTorch: pip install 'codec[torch]'"
+        ) from None
+
+
+@click.command("train-lm")
+@click.argument("tokens", type=PATH)
+@click.option("-o", "--output", type=FILE, required=True, help="A .safetensors file.")
+@click.option("--run", type=PATH, help="Folder of the run. [default: below ~/.cache/codec]")
+@click.option("--preset", default="small", show_default=True, help="Size: tiny, small or base.")
+@click.option("-n", "--levels", type=click.IntRange(1), default=4, show_default=True)
+@click.option("--context", type=click.IntRange(2), help="Frames to look back on.")
+@click.option("--steps", type=click.IntRange(1), default=10_000, show_default=True)
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Stop after this time.")
+@click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--lr", type=click.FloatRange(0, min_open=True), default=2e-3, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--model", type=FILE, help="The codec of the tokens. [default: the shipped one]")
+@click.option("--license", "licence", default="Apache-2.0", show_default=True)
+@click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's choice]")
+@click.option("--device", help="A PyTorch device. [default: cuda if available, else cpu]")
+@click.option("-f", "--force", is_flag=True, help="Overwrite an output that exists.")
+def train_lm(
+    tokens: Path,
+    output: Path,
+    run: Path | None,
+    preset: str,
+    levels: int,
+    context: int | None,
+    steps: int,
+    minutes: float | None,
+    batch: int,
+    lr: float,
+    seed: int,
+    model: Path | None,
+    licence: str,
+    threads: int | None,
+    device: str | None,
+    force: bool,
+) -> None:
+    """Train a language model of audio on tokens.
+
+    TOKENS is a folder of `codec tokenize`. Columns of its manifest that training uses: speaker
+    (rows of one speaker are joined), tags (words), phones (START:PHONE ..., in units of 10 ms) and
+    split (rows of "validation" only measure). Ctrl-C and SIGTERM save and stop, --minutes too; the
+    same command goes on to the bit, also with another number of --steps. The rate falls to 0 over
+    the last quarter of the steps.
+    """
+    need_torch()
+    import torch
+
+    from codec.corpus.token_rows import TokenRows
+    from codec.lm.model import config as configs
+    from codec.lm.model.data import VALIDATION, known_tags, streams_of
+    from codec.lm.model.files import write_network
+    from codec.lm.model.learner import Settings
+    from codec.lm.model.run import Run, hold_out
+    from codec.model.location import DEFAULT_WEIGHTS
+    from codec.support.atomic import check_writable
+
+    check_writable(output, overwrite=force)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    table = TokenRows(tokens)
+    rows, card = list(table), table.card
+    codebooks, bits = _codec(model or DEFAULT_WEIGHTS, str(card["model"]))
+    changes = {} if context is None else {"context": context}
+    config = configs.preset(
+        preset,
+        codec=str(card["model"]),
+        levels=levels,
+        codebook_size=int(card["vocabulary"]),
+        frame_rate=float(card["frame_rate"]),
+        tags=known_tags(rows),
+        **changes,
+    )
+    held_rows = [row for row in rows if row.get("split") == VALIDATION]
+    streams = streams_of([row for row in rows if row.get("split") != VALIDATION], config)
+    held = hold_out(streams_of(held_rows, config), config, bits)
+    del rows, held_rows, table
+    folder = run or cache_folder(tokens, preset)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = Settings(batch=batch, steps=steps, lr=lr, seed=seed)
+    training = Run(folder, config, settings, streams, codebooks=codebooks, device=device)
+    count = sum(parameter.numel() for parameter in training.learner.exact.parameters())
+    hours = sum(stream.frames for stream in streams) / config.frame_rate / 3600
+    _say(
+        f"{count / 1e6:.1f} M parameters, {hours:.2f} hours, from step {training.step} in {folder}"
+    )
+    finished = training.train(held, minutes=minutes, say=_say)
+    extra = {"licence": licence, "steps": str(training.step), "hours": f"{hours:.2f}"}
+    size = write_network(training.learner.exact, output, extra=extra, overwrite=True)
+    click.echo(f"{output}: {size / 1e6:.1f} MB" + ("" if finished else ", of an unfinished run"))
+
+
+def cache_folder(tokens: Path, preset: str) -> Path:
+    """Name the folder of a run on `tokens` below $XDG_CACHE_HOME/codec."""
+    path = tokens.resolve()
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+    return base / "codec" / "train-lm" / f"{path.name}-{digest}-{preset}"
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _codec(weights: Path, wanted: str) -> tuple[Any, Any]:
+    """The codebooks of the tokens' codec as a tensor, and the cost of codes by its prior."""
+    import torch
+
+    from codec.coders import entropy
+    from codec.coders.base import CODER_IDS
+    from codec.model.weights_file import WeightsFile
+
+    file = WeightsFile(weights)
+    if file.model_id.hex() != wanted:
+        raise TrainingError(
+            f"the tokens are of the model {wanted}, {weights.name} is {file.model_id.hex()}:"
+            " name the model of the tokens by --model"
+        )
+    codebooks = torch.from_numpy(file.codebooks.copy())
+    try:
+        prior = entropy.load(weights, CODER_IDS["best"])
+    except ModelError:
+        return codebooks, None
+    return codebooks, lambda codes: prior.costs(codes[None])[1][0]

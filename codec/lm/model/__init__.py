@@ -1,0 +1,1 @@
+"""The language model: its network, its training, and codes frame by frame."""
