@@ -8,6 +8,7 @@ audio = model.decode(tokens)
 """
 
 from codec.api import Codec, load
+from codec.engine.latents import LatentStreamDecoder, LatentStreamEncoder
 from codec.engine.stream import StreamDecoder, StreamEncoder
 from codec.errors import (
     ArrayError,
@@ -48,6 +49,8 @@ __all__ = [
     "CodecWarning",
     "DataError",
     "FormatError",
+    "LatentStreamDecoder",
+    "LatentStreamEncoder",
     "LayoutError",
     "MetricError",
     "MissingPackageError",

@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,13 @@ import numpy.typing as npt
 from codec.audio.arrays import Audio, as_channels, check_sample_rate, in_blocks
 from codec.engine.backend import (
     Backend,
-    StreamingBackend,
     load_backend,
+)
+from codec.engine.latents import (
+    LatentStreamDecoder,
+    LatentStreamEncoder,
+    check_latents,
+    decode_latent_spans,
 )
 from codec.engine.stream import StreamDecoder, StreamEncoder
 from codec.errors import (
@@ -292,28 +297,130 @@ class Codec:
             blocks = list(pipeline.decode_blocks(chunks, header, header.length, workers))
         return np.concatenate(blocks, axis=1), header.sample_rate
 
+    def encode_latents(
+        self,
+        audio: npt.ArrayLike,
+        sample_rate: int,
+        *,
+        normalized: bool = True,
+        threads: int = 1,
+    ) -> npt.NDArray[np.float32]:
+        """Encode `audio` to continuous latents float32 [channels, dim, frames].
+
+        They are what the quantiser gets, `config.latent_dim` values a frame, at the frame rate of
+        the tokens. audio, sample_rate, threads: as for `encode`.
+        normalized: to mean 0 and deviation 1 in each dimension, over the corpus that the model's
+            scale was fitted on; else as the network gives them.
+
+        The same audio gives the same bits on every machine. Raises as `encode` does, ModelError if
+        the model has no scale, and BackendError on another backend than the native one.
+        """
+        rate = _sample_rate(sample_rate)
+        channels = _checked(audio)
+        with Workers(_threads(threads)) as workers:
+            spans = self._pipeline.encode_latent_blocks(
+                in_blocks(channels), rate, workers, normalized=normalized
+            )
+            return np.concatenate(list(spans), axis=2)
+
+    def decode_latents(
+        self,
+        latents: npt.ArrayLike,
+        *,
+        sample_rate: int | None = None,
+        n_samples: int | None = None,
+        normalized: bool = True,
+        threads: int = 1,
+    ) -> npt.NDArray[np.float32]:
+        """Decode continuous latents to audio float32 [channels, samples].
+
+        latents: floats, [dim, frames] or [channels, dim, frames], as `encode_latents` gives them
+            or a generative model makes them. normalized: whether they are.
+        sample_rate, n_samples: as for `tokens`. threads: as for `encode`.
+
+        The same latents give the same bits on every machine. Raises TokensError on other shapes
+        and dtypes and on values that are not finite, ModelError if the model has no scale,
+        BackendError on another backend than the native one.
+        """
+        config = self.config
+        rate = config.sample_rate if sample_rate is None else _sample_rate(sample_rate)
+        streaming, scale = self._pipeline.streaming, self._pipeline.latent_scale(normalized)
+        array = check_latents(latents, config)
+        frames = array.shape[2]
+        if not frames:
+            raise TokensError("no latents: 0 frames")
+        most = frames * config.hop_length * rate // config.sample_rate
+        length = most if n_samples is None else whole(n_samples, "n_samples", TokensError)
+        if not 1 <= length <= most:
+            raise TokensError(f"{length} samples; {frames} frames hold 1 to {most}")
+        if scale:
+            array = np.stack([scale.restore(one) for one in array])
+        with Workers(_threads(threads)) as workers:
+            decoded = decode_latent_spans(streaming, [array], workers)
+            blocks = list(self._pipeline.at_rate(decoded, rate, length))
+        return np.concatenate(blocks, axis=1)
+
+    @overload
     def stream_encoder(
-        self, *, n_codebooks: int | None = None, bitrate: float | None = None
-    ) -> StreamEncoder:
+        self,
+        *,
+        n_codebooks: int | None = None,
+        bitrate: float | None = None,
+        latents: Literal[False] = False,
+    ) -> StreamEncoder: ...
+
+    @overload
+    def stream_encoder(
+        self, *, latents: Literal[True], normalized: bool = True
+    ) -> LatentStreamEncoder: ...
+
+    def stream_encoder(
+        self,
+        *,
+        n_codebooks: int | None = None,
+        bitrate: float | None = None,
+        latents: bool = False,
+        normalized: bool = True,
+    ) -> StreamEncoder | LatentStreamEncoder:
         """Open a stream that encodes one channel at the model's rate while it arrives.
 
-        n_codebooks, bitrate: as for `encode`. Streams share the weights of this codec. Raises
-        BitrateError, or BackendError if the backend does not stream: the native one does.
+        n_codebooks, bitrate: as for `encode`. Streams share the weights of this codec.
+        latents: give continuous latents, as `encode_latents` does, in place of codes. normalized:
+            as there.
+        Raises BitrateError, or BackendError if the backend does not stream: the native one does;
+        ModelError if the model has no scale for its latents.
         """
+        if latents:
+            if (n_codebooks, bitrate) != (None, None):
+                raise BitrateError("latents have no codebooks: leave out n_codebooks and bitrate")
+            return LatentStreamEncoder(
+                self._pipeline.streaming, self._pipeline.latent_scale(normalized)
+            )
         count = self._pipeline.n_codebooks(n_codebooks, bitrate)
-        return StreamEncoder(self._streaming(), count)
+        return StreamEncoder(self._pipeline.streaming, count)
 
-    def stream_decoder(self) -> StreamDecoder:
+    @overload
+    def stream_decoder(self, *, latents: Literal[False] = False) -> StreamDecoder: ...
+
+    @overload
+    def stream_decoder(
+        self, *, latents: Literal[True], normalized: bool = True
+    ) -> LatentStreamDecoder: ...
+
+    def stream_decoder(
+        self, *, latents: bool = False, normalized: bool = True
+    ) -> StreamDecoder | LatentStreamDecoder:
         """Open a stream that decodes one channel at the model's rate while its codes arrive.
 
-        Raises BackendError if the backend does not stream: the native one does.
+        latents: take continuous latents in place of codes. normalized: whether they are.
+        Raises BackendError if the backend does not stream: the native one does; ModelError if the
+        model has no scale for its latents.
         """
-        return StreamDecoder(self._streaming())
-
-    def _streaming(self) -> StreamingBackend:
-        if (streaming := self.backend.streaming) is None:
-            raise BackendError("this backend does not code audio while it arrives; native does")
-        return streaming
+        if latents:
+            return LatentStreamDecoder(
+                self._pipeline.streaming, self._pipeline.latent_scale(normalized)
+            )
+        return StreamDecoder(self._pipeline.streaming)
 
 
 def load(

@@ -53,13 +53,13 @@ def test_every_error_is_at_the_door():
     assert all(getattr(codec, name) for name in codec.__all__)
 
 
-def test_ten_methods_whose_options_have_names():
+def test_twelve_methods_whose_options_have_names():
     methods = {
         name: method
         for name, method in inspect.getmembers(codec.Codec, inspect.isfunction)
         if not name.startswith("_")
     }
-    assert len(methods) == 10
+    assert len(methods) == 12
     for method in methods.values():
         for parameter in list(inspect.signature(method).parameters.values())[1:]:
             named = parameter.kind is inspect.Parameter.KEYWORD_ONLY

@@ -35,6 +35,7 @@ COMMANDS = {
         "Learn durations and store voices, for speech from text.",
     ),
     "train-lm": ("codec.cli.language:train_lm", "Train a language model on tokens."),
+    "fit-latents": ("codec.cli.latents:fit_latents", "Measure the scale of a model's latents."),
     "export": ("codec.cli.train:export", "Write the weights of a checkpoint to a model file."),
 }
 

@@ -102,6 +102,8 @@ cdef extern from "engine/decoder.h" nogil:
     int nac_decoder_done(const void *state)
     void nac_decoder_push(const nac_decoder *net, void *state, const uint16_t *codes, size_t stride,
                       size_t n, size_t levels, float *audio, float *scratch)
+    void nac_decoder_push_latents(const nac_decoder *net, void *state, const float *latents,
+                                  size_t n, float *audio, float *scratch)
     void nac_decoder_flush(const nac_decoder *net, void *state, float *audio, float *scratch)
 
 
@@ -326,23 +328,39 @@ cdef class Encoder(_Weights):
         self.spare.append(memory)
         return codes
 
+    def push_latents(self, int64_t[::1] state, const float[::1] audio):
+        """As `push`, but latents float32 [frames, latent_dim]: what the quantiser gets."""
+        self.check(state, 1)
+        cdef size_t n = audio.shape[0], frames = nac_encoder_ready(&self.net, &state[0], n)
+        latents = np.empty((frames, self.net.latent), np.float32)
+        if n == 0:
+            return latents
+        cdef float[:, ::1] view = latents if frames else np.empty((1, 1), np.float32)
+        memory = self.borrow(nac_encoder_scratch(&self.net))
+        cdef float[::1] scratch = memory
+        with nogil:
+            nac_encoder_push_latents(&self.net, &state[0], &audio[0], n, &view[0, 0], &scratch[0])
+        self.spare.append(memory)
+        return latents
+
+    def flush_latents(self, int64_t[::1] state):
+        """As `flush`, but latents float32 [frames, latent_dim]."""
+        self.check(state, 1)
+        cdef size_t frames = nac_encoder_left(&self.net, &state[0])
+        latents = np.empty((frames, self.net.latent), np.float32)
+        cdef float[:, ::1] view = latents if frames else np.empty((1, 1), np.float32)
+        memory = self.borrow(nac_encoder_scratch(&self.net))
+        cdef float[::1] scratch = memory
+        with nogil:
+            nac_encoder_flush_latents(&self.net, &state[0], &view[0, 0], &scratch[0])
+        self.spare.append(memory)
+        return latents
+
     def latents(self, const float[::1] audio):
         """Latents float32 [frames, latent_dim] of all of `audio`, before quantisation."""
-        cdef size_t n = audio.shape[0], dim = self.net.latent, first, rest
-        cdef int64_t[::1] state = np.empty(self.state_size, np.int64)
-        cdef float[:, ::1] view
-        cdef float[::1] scratch = _aligned(nac_encoder_scratch(&self.net))
-        nac_encoder_reset(&self.net, &state[0])
-        first = nac_encoder_ready(&self.net, &state[0], n)
-        out = np.empty((first + 1, dim), np.float32)
-        view = out
-        if n:
-            nac_encoder_push_latents(&self.net, &state[0], &audio[0], n, &view[0, 0], &scratch[0])
-        rest = nac_encoder_left(&self.net, &state[0])
-        end = np.empty((rest + 1, dim), np.float32)
-        view = end
-        nac_encoder_flush_latents(&self.net, &state[0], &view[0, 0], &scratch[0])
-        return np.concatenate([out[:first], end[:rest]])
+        state = np.empty(self.state_size, np.int64)
+        self.reset(state)
+        return np.concatenate([self.push_latents(state, audio), self.flush_latents(state)])
 
 
 cdef class Decoder(_Weights):
@@ -452,6 +470,24 @@ cdef class Decoder(_Weights):
         cdef float[::1] scratch = memory
         with nogil:
             nac_decoder_push(&self.net, &state[0], &codes[0, 0], n, n, levels, &view[0], &scratch[0])
+        self.spare.append(memory)
+        return audio
+
+    def push_latents(self, int64_t[::1] state, const float[:, ::1] latents):
+        """As `push`, of latents [n, latent_dim] in place of codes."""
+        self.check(state)
+        cdef size_t n = latents.shape[0]
+        if <size_t>latents.shape[1] != self.net.latent:
+            raise ValueError("the latents have another dimension")
+        cdef size_t samples = nac_decoder_ready(&self.net, &state[0], n)
+        audio = np.empty(samples, np.float32)
+        if n == 0:
+            return audio
+        cdef float[::1] view = audio if samples else np.empty(1, np.float32)
+        memory = self.borrow(nac_decoder_scratch(&self.net))
+        cdef float[::1] scratch = memory
+        with nogil:
+            nac_decoder_push_latents(&self.net, &state[0], &latents[0, 0], n, &view[0], &scratch[0])
         self.spare.append(memory)
         return audio
 

@@ -37,8 +37,8 @@ Floats = npt.NDArray[np.float32]
 _HEADER = struct.Struct("<4s8sHI")
 
 
-class _Stream:
-    """The state that both directions keep. Threads may share a stream: calls wait their turn."""
+class Stream:
+    """The state that every kind of stream keeps. Threads may share one: calls wait their turn."""
 
     _kind: bytes
     _network: Any
@@ -92,14 +92,18 @@ class _Stream:
             self._ended = self._network.ended(state)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _resumed, (type(self), self._backend, self._n_codebooks, self.save())
+        return _resumed, (type(self), self._made_from(), self.save())
+
+    def _made_from(self) -> tuple[Any, ...]:
+        """Return the arguments that make another stream like this one."""
+        return (self._backend,)
 
     def _check_open(self) -> None:
         if self._ended:
             raise StateError("the stream has ended: reset() starts another")
 
 
-class StreamEncoder(_Stream):
+class StreamEncoder(Stream):
     """Samples in, codes out as soon as they are certain. Made by `Codec.stream_encoder`.
 
     n_codebooks: by default all. Raises BitrateError.
@@ -113,6 +117,9 @@ class StreamEncoder(_Stream):
         check_codebooks(count, backend.config)
         super().__init__(backend, backend.encoder, count)
         self._hop = backend.config.hop_length
+
+    def _made_from(self) -> tuple[Any, ...]:
+        return (self._backend, self._n_codebooks)
 
     @property
     def latency(self) -> int:
@@ -144,7 +151,7 @@ class StreamEncoder(_Stream):
         return codes
 
 
-class StreamDecoder(_Stream):
+class StreamDecoder(Stream):
     """Codes in, samples out as soon as they are certain. Made by `Codec.stream_decoder`."""
 
     _kind = b"NACd"
@@ -186,11 +193,7 @@ class StreamDecoder(_Stream):
         return audio
 
 
-def _resumed(
-    kind: type[_Stream], backend: StreamingBackend, n_codebooks: int, saved: bytes
-) -> _Stream:
-    stream = (
-        StreamEncoder(backend, n_codebooks) if kind is StreamEncoder else StreamDecoder(backend)
-    )
+def _resumed(kind: type[Stream], made_from: tuple[Any, ...], saved: bytes) -> Stream:
+    stream = kind(*made_from)
     stream.restore(saved)
     return stream

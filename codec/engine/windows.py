@@ -65,7 +65,7 @@ def encode_spans(
         codes = backend.encode(samples, n_codebooks)
         return codes[:, window.start : window.stop]
 
-    return _coded(encode, blocks, hop, encoder_reach(backend.config), workers)
+    return in_windows(encode, blocks, hop, encoder_reach(backend.config), workers)
 
 
 def decode_spans(backend: Backend, chunks: Iterable[Codes], workers: Workers) -> Iterator[Audio]:
@@ -82,7 +82,7 @@ def decode_spans(backend: Backend, chunks: Iterable[Codes], workers: Workers) ->
         audio = backend.decode(pieces[0]) if len(pieces) == 1 else backend.decode_pieces(pieces)
         return audio[window.start * hop : window.stop * hop]
 
-    return _coded(decode, chunks, 1, decoder_reach(backend.config), workers)
+    return in_windows(decode, chunks, 1, decoder_reach(backend.config), workers)
 
 
 def _joined(pieces: Sequence[Codes]) -> list[Codes]:
@@ -137,7 +137,7 @@ def _cut(pieces: Sequence[Array], first: int, last: int) -> list[Array]:
     return found
 
 
-def _coded(
+def in_windows(
     code: Callable[[Window, int], Array],
     pieces: Iterable[Array],
     frame: int,

@@ -13,15 +13,19 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from codec.audio.arrays import Audio, after, first, silence
 from codec.audio.resample import resample_blocks, resampled_length
 from codec.coders.base import Coder
-from codec.engine.backend import Backend, load_backend
+from codec.engine.backend import Backend, StreamingBackend, load_backend
+from codec.engine.latents import encode_latent_spans
 from codec.engine.windows import decode_spans, encode_spans
-from codec.errors import AudioError, BitrateError, ModelError
+from codec.errors import AudioError, BackendError, BitrateError, ModelError
 from codec.model.catalogue import release_at, release_of
 from codec.model.config import ModelConfig
 from codec.model.identity import same_tokens
+from codec.model.latent_scale import LatentScale, load_latent_scale
 from codec.model.receptive_field import decoder_reach
 from codec.nac.coders import Coders
 from codec.nac.layout import Header
@@ -48,6 +52,7 @@ class Pipeline:
     def __init__(self, backend: Backend, weights: Path | None = None) -> None:
         self.backend = backend
         self.coders = Coders(weights, backend.model_id)
+        self._weights = weights
         self._shipped = weights is not None and release_at(weights) is not None
 
     @property
@@ -169,6 +174,41 @@ class Pipeline:
         """
         resampled = resample_blocks(blocks, sample_rate, self.config.sample_rate)
         return encode_spans(self.backend, resampled, n_codebooks, workers)
+
+    @property
+    def streaming(self) -> StreamingBackend:
+        """The backend as one that codes audio while it arrives. Raises BackendError."""
+        if (streaming := self.backend.streaming) is None:
+            raise BackendError("this backend does not code audio while it arrives; native does")
+        return streaming
+
+    def latent_scale(self, normalized: bool = True) -> LatentScale | None:
+        """Return what latents are normalised by, None if they are not. Raises ModelError."""
+        if not normalized:
+            return None
+        if self._weights is None:
+            raise ModelError("this model has no file, and no scale for latents beside it")
+        return load_latent_scale(self._weights, self.model_id, self.config.latent_dim)
+
+    def encode_latent_blocks(
+        self,
+        blocks: Iterable[Audio],
+        sample_rate: int,
+        workers: Workers,
+        *,
+        normalized: bool = True,
+    ) -> Iterator[Audio]:
+        """Encode blocks of audio to latents float32 [channels, dim, frames], a span at a time.
+
+        The arguments are those of `encode_blocks` and of `Codec.encode_latents`. Raises at once
+        BackendError, ModelError.
+        """
+        streaming, scale = self.streaming, self.latent_scale(normalized)
+        resampled = resample_blocks(blocks, sample_rate, self.config.sample_rate)
+        spans = encode_latent_spans(streaming, resampled, workers)
+        if scale is None:
+            return spans
+        return (np.stack([scale.normalise(one) for one in span]) for span in spans)
 
     def decode_frames(
         self, chunks: Iterable[Codes], header: Header, workers: Workers

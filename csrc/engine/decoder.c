@@ -131,6 +131,21 @@ static void draw(const nac_decoder *net, const uint16_t *codes, size_t n, size_t
     }
 }
 
+/* The same for frames of latents, which have no codes: a hash of their bits. */
+static void draw_latents(const nac_decoder *net, const float *latents, size_t n, uint32_t *seeds)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t key = 0x811c9dc5u;
+        for (size_t j = 0; j < net->latent; j++) {
+            uint32_t bits;
+            memcpy(&bits, latents + i * net->latent + j, sizeof bits);
+            key = (key ^ bits) * 0x01000193u;
+        }
+        for (size_t row = 0; row < net->stack; row++)
+            seeds[i * net->stack + row] = key + (uint32_t)row;
+    }
+}
+
 /* The network on n token frames whose latents lie at at->latents, and whose seeds lie at at->seeds
  * after room for those of the rows that wait. Returns the end of its audio. */
 static float *run(const nac_decoder *net, const parts *s, const layout *at, size_t n, int flush,
@@ -183,6 +198,27 @@ void nac_decoder_push(const nac_decoder *net, void *state, const uint16_t *codes
         nac_rvq_decode(net->codebooks, net->codewords, net->latent, levels, chosen, here,
                        scratch + at.latents);
         draw(net, chosen, here, levels, seeds + nac_backbone_waiting(&net->body, s.body.have));
+        audio = run(net, &s, &at, here, 0, audio);
+        done += here;
+    }
+    nac_fp_env_leave(caller);
+}
+
+void nac_decoder_push_latents(const nac_decoder *net, void *state, const float *latents, size_t n,
+                              float *audio, float *scratch)
+{
+    const nac_fp_env caller = nac_fp_env_enter();
+    const parts s = parts_of(net, state);
+    const layout at = layout_of(net, scratch);
+    const size_t most = net->block / net->stack;
+    uint32_t *seeds = (uint32_t *)(scratch + at.seeds);
+
+    for (size_t done = 0; done < n;) {
+        const size_t here = n - done < most ? n - done : most;
+        memcpy(scratch + at.latents, latents + done * net->latent,
+               here * net->latent * sizeof *latents);
+        draw_latents(net, scratch + at.latents, here,
+                     seeds + nac_backbone_waiting(&net->body, s.body.have));
         audio = run(net, &s, &at, here, 0, audio);
         done += here;
     }

@@ -37,6 +37,10 @@ int nac_decoder_done(const void *state); /* whether it has been flushed */
 void nac_decoder_push(const nac_decoder *net, void *state, const uint16_t *codes, size_t stride,
                       size_t n, size_t levels, float *audio, float *scratch);
 
+/* The same for latents [n][net->latent] in place of codes. */
+void nac_decoder_push_latents(const nac_decoder *net, void *state, const float *latents, size_t n,
+                              float *audio, float *scratch);
+
 /* The end: layers see zeros ahead, and the last windows ring out up to the last frame's end. */
 void nac_decoder_flush(const nac_decoder *net, void *state, float *audio, float *scratch);
 

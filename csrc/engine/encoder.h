@@ -49,7 +49,7 @@ void nac_encoder_push(const nac_encoder *net, void *state, const float *audio, s
 void nac_encoder_flush(const nac_encoder *net, void *state, size_t levels, uint16_t *codes,
                        size_t stride, float *scratch);
 
-/* The latents before quantisation, [frame][net->latent], in place of codes; for tests. */
+/* The latents before quantisation, [frame][net->latent], in place of codes. */
 void nac_encoder_push_latents(const nac_encoder *net, void *state, const float *audio, size_t n,
                               float *latents, float *scratch);
 void nac_encoder_flush_latents(const nac_encoder *net, void *state, float *latents, float *scratch);
