@@ -46,6 +46,28 @@ def test_a_folder_becomes_batches(tmp_path: Path) -> None:
     assert main_of("corpus_to_batches.py")([*arguments, "--batch-size", "2"]) >= frames * 4 // 128
 
 
+def test_a_flow_takes_two_steps_and_draws(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from bench.random_weights import SMALL, write_weights
+    from codec.model.latent_scale import SUFFIX, LatentScale
+
+    weights = write_weights(tmp_path / "w.safetensors", SMALL)
+    model = codec.load(weights)
+    ones = np.ones(SMALL.latent_dim, np.float32)
+    LatentScale(0 * ones, ones).save(weights.with_suffix(SUFFIX), model.model_id)
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        soundfile.write(tmp_path / "in" / f"{number}.wav", tone(2), 24_000)
+    settings = Settings(0, latents=True)
+    run(Corpus(model, [str(tmp_path / "in")], tmp_path / "out", settings, "bin"))
+    drawn = tmp_path / "drawn.wav"
+    arguments = ["-o", str(drawn), "--model", str(weights), "--frames", "16", "--width", "16"]
+    losses = main_of("latent_flow.py")([str(tmp_path / "out"), *arguments, "--steps", "2"])
+    assert len(losses) == 2
+    assert np.isfinite(losses).all()
+    assert soundfile.info(drawn).frames == 16 * SMALL.hop_length
+
+
 def test_a_language_model_learns_what_repeats(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     small = codec.load(backend=MeanBackend())

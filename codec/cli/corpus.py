@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from codec.errors import DataError
     show_default=True,
     help="Write ids for a language model in this layout instead of codes.",
 )
+@click.option("--latents", is_flag=True, help="Write continuous latents, float16, not tokens.")
 @click.option(
     "-n", "--codebooks", type=click.IntRange(1), help="Keep only the first N. [default: all]"
 )
@@ -87,6 +87,7 @@ def tokenize(
     output: str | None,
     format_: str,
     layout: str,
+    latents: bool,
     codebooks: int | None,
     shard_items: int,
     min_duration: float,
@@ -126,6 +127,8 @@ def tokenize(
         return
     if not sources or output is None:
         raise click.UsageError("give SOURCES and -o")
+    if latents and (codebooks or layout != "none"):
+        raise click.UsageError("--latents has no codebooks and no layout")
     if is_url(output):
         raise OutputError("write the shards to a local folder, then copy them to remote storage")
     if executor == "ray":
@@ -136,7 +139,7 @@ def tokenize(
         work = local_threads(threads or usable_cores())
     codec = load(model)
     count = codec.pipeline.n_codebooks(codebooks)
-    settings = Settings(count, layout, min_duration, max_duration, skip_silence)
+    settings = Settings(count, layout, min_duration, max_duration, skip_silence, latents)
     corpus = Corpus(codec, sources, Path(output), settings, format_, shard_items)
     if corpus.others:
         click.echo(f"codec: {passed_over(corpus.others)}", err=True)
@@ -159,8 +162,7 @@ def _verify(out: Path, model: str, sample: int) -> None:
     if wrong:
         raise DataError(f"{out}: {'; '.join(wrong)}")
     sources, decides = held_run(out)
-    names = [field.name for field in dataclasses.fields(Settings)]
-    settings = Settings(**{name: decides[name] for name in names})
+    settings = Settings.held(decides)
     corpus = Corpus(load(model), sources, out, settings, decides["format"], decides["shard_items"])
     corpus.check_run()
     if wrong := check_rows(corpus, sample):

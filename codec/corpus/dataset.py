@@ -67,6 +67,8 @@ class TokenDataset(Dataset[torch.Tensor]):
         self.folder, self.length = Path(folder), length
         self.seed, self.shuffle = seed, shuffle
         self.card = read_card(self.folder)
+        if "latent_dim" in self.card:
+            raise DataError(f"{self.folder} holds latents, not tokens")
         self.laid_out = _layout(self.card)
         self.vocabulary = vocabulary or _vocabulary(self.card, self.laid_out)
         self._check_layout()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,20 +22,35 @@ from codec.support.workers import Workers
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """What decides about the rows besides model and items. Durations in seconds; silence: the
-    peak in dB of full scale below which audio is left out, None to keep all."""
+    peak in dB of full scale below which audio is left out, None to keep all. latents: make
+    normalised latents, float16, in place of codes; n_codebooks then counts for nothing."""
 
     n_codebooks: int
     layout: str = "none"
     min_duration: float = 0.0
     max_duration: float | None = None
     silence: float | None = None
+    latents: bool = False
+
+    def decides(self) -> dict[str, Any]:
+        """Return what a run's card says: of latents or of codes, as only one of them is made."""
+        said = dataclasses.asdict(self)
+        del said["n_codebooks" if self.latents else "latents"]
+        return said
+
+    @classmethod
+    def held(cls, decides: Mapping[str, Any]) -> Settings:
+        """Return the settings of a run whose card says `decides`."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        return cls(**({"n_codebooks": 0} | {k: v for k, v in decides.items() if k in names}))
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
     """The tokens of an item.
 
-    ids: of each channel, 1-D: codes frame by frame, or laid out.
+    ids: of each channel, 1-D: codes frame by frame, or laid out; or latents frame by frame.
+    width: values a frame: codebooks, or dimensions of the latents.
     decoder: what read the audio: codec, libsndfile or FFmpeg.
     warning: what is missing of the audio or damaged, "" if nothing is.
     """
@@ -44,7 +59,7 @@ class Row:
     n_samples: int
     sample_rate: int
     n_frames: int
-    n_codebooks: int
+    width: int
     ids: list[npt.NDArray[Any]]
     decoder: str = ""
     warning: str = ""
@@ -52,6 +67,11 @@ class Row:
     @property
     def duration(self) -> float:
         return self.n_samples / self.sample_rate
+
+    @property
+    def latents(self) -> bool:
+        """Whether the row holds latents in place of codes."""
+        return self.ids[0].dtype.kind == "f"
 
     @property
     def id(self) -> str:
@@ -67,7 +87,7 @@ class Row:
             "sample_rate": self.sample_rate,
             "channels": len(self.ids),
             "n_frames": self.n_frames,
-            "n_codebooks": self.n_codebooks,
+            "latent_dim" if self.latents else "n_codebooks": self.width,
             "decoder": self.decoder,
             "warning": self.warning,
         }
@@ -76,7 +96,7 @@ class Row:
         """Hash everything in the row."""
         digest = hashlib.sha256(json.dumps([self.fields(), dict(self.item.columns)]).encode())
         for ids in self.ids:
-            digest.update(ids.astype("<u4").tobytes())
+            digest.update(ids.astype("<f2" if self.latents else "<u4").tobytes())
         return digest.hexdigest()[:16]
 
 
@@ -92,17 +112,24 @@ def tokenize(codec: Codec, item: Item, settings: Settings, layout: Layout | None
         Workers() as workers,
     ):
         blocks = _filtered(reader, settings)
-        spans = codec.pipeline.encode_blocks(
-            blocks, reader.sample_rate, settings.n_codebooks, workers
-        )
-        codes = np.concatenate(list(spans), axis=2)
-    _, count, frames = codes.shape
+        if settings.latents:
+            spans: Iterator[npt.NDArray[Any]] = codec.pipeline.encode_latent_blocks(
+                blocks, reader.sample_rate, workers
+            )
+        else:
+            spans = codec.pipeline.encode_blocks(
+                blocks, reader.sample_rate, settings.n_codebooks, workers
+            )
+        values = np.concatenate(list(spans), axis=2)
+        if settings.latents:
+            values = values.astype(np.float16)
+    _, width, frames = values.shape
     if layout is None:
-        ids: list[npt.NDArray[Any]] = [channel.T.ravel() for channel in codes]
+        ids: list[npt.NDArray[Any]] = [channel.T.ravel() for channel in values]
     else:
-        ids = [layout.to_ids(channel) for channel in codes]
+        ids = [layout.to_ids(channel) for channel in values]
     return Row(
-        item, reader.n_samples, reader.sample_rate, frames, count, ids,
+        item, reader.n_samples, reader.sample_rate, frames, width, ids,
         reader.decoder.split()[0], "; ".join(reader.warnings),
     )  # fmt: skip
 

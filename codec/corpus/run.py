@@ -15,7 +15,6 @@ byte, that of a run that was never interrupted, on any number of threads.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import random
@@ -60,7 +59,10 @@ class Corpus:
     ) -> None:
         self.codec, self.out, self.settings = codec, out, settings
         self.layout = layout_of(codec, settings)
-        self.dtype = np.dtype(np.uint16) if self.layout is None else self.layout.dtype
+        if settings.latents:
+            codec.pipeline.latent_scale()  # before any work: the model must have one
+        plain = np.float16 if settings.latents else np.uint16
+        self.dtype = np.dtype(plain) if self.layout is None else self.layout.dtype
         self.sources = [absolute(source) for source in sources]
         inputs = find_inputs(self.sources)
         self.items, self.others = inputs.items, inputs.others
@@ -72,7 +74,7 @@ class Corpus:
         identity = "\n".join(item.identity() for item in self.items)
         self.decides = {
             "model": codec.model_id.hex(),
-            **dataclasses.asdict(settings),
+            **settings.decides(),
             "format": format_,
             "shard_items": shard_items,
             "codec": __version__,
@@ -246,9 +248,7 @@ def _conclude(corpus: Corpus) -> dict[str, Any]:
         **corpus.decides,
         "layout": "none" if layout is None else layout.describe(),
         "dtype": corpus.dtype.name,
-        "vocabulary": corpus.settings.n_codebooks * config.codebook_size + 1
-        if layout is not None
-        else config.codebook_size,
+        **_values(corpus),
         "frame_rate": config.sample_rate / config.hop_length,
         "rows": sum(entry["rows"] for entry in entries),
         "rejects": sum(len(entry["rejects"]) for entry in entries),
@@ -263,6 +263,16 @@ def _conclude(corpus: Corpus) -> dict[str, Any]:
     _write_rejects(corpus)
     _write(corpus.out / CARD_NAME, json.dumps(card, indent=2) + "\n")
     return card
+
+
+def _values(corpus: Corpus) -> dict[str, int]:
+    """How many ids there are, or how many values a frame of latents has."""
+    config, settings = corpus.codec.config, corpus.settings
+    if settings.latents:
+        return {"latent_dim": config.latent_dim}
+    if corpus.layout is None:
+        return {"vocabulary": config.codebook_size}
+    return {"vocabulary": settings.n_codebooks * config.codebook_size + 1}
 
 
 def check_shards(out: Path) -> tuple[dict[str, Any], list[str]]:

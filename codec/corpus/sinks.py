@@ -22,16 +22,18 @@ from codec.errors import OutputError
 Writer = Callable[[Sequence[Row], Sequence[str], "np.dtype[Any]", Path], Any]
 
 ROW_GROUP = 256  # rows
+VALUES = ("codes", "latents")  # the name of what a row holds
 MDS_LIMIT = 2**32 - 1  # bytes: offsets are of 32 bits
 
 
 def write_parquet(
     rows: Sequence[Row], columns: Sequence[str], dtype: np.dtype[Any], path: Path
 ) -> None:
-    """Write a table: `codes` is a list of lists, the ids of each channel."""
+    """Write a table: `codes` or `latents` is a list of lists, the values of each channel."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    latents = dtype.kind == "f"
     schema = pa.schema(
         [
             ("id", pa.string()),
@@ -41,10 +43,10 @@ def write_parquet(
             ("sample_rate", pa.int32()),
             ("channels", pa.int16()),
             ("n_frames", pa.int64()),
-            ("n_codebooks", pa.int16()),
+            ("latent_dim" if latents else "n_codebooks", pa.int16()),
             ("decoder", pa.string()),
             ("warning", pa.string()),
-            ("codes", pa.list_(pa.list_(pa.from_numpy_dtype(dtype)))),
+            (VALUES[latents], pa.list_(pa.list_(pa.from_numpy_dtype(dtype)))),
             *((name, pa.string()) for name in column_names(columns).values()),
         ]
     )
@@ -86,12 +88,16 @@ def write_index(
 def write_mds(
     rows: Sequence[Row], columns: Sequence[str], dtype: np.dtype[Any], path: Path
 ) -> dict[str, Any] | None:
-    """Write a shard by MosaicML's writer; `codes` is an array [channels, ids]. What is not known is
-    an empty string. Gives the shard's entry for the index, None if it is empty."""
+    """Write a MosaicML shard by its own writer; `codes` or `latents` is an array [channels, ids].
+
+    What is not known is an empty string. Returns the shard's entry for the index, None if it is
+    empty.
+    """
     from streaming import MDSWriter
 
     if not rows:
         return None
+    latents = dtype.kind == "f"
     fields = {
         "id": "str",
         "path": "str",
@@ -100,17 +106,17 @@ def write_mds(
         "sample_rate": "int",
         "channels": "int",
         "n_frames": "int",
-        "n_codebooks": "int",
+        "latent_dim" if latents else "n_codebooks": "int",
         "decoder": "str",
         "warning": "str",
-        "codes": f"ndarray:{dtype.name}",
+        VALUES[latents]: f"ndarray:{dtype.name}",
     } | dict.fromkeys(column_names(columns).values(), "str")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "shard")
         with MDSWriter(out=str(out), columns=fields, size_limit=None) as writer:
             for row in rows:
                 carried = {name: text or "" for name, text in _carried(row, columns).items()}
-                writer.write(row.fields() | {"codes": np.stack(row.ids)} | carried)
+                writer.write(row.fields() | {VALUES[latents]: np.stack(row.ids)} | carried)
         (entry,) = json.loads((out / "index.json").read_text())["shards"]
         written = out / entry["raw_data"]["basename"]
         if written.stat().st_size > MDS_LIMIT:
@@ -145,13 +151,13 @@ def streaming_version() -> dict[str, str]:
 def write_tar(
     rows: Sequence[Row], columns: Sequence[str], dtype: np.dtype[Any], path: Path
 ) -> None:
-    """Write a WebDataset: a sample is `codes.npy`, of shape [channels, ids], and `json`."""
+    """Write a WebDataset: a sample is `codes.npy` or `latents.npy`, [channels, ids], and `json`."""
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
         for number, row in enumerate(rows):
             array = io.BytesIO()
             np.save(array, np.stack(row.ids).astype(dtype.newbyteorder("<")))
             text = json.dumps(row.fields() | _carried(row, columns), ensure_ascii=False)
-            for suffix, data in (("codes.npy", array.getvalue()), ("json", text.encode())):
+            for suffix, data in ((values, array.getvalue()), ("json", text.encode())):
                 # WebDataset splits names at the first dot; those of files may hold any.
                 member = tarfile.TarInfo(f"{number:06}.{suffix}")
                 member.size = len(data)
@@ -178,7 +184,7 @@ FORMATS: Mapping[str, Format] = {
 # fmt: off
 _OWN = frozenset((
     "id", "path", "offset", "duration", "sample_rate", "channels", "n_frames", "n_codebooks",
-    "decoder", "warning", "codes", "start", "stop",
+    "decoder", "warning", "codes", "start", "stop", "latents", "latent_dim",
 ))
 # fmt: on
 
@@ -200,4 +206,4 @@ def _carried(row: Row, columns: Sequence[str]) -> dict[str, str | None]:
 
 
 def _record(row: Row, columns: Sequence[str]) -> dict[str, Any]:
-    return row.fields() | {"codes": row.ids} | _carried(row, columns)
+    return row.fields() | {VALUES[row.latents]: row.ids} | _carried(row, columns)
