@@ -20,7 +20,7 @@ from bench.clips import SAMPLE_RATE, read_clips
 from codec.benchmark.machine import machine
 from codec.quality import METRICS
 
-SHOWN = ("pesq_wb", "stoi", "mel", "si_sdr", "distillmos")
+SHOWN = ("pesq_wb", "stoi", "mel", "si_sdr")
 
 
 def effective_dimension(latents: np.ndarray) -> tuple[float, int, int]:
@@ -57,7 +57,7 @@ def main() -> None:
         for way, decoded in ways.items():
             row = [
                 METRICS[name](mono, decoded, SAMPLE_RATE)
-                if kind == "speech" or name not in ("pesq_wb", "stoi", "distillmos")
+                if kind == "speech" or name not in ("pesq_wb", "stoi")
                 else np.nan
                 for name in SHOWN
             ]
@@ -66,13 +66,12 @@ def main() -> None:
     lines = [
         "# Continuous latents",
         "",
-        f"`python -m bench.latents EVAL_DIR`, {machine()}. Model"
-        f" {model.model_id.hex()}, {model.config.latent_dim} dimensions at"
-        f" {model.config.frame_rate:g} Hz; {len(all_latents)} clips of at most"
-        f" {options.seconds:g} s.",
+        f"`python -m bench.latents EVAL_DIR`, {machine()}. Model {model.model_id.hex()},",
+        f"{model.config.latent_dim} dimensions at {model.config.frame_rate:g} Hz;"
+        f" {len(all_latents)} clips of at most {options.seconds:g} s.",
         "",
-        "| kind | decoded from | PESQ-WB | STOI | mel distance | SI-SDR, dB | DistillMOS |",
-        "|---|---|--:|--:|--:|--:|--:|",
+        "| kind | decoded from | PESQ-WB | STOI | mel distance | SI-SDR, dB |",
+        "|---|---|--:|--:|--:|--:|",
     ]
     for (kind, way), rows in sorted(scores.items(), key=lambda item: item[0][0] != "speech"):
         means = np.array(rows).mean(axis=0)
@@ -80,9 +79,9 @@ def main() -> None:
         lines.append(f"| {kind} | {way} | {' | '.join(texts)} |")
     lines += [
         "",
-        "The effective dimension of the normalised latents over these clips, by the participation"
-        f" ratio of their covariance, is {ratio:.1f} of {model.config.latent_dim};"
-        f" {most} principal components hold 90 % of the variance and {nearly_all} hold 99 %.",
+        "The effective dimension of the normalised latents over these clips, by the participation",
+        f"ratio of their covariance, is {ratio:.1f} of {model.config.latent_dim}; {most} principal"
+        f" components hold 90 % of the variance and {nearly_all} hold 99 %.",
         "",
     ]
     options.output.write_text("\n".join(lines), encoding="utf-8")
