@@ -13,6 +13,7 @@ from typing import Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
+from codec.adapters import adapter_named, open_adapter
 from codec.audio.arrays import Audio, as_channels, check_sample_rate, in_blocks
 from codec.engine.backend import (
     Backend,
@@ -432,7 +433,9 @@ def load(
     """Load a model that the package ships, or that of a .safetensors file.
 
     model: "default", the name of a model in `codec.models()`, or the path of weights. Whichever of
-        the shipped models is loaded, it decodes the tokens and files of all of them.
+        the shipped models is loaded, it decodes the tokens and files of all of them. Or
+        "NAME:SOURCE" for another codec from a folder or the local cache of the Hugging Face hub:
+        "encodec:", "mimi:", "dac:", "snac:" or "xcodec2:" (see `codec.adapters`).
     backend: "native", which defines the codec and is exact; "torch", equal to it up to rounding,
         and only as exact as the machine; by default the native one where it is installed and has
         all of the model's layers. Or a `Backend` already made, which is used as it is.
@@ -442,6 +445,8 @@ def load(
     Raises ModelError if the weights are missing or damaged, or cannot run here, BackendError if
     the backend or the device is unknown or not available.
     """
+    if backend is None and (adapter := adapter_named(model)):
+        return Codec(open_adapter(*adapter, device))
     if backend is None or isinstance(backend, str):
         weights = weights_path(model)
         return Codec(load_backend(weights, backend, device), weights)

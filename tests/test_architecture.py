@@ -16,7 +16,7 @@ FLOORS = (
     ("support",),
     ("model",),
     ("kernels",),
-    ("mel", "rvq", "coders", "audio", "nn"),
+    ("mel", "rvq", "coders", "audio", "nn", "adapters"),
     ("engine", "nac", "quality"),
     ("pipeline",),
     ("tokens",),
@@ -32,7 +32,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 PUBLIC = {"__init__", "__main__", "api", "errors", "mel", "rvq", "tokens"}
 
 TORCH = {"benchmark/peers", "corpus/dataset", "cli/train", "kernels/torch_ops", "kernels/cuda_ops"}
-TORCH |= {"nn", "training", "lm/model", "cli/language"}
+TORCH |= {"adapters", "nn", "training", "lm/model", "cli/language"}
 TORCH |= {"lm/speech/durations", "lm/speech/voices", "cli/speech"}
 
 MODULE = re.compile(r"codec(\.\w+)+")

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from codec.adapters import TorchAdapter
 from codec.api import Codec
 from codec.corpus.card import CARD_NAME, read_card
 from codec.corpus.executors import INTERNAL, Executor, Reject, Result, attempt, layout_of, threads
@@ -74,6 +75,7 @@ class Corpus:
         identity = "\n".join(item.identity() for item in self.items)
         self.decides = {
             "model": codec.model_id.hex(),
+            **_adapter(codec),
             **settings.decides(),
             "format": format_,
             "shard_items": shard_items,
@@ -263,6 +265,12 @@ def _conclude(corpus: Corpus) -> dict[str, Any]:
     _write_rejects(corpus)
     _write(corpus.out / CARD_NAME, json.dumps(card, indent=2) + "\n")
     return card
+
+
+def _adapter(codec: Codec) -> dict[str, Any]:
+    """What the card says if the model is another project's."""
+    backend = codec.backend
+    return {"adapter": backend.account()} if isinstance(backend, TorchAdapter) else {}
 
 
 def _values(corpus: Corpus) -> dict[str, int]:

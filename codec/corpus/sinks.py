@@ -152,6 +152,7 @@ def write_tar(
     rows: Sequence[Row], columns: Sequence[str], dtype: np.dtype[Any], path: Path
 ) -> None:
     """Write a WebDataset: a sample is `codes.npy` or `latents.npy`, [channels, ids], and `json`."""
+    values = f"{VALUES[dtype.kind == 'f']}.npy"
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
         for number, row in enumerate(rows):
             array = io.BytesIO()

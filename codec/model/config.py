@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 from codec.errors import ModelError
 
@@ -12,6 +12,10 @@ from codec.errors import ModelError
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """Every dimension of the network. Lengths are in samples or frames, as each field says."""
+
+    # Whether audio must be coded in one piece, because codes depend on all of it: not by our
+    # network, but by those of other people (codec.adapters).
+    whole: ClassVar[bool] = False
 
     sample_rate: int = 24_000
     hop_length: int = 960  # samples a token frame

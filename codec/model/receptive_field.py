@@ -14,8 +14,13 @@ class Reach(NamedTuple):
     after: int
 
 
+EVERYTHING = Reach(1 << 40, 1 << 40)  # more frames than any audio has
+
+
 def encoder_reach(config: ModelConfig) -> Reach:
     """Of the codes of a frame, on the samples of frames."""
+    if config.whole:
+        return EVERYTHING
     # The windows reach beyond their frames, centred on them; the short ones no further.
     reach = config.long_fft - config.backbone_hop
     before, after = reach // 2, reach - reach // 2
@@ -29,6 +34,8 @@ def encoder_reach(config: ModelConfig) -> Reach:
 
 def decoder_reach(config: ModelConfig) -> Reach:
     """Of the samples of a frame, on the codes of frames."""
+    if config.whole:
+        return EVERYTHING
     reach = config.synthesis_fft - config.synthesis_hop
     left, right = _backbone(config.decoder_blocks, config.kernel_size, config.decoder_lookahead)
     before, after = (side * config.backbone_hop + reach // 2 for side in (left, right))

@@ -143,51 +143,27 @@ def test_nolace_is_skipped_without_its_package(tmp_path: Path) -> None:
     assert ("npm install" if tools else "not installed") in missing["opus-nolace"]
 
 
-@pytest.mark.parametrize("name", ["encodec", "dac", "mimi"])
-def test_transformers_codecs_from_a_folder(name: str, tmp_path: Path) -> None:
+def test_codecs_of_adapters_from_a_folder(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("torch")
-    from codec.benchmark.peers.hugging_face import HuggingFace
+    from codec.benchmark.peers.adapters import Adapted
 
-    small: dict[str, Any] = {
-        "encodec": ("EncodecModel", "EncodecConfig", {"num_filters": 4, "hidden_size": 16,
-                    "codebook_dim": 16, "codebook_size": 64, "num_lstm_layers": 1}, "3"),
-        "dac": ("DacModel", "DacConfig", {"encoder_hidden_size": 8, "decoder_hidden_size": 64,
-                "hidden_size": 64, "sampling_rate": 24_000, "codebook_size": 64}, "2"),
-        "mimi": ("MimiModel", "MimiConfig", {"num_filters": 4, "hidden_size": 32,
-                 "codebook_dim": 16, "codebook_size": 64, "num_hidden_layers": 1,
-                 "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16,
-                 "intermediate_size": 32, "vector_quantization_hidden_dimension": 16,
-                 "upsample_groups": 32}, "4"),
-    }  # fmt: skip
-    model, config, fields, setting = small[name]
-    getattr(transformers, model)(getattr(transformers, config)(**fields)).save_pretrained(tmp_path)
-    peer = HuggingFace(name, name, str(tmp_path), model, (setting,))
+    fields = {"num_filters": 4, "hidden_size": 16, "codebook_dim": 16, "codebook_size": 64,
+              "num_lstm_layers": 1}  # fmt: skip
+    config = transformers.EncodecConfig(**fields)
+    transformers.EncodecModel(config).save_pretrained(tmp_path)
+    peer = Adapted("encodec", "EnCodec", str(tmp_path), ("0.9", "all"))
     audio = voice(1, peer.sample_rate)
-    encoded = peer.encode(audio, setting)
-    assert encoded.payload_bits % 6 == 0
-    assert encoded.payload_bits > 0
-    decoded = peer.decode(encoded.data, setting)
-    assert abs(len(decoded) - len(audio)) < 0.1 * len(audio)
+    two, every = (peer.encode(audio, setting) for setting in peer.settings)
+    assert two.payload_bits == 75 * 2 * 6  # frames, codebooks of .45 kbit/s, bits
+    assert every.payload_bits == 75 * peer.adapter.config.n_codebooks * 6
+    decoded = peer.decode(two.data, "0.9")
+    assert len(decoded) == len(audio)
     assert np.isfinite(decoded).all()
-
-
-def test_snac_from_a_folder(tmp_path: Path) -> None:
-    snac = pytest.importorskip("snac")
-    torch = pytest.importorskip("torch")
-    from codec.benchmark.peers.snac import Snac
-
-    config = {"sampling_rate": 24_000, "encoder_dim": 8, "encoder_rates": [2, 4, 8, 8],
-              "decoder_dim": 64, "decoder_rates": [8, 8, 4, 2], "attn_window_size": None,
-              "codebook_size": 64, "codebook_dim": 4, "vq_strides": [4, 2, 1], "noise": True,
-              "depthwise": True}  # fmt: skip
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    torch.save(snac.SNAC(**config).state_dict(), tmp_path / "pytorch_model.bin")
-    peer = Snac(str(tmp_path))
-    audio = voice(1)
-    encoded = peer.encode(audio, "all")
-    assert encoded.payload_bits % 6 == 0
-    assert abs(len(peer.decode(encoded.data, "all")) - len(audio)) < 0.2 * len(audio)
+    with pytest.raises(PeerError, match="codebooks"):
+        peer.encode(audio, "50")
+    with pytest.raises(PeerError, match="nor in the local cache"):
+        Adapted("mimi", "Mimi", str(tmp_path / "missing"), ("4",))
 
 
 def test_missing_codecs_are_named_and_skipped(tmp_path: Path, monkeypatch: Any) -> None:
@@ -196,7 +172,7 @@ def test_missing_codecs_are_named_and_skipped(tmp_path: Path, monkeypatch: Any) 
     assert [peer.name for peer in found] == ["pcm"]
     assert missing["opus"] == "opusenc is not installed (Debian: opus-tools)"
     assert "--lyra" in missing["lyra"]
-    with pytest.raises(PeerError, match=r"no codec 'ogg'; choose from codec, .*, snac"):
+    with pytest.raises(PeerError, match=r"no codec 'ogg'; choose from codec, .*, xcodec2"):
         choose(["ogg"], Options())
     assert set(PEERS) > {"codec", "opus", "lyra", "codec2", "speex", "mp3", "aac"}
 

@@ -8,15 +8,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from codec.benchmark.peers import (
+    adapters,
     codec2,
     ffmpeg,
-    hugging_face,
     lyra,
     nolace,
     opus,
     own,
     pcm,
-    snac,
 )
 from codec.benchmark.peers.base import Encoded, Peer
 from codec.errors import PeerError
@@ -45,10 +44,11 @@ PEERS: Mapping[str, Callable[[Options], Peer]] = MappingProxyType(
         "speex": lambda _: ffmpeg.speex(),
         "mp3": lambda _: ffmpeg.mp3(),
         "aac": lambda _: ffmpeg.aac(),
-        "encodec": lambda _: hugging_face.encodec(),
-        "dac": lambda _: hugging_face.dac(),
-        "mimi": lambda _: hugging_face.mimi(),
-        "snac": lambda _: snac.Snac(),
+        "encodec": lambda _: adapters.encodec(),
+        "dac": lambda _: adapters.dac(),
+        "mimi": lambda _: adapters.mimi(),
+        "snac": lambda _: adapters.snac(),
+        "xcodec2": lambda _: adapters.xcodec2(),
     }
 )
 
