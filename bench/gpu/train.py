@@ -5,8 +5,9 @@
 `--until` is a time on time.monotonic()'s clock, which all processes of a machine share.
 
 Three quarters of the time the run goes on at its learning rate, from its checkpoint, a handover or
-nothing. It is then handed over, and a branch of it decays in the last quarter (1 - sqrt); the
-averaged weights of the branch are exported. After SIGTERM, or an error, what is there is exported.
+nothing. It is then handed over, with its averaged weights alone, and a branch of it decays in the
+last quarter (1 - sqrt); the averaged weights of the branch are exported. After SIGTERM, or an error,
+what is there is exported.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class Training:
         latest = self.given.run / LATEST
         if latest.exists():
             folder = self.given.keep / "handover"
-            size = hand_over(latest, folder)
+            size = hand_over(latest, folder, average=True)
             self.saved.append(f"handover of {size / 1e6:.1f} MB")
 
     def decay(self) -> None:

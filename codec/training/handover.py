@@ -56,12 +56,18 @@ DTYPES = {
 
 
 def hand_over(
-    checkpoint: Path, folder: Path, *, moments: bool = False, part_bytes: int = PART_BYTES
+    checkpoint: Path,
+    folder: Path,
+    *,
+    moments: bool = False,
+    average: bool = False,
+    part_bytes: int = PART_BYTES,
 ) -> int:
     """Write the run of the checkpoint file `checkpoint` to `folder`; the bytes of all files.
 
     A handover that is in `folder` already is replaced: until the new manifest is in place, the old
-    one and its parts are intact. moments: include the optimisers' moments.
+    one and its parts are intact. moments: include the optimisers' moments. average: hand over the
+    averaged weights alone, from which the run then goes on; that saves nearly half of the bytes.
 
     Raises TrainingError on a bad checkpoint, or one that is inside a decay; OutputError if
     `folder` cannot be written.
@@ -69,6 +75,10 @@ def hand_over(
     saved = checkpoints.load(checkpoint)
     if saved.decay is not None:
         raise TrainingError(f"{checkpoint} is inside a decay: hand over latest.pt")
+    if average:
+        learner = saved.learner
+        model = {**learner["model"], **learner["average"]}
+        saved.learner = {**learner, "model": model, "average": {}}
     tree = checkpoints.to_tree(saved)
     return write_tree(tree, folder, moments=moments, part_bytes=part_bytes)
 

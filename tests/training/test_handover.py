@@ -23,6 +23,7 @@ from codec.training import checkpoint as checkpoints
 from codec.training import handover
 from codec.training.config import TrainConfig
 from codec.training.handover import MANIFEST, hand_over, read_tree, take_over, write_tree
+from codec.training.learner import Learner
 from codec.training.loop import DECAYED, LATEST, Until, train
 from tests.helpers.nn_models import TRAINING, chirps, prepared
 
@@ -150,6 +151,20 @@ def test_moments_come_along_if_asked_for(run: Path, tmp_path: Path):
             for name in ("optimiser", "critic_optimiser"):
                 expected[name] = {**expected[name], "state": {}}
         assert_near(expected, back.learner)
+
+
+def test_a_run_may_go_on_from_its_averages_alone(run: Path, tmp_path: Path):
+    saved = checkpoints.load(run / LATEST)
+    sizes = [hand_over(run / LATEST, tmp_path / str(a), average=a) for a in (False, True)]
+    assert sizes[1] < 0.9 * sizes[0]
+    back = take_over(tmp_path / "True")
+    weights = saved.learner["model"] | saved.learner["average"]
+    assert_near({"model": weights}, {"model": back.learner["model"]})
+    assert back.learner["average"] == {}
+    learner = Learner(back.config, torch.device("cpu"))
+    learner.load(back.learner)
+    for name, value in learner.average.state_dict().items():
+        assert torch.equal(value, learner.model.state_dict()[name])
 
 
 def test_a_missing_or_damaged_file_is_named(run: Path, tmp_path: Path):
