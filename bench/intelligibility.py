@@ -62,7 +62,7 @@ def read_utterances(data: Path) -> list[Utterance]:
 
 
 def decoded(model: codec.Codec, audio: Audio, rate: int, levels: Sequence[int]) -> dict[int, Audio]:
-    """Decode the first levels of the codes of `audio`, for each number of `levels`."""
+    """Decode the first levels of the codes of `audio`, at its own rate, for each of `levels`."""
     tokens = model.encode(audio, rate)
     return {count: model.decode(tokens.first(count))[0] for count in levels}
 
@@ -92,8 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             mono = audio.mean(axis=0)
             found.setdefault(0, []).append(errors(mono, rate, wanted))
             for count, heard in decoded(model, mono, rate, levels).items():
-                result = errors(heard, model.config.sample_rate, wanted)
-                found.setdefault(count, []).append(result)
+                found.setdefault(count, []).append(errors(heard, rate, wanted))
     except (CodecError, ValueError) as error:
         sys.exit(f"error: {error}")
     print(

@@ -6,8 +6,8 @@
 
 Three quarters of the time the run goes on at its learning rate, from its checkpoint, a handover or
 nothing. It is then handed over, with its averaged weights alone, and a branch of it decays in the
-last quarter (1 - sqrt); the averaged weights of the branch are exported. After SIGTERM, or an error,
-what is there is exported.
+last quarter (1 - sqrt); the averaged weights of the branch are exported. After SIGTERM, or an
+error, what is there is exported.
 """
 
 from __future__ import annotations

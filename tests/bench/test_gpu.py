@@ -287,7 +287,20 @@ def test_all_of_it_on_a_cpu_from_carried_wheels_without_a_network(tmp_path: Path
     for number in range(2):  # as if each folder came with a call of its own
         data = tmp_path / "packed" / str(number)
         call("--steps", "unpack", "--data", data, "--work", work, "--out", tmp_path / "none")
-    limits = ["--limit", "train=25", "--limit", "build=400", "--minutes", "14", "--reserve", "10"]
+    limits = [
+        "--set",
+        "phonetic_weight=0.5",
+        "--set",
+        "first_dims=3",
+        "--limit",
+        "train=25",
+        "--limit",
+        "build=400",
+        "--minutes",
+        "14",
+        "--reserve",
+        "10",
+    ]
     chosen = ("--steps", "wheels,build,tests,kernels,prepare,throughput,train")
     said = call(*chosen, "--wheels", wheels, "--work", work, "--out", out, *limits)
     for name in ("wheels", "build", "tests", "kernels", "prepare", "throughput", "train"):
@@ -341,6 +354,7 @@ def test_the_next_models_settings_hold(tmp_path: Path):
 
     config = TrainConfig().replace(read_changes(ROOT / "bench/gpu/next.json", ()))
     assert config.model.latency <= 0.08 * config.model.sample_rate
+    assert config.phonetic_weight > 0
     backend = NativeBackend(write_weights(tmp_path / "next.safetensors", config.model))
     codes = backend.encode(noise(5000), 4)
     assert codes.shape == (4, config.model.n_frames(5000))
