@@ -4,6 +4,8 @@
 
 A machine may take only so much in one call: each call brings a folder, and the last one trains. The
 folders' tables of phones, phones.tsv, are joined. A folder that comes again replaces its own part.
+
+Imports the standard library only: other packages may not be installed yet.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ import shutil
 from pathlib import Path
 
 from bench.gpu.pack import PHONES
-from codec.training.phones import read_table, write_table
 
 
 def main() -> None:
@@ -31,13 +32,17 @@ def main() -> None:
 
 
 def join_phones(table: Path, target: Path) -> None:
-    """Add the rows of `table`, if there is one, to those of `target` for other files."""
+    """Add the rows of `table`, if there is one, to those of `target` for other files.
+
+    The first column is the path. `bench.gpu.pack` wrote both, so their headers are the same.
+    """
     if not table.exists():
         return
-    clips = read_table(table)
-    paths = {clip.path for clip in clips}
-    old = read_table(target) if target.exists() else []
-    write_table(target, [*(clip for clip in old if clip.path not in paths), *clips])
+    header, *rows = table.read_text(encoding="utf-8").splitlines()
+    paths = {row.partition("\t")[0] for row in rows}
+    old = target.read_text(encoding="utf-8").splitlines()[1:] if target.exists() else []
+    kept = [row for row in old if row.partition("\t")[0] not in paths]
+    target.write_text("\n".join([header, *kept, *rows]) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
