@@ -138,3 +138,15 @@ def wav(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def cuda_stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The CUDA kernels and the CUDA engine as a library that runs on the CPU."""
+    from tests.helpers import cuda_host
+
+    if cuda_host.GXX is None or not (cuda_host.ROOT / "csrc/cuda").exists():
+        pytest.skip("needs g++ and the source tree")
+    path = tmp_path_factory.mktemp("cuda") / "host.so"
+    cuda_host.build(path)
+    return path

@@ -22,7 +22,7 @@ def pack_encoder(weights: WeightsFile, isa: str | None, block: int) -> _engine.E
     books, config = weights.codebooks, weights.config
 
     def pack(tensors: Tensors) -> _engine.Encoder:
-        tables, packed = _encoder(tensors, config, books)
+        tables, packed = encoder_parts(tensors, config, books)
         return _engine.Encoder(config, tables, packed, isa, block)
 
     return weights.read(pack)
@@ -33,13 +33,13 @@ def pack_decoder(weights: WeightsFile, isa: str | None, block: int) -> _engine.D
     books, config = weights.codebooks, weights.config
 
     def pack(tensors: Tensors) -> _engine.Decoder:
-        tables, packed = _decoder(tensors, config, books)
+        tables, packed = decoder_parts(tensors, config, books)
         return _engine.Decoder(config, tables, packed, isa, block)
 
     return weights.read(pack)
 
 
-def _encoder(tensors: Tensors, config: ModelConfig, books: Floats) -> tuple[Weights, Weights]:
+def encoder_parts(tensors: Tensors, config: ModelConfig, books: Floats) -> tuple[Weights, Weights]:
     tables = {
         "long_fft": engine_tables.fft_tables(config.long_fft),
         "short_fft": engine_tables.fft_tables(config.short_fft),
@@ -62,7 +62,7 @@ def _encoder(tensors: Tensors, config: ModelConfig, books: Floats) -> tuple[Weig
     return tables, weights
 
 
-def _decoder(tensors: Tensors, config: ModelConfig, books: Floats) -> tuple[Weights, Weights]:
+def decoder_parts(tensors: Tensors, config: ModelConfig, books: Floats) -> tuple[Weights, Weights]:
     fft = engine_tables.fft_tables(config.synthesis_fft)
     band, lower, upper = engine_tables.band_weights(
         config.gain_bands, config.synthesis_fft, config.sample_rate

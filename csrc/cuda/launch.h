@@ -26,6 +26,14 @@ extern "C" {
 /* Floats of workspace that nac_cuda_rvq_encode needs, aligned to 16 bytes. */
 size_t nac_cuda_rvq_workspace(size_t levels, size_t codewords, size_t dim);
 
+/* The two halves of nac_cuda_rvq_encode: the codebooks into the workspace, and the search, with the
+ * first `levels` codebooks of those packed, all of which have `codewords` and `dim`. */
+cudaError_t nac_cuda_rvq_pack(const float *codebooks, size_t levels, size_t codewords, size_t dim,
+                              float *workspace, cudaStream_t stream);
+cudaError_t nac_cuda_rvq_search(const float *latents, size_t n, const float *codebooks,
+                                size_t levels, size_t codewords, size_t dim,
+                                const float *workspace, int64_t *codes, cudaStream_t stream);
+
 /* latents [n][dim], codebooks [levels][codewords][dim] -> codes [levels][n], as csrc/rvq/rvq.h defines
  * them. 1 <= codewords <= 65536, 1 <= dim <= NAC_CUDA_RVQ_MAX_DIM, levels >= 1. */
 cudaError_t nac_cuda_rvq_encode(const float *latents, size_t n, const float *codebooks,

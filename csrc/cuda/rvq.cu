@@ -24,9 +24,17 @@ static cudaError_t launch_encode(const float *latents, size_t n, const float *co
     return cudaGetLastError();
 }
 
-cudaError_t nac_cuda_rvq_encode(const float *latents, size_t n, const float *codebooks,
-                                size_t levels, size_t codewords, size_t dim, float *workspace,
-                                int64_t *codes, cudaStream_t stream)
+cudaError_t nac_cuda_rvq_pack(const float *codebooks, size_t levels, size_t codewords, size_t dim,
+                              float *workspace, cudaStream_t stream)
+{
+    LAUNCH(pack, unsigned(levels * n_panels(codewords)), PANEL, PANEL * PACK_STRIDE * sizeof(float),
+           stream, codebooks, int(codewords), int(dim), workspace);
+    return cudaGetLastError();
+}
+
+cudaError_t nac_cuda_rvq_search(const float *latents, size_t n, const float *codebooks,
+                                size_t levels, size_t codewords, size_t dim,
+                                const float *workspace, int64_t *codes, cudaStream_t stream)
 {
     if (n == 0) return cudaSuccess;
     int device, multiprocessors;
@@ -34,14 +42,21 @@ cudaError_t nac_cuda_rvq_encode(const float *latents, size_t n, const float *cod
     if (error != cudaSuccess) return error;
     error = cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
     if (error != cudaSuccess) return error;
-
-    LAUNCH(pack, unsigned(levels * n_panels(codewords)), PANEL, PANEL * PACK_STRIDE * sizeof(float),
-           stream, codebooks, int(codewords), int(dim), workspace);
-    error = cudaGetLastError();
-    if (error != cudaSuccess) return error;
     const bool wide = dim <= 256 && n > size_t(multiprocessors) * tile<1>::vectors;
     return (wide ? launch_encode<4> : launch_encode<1>)(latents, n, codebooks, levels, codewords,
                                                         dim, workspace, codes, stream);
+}
+
+cudaError_t nac_cuda_rvq_encode(const float *latents, size_t n, const float *codebooks,
+                                size_t levels, size_t codewords, size_t dim, float *workspace,
+                                int64_t *codes, cudaStream_t stream)
+{
+    if (n == 0) return cudaSuccess;
+    const cudaError_t error =
+        nac_cuda_rvq_pack(codebooks, levels, codewords, dim, workspace, stream);
+    if (error != cudaSuccess) return error;
+    return nac_cuda_rvq_search(latents, n, codebooks, levels, codewords, dim, workspace, codes,
+                               stream);
 }
 
 cudaError_t nac_cuda_rvq_decode(const float *codebooks, size_t codewords, size_t dim, size_t levels,

@@ -27,14 +27,17 @@ FLAGS = [
     *("-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Werror"),
     *(["-mavx2", "-mfma"] if platform.machine() == "x86_64" else []),
 ]
-GXX = shutil.which("g++")
+GXX, GCC = shutil.which("g++"), shutil.which("gcc")
 FEW, MANY = 0, 1 << 20  # multiprocessors: then calls count as large, or as small
 
 
 def build(path: Path, *flags: str) -> None:
-    """Compiles the shared library that `Host` loads."""
-    command = [str(GXX), *FLAGS, *flags, "-x", "c++", *map(str, SOURCES), "-o", str(path)]
-    subprocess.run(command, check=True)
+    """Compile the shared library that `Host` loads, and that CODEC_CUDA_LIBRARY may name."""
+    crc, source = path.with_suffix(".crc.o"), ROOT / "csrc/common/crc32c.c"
+    gcc = [str(GCC), "-O2", "-fPIC", *flags, f"-I{ROOT / 'csrc'}", "-c", str(source)]
+    subprocess.run([*gcc, "-o", str(crc)], check=True)
+    command = [str(GXX), *FLAGS, *flags, "-x", "c++", *map(str, SOURCES), "-x", "none", str(crc)]
+    subprocess.run([*command, "-o", str(path)], check=True)
 
 
 class Host:

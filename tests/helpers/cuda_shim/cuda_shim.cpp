@@ -17,6 +17,7 @@ std::vector<uint32_t> exchange;
 std::map<const void *, size_t> allowed_shared;
 cudaError_t last_error = cudaSuccess;
 int multiprocessors = 1, reversed = 0;
+std::mutex launching;
 
 #if defined(__SANITIZE_ADDRESS__)
 static const void *scheduler_stack;

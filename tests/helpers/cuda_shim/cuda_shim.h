@@ -27,6 +27,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -71,10 +72,13 @@ inline float __int_as_float(int bits)
 }
 
 /* The runtime: one device, whose memory is the host's. */
-enum cudaError_t { cudaSuccess, cudaErrorInvalidValue };
+enum cudaError_t { cudaSuccess, cudaErrorInvalidValue, cudaErrorMemoryAllocation };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
-enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount };
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount, cudaDevAttrClockRate };
+enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost };
+enum { cudaStreamNonBlocking = 1 };
 typedef void *cudaStream_t;
+typedef void *cudaEvent_t;
 
 namespace shim {
 
@@ -94,6 +98,7 @@ extern std::vector<uint32_t> exchange;
 extern std::map<const void *, size_t> allowed_shared;
 extern cudaError_t last_error;
 extern int multiprocessors, reversed;
+extern std::mutex launching;
 
 void barrier();
 void run_grid(unsigned blocks, unsigned threads, size_t shared);
@@ -107,6 +112,7 @@ void launch(Kernel kernel, unsigned blocks, unsigned threads, size_t shared, Arg
         last_error = cudaErrorInvalidValue;
         return;
     }
+    const std::lock_guard<std::mutex> one_at_a_time(launching);
     body = [=] { kernel(args...); };
     run_grid(blocks, threads, shared);
 }
@@ -172,9 +178,87 @@ inline cudaError_t cudaGetDevice(int *device)
     return cudaSuccess;
 }
 
-inline cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr, int)
+inline cudaError_t cudaSetDevice(int device)
 {
-    *value = shim::multiprocessors;
+    return device == 0 ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+inline cudaError_t cudaGetDeviceCount(int *count)
+{
+    *count = 1;
+    return cudaSuccess;
+}
+
+inline cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
+{
+    *value = attribute == cudaDevAttrMultiProcessorCount ? shim::multiprocessors : 1000000;
+    return cudaSuccess;
+}
+
+inline const char *cudaGetErrorString(cudaError_t error)
+{
+    return error == cudaSuccess                 ? "no error"
+           : error == cudaErrorMemoryAllocation ? "out of memory"
+                                                : "invalid argument";
+}
+
+/* Memory is full of NaN, as shared memory is. A stream's work is done when it is queued. */
+inline cudaError_t cudaMalloc(void **at, size_t bytes)
+{
+    *at = nullptr;
+    if (bytes > size_t(1) << 40 || posix_memalign(at, 256, bytes)) return cudaErrorMemoryAllocation;
+    memset(*at, 0xff, bytes);
+    return cudaSuccess;
+}
+inline cudaError_t cudaMallocHost(void **at, size_t bytes) { return cudaMalloc(at, bytes); }
+inline cudaError_t cudaFree(void *at)
+{
+    free(at);
+    return cudaSuccess;
+}
+inline cudaError_t cudaFreeHost(void *at) { return cudaFree(at); }
+inline cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind)
+{
+    memcpy(to, from, bytes);
+    return cudaSuccess;
+}
+inline cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
+                                   cudaStream_t)
+{
+    return cudaMemcpy(to, from, bytes, kind);
+}
+inline cudaError_t cudaMemsetAsync(void *at, int value, size_t bytes, cudaStream_t)
+{
+    memset(at, value, bytes);
+    return cudaSuccess;
+}
+inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, int)
+{
+    *stream = malloc(1);
+    return cudaSuccess;
+}
+inline cudaError_t cudaStreamDestroy(cudaStream_t stream)
+{
+    free(stream);
+    return cudaSuccess;
+}
+inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+inline cudaError_t cudaEventCreate(cudaEvent_t *event)
+{
+    *event = malloc(1);
+    return cudaSuccess;
+}
+inline cudaError_t cudaEventDestroy(cudaEvent_t event)
+{
+    free(event);
+    return cudaSuccess;
+}
+inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
+/* No clock runs here: everything takes 1 ms. */
+inline cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t, cudaEvent_t)
+{
+    *ms = 1.0f;
     return cudaSuccess;
 }
 
