@@ -86,3 +86,17 @@ def test_a_language_model_learns_what_repeats(tmp_path: Path) -> None:
     rate = main([str(tmp_path / "out"), *arguments])
     torch.set_num_threads(threads)
     assert rate < raw / 2
+
+
+def test_a_recording_is_talked_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    speech, rate = soundfile.read(EXAMPLES.parent / "tests" / "clips" / "speech.flac")
+    source, target = tmp_path / "a.wav", tmp_path / "b.wav"
+    soundfile.write(source, np.concatenate([speech, np.zeros(4 * rate)]), rate)
+    main_of("converse.py")(["--wav", str(source), "-o", str(target), "-n", "4"])
+    said = capsys.readouterr().out
+    assert "turn ended" in said
+    assert "reply ended" in said
+    played = soundfile.read(target)[0]
+    assert len(played) == len(speech) + 4 * rate
+    # What was said comes back.
+    assert np.abs(played[len(speech) :]).max() > 0.3 * np.abs(speech).max()

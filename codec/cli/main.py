@@ -25,6 +25,7 @@ COMMANDS = {
     "trim": ("codec.cli.files:trim", "Make .nac files smaller without encoding again."),
     "models": ("codec.cli.models:models", "List the models that this package has."),
     "tokenize": ("codec.cli.corpus:tokenize", "Tokenize a corpus of audio into shards."),
+    "converse": ("codec.cli.converse:converse", "Talk with a program on a page in the browser."),
     "bench": ("codec.cli.benchmark:bench", "Compare codecs by bitrate and quality on your audio."),
     "report": ("codec.cli.benchmark:report", "Write an HTML page about a .nac file."),
     "prepare": ("codec.cli.train:prepare", "Decode a folder of audio once, for training."),

@@ -13,7 +13,7 @@ from codec.cli.main import COMMANDS
 from codec.files.plan import Job
 
 
-@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"models"}))  # which takes no path
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"models", "converse"}))  # no path
 def test_an_empty_path_is_no_folder(cli, tmp_path, monkeypatch, command):
     if command in ("prepare", "train", "train-prior", "export"):
         pytest.importorskip("torch")

@@ -211,7 +211,8 @@ class Conversation:
             self._kept.popleft()
             self._kept_from += 1
         probability = self._detector.push(heard)
-        if self._gate is not None and self._gate.push(heard, played):
+        echo = self._gate is not None and self._gate.push(heard, played)
+        if echo and not self._in_turn:  # in a turn nothing is played: they may speak softly
             probability = 0.0
         for action in self._taker.push(probability, speaking=self._player.active):
             self._act(action)

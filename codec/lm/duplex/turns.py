@@ -41,8 +41,8 @@ class TurnTaking:
 
     threshold: float = 0.5
     begin: float = 0.064
-    pause: float = 0.096
-    patience: float = 0.096
+    pause: float = 0.064
+    patience: float = 0.064
     most_patience: float = 0.8
     adaptive: bool = True
     shortest: float = 0.128

@@ -38,7 +38,7 @@ def test_a_turn_begins_pauses_and_ends() -> None:
 
 def test_a_breath_is_no_end_and_a_cough_no_turn() -> None:
     patient = TurnTaking(patience=0.5)
-    assert names(actions(TurnTaker(EAGER), (1, 0.5), (0, 0.08), (1, 0.5))) == ["begin"]
+    assert names(actions(TurnTaker(EAGER), (1, 0.5), (0, 0.048), (1, 0.5))) == ["begin"]
     found = actions(TurnTaker(patient), (1, 0.5), (0, 0.3), (1, 0.5), (0, 1))
     assert names(found) == ["begin", "pause", "resume", "pause", "end"]
     assert names(actions(TurnTaker(EAGER), (0, 1), (1, 0.08), (0, 1))) == ["begin", "drop"]

@@ -1,0 +1,86 @@
+"""The command that opens a page to talk to."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+
+from codec.errors import OptionError
+
+
+@click.command()
+@click.option(
+    "--reply",
+    default="repeat",
+    metavar="repeat|FILE",
+    help="What is replied: what was said, or a recording.  [default: repeat]",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--codebooks", "-n", default=8, show_default=True, help="Codebooks of both token streams."
+)
+@click.option(
+    "--detector",
+    type=click.Choice(["silero", "energy"]),
+    help="What finds speech.  [default: silero where installed]",
+)
+@click.option(
+    "--patience",
+    type=float,
+    metavar="SECONDS",
+    help="Silence that ends a turn.  [default: .06, growing up to .8 where it was too short]",
+)
+@click.option(
+    "--model",
+    default="default",
+    show_default=True,
+    help="A model of `codec models`, or a .safetensors file.",
+)
+def converse(
+    reply: str,
+    host: str,
+    port: int,
+    codebooks: int,
+    detector: Any,
+    patience: float | None,
+    model: str,
+) -> None:
+    """Serve a page on which to talk with a program: it listens while it speaks.
+
+    Open the address that is printed in a browser and press Start. Speak, and the reply comes when
+    you have finished; speak while it plays, and it falls silent.
+    """
+    from codec.api import load
+    from codec.lm.duplex import Conversation, Event, TurnTaking, load_detector
+    from codec.lm.duplex.answers import recording, repeat
+    from codec.lm.duplex.server import serve
+
+    loaded = load(model)
+    rate = loaded.config.sample_rate
+    callback = repeat if reply == "repeat" else recording(Path(reply), loaded, codebooks)
+    rules = TurnTaking()
+    if patience is not None:
+        if not rules.pause <= patience <= 10:
+            raise OptionError(f"patience is {rules.pause:g} to 10 seconds, not {patience:g}")
+        rules = TurnTaking(patience=patience, most_patience=patience, adaptive=False)
+
+    def make(on_event: Any) -> Conversation:
+        return Conversation(
+            loaded, callback, n_codebooks=codebooks, detector=load_detector(rate, detector),
+            rules=rules, on_event=on_event,
+        )  # fmt: skip
+
+    heard: list[Event] = []
+    make(heard.append).close()  # a mistake is an error now, not at the first visit
+
+    def started(address: str) -> None:
+        click.echo(f"open {address} in a browser; Ctrl-C stops", err=True)
+
+    try:
+        asyncio.run(serve(make, host, port, started))
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
