@@ -78,7 +78,7 @@ async def serve(
 
 
 def _quiet_logger() -> logging.Logger:
-    logger = logging.getLogger("codec.converse")
+    logger = logging.getLogger("codec-converse")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False  # a visitor that leaves in the middle is no error
     return logger
