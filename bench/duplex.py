@@ -1,6 +1,6 @@
 """Measure a conversation in simulated real time: how soon it replies, and how soon it is silent.
 
-    python -m bench.duplex DATA [-o bench/duplex.md] [--minutes 10]
+    python -m bench.duplex DATA [-o bench/duplex.md] [--minutes 10] [--paced]
 
 DATA holds `transcribed_phones.tsv` (path, offset, duration, phones as START:PHONE, in 10 ms)
 and the recordings that it names. Each stretch between two pauses of at least .2 s is a turn whose
@@ -8,11 +8,16 @@ first and last phones are known. The microphone hears one turn after another, 2 
 a recording without an end, is interrupted by the next turn. Sound goes in and out in blocks of
 10 ms, as a sound card's would; a block counts as played 10 ms after its time on the clock, as it
 cannot be computed before it has been heard. The sound card's own buffers come on top.
+
+With --paced, the first conversation takes its minutes for real, beside a second process that never
+rests, on the same core: each block comes when its time has come, and a frame is late if its sound
+is ready more than 40 ms after that.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import dataclasses
 import multiprocessing
@@ -123,14 +128,17 @@ class Result:
     out: Floats
     events: list[Event]
     cpu: list[float]  # milliseconds per frame
-    wall: list[float]
+    delay: list[float]  # of a paced one: milliseconds from a block's time until it was ready
 
 
 def converse(
     given: Session, reply: npt.NDArray[np.uint16], detector: str, rules: TurnTaking,
-    echo: float | None = None,
+    echo: float | None = None, paced: bool = False,
 ) -> Result:  # fmt: skip
-    """Drive a conversation through a session; echo: dB of the loudspeaker in the microphone."""
+    """Drive a conversation through a session.
+
+    echo: the loudspeaker in the microphone, dB. paced: in real time.
+    """
     events: list[Event] = []
     conversation = Conversation(
         codec.load(), lambda turn: (reply for _ in range(99)), n_codebooks=LEVELS,
@@ -141,23 +149,28 @@ def converse(
     response = None if echo is None else room(echo)
     out = np.zeros(len(mic), np.float32)
     heard = np.zeros(len(mic) + 8192, np.float32)
-    cpu, wall = [], []
-    cpu_sum = wall_sum = 0.0
+    cpu, delay = [], []
+    used = worst = 0.0
+    start = time.perf_counter()
     for at in range(0, len(mic) // FRAME * FRAME, BLOCK):
         block = mic[at : at + BLOCK] + heard[at : at + BLOCK]
-        before, began = time.thread_time(), time.perf_counter()
+        due = start + (at + BLOCK) / RATE
+        if paced:
+            time.sleep(max(0.0, due - time.perf_counter()))
+        before = time.thread_time()
         played = conversation.exchange(block)
-        cpu_sum += time.thread_time() - before
-        wall_sum += time.perf_counter() - began
+        used += time.thread_time() - before
+        worst = max(worst, time.perf_counter() - due)
         out[at : at + BLOCK] = played
         if response is not None and played.any():
             heard[at + BLOCK : at + 2 * BLOCK + len(response) - 1] += np.convolve(played, response)
         if (at + BLOCK) % FRAME == 0:
-            cpu.append(1e3 * cpu_sum)
-            wall.append(1e3 * wall_sum)
-            cpu_sum = wall_sum = 0.0
+            cpu.append(1e3 * used)
+            if paced:
+                delay.append(1e3 * worst)
+            used = worst = 0.0
     conversation.close()
-    return Result(out, events, cpu, wall)
+    return Result(out, events, cpu, delay)
 
 
 def latencies(given: Session, result: Result) -> tuple[list[float], list[float], int, int]:
@@ -190,11 +203,23 @@ def busy() -> None:
         pass
 
 
+@contextlib.contextmanager
+def rival() -> Iterator[None]:
+    """A process that never rests, on this process's core."""
+    process = multiprocessing.get_context("spawn").Process(target=busy, daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--output", type=Path)
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--minutes", type=float, default=10.0, help="of the first conversation")
+    parser.add_argument("--paced", action="store_true", help="the first in real time, under load")
     options = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     utterances = list(read_utterances(options.data))
@@ -205,14 +230,15 @@ def main() -> None:
         speaker.audio[speaker.first + 1200 :][: 8 * RATE], RATE, n_codebooks=LEVELS
     ).codes[0]
     seconds = 60 * options.minutes
+    paced = " --paced" if options.paced else ""
     lines = [
         "# Conversation: latencies and time per frame",
         "",
-        f"`python -m bench.duplex DATA --minutes {options.minutes:g}`; {machine()}; model"
+        f"`python -m bench.duplex DATA --minutes {options.minutes:g}{paced}`; {machine()}; model"
         f" `{model.model_id.hex()}`, {LEVELS} codebooks; one thread on one core. Simulated real"
         " time: the clock is that of the samples. `bench/duplex.py` describes the measurement.",
         "",
-        f"## {len(turns)} recorded turns, repeated for {options.minutes:g} minutes",
+        f"## Turns out of {len(turns)} stretches of recorded speech",
         "",
         "Reply: from the end of the turn's last phone to the first audible sample (-50 dBFS) of the"
         " reply. Silence: from the beginning of the first phone of the turn that interrupts to the"
@@ -232,8 +258,10 @@ def main() -> None:
     costs = {}
     for detector, some in (("silero", cases), ("energy", cases[:2])):
         for name, noise, echo in some:
-            given = session(turns, seconds, noise, APART)
-            result = converse(given, reply, detector, EAGER, echo)
+            first = not costs
+            given = session(turns, seconds if first else min(seconds, 180), noise, APART)
+            with rival() if first and options.paced else contextlib.nullcontext():
+                result = converse(given, reply, detector, EAGER, echo, first and options.paced)
             replies, silences, missed, early = latencies(given, result)
             costs[detector, name] = result
             lines.append(
@@ -269,31 +297,26 @@ def main() -> None:
         "",
         "## Time per frame",
         "",
-        f"{options.minutes:g} minutes, headphones; one frame is 40 ms. CPU: of this thread. Wall"
-        " clock under load: a second process that never rests shares the core. Late: frames that"
-        " took more than 40 ms.",
+        "Milliseconds for each frame, of which 40 may pass: CPU of the thread that exchanges, and"
+        " the delay from the time of a block until its sound was ready, in real time on a core that"
+        " a second process keeps busy.",
         "",
-        "| | median, ms | 95 % | most | late frames |",
+        "| | median | 95 % | most | frames beyond 40 ms |",
         "|---|--:|--:|--:|--:|",
     ]
-    given = session(turns, seconds, BACKGROUND, APART)
-    rival = multiprocessing.get_context("spawn").Process(target=busy, daemon=True)
-    rival.start()
-    loaded = converse(given, reply, "silero", EAGER)
-    rival.kill()
-    alone = costs["silero", cases[0][0]]
+    first, other = costs["silero", cases[0][0]], costs["energy", cases[0][0]]
     for name, values in (
-        ("CPU, Silero", alone.cpu),
-        ("CPU, energy", costs["energy", cases[0][0]].cpu),
-        ("CPU, Silero, under load", loaded.cpu),
-        ("wall clock, Silero, under load", loaded.wall),
+        ("CPU, Silero", first.cpu),
+        ("CPU, energy", other.cpu),
+        ("delay, Silero, under load", first.delay),
     ):
-        late = sum(value > 40 for value in values)
-        lines.append(
-            f"| {name} | {np.median(values):.2f} | {np.percentile(values, 95):.2f} |"
-            f" {max(values):.1f} | {late} of {len(values)} |"
-        )
-        print(lines[-1], flush=True)
+        if values:
+            late = sum(value > 40 for value in values)
+            lines.append(
+                f"| {name} | {np.median(values):.2f} | {np.percentile(values, 95):.2f} |"
+                f" {max(values):.1f} | {late} of {len(values)} |"
+            )
+            print(lines[-1], flush=True)
     if options.output:
         options.output.write_text("\n".join([*lines, ""]), encoding="utf-8")
 

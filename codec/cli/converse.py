@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,23 @@ from codec.errors import OptionError
 @click.option(
     "--reply",
     default="repeat",
-    metavar="repeat|FILE",
-    help="What is replied: what was said, or a recording.  [default: repeat]",
+    metavar="repeat|continue|FILE",
+    help="What is replied: what was said, how a language model goes on with it, or a recording."
+    "  [default: repeat]",
+)
+@click.option(
+    "--lm",
+    "weights",
+    type=click.Path(path_type=Path),
+    help="Weights of the language model.  [default: those of the package]",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535))
 @click.option(
-    "--codebooks", "-n", default=8, show_default=True, help="Codebooks of both token streams."
+    "--codebooks",
+    "-n",
+    type=int,
+    help="Codebooks of both token streams.  [default: 8, or those of the language model]",
 )
 @click.option(
     "--detector",
@@ -42,9 +53,10 @@ from codec.errors import OptionError
 )
 def converse(
     reply: str,
+    weights: Path | None,
     host: str,
     port: int,
-    codebooks: int,
+    codebooks: int | None,
     detector: Any,
     patience: float | None,
     model: str,
@@ -55,13 +67,24 @@ def converse(
     you have finished; speak while it plays, and it falls silent.
     """
     from codec.api import load
-    from codec.lm.duplex import Conversation, Event, TurnTaking, load_detector
-    from codec.lm.duplex.answers import recording, repeat
+    from codec.lm.duplex import Conversation, Event, Turn, TurnTaking, load_detector
+    from codec.lm.duplex.answers import continuation, recording, repeat
     from codec.lm.duplex.server import serve
 
     loaded = load(model)
     rate = loaded.config.sample_rate
-    callback = repeat if reply == "repeat" else recording(Path(reply), loaded, codebooks)
+    callback: Callable[[Turn], Any]
+    if reply == "continue":
+        import codec.lm
+
+        lm = codec.lm.load(weights)
+        if codebooks not in (None, lm.config.levels):
+            raise OptionError(f"the language model has {lm.config.levels} codebooks")
+        levels = lm.config.levels
+        callback = continuation(lm)
+    else:
+        levels = 8 if codebooks is None else codebooks
+        callback = repeat if reply == "repeat" else recording(Path(reply), loaded, levels)
     rules = TurnTaking()
     if patience is not None:
         if not rules.pause <= patience <= 10:
@@ -70,7 +93,7 @@ def converse(
 
     def make(on_event: Any) -> Conversation:
         return Conversation(
-            loaded, callback, n_codebooks=codebooks, detector=load_detector(rate, detector),
+            loaded, callback, n_codebooks=levels, detector=load_detector(rate, detector),
             rules=rules, on_event=on_event,
         )  # fmt: skip
 

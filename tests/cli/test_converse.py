@@ -34,9 +34,12 @@ def test_wrong_usage(cli: Cli, wrong: list[str]) -> None:
         (["--patience", "60"], "patience is"),
         (["--reply", "nothing.wav"], "nothing.wav"),
         (["--reply", __file__], "test_converse.py"),
+        (["--reply", "continue", "--lm", "nothing.safetensors"], "nothing.safetensors"),
     ],
 )
 def test_a_mistake_is_an_error_of_one_line(cli: Cli, wrong: list[str], said: str) -> None:
+    if "--lm" in wrong:
+        pytest.importorskip("torch")
     code, _, err = cli("converse", "--port", "0", *wrong)
     assert code == 1
     assert said in err

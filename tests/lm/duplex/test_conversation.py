@@ -452,3 +452,25 @@ def test_with_the_silero_detector() -> None:
     check_replies(heard)
     again = Heard(INTERRUPTED, answer, [777], detector=None)
     assert again.events == heard.events
+
+
+def test_a_language_model_goes_on_with_what_was_said() -> None:
+    torch = pytest.importorskip("torch")
+    from codec.lm import LanguageModel
+    from codec.lm.duplex.answers import continuation
+    from codec.lm.model.config import LmConfig
+    from codec.lm.model.network import Network
+
+    torch.manual_seed(0)
+    size = MODEL.config.codebook_size
+    config = LmConfig(levels=LEVELS, codebook_size=size, width=16, layers=1, heads=2, hidden=16)
+    lm = LanguageModel(Network(config).eval())
+    heard, again = (Heard(ONE_TURN, continuation(lm, 30)) for _ in range(2))
+    assert heard.kinds[-2:] == ["reply began", "reply ended"]
+    (turn,) = heard.turns
+    expected = np.concatenate(list(continuation(lm, 30)(turn)), axis=1)
+    assert expected.shape == (LEVELS, 30)
+    for conversation in (heard.conversation, again.conversation):
+        reply = conversation.transcript[-1]
+        assert isinstance(reply, Audio)
+        assert np.array_equal(reply.codes, expected)
