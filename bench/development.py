@@ -10,7 +10,8 @@ the evaluation clips only report.
 Writes OUT/train, the training audio without what is held out (files that nothing is taken from are
 links), and OUT/development/KIND_NNN.flac, the clips at 24 kHz, mono. Where DATA has
 train/phones.tsv, a table of aligned phones (`codec.training.phones`), OUT has one too, with the
-clips that remain, at their new places; a clip of which any part is held out does not remain.
+clips that remain, at their new places; a clip of which any part is held out does not remain, nor do
+those by whose speakers `bench.phonetic_probe` judges.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench.phonetic_probe import UNTAUGHT
 from codec.audio.reader import read_audio
 from codec.audio.resample import resample
 from codec.audio.writer import write_audio
@@ -77,7 +79,9 @@ def moved(clips: list[AlignedClip], by_path: dict[str, list[Stretch]]) -> list[A
     for clip in clips:
         held = [part for part in by_path.get(clip.path, ()) if not part.clip]
         end = clip.offset + clip.duration
-        if any(part.offset < end and clip.offset < part.offset + part.duration for part in held):
+        if clip.path in UNTAUGHT or any(
+            part.offset < end and clip.offset < part.offset + part.duration for part in held
+        ):
             continue
         before = sum(part.duration for part in held if part.offset < clip.offset)
         path = Path(clip.path).with_suffix(".flac").as_posix() if held else clip.path

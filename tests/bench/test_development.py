@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from bench.development import SAMPLE_RATE, Stretch, read_list, split
+from bench.phonetic_probe import UNTAUGHT
 from codec.errors import DataError
 from codec.training.phones import AlignedClip, read_table, write_table
 
@@ -47,7 +48,8 @@ def test_each_sample_is_in_one_half(tmp_path: Path) -> None:
         for offset, phone in ((0.4, "AA"), (1.9, "OUT"), (3.0, "OUT"), (4.9, "OUT"), (5.0, "EH"))
     ]
     other = AlignedClip("train/speech/b.wav", 3.0, 2.0, ((0, "IY"),))
-    write_table(data / "train/phones.tsv", [*clips, other])
+    judged = [dataclasses.replace(other, path=path) for path in UNTAUGHT]
+    write_table(data / "train/phones.tsv", [*clips, *judged, other])
     assert split(data, tmp_path / "out", parts) == (1, 3.0)
     left = read_table(tmp_path / "out/train/phones.tsv")
     assert left == [
