@@ -32,6 +32,7 @@ from codec.errors import (
     TokensError,
     TrainingError,
 )
+from codec.files.recorder import Recorder
 from codec.files.trim import trim_file
 from codec.model.catalogue import Release
 from codec.model.catalogue import releases as models
@@ -59,6 +60,7 @@ __all__ = [
     "OptionError",
     "OutputError",
     "PeerError",
+    "Recorder",
     "Release",
     "SpecError",
     "StateError",

@@ -20,7 +20,6 @@ import numpy.typing as npt
 import soundfile
 
 import codec
-from codec.nac import Writer
 
 BLOCK = 480  # samples: 20 ms at 24 kHz
 
@@ -64,18 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = codec.load()
     rate = model.config.sample_rate
     blocks = wav_file(options.wav, rate) if options.wav else microphone(rate)
-    encoder = model.stream_encoder(n_codebooks=options.codebooks)
-    n_samples = 0
-    with options.output.open("xb") as file:
-        writer = Writer(file, model.pipeline.header(1, rate, options.codebooks))
+    with codec.Recorder(options.output, model, n_codebooks=options.codebooks) as recorder:
         for block in blocks:
-            writer.write(encoder.push(block)[None])  # [channels, codebooks, frames]
-            n_samples += len(block)
-        writer.write(encoder.flush()[None])
-        header = writer.finish(n_samples)
-        file.seek(0)
-        file.write(header.pack())  # now with the length
-    print(f"{options.output}: {n_samples / rate:.2f} s, {options.output.stat().st_size} bytes")
+            recorder.write(block)
+    seconds = recorder.n_samples / rate
+    print(f"{options.output}: {seconds:.2f} s, {options.output.stat().st_size} bytes")
 
 
 if __name__ == "__main__":
