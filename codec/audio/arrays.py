@@ -18,8 +18,8 @@ from codec.support.arguments import as_array
 
 Audio = npt.NDArray[np.float32]
 
-# A float far beyond full scale is a file of integers kept as floats, or garbage; either way the
-# network would see nothing of it. 256 is 48 dB above full scale.
+# Floats far beyond full scale are integers stored as floats, or garbage. The network cannot code
+# either. 256 is 48 dB above full scale.
 MAX_PEAK = 256.0
 
 _BLOCK_VALUES = 1 << 18  # read, resampled or written at a time, whatever a header claims

@@ -6,7 +6,7 @@ section 4.3.9; RFC 7845, section 5.1.1.2.
 
 from __future__ import annotations
 
-# For a number of channels: which channel of Vorbis is the k-th of WAVE.
+# By the number of channels: the index in Vorbis order of the k-th channel in WAVE order.
 WAVE_FROM_VORBIS: dict[int, tuple[int, ...]] = {
     3: (0, 2, 1),
     5: (0, 2, 1, 3, 4),
@@ -19,7 +19,7 @@ VORBIS_FROM_WAVE = {
     for count, order in WAVE_FROM_VORBIS.items()
 }
 
-# The speakers of `dwChannelMask`, from its lowest bit.
+# Names of the speakers in `dwChannelMask`, lowest bit first.
 SPEAKERS = (
     "FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC", "SL", "SR", "TC", "TFL", "TFC",
     "TFR", "TBL", "TBC", "TBR",

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from codec.support.file_bytes import FileBytes, descriptor
 
-Part = bytes | tuple[int, int]  # bytes, or from where to where in a file
+Part = bytes | tuple[int, int]  # bytes, or (start, end) in a file
 Bytes = bytes | FileBytes
 
 _IN_MEMORY = 64 << 20
@@ -44,7 +44,7 @@ class Spliced(io.RawIOBase):
 
     def __init__(self, data: Bytes, parts: Sequence[Part], more: int = 0) -> None:
         self._data, self._more = data, more
-        # A damaged file may claim a part that ends behind its end.
+        # A damaged file may claim a part that ends beyond the end of the file.
         inside = (p if isinstance(p, bytes) else (p[0], min(p[1], len(data))) for p in parts)
         self._parts = [part for part in inside if self._length(part)]
         self._ends = list(itertools.accumulate(map(self._length, self._parts)))
@@ -92,7 +92,7 @@ class Spliced(io.RawIOBase):
                 start = part[0] + into
                 try:
                     target[done : done + step] = self._data[start : start + step]
-                except OSError:  # which a decoder in C would not see: `check_unchanged` does
+                except OSError:  # a decoder in C does not report it: `check_unchanged` does
                     break
             done += step
             self._at += step

@@ -12,7 +12,7 @@ from codec.audio.mpeg import after_id3, before_tags
 
 _START = b"fLaC"
 _INFO = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")  # and a STREAMINFO of 34 bytes
-_TOTAL = 8 + 13  # where the 36 bits of the total are, in the lower half of this byte and 4 more
+_TOTAL = 8 + 13  # offset of the total: 36 bits, the lower half of this byte and 4 more bytes
 
 
 @dataclasses.dataclass(frozen=True)

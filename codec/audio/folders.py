@@ -13,8 +13,8 @@ from codec.support.walk import Found, walk
 
 SNIFFED = 4096  # bytes
 
-_NAMED = 5  # names that a line has room for
-# What needs no name when it is passed over: nobody takes it for audio.
+_NAMED = 5  # names that fit into a line
+# Files that are left out without naming them: nobody expects audio in them.
 # fmt: off
 _EVERYDAY = frozenset((
     ".7z", ".arrow", ".ass", ".bak", ".bz2", ".cfg", ".cls", ".conf", ".csv", ".ctm", ".cue", ".db",

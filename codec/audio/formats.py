@@ -15,7 +15,7 @@ WRITE_FORMATS = {
     ".ogg": ("OGG", "VORBIS"),
 }
 
-# What libsndfile carries in most formats.
+# Tags that libsndfile supports in most formats.
 TAGS = (
     "title", "artist", "album", "date", "tracknumber", "genre", "comment", "copyright", "license",
 )  # fmt: skip

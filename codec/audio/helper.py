@@ -129,7 +129,7 @@ def _of_the_system(file: BinaryIO) -> Iterator[BinaryIO]:
         with tempfile.TemporaryFile() as copy:
             shutil.copyfileobj(file, copy, 1 << 20)
             copy.seek(0)
-            yield copy  # type: ignore[misc]  # what it is called differs between systems
+            yield copy  # type: ignore[misc]  # systems name it differently
     else:
         os.lseek(number, 0, os.SEEK_SET)
         yield file

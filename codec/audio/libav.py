@@ -12,7 +12,7 @@ import numpy.typing as npt
 from codec.audio.sniff import FFMPEG_NAMES
 from codec.errors import AudioError, MissingPackageError
 
-# Bare frames: FFmpeg guesses how long they last from the first of them.
+# Bare frames: FFmpeg guesses the duration from the first frame.
 _WITHOUT_LENGTH = frozenset(("aac", "ac3", "eac3", "amr", "dts", "latm"))
 _DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 HINT = "pip install 'codec[av]'"

@@ -121,7 +121,7 @@ def frames(data: Bytes, start: int) -> Frames:
                 ranges.append((at, at + length))
             at, count = at + length, count + 1
             continue
-        if length:  # it would end behind the end, if it is one
+        if length:  # it would end beyond the file, if it is a frame
             cut = True
             break
         found = _resume(data, at + 1, end, first)
@@ -142,7 +142,7 @@ def frames(data: Bytes, start: int) -> Frames:
         claimed = _word(data, tag + 8)
         if claimed == count - 1:
             return Frames(list(ranges), 0, clean, cut)
-        # mpg123 reads no further than it claims, nor than the bytes that it claims.
+        # mpg123 stops at the frames and at the bytes that the header claims.
         stated = struct.pack(">I", count - 1)
         if data[tag + 7] & 2:
             stated += struct.pack(">I", sum(stop - begin for begin, stop in ranges))

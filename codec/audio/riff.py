@@ -28,7 +28,7 @@ W64_MAGIC = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 # The size that a recorder writes when it knows none: arecord and sox near 2^31, ffmpeg 2^32.
 _ENDLESS = 0x7FFF_0000
 _SIZES = struct.Struct("<Q Q")  # of the whole and of the data
-_MOST_KEPT = 1 << 20  # bytes of a chunk that is looked into
+_MOST_KEPT = 1 << 20  # bytes of a chunk whose content is read
 _KINDS = {
     (PCM, 8): "u1", (PCM, 16): "<i2", (PCM, 24): "3", (PCM, 32): "<i4",
     (FLOAT, 16): "<f2", (FLOAT, 32): "<f4", (FLOAT, 64): "<f8",
@@ -136,7 +136,7 @@ def walk(take: Take, skip: Skip) -> Wave:
         if size % 2:
             pad = exactly(1)
             if pad.isalpha():
-                # The next name's first letter, unless a name that is known follows.
+                # The first letter of the next name, unless a known name follows.
                 ahead = pad + exactly(4)
                 ahead = ahead[1:] if ahead[1:] in _KNOWN else ahead
     _check(wave)
@@ -145,7 +145,7 @@ def walk(take: Take, skip: Skip) -> Wave:
     elif 0 < size < _ENDLESS:
         wave.size = size
     elif size == 0:
-        # Never filled in, unless another chunk follows.
+        # The size was never filled in, unless another chunk follows.
         wave.ahead = take(4)
         wave.size = 0 if wave.ahead in _BEHIND else None
     return wave

@@ -155,7 +155,7 @@ cdef class Tables(Model):
         if (np.min(fraction_bits) < 0 or np.max(fraction_bits) > NAC_MAX_FRACTION_BITS
                 or np.min(bias) < -MAX_BIAS or np.max(bias) > MAX_BIAS):
             raise ValueError("tables beyond the limits")
-        # a context is coded before what it is for, whatever the number of levels
+        # a context is coded before the code that it predicts, for any number of levels
         for q in range(levels):
             for i in range(contexts):
                 if past[i] not in (0, 1) or s[q, i] < -1 or s[q, i] >= <int>q + past[i]:

@@ -98,7 +98,7 @@ def quantise_tables(embed: Floats, out: Floats, bias: Floats) -> Tables:
     bits = np.zeros(levels, np.int32)
     embeds, outs, biases = [], [], []
     for q in range(levels):
-        # Equal peaks of both make the most of 8 bits; then a step of the product is 2^-bits.
+        # Equal peaks of both use all of the 8 bits; then a step of the product is 2^-bits.
         step = max(float(np.abs(embed[q]).max()), 1e-6) / 127
         peak = max(float(np.abs(out[q]).max()), 1e-6) / np.log(2)
         bits[q] = np.clip(np.floor(np.log2(127 / (peak * step))), 0, MAX_FRACTION_BITS)
@@ -123,7 +123,7 @@ class Prior:
     bias: Floats  # [Q, W]
     predict: Floats  # [Q, D + 1, W]
     centre: Floats  # [Q, D + 1]
-    norms: Floats  # [Q, K]: what follows each codeword in the output layer
+    norms: Floats  # [Q, K]: follows each codeword in the output layer
 
     def __post_init__(self) -> None:
         if self.gru_state.ndim != 2 or self.from_sum.ndim != 3 or self.norms.ndim != 2:

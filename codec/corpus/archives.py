@@ -17,7 +17,7 @@ from codec.corpus.places import NOT_AUDIO, LocalFile, Member, Place, Refused, Re
 from codec.errors import DataError
 
 ARCHIVE_SUFFIXES = (".tar",)
-LONGEST_COLUMN = 1 << 20  # bytes of a sample's text that are carried through
+LONGEST_COLUMN = 1 << 20  # bytes of a sample's text that are kept
 
 
 def tar_items(name: str, archive: LocalFile | RemoteFile) -> Iterator[Item]:
@@ -32,7 +32,7 @@ def tar_items(name: str, archive: LocalFile | RemoteFile) -> Iterator[Item]:
     contents = _Contents()
     try:
         with archive.opened() as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            tar.ignore_zeros = True  # joined tars, and what lies behind damage
+            tar.ignore_zeros = True  # read on in joined tars, and after damage
             _scan(tar, archive, contents)
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise DataError(f"{name}: not a plain tar: {error}") from None
@@ -130,7 +130,7 @@ def _add_columns(tar: tarfile.TarFile, member: tarfile.TarInfo, contents: _Conte
         return True
     columns = contents.columns.setdefault(key, {})
     for column, value in said.items():
-        # A field of the .json, and a file of the same name: both are kept.
+        # The .json has a field with the name of a file: keep both.
         taken = column in columns and columns[column] != value
         columns[f"{column} ({suffix})" if taken else column] = value
     return bool(said)

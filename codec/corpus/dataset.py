@@ -31,7 +31,7 @@ from codec.lm.vocabulary import Vocabulary
 
 Ids = npt.NDArray[np.int64]
 
-DOCUMENTS_KEPT = 16  # laid out, for the sequences that go on in them
+DOCUMENTS_KEPT = 16  # laid out ahead, for the sequences that continue in them
 GROUPS_KEPT = 4  # decoded row groups of Parquet
 
 
@@ -117,7 +117,7 @@ class TokenDataset(Dataset[torch.Tensor]):
         return torch.from_numpy(out)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Workers are sent the dataset; caches and open files are their own.
+        # Workers receive the dataset, but open files and fill caches of their own.
         state = self.__dict__.copy()
         for name in ("_epoch", "_document"):
             del state[name]

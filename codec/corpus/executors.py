@@ -16,9 +16,9 @@ from codec.errors import AudioError, CodecError
 from codec.lm.layouts import Layout, make_layout
 from codec.support.workers import in_order
 
-INTERNAL = "internal error"  # begins the reason of a reject that is our fault
-AHEAD = 4  # items a thread that are begun before the first of them is taken
-# This machine's want, not the input's fault: the run stops, so that a restart tries again.
+INTERNAL = "internal error"  # start of the reason of a reject that is an error in codec
+AHEAD = 4  # items per thread that are started before the first result is taken
+# Out of file handles or memory: the run stops, so that a restart tries the input again.
 _WANTS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 
 
@@ -40,7 +40,7 @@ class Reject:
 
 
 Result = Row | Reject
-# (codec, settings, items) -> their results, in order, some of them made before they are taken
+# (codec, settings, items) -> results in order; some are made ahead of their use
 Executor = Callable[[Codec, Settings, Iterable[Item]], Generator[Result, None, None]]
 
 

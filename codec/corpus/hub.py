@@ -116,7 +116,7 @@ def _opened(dataset: HubDataset) -> tuple[Any, str]:
                 split=dataset.split or "train",
                 revision=dataset.revision or None,
             )
-    except Exception as error:  # the library has dozens, some of them plain ones
+    except Exception as error:  # the library has dozens of exceptions, some of them built-in ones
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{name}: {reason}") from None
     column = dataset.column or _only_audio(table, dataset)

@@ -20,7 +20,7 @@ from codec.errors import DataError, MissingPackageError
 
 T = TypeVar("T")
 
-IN_MEMORY = 32 << 20  # bytes; what is longer is fetched to a temporary file
+IN_MEMORY = 32 << 20  # bytes; longer files are fetched to a temporary file
 WAITS = (1.0, 4.0)  # seconds before storage is asked again
 
 
@@ -126,7 +126,7 @@ class RemoteFile:
 
             patiently(self.url, fetch)
             file.seek(0)
-            yield file  # type: ignore[misc]  # what it is called differs between systems
+            yield file  # type: ignore[misc]  # systems name it differently
 
     def fetch(self, start: int, length: int) -> bytes:
         system, path = file_system(self.url)

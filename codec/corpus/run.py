@@ -221,7 +221,7 @@ def _write_shard(corpus: Corpus, n: int, rows: list[Row], rejects: list[Reject])
     }
     _write(corpus.journal(n), json.dumps(entry) + "\n")
     if rejects:
-        # In one write: a run that is killed leaves whole lines. The next makes the file anew.
+        # One write, so a run that is killed leaves whole lines. The next run writes the file anew.
         with (corpus.out / REJECTS_NAME).open("ab", buffering=0) as log:
             log.write(_lines(refused))
 

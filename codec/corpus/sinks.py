@@ -23,7 +23,7 @@ Writer = Callable[[Sequence[Row], Sequence[str], "np.dtype[Any]", Path], Any]
 
 ROW_GROUP = 256  # rows
 VALUES = ("codes", "latents")  # the name of what a row holds
-MDS_LIMIT = 2**32 - 1  # bytes: offsets are of 32 bits
+MDS_LIMIT = 2**32 - 1  # bytes: offsets have 32 bits
 
 
 def write_parquet(
@@ -159,7 +159,7 @@ def write_tar(
             np.save(array, np.stack(row.ids).astype(dtype.newbyteorder("<")))
             text = json.dumps(row.fields() | _carried(row, columns), ensure_ascii=False)
             for suffix, data in ((values, array.getvalue()), ("json", text.encode())):
-                # WebDataset splits names at the first dot; those of files may hold any.
+                # WebDataset splits names at the first dot, and file names may have several.
                 member = tarfile.TarInfo(f"{number:06}.{suffix}")
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))

@@ -184,7 +184,7 @@ def _remote_items(source: str) -> Iterator[Item]:
             continue
         place = RemoteFile(system.unstrip_protocol(match), int(info.get("size") or -1))
         below = match.removeprefix(path.rstrip("/")).lstrip("/")
-        if glob.has_magic(path) or not below:  # a file that was asked for by name
+        if glob.has_magic(path) or not below:  # a file that the user named
             yield from _remote_file(PurePosixPath(match).name, place)
         elif not any(part.startswith(".") for part in below.split("/")):
             yield Item(below, place if _is_audio(below) else NOT_AUDIO)

@@ -173,7 +173,7 @@ cdef class _Weights(_Buffers):
         return 0
 
     cdef borrow(self, size_t floats):
-        # As an array: a memoryview would be wrapped once more each time it is lent.
+        # An array: a memoryview would get one more wrapper each time it is lent.
         try:
             return self.spare.pop()
         except IndexError:

@@ -30,10 +30,10 @@ from codec.support.workers import Workers
 Audio = npt.NDArray[np.float32]
 Array = npt.NDArray[Any]
 
-# Frames in the windows that are in memory at once, all channels and files taken together: of 960
-# samples, they are 16 MB.
+# Frames of all windows in memory at once, over all channels and files: with 960 samples a frame,
+# 16 MB.
 FRAMES_AT_WORK = 4096
-SHORTEST_SPAN = 128  # frames; short audio is worth a second thread from twice of this
+SHORTEST_SPAN = 128  # frames; from twice this length, short audio is worth a second thread
 
 
 def span_lengths(workers: Workers, channels: int) -> Iterator[int]:

@@ -95,7 +95,7 @@ def as_float(samples: npt.NDArray[Any]) -> Floats:
 
 def check_finite(samples: npt.NDArray[Any]) -> None:
     """Raise AudioError on samples that are not finite, or beyond `PEAK`."""
-    # Comparisons with NaN are false: this refuses it too.
+    # Comparisons with NaN are false, so this refuses NaN too.
     if not (samples.min() >= -PEAK and samples.max() <= PEAK):
         raise AudioError("audio has samples that are not finite, or beyond 1e12 in magnitude")
 

@@ -61,7 +61,7 @@ def _slaney_hz(mel: Doubles) -> Doubles:
     return np.where(mel < _KNEE_MEL, mel * _HZ_A_MEL, above)
 
 
-# O'Shaughnessy (1987), as HTK has it.
+# O'Shaughnessy (1987), as in HTK.
 def _htk_mel(hz: float) -> float:
     return float(2595 * np.log10(1 + hz / 700))
 

@@ -197,7 +197,7 @@ def _unpack(x: Floats, half: int, unpack: Floats, power: Floats) -> None:
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _log10(x: np.float32) -> np.float32:
     """Compute log10 of a positive normal float32: see csrc/mel/log10.h."""
-    bits = np.float32(x).view(np.int32)  # the cast is what lets numba see a NumPy scalar
+    bits = np.float32(x).view(np.int32)  # the cast makes it a NumPy scalar for numba
     exponent = np.int32((bits - np.int32(0x3F3504F3)) >> 23)
     f = np.int32(bits - (exponent << 23)).view(np.float32) - _ONE
     q = _LOG_FIRST

@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float32]
 
 MAX_N_FFT = 1 << 16
 
-# log10 of power to what each kind of logarithm is: (factor, summand).
+# Factor and summand that turn log10 of power into each kind of logarithm.
 _LOGS = {"log10": (1.0, 0.0), "ln": (math.log(10), 0.0), "db": (10.0, 0.0), "whisper": (0.25, 1.0)}
 
 

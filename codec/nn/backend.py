@@ -99,7 +99,7 @@ class TorchBackend:
         for start in range(0, total, self._block):
             stop = min(start + self._block, total)
             first, last = max(0, start - left), min(total, stop + right)
-            # A copy, which torch may own: what the caller gives may be read-only.
+            # A copy, because the caller's array may be read-only.
             samples = torch.tensor(audio[first * hop : last * hop], device=self._device)
             padded = F.pad(samples, (0, (last - first) * hop - len(samples)))
             found = self._model.encode(padded[None], n_codebooks)[:, 0]
@@ -164,7 +164,7 @@ def read_model(weights: WeightsFile) -> CodecModel:
 
 def _model(weights: WeightsFile, tensors: Tensors) -> CodecModel:
     try:
-        # Without memory first: a damaged configuration may claim any size.
+        # On the meta device first: a damaged configuration may claim any size.
         with torch.device("meta"):
             shapes = CodecModel(weights.config).state_dict()
     except Exception as error:

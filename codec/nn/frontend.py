@@ -65,7 +65,7 @@ class FrontEnd(nn.Module):
         ]
         if config.phase_bins:
             low = slice(1, config.phase_bins + 1)
-            # X / |X|^0.5: square roots alone, which every machine rounds alike
+            # X / |X|^0.5 by square roots only, which every machine rounds alike
             gain = torch.rsqrt(torch.sqrt(power[..., low] + POWER_FLOOR))
             parts += [long.real[..., low] * gain, long.imag[..., low] * gain]
         if config.waveform:

@@ -174,7 +174,7 @@ class ResidualQuantiser(nn.Module):
         depth = used[:, None].expand(batch, n).reshape(-1)
         on = depth > torch.arange(levels, device=x.device)[:, None]  # bool [levels, batch * n]
         shares = on.float()
-        # Over all parts of the batch, so that what each part adds to the loss is its own.
+        # Sum over all parts of the batch, so that each part adds only its own share to the loss.
         using = mean(shares.mean(1))
         errors, codes, counted = [], [], []
         for level in range(levels):
@@ -190,7 +190,7 @@ class ResidualQuantiser(nn.Module):
             residual = residual - step
             codes.append(torch.where(on[level], chosen, torch.full_like(chosen, -1)))
         if self.first_dims:
-            # What no level reaches is zero in `out` whatever the latent: there is no gradient.
+            # Dimensions that no level quantises are zero in `out`, so they have no gradient.
             reached = (depth > 1)[:, None] | self._dimensions()[0]
             flat = torch.where(reached, flat, flat.detach())
         straight = flat + (out - flat).detach()
@@ -268,7 +268,7 @@ class ResidualQuantiser(nn.Module):
         popular = counts.topk(slots, dim=1).indices
         reborn = torch.argsort((~dead).to(torch.int8), dim=1, stable=True)[:, :slots]
         large = counts.gather(1, popular)
-        # halves that would be dead themselves go round in circles
+        # halves that would be dead themselves would be revived again and again
         swapped = dead.gather(1, reborn) & (large > 4 * self.revive)
         half = large / 2
         index = popular[..., None].expand(-1, -1, dim)
