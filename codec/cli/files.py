@@ -259,7 +259,7 @@ def verify(inputs: tuple[str, ...], model: str) -> None:
     def look(job: Job, workers: Workers, progress: FileProgress) -> None:
         found = verify_file(job.source, find_coder)
         seconds = (found.header.n_samples or 0) / found.header.sample_rate
-        if found.sound:
+        if found.intact:
             click.echo(f"{shown(job.name)}: intact, {_clock(seconds)}")
             return
         damaged.append(job.name)

@@ -1,7 +1,7 @@
 """Rows made on a Ray cluster, by Ray Data: the plan, the shards and their bytes stay the same.
 
-Workers send rows, which are small, and this process alone writes shards. So a worker that dies
-costs its items' work, which Ray gives to another, three times in all, and nothing else.
+Workers send rows, which are small, and only this process writes shards. If a worker dies, only the
+work on its items is lost, and Ray gives them to another worker, three times in all.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def cluster(model: str, address: str | None = None) -> Executor:
 
     model: what `codec.load` takes; on every node it must be the same weights, and the audio must
     be where the items say (shared disks, or storage that fsspec reaches). Raises OutputError if
-    Ray is not there, or a node has other weights or decoders than this process.
+    Ray is not installed, or a node has other weights or decoders than this process.
     """
     try:
         import ray

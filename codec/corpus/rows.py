@@ -21,7 +21,7 @@ from codec.support.workers import Workers
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What decides about the rows besides model and items. Durations in seconds; silence: the
+    """What determines the rows besides model and items. Durations in seconds; silence: the
     peak in dB of full scale below which audio is left out, None to keep all. latents: make
     normalised latents, float16, in place of codes; n_codebooks then counts for nothing."""
 

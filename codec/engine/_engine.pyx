@@ -1,7 +1,7 @@
 # cython: boundscheck=False, wraparound=False, cdivision=True
 """Bindings of csrc/engine/: sizes are checked here, before C sees a pointer; the GIL is released.
 
-Internal: `codec.engine` and `codec.stream` are the public faces.
+Internal: `codec.engine.native` and `codec.engine.stream` are the public faces.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint16_t

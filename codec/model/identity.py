@@ -49,5 +49,5 @@ def model_id(data: Any, config: ModelConfig) -> bytes:
 
 
 def same_tokens(one: bytes, other: bytes) -> bool:
-    """Whether models of these names make and read the same codes."""
+    """Tell whether models with these ids make and read the same codes."""
     return one[:TOKENS_ID_BYTES] == other[:TOKENS_ID_BYTES]

@@ -63,8 +63,8 @@ class Survey:
         return [(first, stop) for first, stop in pairs if first < stop]
 
     @property
-    def sound(self) -> bool:
-        """Whether nothing is wrong."""
+    def intact(self) -> bool:
+        """Whether nothing is damaged or missing."""
         return not self.gaps and not self.problems
 
     def between_gaps(self) -> list[list[Run]]:

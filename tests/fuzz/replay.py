@@ -72,7 +72,7 @@ def sequentially(data: bytes) -> None:
         writer.write(whole)
     writer.finish(header.n_samples)
     assert again.getvalue() == data, "a file has more than one form"
-    assert survey(data).sound
+    assert survey(data).intact
 
 
 def at_places(data: bytes) -> None:

@@ -69,7 +69,7 @@ def test_every_damaged_byte_costs_its_chunk_at_most() -> None:
         with pytest.raises(FormatError):
             read(data)
         found = survey(data)
-        assert not found.sound
+        assert not found.intact
         number = (at - BODY) // CHUNK
         inside = BODY <= at < INDEX
         assert found.gaps == ([(50 * number, 50 * number + 50)] if inside else [])
@@ -93,7 +93,7 @@ def test_every_truncation_keeps_what_is_whole() -> None:
                 survey(data)
             continue
         found = survey(data)
-        assert not found.sound
+        assert not found.intact
         assert found.gaps == ([(50 * whole, 250)] if whole < 5 else [])
 
 
@@ -164,7 +164,7 @@ def test_both_ends_and_the_metadata_at_once(tmp_path) -> None:
     with pytest.raises(FormatError, match=r"not a \.nac file"):
         verify_file(path)
     path.write_bytes(DATA)
-    assert verify_file(path).sound
+    assert verify_file(path).intact
 
 
 @pytest.fixture
