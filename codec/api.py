@@ -15,8 +15,10 @@ import numpy.typing as npt
 
 from codec.adapters import adapter_named, open_adapter
 from codec.audio.arrays import Audio, as_channels, check_sample_rate, in_blocks
+from codec.audio.resample import resample_blocks
 from codec.engine.backend import (
     Backend,
+    BatchBackend,
     load_backend,
 )
 from codec.engine.latents import (
@@ -216,6 +218,8 @@ class Codec:
             raise AudioError(f"{len(rates)} sample rates for {len(items)} items")
         count = self._pipeline.n_codebooks(n_codebooks, bitrate)
         with Workers(_threads(threads)) as workers:
+            if isinstance(self.backend, BatchBackend):
+                return self._encode_at_once(self.backend, items, rates, count, workers)
             return list(
                 workers.run(
                     functools.partial(self.encode, audio, rate, n_codebooks=count)
@@ -229,7 +233,62 @@ class Codec:
         """`decode` every item, the items spread over `threads` threads."""
         found = _items(items, "items", TokensError)
         with Workers(_threads(threads)) as workers:
+            if isinstance(self.backend, BatchBackend) and all(map(self._is_own, found)):
+                return self._decode_at_once(self.backend, found, workers)
             return list(workers.run(functools.partial(self.decode, tokens) for tokens in found))
+
+    def _is_own(self, tokens: Tokens) -> bool:
+        """Whether this backend decodes the tokens, rather than that of another model."""
+        return (
+            isinstance(tokens, Tokens)
+            and self._pipeline.maker(header_of(tokens)).backend is self.backend
+        )
+
+    def _encode_at_once(
+        self,
+        backend: BatchBackend,
+        items: list[Any],
+        rates: list[int],
+        n_codebooks: int,
+        workers: Workers,
+    ) -> list[Tokens]:
+        """`encode_batch`, where threads only resample."""
+        own = self.config.sample_rate
+
+        def prepare(audio: npt.ArrayLike, rate: int) -> tuple[int, Audio]:
+            channels = _checked(audio)
+            blocks = resample_blocks(in_blocks(channels), rate, own)
+            return channels.shape[1], np.concatenate(list(blocks), axis=1)
+
+        pairs = zip(items, rates, strict=True)
+        ready = list(workers.run(functools.partial(prepare, *pair) for pair in pairs))
+        audios = [channel for _, channels in ready for channel in channels]
+        codes = iter(backend.encode_many(audios, n_codebooks))
+        return [
+            Tokens(
+                codes=np.stack([next(codes) for _ in channels]),
+                frame_rate=self.config.frame_rate,
+                n_samples=n_samples,
+                sample_rate=rate,
+                codebook_size=self.config.codebook_size,
+                model_id=self.model_id,
+            )
+            for (n_samples, channels), rate in zip(ready, rates, strict=True)
+        ]
+
+    def _decode_at_once(
+        self, backend: BatchBackend, items: list[Tokens], workers: Workers
+    ) -> list[npt.NDArray[np.float32]]:
+        """`decode_batch` of this model's tokens, where threads only resample."""
+        decoded = iter(backend.decode_many([codes for tokens in items for codes in tokens.codes]))
+        audios = [np.stack([next(decoded) for _ in tokens.codes]) for tokens in items]
+
+        def finish(tokens: Tokens, audio: Audio) -> npt.NDArray[np.float32]:
+            blocks = self._pipeline.at_rate([audio], tokens.sample_rate, tokens.n_samples)
+            return np.concatenate(list(blocks), axis=1)
+
+        pairs = zip(items, audios, strict=True)
+        return list(workers.run(functools.partial(finish, *pair) for pair in pairs))
 
     def compress(
         self,
@@ -439,8 +498,9 @@ def load(
     backend: "native", which defines the codec and is exact; "torch", equal to it up to rounding,
         and only as exact as the machine; by default the native one where it is installed and has
         all of the model's layers. Or a `Backend` already made, which is used as it is.
-    device: what the torch backend runs on, as `torch.device` takes it: "cpu", "cuda", "mps". The
-        native backend runs on the CPU.
+    device: by default the CPU. "cuda" or "cuda:1" runs the native engine on a GPU, with the same
+        bits, where codec was installed with CODEC_CUDA=1. The torch backend takes what
+        `torch.device` does: "cpu", "cuda", "mps".
 
     Raises ModelError if the weights are missing or damaged, or cannot run here, BackendError if
     the backend or the device is unknown or not available.

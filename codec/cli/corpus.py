@@ -81,6 +81,7 @@ from codec.errors import DataError
 )
 @options.quiet
 @options.threads("Threads to encode on")
+@options.device
 @options.model
 def tokenize(
     sources: tuple[str, ...],
@@ -99,6 +100,7 @@ def tokenize(
     executor: str,
     quiet: bool,
     threads: int | None,
+    device: str | None,
     model: str,
 ) -> None:
     """Tokenize audio files, folders, globs and manifests into shards of tokens.
@@ -134,10 +136,13 @@ def tokenize(
     if executor == "ray":
         from codec.corpus.ray_executor import cluster
 
+        if device is not None:
+            raise click.UsageError("choose --executor ray or --device, not both")
         work = cluster(model)
     else:
-        work = local_threads(threads or usable_cores())
-    codec = load(model)
+        # While some threads wait for a GPU, others read and resample.
+        work = local_threads(threads or usable_cores() * (1 if device is None else 4))
+    codec = load(model, device=device)
     count = codec.pipeline.n_codebooks(codebooks)
     settings = Settings(count, layout, min_duration, max_duration, skip_silence, latents)
     corpus = Corpus(codec, sources, Path(output), settings, format_, shard_items)

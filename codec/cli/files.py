@@ -99,6 +99,7 @@ def _raw_format(text: str) -> tuple[int, int]:
 @options.quiet
 @options.threads("Threads for the network")
 @_backend
+@options.device
 @options.model
 def compress(
     inputs: tuple[str, ...],
@@ -114,6 +115,7 @@ def compress(
     quiet: bool,
     threads: int | None,
     backend: Literal["native", "torch"] | None,
+    device: str | None,
     model: str,
 ) -> None:
     """Compress audio files, or all audio below folders, to .nac files.
@@ -138,7 +140,7 @@ def compress(
     jobs, failures = plan(inputs, output, READ_SUFFIXES, SUFFIX)
     if not jobs:
         _finish(failures)
-    pipeline = load(model, backend=backend).pipeline
+    pipeline = load(model, backend=backend, device=device).pipeline
     count = pipeline.n_codebooks(codebooks, None if bitrate is None else 1000 * bitrate)
     pipeline.coder(effort)  # an error once, not for each file
     if quality is not None:
@@ -178,6 +180,7 @@ def compress(
 @options.quiet
 @options.threads("Threads for the network")
 @_backend
+@options.device
 @options.model
 def decompress(
     inputs: tuple[str, ...],
@@ -190,6 +193,7 @@ def decompress(
     quiet: bool,
     threads: int | None,
     backend: Literal["native", "torch"] | None,
+    device: str | None,
     model: str,
 ) -> None:
     """Restore audio from .nac files, or from all .nac files below folders.
@@ -210,7 +214,7 @@ def decompress(
     jobs, failures = plan(inputs, output, {SUFFIX}, suffix)
     if not jobs:
         _finish(failures)
-    pipeline = load(model, backend=backend).pipeline
+    pipeline = load(model, backend=backend, device=device).pipeline
 
     def work(job: Job, workers: Workers, progress: FileProgress) -> None:
         task = Task(pipeline, job, workers, progress.report, force)

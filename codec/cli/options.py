@@ -21,6 +21,11 @@ model = click.option(
     show_default=True,
     help="A model of `codec models`, or a .safetensors file.",
 )
+device = click.option(
+    "--device",
+    metavar="DEVICE",
+    help="Run the network on cuda or cuda:1, a GPU: the same tokens. [default: cpu]",
+)
 torch_threads = click.option(
     "--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's choice]"
 )

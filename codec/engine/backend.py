@@ -55,6 +55,17 @@ class Backend(Protocol):
         number of codebooks may change from one to the next."""
 
 
+@runtime_checkable
+class BatchBackend(Backend, Protocol):
+    """A backend that works on many items at once, as a GPU does."""
+
+    def encode_many(self, audios: Sequence[Floats], n_codebooks: int) -> list[Codes]:
+        """`encode` every item, in one call."""
+
+    def decode_many(self, items: Sequence[Codes]) -> list[Floats]:
+        """`decode` every item, in one call."""
+
+
 class Network(Protocol):
     """One half of the network as a stream, whose state is a flat array that the caller keeps."""
 
@@ -113,19 +124,23 @@ def load_backend(weights: Path, backend: str | None = None, device: Any = None) 
 
     backend: "native", the definition, exact and fast; "torch", equal to it up to rounding; by
         default the native one where it is installed and knows the model, else torch.
-    device: what torch runs on, as `torch.device` takes it; by default the CPU.
+    device: by default the CPU. The native backend also runs on "cuda" or "cuda:1", with the same
+        bits, where codec was installed with CODEC_CUDA=1; torch on what `torch.device` takes.
 
     Raises ModelError if the weights are missing, damaged or cannot run here, BackendError if the
     backend or the device is unknown or not available.
     """
     if backend not in (None, "native", "torch"):
         raise BackendError(f"backend is native or torch, not {shown(backend)}")
-    if device is not None and backend != "torch" and shown(device) not in _CPU:
+    on_gpu = backend != "torch" and str(device).partition(":")[0] == "cuda"
+    if device is not None and backend != "torch" and not on_gpu and shown(device) not in _CPU:
         raise BackendError(
-            f"the native backend runs on the CPU only; for {shown(device)} choose backend='torch'"
+            f"the native backend runs on cpu and cuda; for {shown(device)} choose backend='torch'"
         )
     if not weights.is_file():
         raise ModelError(f"{weights}: no such weights")
+    if on_gpu:
+        return _cuda(weights, device)
     if backend == "torch":
         return _torch(weights, "cpu" if device is None else device)
     try:
@@ -149,6 +164,18 @@ def load_backend(weights: Path, backend: str | None = None, device: Any = None) 
             return _torch(weights, "cpu")
         except BackendError as no_torch:
             raise ModelError(f"{error}; {no_torch}") from None
+
+
+def _cuda(weights: Path, device: Any) -> Backend:
+    try:
+        from codec.engine.cuda import CudaBackend
+    except ModuleNotFoundError as error:
+        if error.name not in ("codec.engine._engine", "codec.kernels._native"):
+            raise
+        raise BackendError(
+            "the native backend is not built: install a C compiler and reinstall codec"
+        ) from None
+    return CudaBackend(weights, device)
 
 
 def _torch(weights: Path, device: Any) -> Backend:
