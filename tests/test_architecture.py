@@ -32,8 +32,8 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 PUBLIC = {"__init__", "__main__", "api", "errors", "mel", "rvq", "tokens"}
 
 TORCH = {"benchmark/peers", "corpus/dataset", "cli/train", "kernels/torch_ops", "kernels/cuda_ops"}
-TORCH |= {"adapters", "nn", "training", "lm/model", "cli/language"}
-TORCH |= {"lm/speech/durations", "lm/speech/voices", "cli/speech"}
+TORCH |= {"adapters", "nn", "training", "lm/model", "cli/language", "cli/speech"}
+TORCH |= {"lm/speech/durations", "lm/speech/voices", "lm/speech/speak"}
 
 MODULE = re.compile(r"codec(\.\w+)+")
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "prepare": ("codec.cli.train:prepare", "Decode a folder of audio once, for training."),
     "train": ("codec.cli.train:train", "Train a model on a folder of audio."),
     "train-prior": ("codec.cli.train:train_prior", "Train the entropy coders of a model."),
+    "speak": ("codec.cli.speech:speak", "Speak an English text in a voice."),
     "train-speech": (
         "codec.cli.speech:train_speech",
         "Learn durations and store voices, for speech from text.",

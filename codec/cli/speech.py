@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from codec.cli import options
-from codec.cli.paths import FILE, PATH
+from codec.cli.paths import FILE, PATH, TEXT
 from codec.support.progress import Progress
+
+if TYPE_CHECKING:
+    from codec.lm.speech.speak import Speaker
+    from codec.lm.speech.voices import Voice
 
 
 @click.command()
@@ -78,3 +85,86 @@ def train_speech(
             f"{len(held)} clips for validation: {found['error']:.1f} ms off (each phone's mean:"
             f" {found['baseline']:.1f} ms), correlation {found['correlation']:.2f}"
         )
+
+
+@click.command()
+@click.argument("text")
+@click.option(
+    "--voice",
+    default="kathleen",
+    show_default=True,
+    help="A stored voice, or a recording of 3 s or more.",
+)
+@click.option("-o", "--output", type=TEXT, required=True, help="Audio file, or -.")
+@click.option("--rate", type=float, default=1.0, show_default=True, help="How fast: 0.25 to 4.")
+@click.option("--temperature", type=click.FloatRange(0), help="0 draws the likeliest codes.")
+@click.option("--top-k", type=click.IntRange(0), help="Draw from the likeliest K codes; 0: all.")
+@click.option("--guidance", type=click.FloatRange(0, 100), help="How strictly phones are followed.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--weights", type=FILE, help="A language model. [default: the shipped one]")
+@click.option("--voices", type=FILE, help="Durations and voices. [default: the shipped ones]")
+@options.model
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@options.force_one
+@options.quiet
+def speak(
+    text: str,
+    voice: str,
+    output: str,
+    rate: float,
+    temperature: float | None,
+    top_k: int | None,
+    guidance: float | None,
+    seed: int,
+    weights: Path | None,
+    voices: Path | None,
+    model: str,
+    threads: int,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Speak an English TEXT; - reads it from standard input.
+
+    --voice is the name of a stored voice, or an audio file of at least one second, better three or
+    more, of somebody who agreed to be imitated. With -o - a WAV goes to standard output while it is
+    made. The same seed gives the same speech on the same machine.
+    """
+    from codec.cli.language import need_torch
+
+    need_torch()
+    import torch
+
+    from codec.api import load
+    from codec.cli.sound import check_output, write_frames
+    from codec.lm.speech.speak import SPEECH, STYLE, WEIGHTS, Speaker
+
+    target = check_output(output, overwrite=force)
+    if text == "-":
+        text = sys.stdin.buffer.read().decode("utf-8", "replace")
+    torch.set_num_threads(threads)
+    speaker = Speaker.load(weights or WEIGHTS, voices or SPEECH, load(model))
+    chosen: dict[str, Any] = {"temperature": temperature, "guidance": guidance, "seed": seed}
+    if top_k is not None:
+        chosen["top_k"] = top_k or None
+    given = {name: value for name, value in chosen.items() if value is not None or name == "top_k"}
+    style = dataclasses.replace(STYLE, **given)
+    known = _voice(speaker, voice)
+    script = speaker.script(text, known, rate=rate)
+    frames = speaker.draw(script, known, style=style)
+    write_frames(
+        speaker.codec,
+        frames,
+        target,
+        overwrite=force,
+        quiet=quiet,
+        n_frames=sum(map(len, script)),
+    )
+
+
+def _voice(speaker: Speaker, name: str) -> Voice:
+    if name in speaker.speech.voices or not Path(name).exists():
+        return speaker.speech.voice(name)
+    from codec.audio.reader import read_audio
+
+    audio, sample_rate = read_audio(Path(name))
+    return speaker.voice_of(audio, sample_rate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any
 
 from codec.errors import MetricError
@@ -35,8 +36,12 @@ def recognise(audio: Audio, sample_rate: int) -> list[str]:
 
 
 def spoken(text: str) -> list[str]:
-    """Return the IPA phones of an English text, by hama's grapheme-to-phoneme model."""
-    return [found.phoneme for found in _speller()(text).alignments]
+    """Return the IPA phones of an English text, by hama's grapheme-to-phoneme model.
+
+    Punctuation is left out: the model would read it as letters of some other language.
+    """
+    words = re.sub(r"[^\w']+", " ", text).strip()
+    return [found.phoneme for found in _speller()(words).alignments]
 
 
 @functools.cache

@@ -57,11 +57,13 @@ def energy_correlation(reference: Audio, decoded: Audio, sample_rate: int) -> fl
 def speaker_similarity(reference: Audio, decoded: Audio, sample_rate: int) -> float:
     """Cosine of Resemblyzer's speaker embeddings (GE2E, Wan et al. 2018); 1 for equal signals."""
     check_pair(reference, decoded)
-    first, second = (
-        _speaker_encoder().embed_utterance(_voice_copy(x, sample_rate))
-        for x in (reference, decoded)
-    )
+    first, second = (speaker_embedding(x, sample_rate) for x in (reference, decoded))
     return finite(first @ second / max(np.linalg.norm(first) * np.linalg.norm(second), 1e-12))
+
+
+def speaker_embedding(audio: Audio, sample_rate: int) -> Any:
+    """Return Resemblyzer's embedding of the speaker of `audio` [samples]: float32 [256]."""
+    return _speaker_encoder().embed_utterance(_voice_copy(audio, sample_rate))
 
 
 def _voice_copy(audio: Audio, sample_rate: int) -> Audio:

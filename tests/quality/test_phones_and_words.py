@@ -32,6 +32,7 @@ def test_phones() -> None:
 def test_spelling_gives_phones_and_no_spaces() -> None:
     pytest.importorskip("hama")
     assert phones.spoken("hello there") == phones.spoken("hello") + phones.spoken("there")
+    assert phones.spoken("hello, there.") == phones.spoken("hello there")
 
 
 def test_words() -> None:

@@ -1,0 +1,77 @@
+"""Audio that a model makes, written to a file or to standard output while it is made."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from codec.api import Codec
+from codec.audio.arrays import Audio
+from codec.audio.formats import WRITE_FORMATS
+from codec.audio.pipes import SampleSink
+from codec.audio.writer import AudioWriter
+from codec.errors import OutputError
+from codec.support.atomic import check_writable, replacing
+from codec.support.progress import Progress
+from codec.support.types import Codes
+
+
+def check_output(output: str, *, overwrite: bool) -> Path | None:
+    """Return the file that `output` names, None for "-", standard output. Raises OutputError."""
+    if output == "-":
+        if sys.stdout.isatty():
+            raise OutputError("refusing to write binary data to a terminal; use -o or a pipe")
+        return None
+    target = Path(output)
+    if target.suffix.lower() not in WRITE_FORMATS:
+        known = ", ".join(WRITE_FORMATS)
+        raise OutputError(f"{target}: cannot write {target.suffix or 'this'}; choose from {known}")
+    check_writable(target, overwrite=overwrite)
+    return target
+
+
+def write_frames(
+    codec: Codec,
+    frames: Iterable[Codes],
+    target: Path | None,
+    *,
+    overwrite: bool,
+    quiet: bool,
+    n_frames: int | None = None,
+) -> float:
+    """Decode frames [levels, n] as they come and write the audio; return its length in seconds.
+
+    target: of `check_output`; standard output gets a WAV, every frame as soon as it is certain.
+    n_frames: how many will come, for the bar on a terminal.
+    """
+    rate = codec.config.sample_rate
+    samples = 0
+    total = n_frames / codec.config.frame_rate if n_frames else None
+    with contextlib.ExitStack() as stack:
+        sink: AudioWriter | SampleSink
+        if target is None:
+            sink = SampleSink(sys.stdout.buffer, rate, 1, None, False)
+        else:
+            aside = stack.enter_context(replacing(target, overwrite=overwrite))
+            suffix = target.suffix.lower()
+            sink = stack.enter_context(AudioWriter(aside, rate, 1, 0, suffix))
+        progress = stack.enter_context(Progress(total, shown=not quiet))
+        for block in decoded(codec, frames):
+            sink.write(block)
+            samples += block.shape[1]
+            progress.advance(f"{samples / rate:.1f} s", block.shape[1] / rate)
+    return samples / rate
+
+
+def decoded(codec: Codec, frames: Iterable[Codes]) -> Iterator[Audio]:
+    """Yield the audio of frames [levels, n] as soon as it is certain: float32 [1, samples]."""
+    decoder = codec.stream_decoder()
+    for codes in frames:
+        audio = decoder.push(codes)
+        if len(audio):
+            yield audio[None]
+    audio = decoder.flush()
+    if len(audio):
+        yield audio[None]

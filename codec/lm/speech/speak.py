@@ -1,0 +1,161 @@
+"""Speech from text: phones with predicted durations, laid along frames that the model then draws.
+
+Each sentence is drawn by itself, so that the first is heard before the next is begun. A stored
+voice stands before it as history, with its phones; a voice known from a recording alone is heard as
+a whole, without phones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.api import Codec, load
+from codec.errors import AudioError, ModelError, OptionError
+from codec.lm.model.language_model import Conditions, LanguageModel
+from codec.lm.speech.phones import PAUSE, Laid, lay
+from codec.lm.speech.pronounce import phones_of
+from codec.lm.speech.voices import Speech, Voice
+from codec.model.catalogue import FOLDER
+from codec.support.types import Codes
+from codec.tokens import Tokens
+
+WEIGHTS = FOLDER / "lm.safetensors"
+SPEECH = FOLDER / "speech.safetensors"
+
+BEGIN = 12.0  # units of 10 ms: the pause before the first phone
+END = 20.0  # and after the last
+SENTENCE = 40.0  # between two sentences
+SHORTEST_PROMPT = 1.0  # seconds of a recording of a voice
+LONGEST_PROMPT = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """How codes are drawn; the fields are those of `LanguageModel.generate`.
+
+    guidance: how closely phones are followed; 1 runs the network once a frame, else twice.
+    seed: the same seed gives the same speech on the same machine; None gives another each time.
+    """
+
+    temperature: float = 0.5
+    top_k: int | None = 50
+    guidance: float = 3.0
+    seed: int | None = 0
+
+
+STYLE = Style()
+
+
+class Speaker:
+    """A language model that speaks, with the durations and the voices that belong to it.
+
+    Raises ModelError if the three are not of one codec.
+    """
+
+    def __init__(self, codec: Codec, language_model: LanguageModel, speech: Speech) -> None:
+        own = codec.model_id.hex()
+        made = {"language model": language_model.config.codec, "file of voices": speech.codec}
+        for name, of in made.items():
+            if of and of != own:
+                raise ModelError(f"the {name} is made for the codec {of}, not for {own}")
+        self.codec, self.language_model, self.speech = codec, language_model, speech
+
+    @classmethod
+    def load(
+        cls, weights: Path = WEIGHTS, speech: Path = SPEECH, codec: Codec | None = None
+    ) -> Speaker:
+        """Read the weights; by default those that ship. Raises ModelError."""
+        return cls(codec or load(), LanguageModel.read(weights), Speech.load(speech))
+
+    def voice_of(self, audio: npt.ArrayLike, sample_rate: int) -> Voice:
+        """Return the voice of a recording, mono or a channel of it: its first 10 s at most.
+
+        audio: as `Codec.encode` takes it. Raises AudioError if it is shorter than 1 s.
+        """
+        samples = np.atleast_2d(np.asarray(audio))
+        samples = samples[:, : int(LONGEST_PROMPT * sample_rate)]
+        if samples.shape[1] < SHORTEST_PROMPT * sample_rate:
+            raise AudioError(f"a voice needs {SHORTEST_PROMPT:g} s of speech, better 3 s")
+        levels = self.language_model.config.levels
+        codes = self.codec.encode(samples[:1], sample_rate, n_codebooks=levels).codes[0]
+        return Voice("", codes, np.zeros((0, 3), np.int64), "", 0.0, "", "")
+
+    def script(self, text: str, voice: Voice, *, rate: float = 1.0) -> list[Laid]:
+        """Return the phones of each sentence along its frames: int64 [frames, 3].
+
+        rate: how fast, 1 as the voice speaks. Raises OptionError on a rate that is not .25 to 4;
+        TextError and MissingPackageError as `phones_of`.
+        """
+        if not 0.25 <= rate <= 4:
+            raise OptionError("the rate is 0.25 to 4")
+        phones, follows = phones_of(text)
+        phones, follows = [PAUSE, *phones, PAUSE], ["edge", *follows, "edge"]
+        durations = self.speech.durations.predict(
+            phones, follows, voice=voice.speaker, rate=voice.rate - math.log(rate)
+        )
+        durations[0], durations[-1] = BEGIN, END
+        ends = [k + 1 for k, item in enumerate(follows) if item == "."] + [len(phones)]
+        pieces = []
+        first = 0
+        for end in ends:
+            if end < len(phones):
+                durations[end - 1] = SENTENCE / rate
+            pieces.append(
+                lay(
+                    phones[first:end],
+                    durations[first:end],
+                    frame_rate=self.language_model.config.frame_rate,
+                )
+            )
+            first = end
+        return pieces
+
+    def frames(
+        self,
+        text: str,
+        voice: str | Voice,
+        *,
+        rate: float = 1.0,
+        style: Style = STYLE,
+    ) -> Iterator[Codes]:
+        """Yield the frames of the speech, uint16 [levels, 1], each as soon as it is drawn.
+
+        voice: the name of a stored voice, or what `voice_of` returns. rate: as in `script`. Raises
+        what `script` does, at once, and OptionError on an unknown voice.
+        """
+        known = self.speech.voice(voice) if isinstance(voice, str) else voice
+        return self.draw(self.script(text, known, rate=rate), known, style=style)
+
+    def draw(self, script: list[Laid], voice: Voice, *, style: Style = STYLE) -> Iterator[Codes]:
+        """Yield the frames of a script, uint16 [levels, 1], each as soon as it is drawn."""
+        with_phones = len(voice.phones) > 0
+        for laid in script:
+            asked = Conditions(
+                tags=["speech"] if "speech" in self.language_model.config.tags else [],
+                voice=voice.codes,
+                phones=np.concatenate([voice.phones, laid]),
+            )
+            yield from self.language_model.generate(
+                voice.codes if with_phones else None,
+                asked,
+                len(laid),
+                **dataclasses.asdict(style),
+            )
+
+    def speak(
+        self,
+        text: str,
+        voice: str | Voice,
+        *,
+        rate: float = 1.0,
+        style: Style = STYLE,
+    ) -> Tokens:
+        """Return the whole speech as tokens, for `Codec.decode`. Arguments as of `frames`."""
+        drawn = list(self.frames(text, voice, rate=rate, style=style))
+        return self.codec.tokens(np.concatenate(drawn, axis=1))
