@@ -25,16 +25,9 @@ from codec.errors import (
 )
 from codec.model.config import ModelConfig
 from codec.model.limits import frames_for
-
-from .conftest import MeanBackend
+from tests.helpers.mean_backend import MeanBackend, steps
 
 SMALL = codec.load(backend=MeanBackend())
-
-
-def noise(samples, channels=1, seed=0):
-    """Noise that is constant over the model's hops, which `MeanBackend` codes."""
-    levels = np.random.default_rng(seed).uniform(-0.9, 0.9, (channels, -(-samples // 480)))
-    return np.repeat(levels, 480, axis=1)[:, :samples].astype(np.float32)
 
 
 def python(code, *args):
@@ -63,7 +56,7 @@ def test_version_is_the_project_s():
 @pytest.mark.parametrize("samples", [*range(1, 8), 479, 480, 481, 961, 24_000])
 @pytest.mark.parametrize("channels", [1, 2, 8])
 def test_audio_comes_back_at_its_length_and_place(samples, channels):
-    audio = noise(samples, channels)
+    audio = steps(samples, channels)
     tokens = SMALL.encode(audio, 24_000)
     assert tokens.codes.shape == (channels, 12, -(-samples // 480))
     back = SMALL.decode(tokens)
@@ -99,14 +92,14 @@ def test_resampled_audio_stays_in_place():
 
 
 def test_dtypes_agree():
-    audio = (noise(1000) * 32767).round().astype(np.int16)
+    audio = (steps(1000) * 32767).round().astype(np.int16)
     floats = audio / 32768
     for same in (audio, audio[0], floats, floats.astype(np.float32)):
         assert SMALL.encode(same, 24_000) == SMALL.encode(audio, 24_000)
 
 
 def test_a_batch_is_its_items_whatever_their_order(small):
-    items = [noise(n, channels) for n, channels in ((9600, 1), (1, 2), (4801, 1), (700, 3))]
+    items = [steps(n, channels) for n, channels in ((9600, 1), (1, 2), (4801, 1), (700, 3))]
     rates = [24_000, 8000, 44_100, 24_000]
     alone = [small.encode(*pair, n_codebooks=3) for pair in zip(items, rates, strict=True)]
     for threads in (1, 3):
@@ -126,14 +119,14 @@ def test_a_batch_is_its_items_whatever_their_order(small):
 
 
 def test_channels_do_not_touch_each_other():
-    audio = noise(1000, 3)
+    audio = steps(1000, 3)
     whole = SMALL.encode(audio, 24_000)
     for channel, codes in zip(audio, whole.codes, strict=True):
         assert np.array_equal(SMALL.encode(channel, 24_000).codes[0], codes)
 
 
 def test_a_prefix_of_the_codebooks_is_the_coarser_encoding():
-    audio = noise(2000, 2)
+    audio = steps(2000, 2)
     whole = SMALL.encode(audio, 24_000)
     for count in (1, 5, 12):
         assert whole.first(count) == SMALL.encode(audio, 24_000, n_codebooks=count)
@@ -146,17 +139,17 @@ def test_a_prefix_of_the_codebooks_is_the_coarser_encoding():
 
 def test_bitrates():
     for kbps, count in [(0.5, 1), (0.99, 1), (1, 2), (1.5, 3), (3, 6), (3.2, 6), (6, 12)]:
-        tokens = SMALL.encode(noise(480), 24_000, bitrate=kbps * 1000)
+        tokens = SMALL.encode(steps(480), 24_000, bitrate=kbps * 1000)
         assert tokens.n_codebooks == count
         assert tokens.bitrate == count * 500
     for bitrate in (0, 3, 499, 6100, -1, np.nan, np.inf):
         with pytest.raises(BitrateError, match=r"this model has 0\.5 to 6 in steps of 0\.5"):
-            SMALL.encode(noise(480), 24_000, bitrate=bitrate)
+            SMALL.encode(steps(480), 24_000, bitrate=bitrate)
     with pytest.raises(BitrateError, match="not both"):
-        SMALL.encode(noise(480), 24_000, n_codebooks=1, bitrate=3000)
+        SMALL.encode(steps(480), 24_000, n_codebooks=1, bitrate=3000)
     for count in (0, 13):
         with pytest.raises(BitrateError, match="1 to 12"):
-            SMALL.encode(noise(480), 24_000, n_codebooks=count)
+            SMALL.encode(steps(480), 24_000, n_codebooks=count)
 
 
 @pytest.mark.parametrize("each", [0.7, 3.3, 275.0, 500.0, 1000 / 3])
@@ -170,7 +163,7 @@ def test_every_multiple_of_the_codebook_rate_is_a_bitrate(each):
 
 
 def test_bytes_round_trip():
-    audio = noise(30_000, 2)
+    audio = steps(30_000, 2)
     data = SMALL.compress(audio, 24_000, n_codebooks=3)
     back, rate = SMALL.decompress(data)
     assert rate == 24_000
@@ -182,11 +175,11 @@ def test_bytes_round_trip():
 @pytest.mark.parametrize("rate", [0, -1, 999, 768_001, 24_000.5, "24000", None])
 def test_sample_rates_that_cannot_be(rate):
     with pytest.raises(AudioError, match="sample rate"):
-        SMALL.encode(noise(480), rate)
+        SMALL.encode(steps(480), rate)
 
 
 def test_another_model_s_tokens_are_refused():
-    tokens = SMALL.encode(noise(480), 24_000)
+    tokens = SMALL.encode(steps(480), 24_000)
     other = codec.load(backend=MeanBackend(model_id=bytes(8)))
     with pytest.raises(ModelError, match=tokens.model_id.hex()):
         other.decode(tokens)
@@ -259,7 +252,7 @@ def test_the_shipped_model_keeps_the_same_promises(shipped):
 
 @pytest.mark.parametrize("wrong", [None, b"bytes", ["a.nac"], np.zeros(3)])
 def test_tokens_are_kept_in_a_path_or_a_file(wrong):
-    tokens = SMALL.encode(noise(480), 24_000)
+    tokens = SMALL.encode(steps(480), 24_000)
     with pytest.raises(OutputError, match="must be a path or a binary file"):
         tokens.save(wrong)
     with pytest.raises(FormatError, match="must be a path or a binary file"):

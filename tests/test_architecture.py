@@ -128,3 +128,13 @@ def test_the_checks_find_what_they_look_for() -> None:
     assert not circles({("a", "b"), ("b", "c"), ("a", "c")})
     assert ("codec.mel", "codec.kernels.torch_ops") in arrows()  # named by a string
     assert ("codec.kernels.mel_exact", "codec.kernels._native") in arrows()
+
+
+def test_no_test_imports_from_another() -> None:
+    """What tests share lies in tests/helpers, or is a fixture."""
+    for path in sorted((ROOT.parent / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: a relative import"
+                last = str(node.module).rpartition(".")[2]
+                assert not last.startswith(("test_", "conftest")), f"{path}: {node.module}"

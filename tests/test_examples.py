@@ -14,7 +14,7 @@ import soundfile
 import codec
 from codec.corpus.rows import Settings
 from codec.corpus.run import Corpus, run
-from tests.conftest import MeanBackend
+from tests.helpers.mean_backend import MeanBackend
 
 EXAMPLES = Path(codec.__file__).parents[1] / "examples"
 

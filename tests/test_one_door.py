@@ -21,7 +21,7 @@ import codec
 from bench.random_weights import SMALL as SMALL_CONFIG
 from bench.random_weights import noise, write_weights
 from codec.model.location import DEFAULT_WEIGHTS
-from tests.conftest import MeanBackend
+from tests.helpers.mean_backend import MeanBackend
 
 SMALL = codec.load(backend=MeanBackend())
 SILENCE = np.zeros(960, np.float32)

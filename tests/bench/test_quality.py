@@ -14,6 +14,7 @@ import soundfile
 
 import codec
 from codec.errors import DataError
+from tests.helpers.signals import noise, syllables
 
 for name in ("pesq", "pystoi", "matplotlib"):
     pytest.importorskip(name)
@@ -23,18 +24,6 @@ clips, quality, spectrograms = (
 )
 
 RATE = clips.SAMPLE_RATE
-
-
-def noise(samples: int, seed: int = 0, scale: float = 0.1) -> np.ndarray:
-    return np.random.default_rng(seed).normal(0, scale, samples).astype(np.float32)
-
-
-def syllables(seconds: float = 3.0) -> np.ndarray:
-    """Bursts of harmonics four times a second: enough like speech for PESQ to find utterances."""
-    time = np.arange(round(seconds * RATE)) / RATE
-    voice = sum(np.sin(2 * np.pi * 130 * k * time) / k for k in range(1, 40))
-    envelope = np.clip(np.sin(2 * np.pi * 2 * time), 0, None)
-    return (0.1 * voice * envelope + noise(len(time), scale=1e-4)).astype(np.float32)
 
 
 def test_codebook_use() -> None:

@@ -24,14 +24,11 @@ from codec.benchmark.page import as_json, choose_clips, loudness_gain, write_pag
 from codec.benchmark.peers import Options
 from codec.benchmark.run import Plan, run
 from codec.errors import DataError, FormatError
+from tests.helpers.signals import noise
 
 HOSTILE = "speech_<img src=x onerror=alert(1)>&quot;"
 RATE = 24_000
 ROOT = Path(__file__).parents[2]
-
-
-def noise(seconds: float, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(0, 0.1, round(seconds * RATE)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +42,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clips = folder / "clips"
     clips.mkdir()
     for number, name in enumerate((HOSTILE, "speech_b", "music_c")):
-        audio = noise(2, number)
+        audio = noise(2 * RATE, number)
         audio[RATE // 2] = 1.0  # full scale, so that whatever is made louder would clip
         soundfile.write(clips / f"{name}.wav", audio, RATE)
     plan = Plan(
@@ -244,7 +241,7 @@ def test_a_file_has_a_page(browser: Any, tmp_path: Path) -> None:
     from codec.benchmark.file_report import write_file_report
 
     model = codec.load()
-    audio = np.stack([noise(5, 3), noise(5, 4)])
+    audio = np.stack([noise(5 * RATE, 3), noise(5 * RATE, 4)])
     source = tmp_path / "<b>x.nac"
     source.write_bytes(model.compress(audio, RATE, bitrate=1500))
     watched = Watched(browser, write_file_report(source, tmp_path / "x.html", seconds=3))
@@ -281,7 +278,7 @@ def test_the_command_makes_a_page_without_torch(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     pytest.importorskip("codec.coders._entropy", reason="needs the engine and the entropy coders")
     source, target = tmp_path / "x.nac", tmp_path / "x.html"
-    source.write_bytes(codec.load().compress(noise(1, 5), RATE, bitrate=1500))
+    source.write_bytes(codec.load().compress(noise(RATE, 5), RATE, bitrate=1500))
     script = (
         "import sys\nfrom codec.cli.main import cli\n"
         "cli.main(['report', *sys.argv[1:]], standalone_mode=False)\n"
@@ -315,10 +312,10 @@ def test_clips_are_chosen_from_all_kinds() -> None:
 
 
 def test_loudness_is_matched_where_the_original_is_active() -> None:
-    original = noise(1, 0)
+    original = noise(RATE, 0)
     original[RATE // 2 :] *= 1e-4
     louder = 2 * original
-    louder[RATE // 2 :] = noise(0.5, 1)  # of no account: the original is silent there
+    louder[RATE // 2 :] = noise(RATE // 2, 1)  # of no account: the original is silent there
     assert loudness_gain(original, louder) == pytest.approx(0.5, rel=1e-6)
     assert loudness_gain(original, original) == 1
     assert loudness_gain(original, original * 0) == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cli
+from tests.helpers.cli import Cli
 
 CLIPS = Path(__file__).parents[1] / "clips"
 

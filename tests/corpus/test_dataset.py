@@ -24,7 +24,7 @@ from codec.corpus.run import Corpus, run
 from codec.errors import DataError
 from codec.lm.layouts import make_layout
 from codec.lm.vocabulary import Audio, Vocabulary
-from tests.conftest import MeanBackend
+from tests.helpers.mean_backend import MeanBackend
 
 CONFIG = MeanBackend().config
 LEVELS, SIZE = CONFIG.n_codebooks, CONFIG.codebook_size

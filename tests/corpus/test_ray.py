@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from bench.random_weights import SMALL, write_weights
-from tests.corpus.test_run import shards
+from tests.helpers.corpora import shards
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'codec[ray]'")
 psutil = pytest.importorskip("psutil")

@@ -16,8 +16,8 @@ from codec.corpus.archives import tar_items
 from codec.corpus.places import LocalFile, Refused
 from codec.corpus.sources import find_inputs, find_items
 from codec.errors import AudioError, DataError, MissingPackageError
-from tests.corpus.test_sources import sound, tar_of
 from tests.helpers.audio_inputs import EVERYTHING
+from tests.helpers.corpora import sound, tar_of
 
 
 @pytest.fixture

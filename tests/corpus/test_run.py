@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import os
@@ -24,15 +23,11 @@ from codec.corpus.run import Corpus, check_rows, locked, run
 from codec.corpus.sources import find_items
 from codec.errors import AudioError, DataError, OutputError
 from codec.lm.layouts import make_layout
-from tests.conftest import Cli
+from tests.helpers.cli import Cli
+from tests.helpers.corpora import shards
 
 ROOT = Path(__file__).parents[2]
 MakeWav = Callable[..., Path]
-
-
-def shards(out: Path) -> dict[str, str]:
-    files = sorted((out / "data").iterdir())
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -17,23 +16,7 @@ from codec.corpus.rows import Settings
 from codec.corpus.run import Corpus, check_rows, run
 from codec.corpus.sources import absolute, find_items
 from codec.errors import DataError
-
-
-def sound(seed: int, samples: int = 4800, format_: str = "FLAC") -> bytes:
-    file = io.BytesIO()
-    noise = np.random.default_rng(seed).uniform(-0.5, 0.5, samples)
-    soundfile.write(file, noise, 24_000, format=format_)
-    return file.getvalue()
-
-
-def tar_of(members: dict[str, bytes]) -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return file.getvalue()
+from tests.helpers.corpora import sound, tar_of
 
 
 def rows_of(small: codec.Codec, source: str, out: Path) -> dict[str, tuple[dict, np.ndarray]]:

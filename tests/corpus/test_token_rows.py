@@ -13,7 +13,7 @@ from codec.corpus.rows import Settings
 from codec.corpus.run import Corpus, run
 from codec.corpus.token_rows import TokenRows
 from codec.errors import DataError
-from tests.conftest import MeanBackend
+from tests.helpers.mean_backend import MeanBackend
 
 CONFIG = MeanBackend().config
 LEVELS = CONFIG.n_codebooks

@@ -21,7 +21,7 @@ from codec.engine import tables as engine_tables
 from codec.engine.backend import load_backend
 from codec.errors import AudioError, BackendError, BitrateError, ModelError, TokensError
 from codec.model.config import ModelConfig
-from tests.kernels.test_rvq import fma
+from tests.helpers.fma import fma
 
 _engine = pytest.importorskip("codec.engine._engine", reason="needs the native engine")
 from codec.engine.native import NativeBackend, isas  # noqa: E402

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from codec import mel, rvq
 from codec.kernels import mel_spec
 from codec.kernels.cuda_tables import cuda_tables
 
@@ -29,6 +30,7 @@ FLAGS = [
 ]
 GXX, GCC = shutil.which("g++"), shutil.which("gcc")
 FEW, MANY = 0, 1 << 20  # multiprocessors: then calls count as large, or as small
+SIZES = (FEW, MANY)  # a large GPU has tiles of 16 vectors, a small one of 64
 
 
 def build(path: Path, *flags: str) -> None:
@@ -120,6 +122,23 @@ class Host:
 
     def _call(self, name: str, *arguments: Any) -> None:
         assert getattr(self.lib, name)(*arguments) == 0, f"{name} failed"
+
+
+def check_codes(host: Host, latents: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
+    """Compare the codes with those of the C kernels; gives them."""
+    expected = rvq.encode(latents, codebooks, backend="native")
+    for multiprocessors in SIZES:
+        codes = host.rvq_encode(latents, codebooks, multiprocessors)
+        np.testing.assert_array_equal(codes, expected)
+    return expected
+
+
+def check_mel(host: Host, clips: np.ndarray, spec: mel.MelSpec) -> None:
+    """Compare the spectrograms with those of the C kernels."""
+    for frame_major in (False, True):
+        expected = mel.log_mel(clips, spec, backend="native", frame_major=frame_major)
+        levels = host.log_mel(clips, spec, frame_major)
+        np.testing.assert_array_equal(levels.view(np.int32), expected.view(np.int32))
 
 
 def _aligned(floats: int) -> np.ndarray:

@@ -7,7 +7,10 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-WAITING = ("local_scalar_dense", "nonzero", "masked_select", "equal", "unique", "unique2")
+WAITING = (
+    *("local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero"),
+    *("bincount", "unique", "unique2", "unique_dim"),
+)
 
 
 class NoHostReads(TorchDispatchMode):

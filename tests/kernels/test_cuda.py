@@ -17,34 +17,18 @@ from hypothesis import strategies as st
 from codec import mel, rvq
 from codec.kernels import available
 from codec.mel import MelSpec
-from tests.helpers.cuda_host import FEW, GXX, MANY, ROOT, Host, build
+from tests.helpers.cuda_host import GXX, ROOT, Host, build, check_codes, check_mel
+from tests.helpers.kernel_cases import LENGTHS, SPECS, case, clips_of
 
 pytestmark = [
     pytest.mark.skipif(GXX is None, reason="needs g++"),
     pytest.mark.skipif("native" not in available(), reason="compares with the C kernels"),
 ]
-SIZES = (FEW, MANY)  # of the GPU: a large one has tiles of 16 vectors, a small one of 64
 
 
 @pytest.fixture(scope="module")
 def host(cuda_stand_in: Path) -> Host:
     return Host(cuda_stand_in)
-
-
-def case(n: int, q: int, k: int, d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    scale = 0.7 ** np.arange(q, dtype=np.float32)[:, None, None]
-    return rng.standard_normal((n, d), np.float32), (
-        rng.standard_normal((q, k, d), np.float32) * scale
-    )
-
-
-def check_codes(host: Host, latents: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
-    expected = rvq.encode(latents, codebooks, backend="native")
-    for multiprocessors in SIZES:
-        codes = host.rvq_encode(latents, codebooks, multiprocessors)
-        np.testing.assert_array_equal(codes, expected)
-    return expected
 
 
 @settings(max_examples=12, deadline=None)
@@ -104,35 +88,6 @@ def test_an_unknown_code_makes_its_vector_nan(host: Host) -> None:
     assert np.isnan(out).all(axis=1).tolist() == [False, True, True, False]
 
 
-SPECS = {
-    "whisper": mel.WHISPER_80,
-    "whisper-128": mel.WHISPER_128,
-    "speech-40hz": mel.find_spec("speech-40hz"),
-    "torchaudio": MelSpec.torchaudio(16_000),
-    "librosa": MelSpec.librosa(22_050),
-    "magnitudes": MelSpec.torchaudio(16_000, power=1),
-    "mel": dataclasses.replace(mel.WHISPER_80, log=None),
-    "running": dataclasses.replace(mel.WHISPER_80, maximum="running"),
-    "fixed": dataclasses.replace(mel.WHISPER_80, maximum=1.5),
-    "no range": dataclasses.replace(mel.WHISPER_80, dynamic_range=None),
-}
-# Every split (16, 8, 4, 2, 1), with twiddles and without, and every radix last.
-LENGTHS = [3, 4, 6, 8, 10, 16, 20, 24, 27, 40, 48, 64, 72, 75, 96, 160, 256, 450, 480, 1000, 4096]
-
-
-def clips_of(n: int, seed: int = 0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    envelope = np.exp(-np.linspace(0, 12, n)).astype(np.float32)  # so that the range cuts
-    return rng.standard_normal((2, n), np.float32) * envelope * np.float32([[1], [0.01]])
-
-
-def check_mel(host: Host, clips: np.ndarray, spec: MelSpec) -> None:
-    for frame_major in (False, True):
-        expected = mel.log_mel(clips, spec, backend="native", frame_major=frame_major)
-        levels = host.log_mel(clips, spec, frame_major)
-        np.testing.assert_array_equal(levels.view(np.int32), expected.view(np.int32))
-
-
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
 def test_mel_is_that_of_the_c_kernels(host: Host, spec: MelSpec) -> None:
     for n in (1, spec.pad, spec.pad + 1, spec.pad + 2, 9 * spec.hop_length + 7):
@@ -159,18 +114,19 @@ def test_runs_of_frames_share_a_maximum(host: Host) -> None:
 SANITIZED = """
 import sys
 from pathlib import Path
-import tests.kernels.test_cuda as cases
-from tests.helpers.cuda_host import Host
+from codec.mel import MelSpec
+from tests.helpers.cuda_host import Host, check_codes, check_mel
+from tests.helpers.kernel_cases import SPECS, case, clips_of
 
 host = Host(Path(sys.argv[1]))
 for n, q, k, d in [(1, 1, 1, 1), (65, 2, 129, 17), (17, 1, 130, 300)]:
-    latents, codebooks = cases.case(n, q, k, d)
-    host.rvq_decode(cases.check_codes(host, latents, codebooks), codebooks)
+    latents, codebooks = case(n, q, k, d)
+    host.rvq_decode(check_codes(host, latents, codebooks), codebooks)
 for name in ("whisper", "magnitudes", "running"):
-    cases.check_mel(host, cases.clips_of(1000), cases.SPECS[name])
+    check_mel(host, clips_of(1000), SPECS[name])
 for n_fft in (3, 6, 20, 40, 75, 96, 256):
-    spec = cases.MelSpec(n_fft=n_fft, hop_length=n_fft, n_mels=5)
-    cases.check_mel(host, cases.clips_of(4 * n_fft), spec)
+    spec = MelSpec(n_fft=n_fft, hop_length=n_fft, n_mels=5)
+    check_mel(host, clips_of(4 * n_fft), spec)
 """
 
 

@@ -13,7 +13,7 @@ from codec import mel, rvq  # noqa: E402
 from codec.errors import ArrayError, TokensError  # noqa: E402
 from codec.kernels import cuda_ops  # noqa: E402
 from codec.kernels import torch_ops as ops  # noqa: E402
-from tests.kernels.test_cuda import LENGTHS, SPECS, case, clips_of  # noqa: E402
+from tests.helpers.kernel_cases import LENGTHS, SPECS, case, clips_of  # noqa: E402
 
 OPS = torch.ops.codec
 

@@ -16,28 +16,12 @@ from hypothesis import strategies as st
 from codec import rvq
 from codec.errors import ArrayError, BackendError, TokensError
 from codec.kernels import available, load
+from tests.helpers.fma import fma
+from tests.helpers.kernel_cases import case
 
 EXACT = [name for name in ("native", "numba") if name in available()]
 BACKENDS = available()
 ISAS = load("codec.kernels._native").isas() if "native" in EXACT else ()
-
-
-def fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """float32 a * b + c with one rounding.
-
-    The product of two float32 is exact in float64. The float64 sum is not: it is forced to odd
-    (Boldo and Melquiond, 2008), by the exact error of the sum (Knuth's TwoSum), so that the
-    rounding to float32 that follows is that of the exact value.
-    """
-    product, addend = np.float64(a) * np.float64(b), np.float64(c)
-    total = product + addend
-    shadow = total - product
-    error = (product - (total - shadow)) + (addend - shadow)
-    even = (total.view(np.int64) & 1) == 0
-    towards = np.where(error > 0, np.inf, -np.inf)
-    odd = np.where((error != 0) & even, np.nextafter(total, towards), total)
-    # An odd total already lies next to the exact value; an even one moves to its odd neighbour.
-    return odd.astype(np.float32)
 
 
 def scores(residual: np.ndarray, words: np.ndarray) -> np.ndarray:
@@ -60,13 +44,6 @@ def reference(latents: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
         codes[level] = score.argmin(axis=1)  # the first of equals
         residual = residual - words[codes[level]]
     return codes
-
-
-def case(n: int, q: int, k: int, d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    scale = 0.7 ** np.arange(q, dtype=np.float32)[:, None, None]
-    codebooks = rng.standard_normal((q, k, d), np.float32) * scale
-    return rng.standard_normal((n, d), np.float32), codebooks
 
 
 def test_reference_fma_rounds_once() -> None:

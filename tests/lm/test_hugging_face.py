@@ -18,7 +18,8 @@ from codec.errors import LayoutError, ModelError
 from codec.lm.hugging_face import CodecProcessor, extend_tokenizer
 from codec.lm.layouts import make_layout
 from codec.lm.vocabulary import Audio, Text, Turn, Vocabulary
-from tests.conftest import MeanBackend
+from tests.helpers.mean_backend import MeanBackend
+from tests.helpers.signals import noise
 
 SENTENCES = ["say it again", "what did they say", "it is a <|audio_0_5|> b <|pad|> again"]
 
@@ -43,10 +44,6 @@ def processor() -> CodecProcessor:
     vocabulary = Vocabulary(len(plain), make_layout("delay", 2, backend.config.codebook_size), 50.0)
     extended = extend_tokenizer(plain, vocabulary)
     return CodecProcessor(extended, vocabulary, codec.load(backend=backend))
-
-
-def noise(samples: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(0, 0.1, samples).astype(np.float32)
 
 
 def test_ids_are_those_of_the_vocabulary(processor: CodecProcessor) -> None:

@@ -19,6 +19,7 @@ from codec.nn.heads import noise_keys, noise_signs
 from codec.nn.heads.base import band_matrix, overlap_add
 from codec.nn.model import CodecModel
 from tests.helpers.nn_models import MODEL
+from tests.helpers.torch_signals import noise
 
 CONFIGS = {
     "stacked": MODEL,
@@ -34,10 +35,6 @@ CONFIGS = {
 def model(request: pytest.FixtureRequest) -> CodecModel:
     torch.manual_seed(0)
     return CodecModel(CONFIGS[request.param]).eval()
-
-
-def noise(*shape: int, seed: int = 0) -> torch.Tensor:
-    return 0.1 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @torch.no_grad()

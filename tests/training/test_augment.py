@@ -23,16 +23,13 @@ from codec.training.augment.settings import Augmentations
 from codec.training.augment.speed import TAPS, change_speed, margin
 from codec.training.augment.tilt import tilt
 from tests.helpers.host_reads import NoHostReads
+from tests.helpers.torch_signals import noise
 
 RATE = 24_000
 SAMPLES = 4000
 CPU = torch.device("cpu")
 PLAIN = Augmentations(gain_db=(0.0, 0.0), sign_share=0.0)
 ALL = Augmentations(speed_share=0.5, mix_share=0.5, tilt_share=0.5, room_share=0.5, noise_share=0.5)
-
-
-def noise(batch: int, samples: int = SAMPLES, seed: int = 0) -> Tensor:
-    return torch.randn(batch, samples, generator=torch.Generator().manual_seed(seed)) / 10
 
 
 def tone(hertz: float, samples: int = SAMPLES, middle: int | None = None) -> Tensor:
@@ -55,17 +52,17 @@ def apply(settings: Augmentations, audio: Tensor, step: int = 3, **options: Tens
 
 
 def test_a_sign_twice_is_the_identity() -> None:
-    audio = noise(3)
+    audio = noise(3, SAMPLES)
     assert torch.equal(scale(scale(audio, -torch.ones(3)), -torch.ones(3)), audio)
 
 
 def test_gains_multiply() -> None:
-    audio, a, b = noise(2), torch.tensor([0.5, 0.25]), torch.tensor([-0.125, 0.5])
+    audio, a, b = noise(2, SAMPLES), torch.tensor([0.5, 0.25]), torch.tensor([-0.125, 0.5])
     assert torch.equal(scale(scale(audio, a), b), scale(audio, a * b))  # powers of 2: exact
 
 
 def test_a_gain_that_would_clip_ends_at_full_scale() -> None:
-    audio = noise(4)
+    audio = noise(4, SAMPLES)
     loud = scale(audio, torch.full((4,), -1000.0))
     assert torch.equal(loud.abs().amax(1), torch.ones(4))
     assert torch.allclose(loud * audio.abs().amax(1, keepdim=True), -audio, atol=1e-6)
@@ -79,14 +76,14 @@ def test_the_table_holds_the_gains() -> None:
 
 @pytest.mark.parametrize("decibels", [-6.0, 0.0, 20.0])
 def test_what_is_added_lies_so_far_below(decibels: float) -> None:
-    audio, other = noise(2), 7 * noise(2, seed=1)
+    audio, other = noise(2, SAMPLES), 7 * noise(2, SAMPLES, seed=1)
     added = add_below(audio, other, torch.full((2,), decibels)) - audio
     ratio = audio.square().sum(1) / added.square().sum(1)
     assert torch.allclose(10 * torch.log10(ratio), torch.full((2,), decibels), atol=1e-3)
 
 
 def test_nothing_is_added_to_or_from_silence() -> None:
-    audio, silence, level = noise(1), torch.zeros(1, SAMPLES), torch.zeros(1)
+    audio, silence, level = noise(1, SAMPLES), torch.zeros(1, SAMPLES), torch.zeros(1)
     assert torch.equal(add_below(audio, silence, level), audio)
     assert torch.equal(add_below(silence, audio, level), silence)
 
@@ -95,7 +92,7 @@ def test_nothing_is_added_to_or_from_silence() -> None:
 
 
 def test_speed_1_is_the_identity() -> None:
-    audio = noise(2)
+    audio = noise(2, SAMPLES)
     assert torch.equal(change_speed(audio, torch.ones(2), SAMPLES), audio)
     # The middle of a longer piece, at even and odd lengths.
     for length, samples in ((4100, 4000), (4101, 4000), (4101, 3999), (4000, 3999)):
@@ -125,13 +122,13 @@ def test_the_margin_is_enough_for_the_greatest_speed() -> None:
 
 
 def test_tilt_0_is_the_identity() -> None:
-    audio = noise(2)
+    audio = noise(2, SAMPLES)
     assert torch.allclose(tilt(audio, torch.zeros(2), RATE), audio, atol=1e-6)
 
 
 def test_a_tilt_and_its_opposite_cancel() -> None:
     # In the middle: what a filter carries over the ends of a crop is cut off.
-    audio = noise(2)
+    audio = noise(2, SAMPLES)
     slope = torch.tensor([2.0, -1.0])
     back = tilt(tilt(audio, slope, RATE), -slope, RATE)
     assert torch.allclose(back[:, 1000:-1000], audio[:, 1000:-1000], atol=1e-4)
@@ -149,7 +146,7 @@ def test_a_tilt_is_so_many_decibels_an_octave(hertz: float, octaves: int) -> Non
 
 
 def test_exponent_0_leaves_white_noise() -> None:
-    white = noise(2)
+    white = noise(2, SAMPLES)
     assert torch.allclose(colour(white, torch.zeros(2), RATE), white, atol=1e-6)
 
 
@@ -187,7 +184,7 @@ def test_a_room_is_heard_after_the_direct_sound_and_decays() -> None:
 
 
 def test_convolution_is_that_of_numpy() -> None:
-    audio, impulse = noise(2), noise(2, 700, seed=1)
+    audio, impulse = noise(2, SAMPLES), noise(2, 700, seed=1)
     found = convolve(audio, impulse)
     for row in range(2):
         expected = np.convolve(audio[row].double(), impulse[row].double())[:SAMPLES]
@@ -195,7 +192,7 @@ def test_convolution_is_that_of_numpy() -> None:
 
 
 def test_an_empty_room_is_the_identity() -> None:
-    audio = noise(2)
+    audio = noise(2, SAMPLES)
     quiet = response(noise(2, 500), torch.full((2,), 0.1), torch.full((2,), -200.0), RATE)
     assert torch.allclose(convolve(audio, quiet), audio, atol=1e-6)
 
@@ -204,13 +201,13 @@ def test_an_empty_room_is_the_identity() -> None:
 
 
 def test_without_augmentations_nothing_happens() -> None:
-    audio = noise(3)
+    audio = noise(3, SAMPLES)
     assert torch.equal(apply(PLAIN, audio), audio)
 
 
 @pytest.mark.parametrize("name", ["speed", "mix", "tilt", "room", "noise"])
 def test_a_share_is_of_the_crops_and_the_others_are_left_alone(name: str) -> None:
-    audio = noise(1).repeat(200, 1)
+    audio = noise(1, SAMPLES).repeat(200, 1)
     settings = dataclasses.replace(PLAIN, **{f"{name}_share": 0.25})
     chain = Chain(settings, SAMPLES, RATE, 7, CPU)
     read = chain.samples_read

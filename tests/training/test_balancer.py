@@ -17,7 +17,8 @@ from codec.training.balancer import DECAY, Balancer
 from codec.training.handover import read_tree, write_tree
 from codec.training.learner import Learner
 from codec.training.runner import compiled
-from tests.training.test_step import CONFIG, CPU, NoWaiting, drawn, fitted
+from tests.helpers.host_reads import NoHostReads
+from tests.helpers.training_steps import CONFIG, CPU, drawn, fitted
 
 AVERAGE = dataclasses.replace(CONFIG, balance="average", loss_scales="all")
 
@@ -54,7 +55,7 @@ def test_steps_that_are_not_finite_or_not_heard_leave_the_averages():
     for changed in ({"audio": inputs.audio * torch.inf}, {"hear": inputs.hear & False}):
         learner._step(plan, inputs._replace(**changed))
         assert [float(tensor.abs().sum()) for tensor in balancer.tensors()] == [0, 0]
-    with NoWaiting():
+    with NoHostReads():
         learner._step(plan, inputs)
     assert (balancer.averages > 0).all()
     assert balancer.weight > 0

@@ -10,7 +10,6 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("codec.coders._entropy", reason="the native extension was not built")
 
-import torch
 
 from bench.random_weights import SMALL, write_weights
 from codec.coders import entropy
@@ -22,13 +21,7 @@ from codec.training.entropy.tables import train_tables
 from codec.training.entropy.train import train_entropy
 from codec.training.prepare import PreparedAudio, prepare
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -25,20 +25,9 @@ from codec.training.config import TrainConfig
 from codec.training.handover import MANIFEST, hand_over, read_tree, take_over, write_tree
 from codec.training.learner import Learner
 from codec.training.loop import DECAYED, LATEST, Until, train
-from tests.helpers.nn_models import TRAINING, chirps, prepared
+from tests.helpers.nn_models import TRAINING, chirps
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def audio(tmp_path_factory: pytest.TempPathFactory):
-    return prepared(tmp_path_factory.mktemp("data"))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def go(audio, run: Path, until: Until, changes: dict | None = None, **options) -> list[str]:

@@ -24,7 +24,7 @@ from codec.training.handover import read_tree, write_tree
 from codec.training.learner import Learner
 from codec.training.library_quantiser import LibraryQuantiser
 from tests.helpers.nn_models import chirps
-from tests.training.test_step import CONFIG, CPU, fitted
+from tests.helpers.training_steps import CONFIG, CPU, fitted
 
 LIBRARY = dataclasses.replace(CONFIG, quantiser="library", adversarial_from=None)
 LEVELS, SIZE, DIM = 4, 16, 8

@@ -33,23 +33,13 @@ from codec.training.evaluation import evaluate, participation_ratio, read_clips,
 from codec.training.learner import Learner
 from codec.training.loop import DECAYED, DECAYING, LATEST, PREVIOUS, Session, Until, train
 from codec.training.monitor import Monitor, perplexity
-from tests.helpers.nn_models import TRAINING, chirps, prepared
+from tests.helpers.nn_models import TRAINING, chirps
 
 CPU = torch.device("cpu")
 FIELDS = json.loads(TRAINING.to_json())
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def audio(tmp_path_factory: pytest.TempPathFactory):
-    return prepared(tmp_path_factory.mktemp("data"))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def go(audio, run: Path, until: Until, changes: dict | None = None, **options) -> list[str]:

@@ -22,12 +22,9 @@ from codec.training import prepare as module
 from codec.training.decoders import Decoders
 from codec.training.decoding import Spectrum, is_full_band
 from codec.training.prepare import open_prepared, prepare
+from tests.helpers.signals import noise
 
 RATE = 24_000
-
-
-def noise(samples: int, seed: int = 0, scale: float = 0.1) -> np.ndarray:
-    return np.random.default_rng(seed).normal(0, scale, samples).astype(np.float32)
 
 
 def write(path: Path, audio: np.ndarray, rate: int, **options: str) -> Path:

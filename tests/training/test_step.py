@@ -12,64 +12,16 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from codec.errors import TrainingError
-from codec.training.draws import Inputs, Plan, choose_heard
+from codec.training.draws import choose_heard
 from codec.training.learner import Learner
 from codec.training.optimiser import fused_step
 from codec.training.runner import compiled
 from tests.helpers import reference_step as reference
-from tests.helpers.nn_models import TRAINING, chirps
-
-CPU = torch.device("cpu")
-CONFIG = dataclasses.replace(
-    TRAINING,
-    batch_size=2,
-    critic_crops=2,
-    adversarial_from=0,
-    adversarial_warmup=1,
-    loudness_weight=0.1,
-    critics="1x1024+3x512",
-)
-
-
-def fitted(config=CONFIG) -> tuple[Learner, torch.Tensor]:
-    torch.set_num_threads(1)
-    learner = Learner(config, CPU)
-    audio = torch.from_numpy(chirps(config.batch_size * config.crop_samples))
-    audio = audio.view(config.batch_size, -1)
-    learner.start(audio)
-    learner.fit_codebooks([audio] * 8)
-    return learner, audio
-
-
-def drawn(learner: Learner, audio: torch.Tensor, step: int = 3) -> tuple[Plan, Inputs]:
-    return learner._draw(step, audio, 1e-3, None)
-
-
-# What makes the host wait for a GPU, or has a shape that only the data decides.
-WAITS = (
-    torch.ops.aten._local_scalar_dense,
-    torch.ops.aten.nonzero,
-    torch.ops.aten.masked_select,
-    torch.ops.aten.bincount,
-    torch.ops.aten.unique_dim,
-    torch.ops.aten._unique2,
-    torch.ops.aten.equal,
-    torch.ops.aten.is_nonzero,
-)
-
-
-class NoWaiting(TorchDispatchMode):
-    """Refuse every operation of WAITS, and indices that are bool."""
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        packet = func.overloadpacket
-        assert packet not in WAITS, f"{packet} waits for the device"
-        if packet in (torch.ops.aten.index, torch.ops.aten.index_put, torch.ops.aten.index_put_):
-            assert all(index is None or index.dtype != torch.bool for index in args[1]), packet
-        return func(*args, **(kwargs or {}))
+from tests.helpers.host_reads import NoHostReads
+from tests.helpers.nn_models import TRAINING
+from tests.helpers.training_steps import CONFIG, CPU, drawn, fitted
 
 
 @pytest.mark.parametrize("learned", ["all", "decoder"])
@@ -79,7 +31,7 @@ def test_no_operation_waits_for_the_device(learned: str, quantised: bool):
     learner.quantised = quantised
     plan, inputs = drawn(learner, audio)
     assert plan.critics
-    with NoWaiting():
+    with NoHostReads():
         losses = learner._step(plan, inputs)
     assert losses["learned"]
 
@@ -89,7 +41,7 @@ def test_the_optimiser_does_not_wait_either(skipped: float):
     parameter, square, step = torch.ones(3), torch.zeros(3), torch.zeros(())
     mean, gradient = torch.zeros(3), torch.full((3,), 2.0 if not skipped else torch.nan)
     flag, lr = torch.tensor(skipped), torch.tensor(0.1)
-    with NoWaiting():  # a compiler's view of it is opaque, and so is the watch's: look inside
+    with NoHostReads():  # a compiler's view of it is opaque, and so is the watch's: look inside
         fused_step(
             [parameter], [gradient], [mean], [square], [step], lr, flag, 0.9, 0.99, 0.0, 1e-8
         )
@@ -101,7 +53,7 @@ def test_the_optimiser_does_not_wait_either(skipped: float):
 def test_the_watch_for_waits_sees_them():
     x = torch.arange(3.0)
     for wait in (lambda: x.sum().item(), lambda: bool(x[0] > 1), lambda: x[x > 1], x.nonzero):
-        with NoWaiting(), pytest.raises(AssertionError):
+        with NoHostReads(), pytest.raises(AssertionError):
             wait()
 
 

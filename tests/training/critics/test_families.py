@@ -18,13 +18,10 @@ from codec.training.critics.judgement import judge
 from codec.training.critics.period import PeriodCritic
 from codec.training.critics.spectrum import QUIETEST, SpectrumCritic
 from tests.helpers.nn_models import chirps
+from tests.helpers.torch_signals import noise
 
 ODD_SIZES = (78, 126, 206, 334, 542, 876, 1418, 2296)
 ALL = "period4:2,3,5,7,11+complex4:78,542+magnitude4:126,876+complex-bands4:512+magnitude-bands:206"
-
-
-def noise(batch: int, samples: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(batch, samples, generator=torch.Generator().manual_seed(seed)) / 10
 
 
 def hifi_gan(critic: PeriodCritic, audio: torch.Tensor) -> list[torch.Tensor]:
@@ -123,7 +120,7 @@ def test_every_critic_learns_and_pulls(number: int):
     voice = torch.from_numpy(chirps(2 * 4800)).view(2, 4800)
     first = last = None
     for seed in range(12):
-        loss = judge(critic, voice, noise(2, 4800, seed)).critic
+        loss = judge(critic, voice, noise(2, 4800, seed=seed)).critic
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -142,7 +139,7 @@ def test_least_squares_is_the_papers():
         def forward(self, audio: torch.Tensor) -> list[torch.Tensor]:
             return [3 * audio, audio]
 
-    target, output = noise(2, 50), noise(2, 50, 1)
+    target, output = noise(2, 50), noise(2, 50, seed=1)
     found = judge(Fixed(), target, output, "least-squares")
     expected = ((3 * target - 1) ** 2).mean() + ((3 * output) ** 2).mean()
     torch.testing.assert_close(found.critic, expected)

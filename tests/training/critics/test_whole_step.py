@@ -12,8 +12,9 @@ pytest.importorskip("torch")
 import torch
 
 from codec.training.runner import compiled, count_plans
+from tests.helpers.host_reads import NoHostReads
 from tests.helpers.nn_models import TRAINING
-from tests.training.test_step import NoWaiting, drawn, fitted
+from tests.helpers.training_steps import drawn, fitted
 
 CONFIG = dataclasses.replace(
     TRAINING,
@@ -38,7 +39,7 @@ def test_all_critics_every_step_are_one_kind_of_step():
 def test_no_operation_waits_for_the_device():
     learner, audio = fitted(CONFIG)
     plan, inputs = drawn(learner, audio)
-    with NoWaiting():
+    with NoHostReads():
         losses = learner._step(plan, inputs)
     assert losses["learned"]
 

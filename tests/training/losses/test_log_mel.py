@@ -12,8 +12,9 @@ pytest.importorskip("torch")
 import torch
 
 from codec.training.losses.log_mel import QUIETEST, WINDOWS, LogMelLoss
+from tests.helpers.host_reads import NoHostReads
 from tests.helpers.nn_models import chirps
-from tests.training.test_step import CONFIG, NoWaiting, drawn, fitted
+from tests.helpers.training_steps import CONFIG, drawn, fitted
 
 RATE = 24_000
 
@@ -59,7 +60,7 @@ def test_a_step_learns_from_it_without_a_wait(name: str):
     learner, audio = fitted(config)
     plain, _ = fitted(dataclasses.replace(CONFIG, adversarial_from=None))
     plan, inputs = drawn(learner, audio)
-    with NoWaiting():
+    with NoHostReads():
         found = learner._step(plan, inputs)
     without = plain._step(plan, inputs)
     assert found["learned"]

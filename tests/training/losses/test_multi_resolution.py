@@ -14,7 +14,7 @@ import torch
 from codec.errors import TrainingError
 from codec.training.losses.multi_resolution import MultiResolutionLoss
 from tests.helpers.nn_models import chirps
-from tests.training.test_step import CONFIG, fitted
+from tests.helpers.training_steps import CONFIG, fitted
 
 
 def test_it_is_auralosss():
