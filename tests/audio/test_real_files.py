@@ -9,6 +9,7 @@ import pytest
 from bench.real_files import PROGRAMS, compare, files
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs the program ffmpeg"),
 ]
 

@@ -177,6 +177,7 @@ def test_missing_codecs_are_named_and_skipped(tmp_path: Path, monkeypatch: Any) 
     assert set(PEERS) > {"codec", "opus", "lyra", "codec2", "speex", "mp3", "aac"}
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_and_added_to(clips: Path, weights: Path, tmp_path: Path) -> None:
     report = tmp_path / "report"
     seen: list[Result] = []

@@ -93,6 +93,7 @@ class Watched:
             self.wrong.append(request.url)
 
 
+@pytest.mark.slow
 def test_players_switch_at_the_same_instant(report: Path, browser: Any) -> None:
     watched = Watched(browser, report / "index.html")
     page = watched.page
@@ -134,6 +135,7 @@ def test_players_switch_at_the_same_instant(report: Path, browser: Any) -> None:
     assert watched.wrong == []
 
 
+@pytest.mark.slow
 def test_what_was_asked_for_last_plays(report: Path, browser: Any) -> None:
     watched = Watched(browser, report / "index.html")
     # While the first decodes, the second is asked for; the third is paused again.
@@ -147,6 +149,7 @@ def test_what_was_asked_for_last_plays(report: Path, browser: Any) -> None:
     assert watched.wrong == []
 
 
+@pytest.mark.slow
 def test_versions_loop_in_step(report: Path, browser: Any) -> None:
     watched = Watched(browser, report / "index.html")
     ends = watched.page.evaluate("""async () => {
@@ -161,6 +164,7 @@ def test_versions_loop_in_step(report: Path, browser: Any) -> None:
     assert watched.wrong == []
 
 
+@pytest.mark.slow
 def test_no_version_clips_when_loudness_is_matched(report: Path) -> None:
     text = (report / "index.html").read_text(encoding="utf-8")
     held = text.partition('id="data">')[2].partition("</script>")[0]
@@ -171,6 +175,7 @@ def test_no_version_clips_when_loudness_is_matched(report: Path) -> None:
             assert 0 < item["gain"] * np.abs(audio).max() <= 1 + 1e-6
 
 
+@pytest.mark.slow
 def test_the_table_sorts_and_kinds_change(report: Path, browser: Any) -> None:
     watched = Watched(browser, report / "index.html", width=375)
     page = watched.page
@@ -197,6 +202,7 @@ def test_the_table_sorts_and_kinds_change(report: Path, browser: Any) -> None:
     assert watched.wrong == []
 
 
+@pytest.mark.slow
 def test_blind_listening_is_recorded(report: Path, browser: Any, tmp_path: Path) -> None:
     watched = Watched(browser, report / "index.html")
     page = watched.page
@@ -235,6 +241,7 @@ def test_blind_listening_is_recorded(report: Path, browser: Any, tmp_path: Path)
     assert "original" in markdown(merged)
 
 
+@pytest.mark.slow
 def test_a_file_has_a_page(browser: Any, tmp_path: Path) -> None:
     pytest.importorskip("jinja2")
     pytest.importorskip("codec.coders._entropy", reason="needs the engine and the entropy coders")

@@ -103,9 +103,11 @@ def _ended(code: str, folder: Path, number: int) -> int:
     assert process.stdout is not None
     with process.stdout:
         assert process.stdout.readline() == b"ready\n"
-        time.sleep(0.1)
+        stat = Path(f"/proc/{process.pid}/stat")
+        while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] in "RD":
+            time.sleep(0.01)  # until it waits, where Linux tells
         process.send_signal(number)
-        return process.wait(30)
+        return process.wait(300)
 
 
 def test_dots_in_a_name_without_an_extension_are_kept(cli, wav, tmp_path):

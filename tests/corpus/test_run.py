@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import itertools
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -323,35 +320,46 @@ def test_cli_tokenises_and_verifies(cli: Cli, folder, tmp_path):
     assert cli("tokenize", folder)[0] == 2
 
 
+# Runs the command, and dies as by a kill just before or just after a file gets its name.
+DIES = """
+import os, pathlib, signal, sys
+left, early = int(sys.argv.pop(1)), sys.argv.pop(1) == "early"
+replace = pathlib.Path.replace
+def dies(self, target):
+    global left
+    left -= 1
+    if not early:
+        replace(self, target)
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if early:
+        replace(self, target)
+pathlib.Path.replace = dies
+from codec.cli.main import main
+main()
+"""
+
+
 def test_killed_runs_end_as_an_undisturbed_one(tmp_path):
     weights = write_weights(tmp_path / "w.safetensors", SMALL)
     rng = np.random.default_rng(0)
     (tmp_path / "in").mkdir()
     for i in range(12):
-        soundfile.write(tmp_path / f"in/{i}.wav", rng.uniform(-0.5, 0.5, 24_000 * 20), 24_000)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        soundfile.write(tmp_path / f"in/{i}.wav", rng.uniform(-0.5, 0.5, 24_000), 24_000)
 
-    def start(out: str) -> subprocess.Popen[bytes]:
+    def code(out: str, names: int, when: str) -> int:
         command = [
-            *(sys.executable, "-m", "codec", "tokenize", str(tmp_path / "in"), "--format", "bin"),
-            *("-o", str(tmp_path / out), "--shard-items", "1", "--model", str(weights), "-t", "2"),
+            *(sys.executable, "-c", DIES, str(names), when),
+            *("tokenize", str(tmp_path / "in"), "--format", "bin", "-o", str(tmp_path / out)),
+            *("--shard-items", "1", "--model", str(weights), "-t", "2"),
         ]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, env=environment, stdout=subprocess.DEVNULL).returncode
 
-    assert start("whole").wait() == 0
+    assert code("whole", 0, "late") == 0
     killed = 0
-    for after in itertools.count(1):
-        process = start("killed")
-        # Killed while it writes or encodes what comes after another shard or two.
-        while process.poll() is None:
-            if len(list(tmp_path.glob("killed/journal/*.json"))) >= 2 * after:
-                time.sleep(random.Random(after).uniform(0, 0.02))
-                process.send_signal(signal.SIGKILL)
-                break
-            time.sleep(0.001)
-        if process.wait() == 0:
-            break
-        assert process.returncode == -signal.SIGKILL
+    while ended := code("killed", 4 + killed, ("early", "late")[killed % 2]):
+        assert ended == -signal.SIGKILL
         killed += 1
     assert killed >= 2
     assert shards(tmp_path / "killed") == shards(tmp_path / "whole")

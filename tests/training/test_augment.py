@@ -64,7 +64,7 @@ def test_gains_multiply() -> None:
 def test_a_gain_that_would_clip_ends_at_full_scale() -> None:
     audio = noise(4, SAMPLES)
     loud = scale(audio, torch.full((4,), -1000.0))
-    assert torch.equal(loud.abs().amax(1), torch.ones(4))
+    torch.testing.assert_close(loud.abs().amax(1), torch.ones(4))  # but for rounding
     assert torch.allclose(loud * audio.abs().amax(1, keepdim=True), -audio, atol=1e-6)
     assert torch.equal(scale(torch.zeros(1, 8), torch.tensor([9.0])), torch.zeros(1, 8))
 
@@ -247,6 +247,7 @@ def test_full_scale_and_silence_stay_in_range() -> None:
     assert torch.equal(apply(ALL, silence, other=silence), torch.zeros(32, SAMPLES))
 
 
+@pytest.mark.slow
 def test_the_chain_is_one_graph_without_a_look_at_the_data() -> None:
     chain = Chain(ALL, SAMPLES, RATE, 7, CPU)
     inputs = (

@@ -58,6 +58,7 @@ def one_of(rank: int, world: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns(tmp_path: Path):
     alone = learned()
     multiprocessing.spawn(one_of, (2, str(tmp_path)), nprocs=2)
@@ -110,6 +111,7 @@ def torchrun(folder: Path, data: Path, *options: object) -> subprocess.Popen[str
     )
 
 
+@pytest.mark.slow
 def test_torchrun_trains_and_sigterm_stops_all(wav, tmp_path: Path):
     data = wav("data/a.wav", 60_000).parent
     run = torchrun(tmp_path, data, "--minutes", 10, "--device", "cpu")

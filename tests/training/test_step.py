@@ -57,6 +57,7 @@ def test_the_watch_for_waits_sees_them():
             wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [False, True])
 def test_the_whole_step_is_one_graph(bad: bool):
     plain, audio = fitted()
@@ -122,6 +123,7 @@ def test_modes_that_are_not_available():
         learner.accelerate()
 
 
+@pytest.mark.slow
 def test_auto_measures_and_undoes_what_it_learned(monkeypatch: pytest.MonkeyPatch):
     from codec.training import runner
 
