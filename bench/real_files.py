@@ -128,8 +128,8 @@ def compare(path: Path, lossless: bool) -> tuple[str, str]:
     if audio.shape != expected.shape:
         return "DIFFERENT", f"{audio.shape} and not {expected.shape} by {reader.decoder}"
     worst = float(np.abs(audio - expected).max(initial=0))
-    loud = [np.sqrt(np.mean(x**2, axis=1)) for x in (audio, expected)]
-    if (lossless and worst > 0) or not np.allclose(*loud, atol=0.02):
+    loudness, by_peer = (np.sqrt(np.mean(x**2, axis=1)) for x in (audio, expected))
+    if (lossless and worst > 0) or not np.allclose(loudness, by_peer, atol=0.02):
         return "DIFFERENT", f"by up to {worst:g}, by {reader.decoder}"
     return "equal", f"{worst:.1e}"
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import sys
 import tempfile
 import time
@@ -207,12 +208,16 @@ def measure(found: list[Entry], runs: int) -> list[tuple[str, float, float]]:
             if entry.encode:
                 if codes[i] is None:
                     codes[i] = entry.encode(audio)  # also warms up
-                taken[i][0].append(cpu_seconds(lambda: entry.encode(audio)))  # noqa: B023
+                taken[i][0].append(cpu_seconds(functools.partial(entry.encode, audio)))
             if entry.decode:
-                taken[i][1].append(cpu_seconds(lambda: entry.decode(codes[i])))  # noqa: B023
+                taken[i][1].append(cpu_seconds(functools.partial(entry.decode, codes[i])))
+
+    def speed(entry: Entry, times: list[float]) -> float:
+        return entry.seconds / float(np.median(times)) if times else float("nan")
+
     return [
-        (entry.name, *(entry.seconds / np.median(t) if t else float("nan") for t in both))
-        for entry, both in zip(found, taken, strict=True)
+        (entry.name, speed(entry, encoded), speed(entry, decoded))
+        for entry, (encoded, decoded) in zip(found, taken, strict=True)
     ]
 
 

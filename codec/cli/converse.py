@@ -17,7 +17,7 @@ from codec.errors import OptionError
     "--reply",
     default="repeat",
     metavar="repeat|continue|FILE",
-    help="What is replied: what was said, how a language model goes on with it, or a recording."
+    help="The reply: what you said, what a language model says next, or a recording."
     "  [default: repeat]",
 )
 @click.option(
@@ -27,23 +27,29 @@ from codec.errors import OptionError
     help="Weights of the language model.  [default: those of the package]",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--port",
+    default=8765,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 takes a free one.",
+)
 @click.option(
     "--codebooks",
     "-n",
     type=int,
-    help="Codebooks of both token streams.  [default: 8, or those of the language model]",
+    help="Codebooks of what is heard and said.  [default: 8, or those of the language model]",
 )
 @click.option(
     "--detector",
     type=click.Choice(["silero", "energy"]),
-    help="What finds speech.  [default: silero where installed]",
+    help="What detects speech.  [default: silero if it is installed]",
 )
 @click.option(
     "--patience",
     type=float,
     metavar="SECONDS",
-    help="Silence that ends a turn.  [default: .06, growing up to .8 where it was too short]",
+    help="Silence that ends your turn.  [default: 0.06; grows to 0.8 where that was too short]",
 )
 @click.option(
     "--model",
@@ -61,10 +67,10 @@ def converse(
     patience: float | None,
     model: str,
 ) -> None:
-    """Serve a page on which to talk with a program: it listens while it speaks.
+    """Talk with a program on a page in the browser. It listens while it speaks.
 
-    Open the address that is printed in a browser and press Start. Speak, and the reply comes when
-    you have finished; speak while it plays, and it falls silent.
+    Open the printed address in a browser, press Start and speak. The reply comes when you have
+    finished. If you speak while it plays, it falls silent.
     """
     from codec.api import load
     from codec.lm.duplex import Conversation, Event, Turn, TurnTaking, load_detector

@@ -24,7 +24,9 @@ from codec.support.workers import Workers, usable_cores
     show_default=True,
     help="A model of `codec models`, or a .safetensors file.",
 )
-@click.option("-o", "--output", type=TEXT, help=f"[default: beside the weights, {SUFFIX}]")
+@click.option(
+    "-o", "--output", type=TEXT, help=f"File to write. [default: beside the weights, {SUFFIX}]"
+)
 @click.option("-t", "--threads", type=click.IntRange(1), help="Threads. [default: all CPU cores]")
 @click.option("-f", "--force", is_flag=True, help="Overwrite an output that exists.")
 @click.option("-q", "--quiet", is_flag=True, help="Hide the progress bar.")
@@ -38,8 +40,8 @@ def fit_latents(
 ) -> None:
     """Measure the scale of a model's latents on audio files and folders.
 
-    The mean and the deviation of each dimension are written beside the weights; `encode_latents`
-    and `decode_latents` use them.
+    Writes the mean and the standard deviation of each dimension beside the weights, where
+    `encode_latents` and `decode_latents` find them.
     """
     from codec.api import load
     from codec.files.fit_latents import fit_latent_scale

@@ -168,9 +168,11 @@ def export(
 @click.command("train-prior")
 @click.argument("data", type=PATH)
 @click.option("--model", type=FILE, help="Weights to train for. [default: the shipped weights]")
-@click.option("-o", "--output", type=FILE, help="[default: beside the weights, .entropy]")
+@click.option(
+    "-o", "--output", type=FILE, help="File to write. [default: beside the weights, .entropy]"
+)
 @click.option("--minutes", type=_minutes, default=40, show_default=True, help="Training time.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
 @options.torch_threads
 @options.force_one
 def train_prior(

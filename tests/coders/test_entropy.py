@@ -50,7 +50,7 @@ SHAPES = st.tuples(st.integers(1, 9), st.integers(1, LEVELS), st.integers(1, 20)
 @given(SHAPES, st.integers(0, 99), st.sampled_from(native.isas()), st.sampled_from(native.isas()))
 @settings(max_examples=40)
 def test_what_one_instruction_set_encodes_another_decodes(shape, seed, one, other):
-    codes = random_codes(*shape, seed)
+    codes = random_codes(*shape, seed=seed)
     for there, back in zip(coders(one), coders(other), strict=True):
         payload = there.encode(codes)
         assert np.array_equal(back.decode(payload, *shape), codes)

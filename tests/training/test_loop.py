@@ -10,6 +10,7 @@ import math
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def go(audio, run: Path, until: Until, changes: dict | None = None, **options) -
     return said
 
 
-def assert_same(a: object, b: object, path: str = "") -> None:
+def assert_same(a: Any, b: Any, path: str = "") -> None:
     assert type(a) is type(b), path
     if isinstance(a, torch.Tensor):
         assert torch.equal(a, b), path
@@ -61,7 +62,7 @@ def assert_same(a: object, b: object, path: str = "") -> None:
     elif isinstance(a, list | tuple):
         assert len(a) == len(b), path
         for index, pair in enumerate(zip(a, b, strict=True)):
-            assert_same(*pair, f"{path}/{index}")
+            assert_same(pair[0], pair[1], f"{path}/{index}")
     else:
         assert a == b, path
 
