@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from codec.cli.paths import FILE, PATH
+from codec.cli import options
+from codec.cli.options import Command
+from codec.cli.paths import FILE, PATH, TEXT
 from codec.errors import MissingPackageError, ModelError, TrainingError
+
+if TYPE_CHECKING:
+    from codec.api import Codec
+    from codec.lm.model.language_model import Conditions, LanguageModel
+    from codec.support.types import Codes
 
 
 def need_torch() -> None:
@@ -73,7 +82,7 @@ def train_lm(
 
     from codec.corpus.token_rows import TokenRows
     from codec.lm.model import config as configs
-    from codec.lm.model.data import VALIDATION, known_tags, streams_of
+    from codec.lm.model.data import VALIDATION, kinds_of, known_tags, streams_of
     from codec.lm.model.files import write_network
     from codec.lm.model.learner import Settings
     from codec.lm.model.run import Run, hold_out
@@ -99,6 +108,7 @@ def train_lm(
     )
     held_rows = [row for row in rows if row.get("split") == VALIDATION]
     streams = streams_of([row for row in rows if row.get("split") != VALIDATION], config)
+    kinds = kinds_of(rows)
     held = hold_out(streams_of(held_rows, config), config, bits)
     del rows, held_rows, table
     folder = run or cache_folder(tokens, preset)
@@ -112,8 +122,122 @@ def train_lm(
     )
     finished = training.train(held, minutes=minutes, say=_say)
     extra = {"licence": licence, "steps": str(training.step), "hours": f"{hours:.2f}"}
-    size = write_network(training.learner.exact, output, extra=extra, overwrite=True)
+    size = write_network(training.learner.exact, output, kinds=kinds, extra=extra, overwrite=True)
     click.echo(f"{output}: {size / 1e6:.1f} MB" + ("" if finished else ", of an unfinished run"))
+
+
+_SECONDS = click.FloatRange(0, 24 * 3600, min_open=True)
+
+
+def _sampling(temperature: float, top_p: float) -> Callable[[Command], Command]:
+    """The options of generation, with these defaults."""
+
+    def added(command: Command) -> Command:
+        for option in (
+            options.quiet,
+            options.force_one,
+            options.torch_threads,
+            options.model,
+            click.option("--weights", type=FILE, help="A language model. [default: the shipped]"),
+            click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+            click.option("--top-p", type=float, default=top_p, show_default=True),
+            click.option("--top-k", type=int, help="Draw among this many codes. [default: all]"),
+            click.option("--temperature", type=float, default=temperature, show_default=True),
+            click.option("-o", "--output", type=TEXT, required=True, help="Audio file, or -."),
+        ):
+            command = option(command)
+        return command
+
+    return added
+
+
+@click.command("continue")
+@click.argument("prompt", type=FILE)
+@click.option("--seconds", type=_SECONDS, default=10.0, show_default=True, help="To add.")
+@click.option("--skip-prompt", is_flag=True, help="Write only what follows the prompt.")
+@_sampling(temperature=0.9, top_p=0.95)
+def continue_(prompt: Path, seconds: float, skip_prompt: bool, **chosen: Any) -> None:
+    """Go on with a recording: PROMPT, of which the last seconds count, and what may follow.
+
+    About 3 s of one voice or one piece of music are a good prompt. The output is mono, at the
+    codec's sample rate; with -o - a WAV goes to standard output while it is made. The same seed
+    gives the same audio on the same machine.
+    """
+    lm, codec = _models(chosen)
+    from codec.audio.reader import read_audio
+    from codec.lm.model.language_model import Conditions
+
+    audio, rate = read_audio(prompt)
+    codes = codec.encode(audio.mean(0), rate, n_codebooks=lm.config.levels).codes[0]
+    voice = codes[:, -lm.config.voice_frames :]
+    _write(lm, codec, codes, Conditions(voice=voice), seconds, chosen, skip_prompt)
+
+
+@click.command()
+@click.argument("words")
+@click.option("--seconds", type=_SECONDS, default=30.0, show_default=True)
+@_sampling(temperature=0.95, top_p=0.95)
+def compose(words: str, seconds: float, **chosen: Any) -> None:
+    """Make music or sounds from WORDS, such as "calm piano".
+
+    An unknown word is an error that lists the known ones. The output is as for `codec continue`.
+    """
+    lm, codec = _models(chosen)
+    from codec.lm.model.language_model import Conditions
+    from codec.lm.model.tags import complete, read_words
+
+    tags, factor = read_words(words, lm.config.tags)
+    chosen["temperature"] *= factor
+    asked = Conditions(tags=complete(tags, lm.kinds))
+    _write(lm, codec, None, asked, seconds, chosen)
+
+
+def _models(chosen: dict[str, Any]) -> tuple[LanguageModel, Codec]:
+    """Load both models, once the output is known to be writable. Raises CodecError."""
+    need_torch()
+    import torch
+
+    from codec import lm
+    from codec.api import load
+    from codec.cli.sound import check_output
+
+    check_output(chosen["output"], overwrite=chosen["force"])
+    if chosen["threads"] is not None:
+        torch.set_num_threads(chosen["threads"])
+    found, codec = lm.load(chosen["weights"]), load(chosen["model"])
+    if found.config.codec and found.config.codec != codec.model_id.hex():
+        raise ModelError(
+            f"the language model is of the codec {found.config.codec}, not {codec.model_id.hex()}"
+        )
+    return found, codec
+
+
+def _write(
+    lm: LanguageModel,
+    codec: Codec,
+    prompt: Codes | None,
+    asked: Conditions,
+    seconds: float,
+    chosen: dict[str, Any],
+    skipped: bool = False,
+) -> None:
+    """Generate and write `prompt` and `seconds` that follow; skipped: without the prompt."""
+    from codec.cli.sound import check_output, write_frames
+
+    frames = max(1, round(seconds * lm.config.frame_rate))
+    sampling = {name: chosen[name] for name in ("temperature", "top_k", "top_p", "seed")}
+    made = lm.generate(prompt, asked, frames, **sampling)
+    before = [] if prompt is None else [prompt]
+    n_before = sum(codes.shape[1] for codes in before)
+    write_frames(
+        codec,
+        itertools.chain(before, made),
+        check_output(chosen["output"], overwrite=chosen["force"]),
+        overwrite=chosen["force"],
+        quiet=chosen["quiet"],
+        n_frames=frames + n_before,
+        skip=n_before * codec.config.hop_length if skipped else 0,
+    )
 
 
 def cache_folder(tokens: Path, preset: str) -> Path:

@@ -36,6 +36,8 @@ COMMANDS = {
         "codec.cli.speech:train_speech",
         "Learn durations and store voices, for speech from text.",
     ),
+    "continue": ("codec.cli.language:continue_", "Go on with a recording of speech or music."),
+    "compose": ("codec.cli.language:compose", "Make music or sounds from words."),
     "train-lm": ("codec.cli.language:train_lm", "Train a language model on tokens."),
     "fit-latents": ("codec.cli.latents:fit_latents", "Measure the scale of a model's latents."),
     "export": ("codec.cli.train:export", "Write the weights of a checkpoint to a model file."),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from codec.api import Codec
-from codec.audio.arrays import Audio
+from codec.audio.arrays import Audio, after
 from codec.audio.formats import WRITE_FORMATS
 from codec.audio.pipes import SampleSink
 from codec.audio.writer import AudioWriter
@@ -40,11 +40,13 @@ def write_frames(
     overwrite: bool,
     quiet: bool,
     n_frames: int | None = None,
+    skip: int = 0,
 ) -> float:
     """Decode frames [levels, n] as they come and write the audio; return its length in seconds.
 
     target: of `check_output`; standard output gets a WAV, every frame as soon as it is certain.
-    n_frames: how many will come, for the bar on a terminal.
+    n_frames: how many will come, for the bar on a terminal. skip: samples at the beginning that
+    are not written.
     """
     rate = codec.config.sample_rate
     samples = 0
@@ -58,7 +60,7 @@ def write_frames(
             suffix = target.suffix.lower()
             sink = stack.enter_context(AudioWriter(aside, rate, 1, 0, suffix))
         progress = stack.enter_context(Progress(total, shown=not quiet))
-        for block in decoded(codec, frames):
+        for block in after(decoded(codec, frames), skip):
             sink.write(block)
             samples += block.shape[1]
             progress.advance(f"{samples / rate:.1f} s", block.shape[1] / rate)

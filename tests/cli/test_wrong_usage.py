@@ -12,7 +12,7 @@ from codec.cli import files
 from codec.cli.main import COMMANDS
 from codec.files.plan import Job
 
-NO_PATH = {"converse", "models", "speak"}  # whose first argument is something else
+NO_PATH = {"compose", "converse", "models", "speak"}  # whose first argument is something else
 
 
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - NO_PATH))

@@ -7,6 +7,7 @@ whose speaker is not known is a stream of its own. A batch is stretches of strea
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -69,6 +70,14 @@ def words_of(row: Mapping[str, Any]) -> list[str]:
 def known_tags(rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     """All tags of the rows, in alphabetical order."""
     return tuple(sorted({word for row in rows for word in words_of(row)}))
+
+
+def kinds_of(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """The tags that rows have together, those of the most frames first."""
+    frames: Counter[tuple[str, ...]] = Counter()
+    for row in rows:
+        frames[tuple(words_of(row))] += int(row["codes"].shape[2])
+    return [kind for kind, _ in frames.most_common() if kind]
 
 
 def streams_of(rows: Iterable[Mapping[str, Any]], config: LmConfig) -> list[Stream]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +20,32 @@ FORMAT = "codec language model 1"
 
 
 def write_network(
-    network: Network, path: Path, *, extra: Mapping[str, str] | None = None, overwrite: bool = False
+    network: Network,
+    path: Path,
+    *,
+    kinds: Sequence[Sequence[str]] = (),
+    extra: Mapping[str, str] | None = None,
+    overwrite: bool = False,
 ) -> int:
-    """Write a network's weights; their size in bytes. extra: more metadata, such as the licence.
+    """Write a network's weights; their size in bytes.
 
-    Raises OutputError.
+    kinds: the tags that occurred together in training, the most frequent first. extra: more
+    metadata, such as the licence. Raises OutputError.
     """
     tensors = {
         name: tensor.detach().cpu().half().contiguous()
         for name, tensor in network.state_dict().items()
     }
     config = network.config.to_json()
-    data = save(tensors, {**(extra or {}), "format": FORMAT, "config": config})
+    metadata = {**(extra or {}), "format": FORMAT, "config": config, "kinds": json.dumps(kinds)}
+    data = save(tensors, metadata)
     with replacing(path, overwrite=overwrite) as aside:
         aside.write_bytes(data)
     return len(data)
 
 
-def read_network(path: Path) -> Network:
-    """Read what `write_network` wrote, in float32.
+def read_network(path: Path) -> tuple[Network, tuple[tuple[str, ...], ...]]:
+    """Read what `write_network` wrote: the network, in float32, and the kinds.
 
     Raises ModelError if the file is missing, damaged or another, or does not fit its configuration.
     """
@@ -49,8 +57,9 @@ def read_network(path: Path) -> Network:
             if metadata.get("format") != FORMAT:
                 raise ModelError(f"{path.name} holds no weights of a language model")
             config = LmConfig.from_json(metadata.get("config", ""))
+            kinds = tuple(tuple(map(str, kind)) for kind in json.loads(metadata.get("kinds", "[]")))
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{path.name} is damaged, or not a safetensors file: {error}") from None
     with torch.device("meta"):
         network = Network(config)
@@ -60,4 +69,4 @@ def read_network(path: Path) -> Network:
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise ModelError(f"{path.name} holds values that are not finite")
     network.load_state_dict(tensors, assign=True)
-    return network.eval().requires_grad_(False)
+    return network.eval().requires_grad_(False), kinds

@@ -42,16 +42,18 @@ class LanguageModel:
     """Goes on with codes, frame by frame. Safe to share between threads: generation has its own
     state.
 
-    network: in evaluation mode, on the device that generates.
+    network: in evaluation mode, on the device that generates. kinds: the tags that occurred
+    together in training, the most frequent kind first.
     """
 
-    def __init__(self, network: Network) -> None:
-        self.network = network
+    def __init__(self, network: Network, kinds: Sequence[Sequence[str]] = ()) -> None:
+        self.network, self.kinds = network, tuple(map(tuple, kinds))
 
     @classmethod
     def read(cls, path: Path, device: torch.device | str = "cpu") -> LanguageModel:
         """Read a weights file. Raises ModelError."""
-        return cls(read_network(path).to(device))
+        network, kinds = read_network(path)
+        return cls(network.to(device), kinds)
 
     @property
     def config(self) -> LmConfig:

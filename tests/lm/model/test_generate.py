@@ -118,8 +118,9 @@ def test_wrong_arguments_are_named():
 def test_weights_come_back(tmp_path):
     path = tmp_path / "lm.safetensors"
     net = network().half().float()
-    write_network(net, path, extra={"licence": "CC0-1.0"})
+    write_network(net, path, kinds=[("speech",)], extra={"licence": "CC0-1.0"})
     again = codec.lm.load(path)
+    assert again.kinds == (("speech",),)
     assert again.config == CONFIG
     assert np.array_equal(made(model=again), made(model=LanguageModel(net)))
 

@@ -1,0 +1,437 @@
+"""Measure the language model of audio: `codec continue` and `codec compose`.
+
+    python -m bench.lm DATA --tokens TOKENS [--weights FILE] -o bench/lm.md
+
+DATA has train/ and eval/, TOKENS is what the model was trained on (bench.lm_data). Continuations
+follow the first 3 s of 50 recordings of speakers that training did not hear: the clips of
+bench/development.tsv and of DATA/eval/transcribed. A continuation is compared with the codec's own
+reconstruction of what really followed, at the same levels. For compositions a classifier (logistic
+regression on means and deviations of log-mel bands) learns the kinds of music and sounds from real
+audio, coded at the model's levels, and says of what kind a composition is.
+
+Everything runs on one thread. Speed is counted in processor time, so that other work on the machine
+changes it little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import torch
+
+import codec
+from bench.development import read_list
+from bench.lm_data import read_table
+from codec.audio.reader import read_audio
+from codec.audio.resample import resample
+from codec.benchmark.machine import machine, versions
+from codec.coders import entropy
+from codec.coders.base import CODER_IDS
+from codec.corpus.token_rows import TokenRows
+from codec.errors import CodecError
+from codec.lm import DEFAULT_LM
+from codec.lm.model.data import VALIDATION, words_of
+from codec.lm.model.language_model import Conditions, LanguageModel
+from codec.mel import log_mel
+from codec.model.location import DEFAULT_WEIGHTS
+from codec.quality.blind import distillmos
+from codec.quality.prosody import speaker_embedding
+
+Floats = npt.NDArray[np.float64]
+
+PROMPT = 3.0  # seconds
+SHORTEST = 5.0  # seconds of a recording, the prompt included
+QUIET = 30.0  # dB below the prompt
+SILENT = 2.0  # seconds of quiet that count as silence
+LOOP = 50  # frames that repeat the ones before
+LAGS = range(1, 51)  # frames
+PIECE = 5.0  # seconds of music or sounds that the classifier hears
+PIECES = 20  # of a kind
+MEL_RATE = 16_000  # Hz: of `log_mel`'s default
+TEMPERATURES = (0.8, 0.9)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    speaker: str
+    audio: npt.NDArray[np.float32]  # [samples], at the codec's rate
+
+
+def recordings(data: Path, rate: int, count: int) -> list[Recording]:
+    """Speech of speakers that training did not hear."""
+    found = []
+    for part in read_list():
+        if part.clip and part.kind == "speech" and part.duration >= SHORTEST:
+            with soundfile.SoundFile(data / part.path) as file:
+                own = file.samplerate
+                file.seek(round(part.offset * own))
+                piece = file.read(round(part.duration * own), "float32", always_2d=True).mean(1)
+            found.append(Recording(part.speaker, resample(piece, own, rate)))
+    for row in read_table(data / "eval" / "transcribed.tsv"):
+        if float(row["seconds"]) >= SHORTEST:
+            audio, own = read_audio(data / row["path"])
+            piece = audio.mean(0)[: 8 * own]
+            found.append(Recording(row["speaker"], resample(piece, own, rate)))
+    return found[:count]
+
+
+def falls_silent(
+    audio: npt.NDArray[np.float32], prompt: npt.NDArray[np.float32], rate: int
+) -> bool:
+    """Whether `audio` has `SILENT` seconds in a row that are `QUIET` dB below the prompt."""
+    hop = rate // 25
+    blocks = audio[: len(audio) // hop * hop].reshape(-1, hop).astype(np.float64)
+    least = np.sqrt(np.mean(prompt.astype(np.float64) ** 2)) * 10 ** (-QUIET / 20)
+    run = longest = 0
+    for quiet in np.sqrt(np.mean(blocks**2, axis=1)) < least:
+        run = run + 1 if quiet else 0
+        longest = max(longest, run)
+    return longest >= SILENT * 25
+
+
+def loops(codes: npt.NDArray[np.uint16]) -> bool:
+    """Whether `LOOP` frames in a row repeat, in the first level, those a lag before."""
+    row = codes[0]
+    for lag in LAGS:
+        run = 0
+        for same in row[lag:] == row[:-lag]:
+            run = run + 1 if same else 0
+            if run >= LOOP:
+                return True
+    return False
+
+
+@dataclasses.dataclass
+class Continuations:
+    """What is measured of continuations at one temperature; means over the recordings."""
+
+    similarity: float = 0.0  # to the prompt
+    own: float = 0.0  # share that is more like the prompt than like any other speaker
+    mos: float = 0.0
+    silent: float = 0.0
+    loops: float = 0.0
+
+
+class Bench:
+    """The models, and the recordings as codes."""
+
+    def __init__(self, lm: LanguageModel, model: codec.Codec, items: Sequence[Recording]) -> None:
+        self.lm, self.model, self.items = lm, model, items
+        self.rate = model.config.sample_rate
+        self.frames = round(PROMPT * lm.config.frame_rate)
+        levels = lm.config.levels
+        self.codes = [
+            model.encode(item.audio, self.rate, n_codebooks=levels).codes[0] for item in items
+        ]
+        heard = [item.audio[: round(PROMPT * self.rate)] for item in items]
+        self.prompts = np.stack([self.embedded(audio) for audio in heard])
+        speakers = sorted({item.speaker for item in items})
+        owner = np.array([item.speaker for item in items])
+        self.voices = {name: self.prompts[owner == name].mean(0) for name in speakers}
+
+    def embedded(self, audio: npt.NDArray[np.float32]) -> Floats:
+        found = np.asarray(speaker_embedding(audio, self.rate), np.float64)
+        return found / np.linalg.norm(found)
+
+    def after_prompt(self, codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+        """The audio of what follows the prompt, decoded with it."""
+        audio = self.model.decode(self.model.tokens(codes))[0]
+        return audio[self.frames * self.model.config.hop_length :]
+
+    def measured(self, follows: Sequence[npt.NDArray[np.uint16]]) -> Continuations:
+        """follows: for each recording the prompt's codes and what follows."""
+        rows = []
+        for place, (item, codes) in enumerate(zip(self.items, follows, strict=True)):
+            audio = self.after_prompt(codes)
+            voice = self.embedded(audio)
+            likeness = float(voice @ self.prompts[place])
+            others = [
+                float(voice @ mean / np.linalg.norm(mean))
+                for name, mean in self.voices.items()
+                if name != item.speaker
+            ]
+            prompt = item.audio[: round(PROMPT * self.rate)]
+            rows.append(
+                (
+                    likeness,
+                    likeness > max(others),
+                    distillmos(audio, audio, self.rate),
+                    falls_silent(audio, prompt, self.rate),
+                    loops(codes[:, self.frames :]),
+                )
+            )
+        return Continuations(*np.mean(np.array(rows, np.float64), axis=0).tolist())
+
+    def continued(self, temperature: float, seconds: float) -> list[npt.NDArray[np.uint16]]:
+        """The prompt of each recording with a continuation."""
+        count = round(seconds * self.lm.config.frame_rate)
+        result = []
+        for place, codes in enumerate(self.codes):
+            prompt = codes[:, : self.frames]
+            made = self.lm.generate(
+                prompt,
+                Conditions(voice=prompt),
+                count,
+                temperature=temperature,
+                top_p=0.95,
+                seed=place,
+            )
+            result.append(np.concatenate([prompt, *made], 1))
+        return result
+
+    def bits(self) -> tuple[Floats, Floats, Floats]:
+        """Bits a code of each level, of what really followed the prompts: by the entropy coder's
+        prior, by the model, and by the model with the prompt as its voice. All know the prompt."""
+        prior = entropy.load(DEFAULT_WEIGHTS, CODER_IDS["best"])
+        costs: list[list[Floats]] = [[], [], []]
+        for codes in self.codes:
+            voice = Conditions(voice=codes[:, : self.frames])
+            for kept, cost in zip(
+                costs,
+                (prior.costs(codes[None])[1][0], self.lm.bits(codes), self.lm.bits(codes, voice)),
+                strict=True,
+            ):
+                kept.append(cost[:, self.frames :].astype(np.float64))
+        first, second, third = (np.concatenate(kept, 1).mean(1) for kept in costs)
+        return first, second, third
+
+
+def speed(lm: LanguageModel, frames: int = 250) -> tuple[float, float]:
+    """Frames a second of processor time, and milliseconds to the first after a prompt of 3 s."""
+    prompt = np.zeros((lm.config.levels, round(PROMPT * lm.config.frame_rate)), np.uint16)
+    rates, firsts = [], []
+    for seed in range(3):
+        began = time.process_time()
+        made = lm.generate(prompt, Conditions(voice=prompt), frames, top_p=0.95, seed=seed)
+        next(made)
+        first = time.process_time()
+        count = sum(1 for _ in made)
+        rates.append(count / (time.process_time() - first))
+        firsts.append(1000 * (first - began))
+    return max(rates), min(firsts)
+
+
+def features(audio: npt.NDArray[np.float32], rate: int) -> Floats:
+    """Means and deviations of log-mel bands and of their changes."""
+    bands = log_mel(resample(audio, rate, MEL_RATE)).astype(np.float64)
+    change = np.abs(np.diff(bands, axis=1))
+    return np.concatenate([bands.mean(1), bands.std(1), change.mean(1)])
+
+
+def pieces(tokens: Path, model: codec.Codec, levels: int) -> list[tuple[str, str, bool, Floats]]:
+    """Kind, file, whether it is held out, and features, of real music and sounds."""
+    rows, rate = TokenRows(tokens), model.config.sample_rate
+    random = np.random.default_rng(0)
+    by_kind: dict[str, list[int]] = {}
+    for number, tags in enumerate(rows.column("tags")):
+        kind = " ".join(words_of({"tags": tags}))
+        if kind and not kind.startswith("speech"):
+            by_kind.setdefault(kind, []).append(number)
+    length = round(PIECE * model.config.frame_rate)
+    found = []
+    for kind, numbers in sorted(by_kind.items()):
+        for number in random.permutation(numbers)[:PIECES]:
+            row = rows[int(number)]
+            codes = row["codes"][0, :levels]
+            if codes.shape[1] >= length:
+                first = int(random.integers(0, codes.shape[1] - length + 1))
+                audio = model.decode(model.tokens(codes[:, first : first + length]))[0]
+                held = row.get("split") == VALIDATION
+                found.append((kind, str(row["path"]), held, features(audio, rate)))
+    return found
+
+
+def composed(
+    lm: LanguageModel, model: codec.Codec, tokens: Path, count: int
+) -> tuple[list[list[str]], str]:
+    """A row for each kind, and what the classifier is worth on real audio."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    real = pieces(tokens, model, lm.config.levels)
+    x, kinds = np.stack([row[3] for row in real]), np.array([row[0] for row in real])
+    groups = np.array([row[1] for row in real])
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500, C=0.1))
+    # Kinds that lie in one file are split by piece: no other piece of that kind exists.
+    alone = {kind for kind in {*kinds} if len({*groups[kinds == kind]}) < 2}
+    groups = np.array(
+        [
+            f"{g} {i % 3}" if k in alone else g
+            for i, (k, g) in enumerate(zip(kinds, groups, strict=True))
+        ]
+    )
+    guessed = cross_val_predict(probe, x, kinds, groups=groups, cv=GroupKFold(5))
+    probe.fit(x, kinds)
+    frames = round(PIECE * lm.config.frame_rate)
+    rows = []
+    right_all, coarse_all = [], []
+    for kind in sorted({*kinds}):
+        heard = []
+        for seed in range(count):
+            asked = Conditions(tags=tuple(kind.split()))
+            made = lm.generate(None, asked, 2 * frames, temperature=0.95, top_p=0.95, seed=seed)
+            codes = np.concatenate(list(made), 1)
+            audio = model.decode(model.tokens(codes))[0]
+            heard.append(features(audio[len(audio) // 2 :], model.config.sample_rate))
+        said = probe.predict(np.stack(heard))
+        right, coarse = said == kind, [name.split()[0] == kind.split()[0] for name in said]
+        right_all += right.tolist()
+        coarse_all += coarse
+        own = kinds == kind
+        rows.append(
+            [
+                kind,
+                str(int(own.sum())),
+                f"{np.mean(guessed[own] == kind):.0%}",
+                f"{np.mean(right):.0%}",
+                f"{np.mean(coarse):.0%}",
+            ]
+        )
+    rows.append(
+        ["all", str(len(kinds)), f"{np.mean(guessed == kinds):.0%}", f"{np.mean(right_all):.0%}",
+         f"{np.mean(coarse_all):.0%}"]
+    )  # fmt: skip
+    return rows, f"{1 / len({*kinds}):.0%}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def shown(row: Continuations) -> list[str]:
+    return [
+        f"{row.similarity:.3f}",
+        f"{row.own:.0%}",
+        f"{row.mos:.2f}",
+        f"{row.silent:.0%}",
+        f"{row.loops:.0%}",
+    ]
+
+
+def report(arguments: argparse.Namespace, command: str) -> str:
+    torch.set_num_threads(1)
+    lm, model = LanguageModel.read(arguments.weights), codec.load()
+    items = recordings(arguments.data, model.config.sample_rate, arguments.count)
+    bench = Bench(lm, model, items)
+    levels, rate = lm.config.levels, lm.config.frame_rate
+    head = ["", "similarity to the prompt", "above all others", "DistillMOS", "silent", "loops"]
+    rows = [["recording, coded", *shown(bench.measured(bench.codes))]]
+    for temperature in arguments.temperatures:
+        follows = bench.continued(temperature, arguments.seconds)
+        rows.append([f"temperature {temperature:g}", *shown(bench.measured(follows))])
+    prior, plain, voiced = bench.bits()
+    bit_rows = [
+        [name, *(f"{value:.2f}" for value in bits), f"{bits.sum() * rate:.0f}",
+         f"{1 - 2 ** (bits.mean() - prior.mean()):.1%}"]
+        for name, bits in (("entropy prior", prior), ("model", plain), ("model, voice", voiced))
+    ]  # fmt: skip
+    kinds, chance = composed(lm, model, arguments.tokens, arguments.pieces)
+    frames, first = speed(lm)
+    return TEMPLATE.format(
+        command=command,
+        machine=machine(),
+        versions=", ".join(f"{name} {version}" for name, version in versions().items()),
+        parameters=sum(parameter.numel() for parameter in lm.network.parameters()) / 1e6,
+        levels=levels,
+        kbits=levels * 10 * rate / 1000,
+        count=len(items),
+        prompt=PROMPT,
+        speakers=len({item.speaker for item in items}),
+        seconds=arguments.seconds,
+        silent=SILENT,
+        quiet=QUIET,
+        loop=LOOP,
+        continuations=table(head, rows),
+        bits=table(
+            ["", *(f"level {q + 1}" for q in range(levels)), "bit/s", "perplexity lower by"],
+            bit_rows,
+        ),
+        pieces=arguments.pieces,
+        length=2 * PIECE,
+        half=PIECE,
+        chance=chance,
+        kinds=table(["kind", "real pieces", "real", "composed", "music or sound"], kinds),
+        frames=frames,
+        real_time=frames / rate,
+        first=first,
+    )
+
+
+TEMPLATE = """\
+# The language model of audio, measured
+
+By `{command}`. Machine: {machine}. {versions}.
+
+The model has {parameters:.1f} M parameters and {levels} levels ({kbits:g} kbit/s).
+
+## Continuation
+
+{count} prompts of {prompt:g} s, {speakers} speakers that training did not hear; continuations of
+{seconds:g} s, top-p 0.95. Similarity is the cosine of Resemblyzer's embeddings. *Above all others*:
+the share that is more like its prompt than like the mean of any other speaker. *Silent*: at least
+{silent:g} s in a row are {quiet:g} dB below the prompt. *Loops*: {loop} frames in a row repeat,
+in the first level, those at most 2 s before. The first row is what really followed, coded at these
+levels.
+
+{continuations}
+
+## Bits
+
+Bits a code of what really followed the prompts, by level; bit/s of all levels; and by how much the
+perplexity lies below that of the shipped entropy prior (`--effort best`). All three have read the
+prompt.
+
+{bits}
+
+## Composition
+
+{pieces} compositions of {length:g} s of each kind, of which the last {half:g} s are classified.
+*Real*: cross-validated over files, on real audio coded at these levels. Chance is {chance}. *Music
+or sound*: at least that much is right.
+
+{kinds}
+
+## Speed
+
+One thread, after a prompt of 3 s: {frames:.0f} frames a second of processor time ({real_time:.1f} x
+real time), {first:.0f} ms to the first.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--tokens", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, default=DEFAULT_LM)
+    parser.add_argument("--count", type=int, default=50, help="prompts")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of a continuation")
+    parser.add_argument("--temperatures", type=float, nargs="+", default=TEMPERATURES)
+    parser.add_argument("--pieces", type=int, default=5, help="compositions of a kind")
+    parser.add_argument("-o", "--output", type=Path)
+    arguments = parser.parse_args()
+    try:
+        text = report(arguments, "python -m bench.lm " + shlex.join(sys.argv[1:]))
+    except CodecError as error:
+        sys.exit(f"bench.lm: {error}")
+    if arguments.output is None:
+        print(text)
+    else:
+        arguments.output.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""`codec train-lm`, `continue` and `compose`, with a model that has learned next to nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner
+
+pytest.importorskip("torch")
+pytest.importorskip("codec.engine._engine", reason="needs the native engine")
+
+import torch
+
+import codec
+from codec.cli.main import cli
+from codec.errors import ModelError, OptionError, OutputError
+from codec.lm.model.config import preset
+from codec.lm.model.files import write_network
+from codec.lm.model.network import Network
+
+CLIP = Path(__file__).parents[1] / "clips" / "speech.flac"
+
+
+def call(*arguments: object) -> bytes:
+    with torch.random.fork_rng():
+        result = CliRunner().invoke(cli, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout_bytes
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("lm") / "lm.safetensors"
+    torch.manual_seed(0)
+    config = preset(
+        "tiny", codec=codec.load().model_id.hex(), levels=2, tags=("music", "piano", "speech")
+    )
+    write_network(Network(config), path, kinds=[("music", "piano"), ("speech",)])
+    return path
+
+
+@pytest.fixture(scope="module")
+def prompt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    audio, rate = soundfile.read(CLIP)
+    path = tmp_path_factory.mktemp("prompt") / "prompt.wav"
+    soundfile.write(path, audio[:rate], rate)
+    return path
+
+
+def test_a_prompt_goes_on(weights: Path, prompt: Path, tmp_path: Path) -> None:
+    whole, rest = tmp_path / "whole.wav", tmp_path / "rest.wav"
+    options = (prompt, "--seconds", 0.4, "--weights", weights, "--threads", 1)
+    call("continue", *options, "-o", whole)
+    call("continue", *options, "-o", rest, "--skip-prompt")
+    audio, rate = soundfile.read(whole)
+    assert rate == codec.load().config.sample_rate
+    assert len(audio) == round(1.4 * rate)
+    assert np.array_equal(audio[-round(0.4 * rate) :], soundfile.read(rest)[0])
+    streamed, _ = soundfile.read(io.BytesIO(call("continue", *options, "-o", "-")))
+    assert np.array_equal(streamed, audio)
+
+
+def test_words_become_audio_or_a_clear_error(weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "piano.flac"
+    options = ("--seconds", 0.4, "--weights", weights, "-o", out)
+    call("compose", "calm piano", *options)
+    assert soundfile.info(out).frames == round(0.4 * 24_000)
+    with pytest.raises(OutputError):
+        call("compose", "piano", *options)
+    with pytest.raises(OptionError, match="music, piano, speech"):
+        call("compose", "tuba", *options, "-f")
+
+
+def test_a_model_of_another_codec_is_refused(prompt: Path, tmp_path: Path) -> None:
+    path = tmp_path / "lm.safetensors"
+    write_network(Network(preset("tiny", codec="00" * 8)), path)
+    with pytest.raises(ModelError, match="0000000000000000"):
+        call("continue", prompt, "-o", tmp_path / "x.wav", "--weights", path)
+
+
+def test_tokens_train_a_model_that_goes_on(prompt: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    for name in ("a", "b"):
+        shutil.copy(CLIP, tmp_path / f"{name}.flac")
+    lines = ["path\tspeaker\ttags\tsplit", "a.flac\tann\tspeech\ttrain"]
+    lines.append("b.flac\tben\tspeech\tvalidation")
+    manifest, tokens, out = tmp_path / "m.tsv", tmp_path / "tokens", tmp_path / "lm.safetensors"
+    manifest.write_text("\n".join(lines) + "\n")
+    call("tokenize", manifest, "-o", tokens, "-n", 2, "-q")
+    options = ("--preset", "tiny", "--levels", 2, "--batch", 1, "--threads", 1, "--run",
+               tmp_path / "run", "-o", out)  # fmt: skip
+    call("train-lm", tokens, *options, "--steps", 2)
+    call("train-lm", tokens, *options, "--steps", 3, "-f")
+    lm = codec.lm.load(out)
+    assert lm.config.tags == ("speech",)
+    assert lm.kinds == (("speech",),)
+    assert json.loads(lm.config.to_json())["levels"] == 2
+    call("continue", prompt, "-o", tmp_path / "x.wav", "--weights", out, "--seconds", 0.2)
