@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -378,8 +377,9 @@ The model has {parameters:.1f} M parameters and {levels} levels ({kbits:g} kbit/
 
 ## Continuation
 
-{count} prompts of {prompt:g} s, {speakers} speakers that training did not hear; continuations of
-{seconds:g} s, top-p 0.95. Similarity is the cosine of Resemblyzer's embeddings. *Above all others*:
+{count} prompts of {prompt:g} s, {speakers} speakers that training did not hear;
+continuations of {seconds:g} s, top-p 0.95. Similarity is the cosine of Resemblyzer's embeddings.
+*Above all others*:
 the share that is more like its prompt than like the mean of any other speaker. *Silent*: at least
 {silent:g} s in a row are {quiet:g} dB below the prompt. *Loops*: {loop} frames in a row repeat,
 in the first level, those at most 2 s before. The first row is what really followed, coded at these
@@ -424,7 +424,10 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
     try:
-        text = report(arguments, "python -m bench.lm " + shlex.join(sys.argv[1:]))
+        given = " ".join(f"{value:g}" for value in arguments.temperatures)
+        command = f"python -m bench.lm DATA --tokens TOKENS --count {arguments.count} --seconds"
+        command += f" {arguments.seconds:g} --temperatures {given} --pieces {arguments.pieces}"
+        text = report(arguments, command)
     except CodecError as error:
         sys.exit(f"bench.lm: {error}")
     if arguments.output is None:

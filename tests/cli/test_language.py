@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ import torch
 
 import codec
 from codec.cli.main import cli
-from codec.errors import ModelError, OptionError, OutputError
+from codec.errors import MissingPackageError, ModelError, OptionError, OutputError
 from codec.lm.model.config import preset
 from codec.lm.model.files import write_network
 from codec.lm.model.network import Network
@@ -28,8 +30,7 @@ CLIP = Path(__file__).parents[1] / "clips" / "speech.flac"
 
 
 def call(*arguments: object) -> bytes:
-    with torch.random.fork_rng():
-        result = CliRunner().invoke(cli, [str(a) for a in arguments], catch_exceptions=False)
+    result = CliRunner().invoke(cli, [str(a) for a in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout_bytes
 
@@ -102,3 +103,18 @@ def test_tokens_train_a_model_that_goes_on(prompt: Path, tmp_path: Path) -> None
     assert lm.kinds == (("speech",),)
     assert json.loads(lm.config.to_json())["levels"] == 2
     call("continue", prompt, "-o", tmp_path / "x.wav", "--weights", out, "--seconds", 0.2)
+
+
+def test_without_pytorch_the_error_says_what_to_install(
+    prompt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setitem(sys.modules, "codec.lm.model.language_model", None)
+    for command in ("continue", "compose"):
+        with pytest.raises(MissingPackageError, match="pip install"):
+            call(command, prompt, "-o", tmp_path / "x.wav")
+
+
+def test_the_language_model_waits_for_pytorch_until_it_is_asked_for() -> None:
+    code = "import sys, codec.lm; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
