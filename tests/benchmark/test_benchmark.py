@@ -313,6 +313,35 @@ def test_a_broken_measure_is_named_with_the_real_reason(
     assert list(found) == ["pesq_wb"]
 
 
+def test_bench_leaves_out_a_measure_whose_package_does_not_load(
+    tmp_path: Path, clips: Path, weights: Path
+) -> None:
+    pytest.importorskip("torch", reason="speaker similarity needs torch first")
+    gone = "raise ModuleNotFoundError(\"No module named 'pkg_resources'\", name='pkg_resources')"
+    packages = {
+        "resemblyzer": "from webrtcvad import Vad",
+        "webrtcvad": "import pkg_resources",
+        "pkg_resources": gone,
+    }
+    for name, text in packages.items():
+        (tmp_path / "packages" / name).mkdir(parents=True)
+        (tmp_path / "packages" / name / "__init__.py").write_text(text)
+    command = [
+        sys.executable, "-m", "codec", "bench", clips, "-o", tmp_path / "report", "-q", "-j", "1",
+        "--peers", "codec,pcm", "--settings", "pcm=16", "--model", weights, "--effort", "raw",
+        "--kind", "speech", "--metrics", "speaker_sim,mel", "--clips", "0",
+    ]  # fmt: skip
+    path = os.pathsep.join([str(tmp_path / "packages"), str(ROOT)])
+    run = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    reason = "resemblyzer does not load: No module named 'pkg_resources'"
+    assert run.stderr.splitlines() == [f"not measured: speaker_sim: {reason}"]
+    assert "| mel distance |" in run.stdout
+    assert "speaker" not in run.stdout
+
+
 @given(
     factor=st.floats(0.2, 5),
     values=st.lists(st.floats(1, 5), min_size=2, max_size=6, unique=True),
