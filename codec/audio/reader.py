@@ -16,6 +16,8 @@ from codec.audio.formats import TAGS
 from codec.errors import AudioError
 from codec.model.limits import MAX_CHANNELS
 
+_ROUNDED = 0.1  # seconds by which a duration in a table may be too long without a word
+
 
 class AudioReader:
     """Reads audio in any known format, in constant memory.
@@ -27,7 +29,8 @@ class AudioReader:
     cannot be coded (see `as_channels`), OSError on a file that cannot be opened, or read to
     the end that it had when it was opened.
 
-    start, duration: in seconds, to read only that stretch, as far as the file has it.
+    start, duration: in seconds, to read only that stretch, as far as the file has it; a warning
+        says how much that is if more than 0.1 s are missing.
     strict: raise AudioError, at the end of the iteration, in place of a warning.
 
     channels, sample_rate: of the audio.
@@ -99,6 +102,7 @@ class AudioReader:
             raise AudioError("no audio: 0 samples")
         if whole:
             self._account()
+            self._account_stretch()
         if self._strict and self.warnings:
             raise AudioError("; ".join(self.warnings))
 
@@ -122,6 +126,14 @@ class AudioReader:
             self.warnings.insert(0, f"cut off: {there} of {self.claimed} samples are there")
         elif "cut off" in said:
             self.warnings.insert(0, f"cut off: {there} samples are there")
+
+    def _account_stretch(self) -> None:
+        """Warn if the file ends well before the stretch that was asked for."""
+        if self._most is None or any(text.startswith("cut off") for text in self.warnings):
+            return
+        if self._most - self.n_samples > _ROUNDED * self.sample_rate:
+            there, asked = (n / self.sample_rate for n in (self.n_samples, self._most))
+            self.warnings.append(f"the file ends in the stretch: {there:.3f} of {asked:.3f} s")
 
     def _is_short(self, samples: int) -> bool:
         """Tell whether `samples` are fewer than claimed; FFmpeg may have rounded the time."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from codec.audio import read_audio, resample
-from codec.audio.folders import find_audio
+from codec.audio.folders import find_audio, passed_over
 from codec.errors import AudioError, DataError
 from codec.quality.pair import Audio
 from codec.support.terminal import shown
@@ -22,10 +22,12 @@ SAMPLE_RATE = 24_000  # of every comparison
 KINDS = ("speech", "music", "general")
 OTHER = "audio"
 
+_LONGEST = 200  # bytes of a name
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A file to read. name: its stem, made unique."""
+    """A file to read. name: its stem, cut if it is long, and made unique."""
 
     name: str
     path: Path
@@ -34,11 +36,15 @@ class Source:
 
 
 def find_sources(
-    inputs: Sequence[Path], kind: str | None = None, transcripts: Path | None = None
+    inputs: Sequence[Path],
+    kind: str | None = None,
+    transcripts: Path | None = None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> list[Source]:
     """Find the audio files in `inputs`, and below their folders, sorted by kind, then name.
 
     In folders, files are told by their suffix or else their content; see `codec.audio.folders`.
+    What is not audio in them, or no file, is left out; report: called with a line for it.
 
     kind: of all files. By default what `transcripts` says, else the nearest folder that is named
     for one of KINDS ("Music/x.flac"), else the first part of a file's name ("music_3.flac") if it
@@ -50,7 +56,13 @@ def find_sources(
     paths: list[Path] = []
     for given in inputs:
         if given.is_dir():
-            inside, _ = find_audio(given)
+            inside, others = find_audio(given)
+            for found in inside:
+                if found.trouble and not found.lost:
+                    report(f"{shown(found.path)}: {found.trouble}")
+            if others:
+                passed = passed_over([path.relative_to(given) for path in others])
+                report(f"{shown(given)}: {passed}")
             paths += sorted(found.path for found in inside if found.trouble is None or found.lost)
         elif not given.exists():
             raise DataError(f"{shown(given)}: no such file or folder")
@@ -63,7 +75,7 @@ def find_sources(
     taken: set[str] = set()
     sources = []
     for path in dict.fromkeys(paths):
-        stem = shown(path.stem)
+        stem = _short(shown(path.stem))
         name, number = stem, 2
         while name.casefold() in taken:  # some file systems ignore case
             name, number = f"{stem}-{number}", number + 1
@@ -75,6 +87,11 @@ def find_sources(
     order = (*KINDS, OTHER)
     known = {kind: number for number, kind in enumerate(order)}
     return sorted(sources, key=lambda s: (known.get(s.kind, len(order)), s.kind, s.name))
+
+
+def _short(stem: str) -> str:
+    """Cut a stem to a length that leaves room for a number and a suffix in a file's name."""
+    return stem.encode()[:_LONGEST].decode("utf-8", "ignore")
 
 
 def kind_of(path: Path, text: str | None = None) -> str:

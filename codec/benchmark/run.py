@@ -82,15 +82,17 @@ def run(
     plan: Plan,
     started: Callable[[int, int], None] = lambda total, done: None,
     done: Callable[[Result], None] = lambda result: None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
     """Measure what is not measured yet, and write the report without its page.
 
     started is called with the number of measurements and of those from earlier runs, done with
-    every new one. A run that was killed continues; with other codecs, settings, clips or measures
-    it adds to the results. A clip that cannot be read, or that a codec fails on, is left out for
-    all codecs and named. Raises DataError, PeerError, OutputError.
+    every new one, report with a line for what is not audio in the inputs. A run that was killed
+    continues; with other codecs, settings, clips or measures it adds to the results. A clip that
+    cannot be read, or that a codec fails on, is left out for all codecs and named. Raises
+    DataError, PeerError, OutputError.
     """
-    sources = find_sources(plan.inputs, plan.kind, plan.transcripts)
+    sources = find_sources(plan.inputs, plan.kind, plan.transcripts, report)
     peers, skipped = choose(plan.peers, plan.options)
     if not peers:
         raise PeerError("; ".join(f"{name}: {why}" for name, why in skipped.items()))

@@ -37,7 +37,8 @@ SHOWN = ("pesq_wb", "stoi", "visqol", "mel", "si_sdr", "speaker_sim", "wer")
 )
 @click.option("--metrics", help="Measures, separated by commas. [default: all that are installed]")
 @click.option(
-    "--kind", help="Kind of all clips, such as speech or music. [default: from their names]"
+    "--kind",
+    help="Kind of all clips: speech, music or general. [default: from their folders and names]",
 )
 @click.option(
     "--transcripts",
@@ -145,7 +146,10 @@ def bench(
         def done(result: Result) -> None:
             progress.advance(f"{result.codec}@{result.setting} {result.clip[-20:]}", 1)
 
-        outcome = run(plan, progress.expect, done)
+        def report(line: str) -> None:
+            progress.say(f"codec: {line}")
+
+        outcome = run(plan, progress.expect, done, report)
     page = write_page(output, clips=clips)
     for name, why in outcome.skipped.items():
         click.echo(f"skipped {name}: {shown(why)}", err=True)

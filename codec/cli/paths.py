@@ -24,6 +24,7 @@ class NonEmptyPath(click.Path):
         return super().convert(value, parameter, context)
 
 
-TEXT = NonEmptyPath()  # may be "-", a glob or a URL
-PATH = NonEmptyPath(path_type=Path)
+# Whether a path can be read is seen where it is: one of many that cannot does not end the others.
+TEXT = NonEmptyPath(readable=False)  # may be "-", a glob or a URL
+PATH = NonEmptyPath(readable=False, path_type=Path)
 FILE = NonEmptyPath(dir_okay=False, path_type=Path)

@@ -17,6 +17,8 @@ from codec.corpus.places import NOT_AUDIO, LocalFile, Member, Place, Refused, Re
 from codec.errors import DataError
 
 ARCHIVE_SUFFIXES = (".tar",)
+_PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_SIGNED = max(map(len, _PACKED))
 LONGEST_COLUMN = 1 << 20  # bytes of a sample's text that are kept
 
 
@@ -35,12 +37,19 @@ def tar_items(name: str, archive: LocalFile | RemoteFile) -> Iterator[Item]:
             tar.ignore_zeros = True  # read on in joined tars, and after damage
             _scan(tar, archive, contents)
     except (tarfile.TarError, EOFError, ValueError) as error:
-        raise DataError(f"{name}: not a plain tar: {error}") from None
+        with archive.opened() as file:
+            head = file.read(_SIGNED)
+        packed = (what for magic, what in _PACKED.items() if head.startswith(magic))
+        why = next((f"it is packed by {what}: unpack it first" for what in packed), str(error))
+        raise DataError(f"{name}: not a plain tar: {why}") from None
     for member, place in contents.audio.items():
         key = _key(member)
         reason = contents.wrong.get(key)
         columns = texts(contents.columns.get(key, {}))
         yield Item(f"{name}/{member}", Refused(reason) if reason else place, columns=columns)
+    if contents.endless:
+        reason = "the tar has no mark at its end: it may be cut off"
+        yield Item(f"{name}/end", Refused(reason, lost=False))
     for number, reason in enumerate(contents.damage, 1):
         yield Item(f"{name}/damage-{number}", Refused(f"the tar is damaged: {reason}"))
 
@@ -48,12 +57,13 @@ def tar_items(name: str, archive: LocalFile | RemoteFile) -> Iterator[Item]:
 @dataclasses.dataclass
 class _Contents:
     """What was found in a tar. audio: by the name of a member. columns, wrong: by the key of a
-    sample. damage: why something may be missing."""
+    sample. damage: why something may be missing. endless: the file ends with the last member."""
 
     audio: dict[str, Place] = dataclasses.field(default_factory=dict)
     columns: dict[str, dict[str, object]] = dataclasses.field(default_factory=dict)
     wrong: dict[str, str] = dataclasses.field(default_factory=dict)
     damage: list[str] = dataclasses.field(default_factory=list)
+    endless: bool = False
 
 
 def _scan(tar: tarfile.TarFile, archive: LocalFile | RemoteFile, contents: _Contents) -> None:
@@ -65,25 +75,26 @@ def _scan(tar: tarfile.TarFile, archive: LocalFile | RemoteFile, contents: _Cont
             _note_damage(tar, end, member.offset, contents)
         end = int(tar.offset)  # type: ignore[attr-defined]  # where the next should begin
         path = PurePosixPath(member.name)
+        name = str(path)  # without "./", as the targets of links
         if path.name.startswith(".") or member.isdir():
             continue
         named = path.suffix.lower() in READ_SUFFIXES
-        links.pop(member.name, None)
+        links.pop(name, None)
         if member.issym() or member.islnk():
-            links[member.name] = _target(member)
+            links[name] = _target(member)
             if named:
-                files[member.name] = Refused("a link to what is not in the tar")
+                files[name] = Refused("a link to what is not in the tar")
         elif not member.isreg():
             if named:
-                files[member.name] = Refused("a special file, skipped", lost=False)
+                files[name] = Refused("a special file, skipped", lost=False)
         elif named or _begins_audio(tar, member):
-            files[member.name] = Member(archive, member.offset_data, member.size)
+            files[name] = Member(archive, member.offset_data, member.size)
             if member.issparse():
-                files[member.name] = Refused("a sparse file in a tar cannot be read")
+                files[name] = Refused("a sparse file in a tar cannot be read")
         elif member.size > LONGEST_COLUMN or not _add_columns(tar, member, contents):
-            files[member.name] = NOT_AUDIO
+            files[name] = NOT_AUDIO
     if not contents.damage:
-        _note_damage(tar, end, int(tar.offset), contents)  # type: ignore[attr-defined]
+        _note_end(tar, end, contents)
     for link in links:
         target, steps = link, 0
         while target in links and steps <= len(links):
@@ -150,10 +161,22 @@ def _note_damage(tar: tarfile.TarFile, start: int, stop: int, contents: _Content
     file.seek(stop)
 
 
+def _note_end(tar: tarfile.TarFile, end: int, contents: _Contents) -> None:
+    """Record what is wrong behind the last member, where zeros mark the end."""
+    file = tar.fileobj
+    assert file is not None
+    _note_damage(tar, end, int(tar.offset), contents)  # type: ignore[attr-defined]
+    file.seek(end)
+    rest = file.read(tarfile.BLOCKSIZE)
+    contents.endless = not rest
+    if 0 < len(rest) < tarfile.BLOCKSIZE and rest.strip(b"\0") and not contents.damage:
+        contents.damage.append(f"it is cut off in the head of a file, at {end + len(rest)}")
+
+
 def _target(link: tarfile.TarInfo) -> str:
     """Find the member that a link names: from its folder if symbolic, from the root if hard."""
     if link.islnk():
-        return link.linkname
+        return str(PurePosixPath(link.linkname))
     return posixpath.normpath(posixpath.join(posixpath.dirname(link.name), link.linkname))
 
 

@@ -11,6 +11,8 @@ from codec.corpus.places import Place
 from codec.errors import DataError
 from codec.support.terminal import utf8
 
+_END_OF_TIME = 1e10  # seconds: no recording is so long
+
 
 @dataclasses.dataclass(frozen=True)
 class Item:
@@ -58,7 +60,7 @@ def seconds(value: object, where: str) -> float | None:
         time = float(str(value))
     except ValueError:
         time = math.nan
-    if not 0 <= time < math.inf:
+    if not 0 <= time < _END_OF_TIME:
         raise DataError(f"{where}: {value!r} is not a time in seconds")
     return time
 

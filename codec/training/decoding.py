@@ -11,13 +11,11 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 import soxr
 
-from codec.audio import check_sample_rate
+from codec.audio import AudioReader
 from codec.errors import AudioError, DataError
 
-BLOCK = 1 << 18  # samples of the source in memory at a time, of all its channels together
 FULL_SCALE = 32_768
 PEAK_LIMIT = 4.0  # lossy decoders overshoot full scale a little; more is not audio at this scale
 
@@ -39,21 +37,21 @@ def decode(path: Path, audio: IO[bytes], sample_rate: int) -> dict[str, Any]:
     """Write the samples of `path` to `audio` as little-endian int16, from where it stands.
 
     Returns what an AudioEntry says of them: samples, source_sample_rate, source_channels,
-    full_band, peak and rms. Raises Unusable if the file is unreadable, empty, silent, not finite
-    or far over full scale; `audio` may have some of its samples by then.
+    full_band, peak and rms, and `warning` if something of the file is missing or damaged. Raises
+    Unusable if the file is unreadable, empty, silent, not finite or far over full scale; `audio`
+    may have some of its samples by then.
     """
     try:
         return _decode(path, audio, sample_rate)
-    except (soundfile.SoundFileError, AudioError, DataError) as error:
-        raise Unusable(getattr(error, "error_string", str(error)).strip()) from error
+    except (AudioError, DataError) as error:
+        raise Unusable(str(error)) from error
 
 
 def _decode(path: Path, audio: IO[bytes], sample_rate: int) -> dict[str, Any]:
     spectrum = Spectrum()
     samples, peak, energy = 0, 0.0, 0.0
-    with soundfile.SoundFile(path) as file:
-        check_sample_rate(file.samplerate)
-        for block in _mono_blocks(file, sample_rate):
+    with _reading(path) as reader:
+        for block in _mono_blocks(reader, sample_rate):
             if not np.isfinite(block).all():
                 raise DataError("it has samples that are not finite")
             peak = max(peak, float(np.abs(block).max(initial=0)))
@@ -68,26 +66,40 @@ def _decode(path: Path, audio: IO[bytes], sample_rate: int) -> dict[str, Any]:
             raise DataError("it is empty")
         if peak * FULL_SCALE <= 0.5:
             raise DataError("it is silent")
-        return {
+        entry = {
             "samples": samples,
-            "source_sample_rate": file.samplerate,
-            "source_channels": file.channels,
+            "source_sample_rate": reader.sample_rate,
+            "source_channels": reader.channels,
             "full_band": is_full_band(spectrum, sample_rate),
             "peak": round(peak, 6),
             "rms": round((energy / samples) ** 0.5, 6),
         }
+        return entry | ({"warning": "; ".join(reader.warnings)} if reader.warnings else {})
 
 
-def _mono_blocks(file: soundfile.SoundFile, sample_rate: int) -> Iterator[npt.NDArray[np.float32]]:
+def _reading(path: Path) -> AudioReader:
+    try:
+        return AudioReader(path)
+    except OSError as error:
+        raise Unusable((error.strerror or str(error)).lower()) from error
+
+
+def _mono_blocks(reader: AudioReader, sample_rate: int) -> Iterator[npt.NDArray[np.float32]]:
     """Read the file as mono at `sample_rate`, in blocks of some seconds at most."""
     stream = (
-        soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="VHQ")
-        if file.samplerate != sample_rate
+        soxr.ResampleStream(reader.sample_rate, sample_rate, 1, dtype="float32", quality="VHQ")
+        if reader.sample_rate != sample_rate
         else None
     )
-    frames = max(1, BLOCK // file.channels)
-    while len(block := file.read(frames, dtype="float32", always_2d=True)):
-        mono = block.mean(axis=1)
+    blocks = iter(reader)
+    while True:
+        try:
+            block = next(blocks, None)
+        except OSError as error:
+            raise Unusable((error.strerror or str(error)).lower()) from error
+        if block is None:
+            break
+        mono = block.mean(axis=0)
         yield mono if stream is None else stream.resample_chunk(mono)
     if stream is not None:
         yield stream.resample_chunk(np.zeros(0, np.float32), last=True)

@@ -30,9 +30,10 @@ from typing import IO, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from codec.audio import READ_SUFFIXES
+from codec.audio import folders
 from codec.errors import DataError
 from codec.support.journal import Journal, write_through
+from codec.support.terminal import shown
 from codec.support.workers import Workers, usable_cores
 from codec.training.decoders import Decoders
 from codec.training.decoding import FULL_SCALE as FULL_SCALE
@@ -67,6 +68,7 @@ class AudioEntry:
     full_band: bool  # energy above 8 kHz was measured, see `is_full_band`
     peak: float  # of the resampled mono signal; above 1 means that samples were clipped
     rms: float
+    warning: str = ""  # what is missing of the file or damaged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +106,7 @@ def prepare(
 ) -> PreparedAudio:
     """Decode every audio file under `source` into `out/audio.i16` and `out/index.json`.
 
+    Files are told by suffix or else by content (`codec.audio.folders`) and read by `AudioReader`.
     Each file is averaged over its channels (so what is opposite in phase cancels, as in any mono
     mix), resampled to `sample_rate` and rounded to int16, in blocks: memory does not grow with the
     length of a file. `kind` names the group of all files; without it the first folder level does.
@@ -111,15 +114,16 @@ def prepare(
     where there is little to do); their number does not change a byte of the result.
 
     `progress(path, bytes_done, bytes_total, seconds)` is called after each source file, with the
-    seconds of audio in it, and `report(line)`
-    for each file left out because it is unreadable, empty, silent, not finite or far over full
-    scale (default: print to stderr); the index lists those too.
+    seconds of audio in it, and `report(line)` for each file left out because it is unreadable,
+    empty, silent, not finite or far over full scale, which the index lists too, for each that is
+    cut off or damaged, and for what is no file or not audio (default: print to stderr).
 
     An `out` prepared from the same files (names, sizes, modification times) with the same options
     is returned at once. An interrupted preparation is taken up where it stopped.
     Raises DataError if `source` has no usable audio, OutputError if another process works on `out`.
     """
-    sources = find_audio(source)
+    report = report or (lambda line: print(line, file=sys.stderr))
+    sources = find_audio(source, report)
     fingerprint = _fingerprint(source, sources, sample_rate, kind)
     with contextlib.suppress(DataError):
         ready = open_prepared(out)
@@ -127,7 +131,6 @@ def prepare(
             return ready
 
     out.mkdir(parents=True, exist_ok=True)
-    report = report or (lambda line: print(line, file=sys.stderr))
     sizes = [path.stat().st_size for path in sources]
     done_bytes = list(itertools.accumulate(sizes))
     with _opened(out, fingerprint) as (audio, journal):
@@ -139,12 +142,14 @@ def prepare(
                 if isinstance(result, Unusable):
                     audio.truncate(offset * 2)
                     audio.seek(offset * 2)
-                    report(f"skipped {name}: {result}")
+                    report(f"skipped {shown(name)}: {shown(result)}")
                     line: dict[str, Any] = {"path": name, "skipped": str(result)}
                 else:
                     group = kind or (name.split("/")[0] if "/" in name else "audio")
                     line = {"path": name, "group": group, "offset": offset, **result}
                     offset += result["samples"]
+                    if warning := result.get("warning"):
+                        report(f"{shown(name)}: {warning}")
                 write_through(audio)
                 journal.add(line)
                 if progress is not None:
@@ -181,20 +186,24 @@ def open_prepared(folder: Path) -> PreparedAudio:
     return prepared
 
 
-def find_audio(source: Path) -> list[Path]:
-    """Audio files under `source` by name, sorted by path. Raises DataError if there are none."""
+def find_audio(source: Path, report: Callable[[str], None] = lambda line: None) -> list[Path]:
+    """Find the audio files under `source`, sorted by path, and `report` what is left out.
+
+    Raises DataError if there are none.
+    """
     if not source.is_dir():
         raise DataError(f"{source} is not a folder")
-    found = [
-        path
-        for path in source.rglob("*")
-        if path.suffix.lower() in READ_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    ]
-    if not found:
-        raise DataError(
-            f"no audio files in {source} (looked for {' '.join(sorted(READ_SUFFIXES))})"
-        )
-    return sorted(found, key=lambda path: path.relative_to(source).as_posix())
+    found, others = folders.find_audio(source)
+    for item in found:
+        if item.trouble:
+            report(f"skipped {shown(item.path.relative_to(source))}: {item.trouble}")
+    told = folders.passed_over([path.relative_to(source) for path in others]) if others else ""
+    paths = [item.path for item in found if not item.trouble]
+    if not paths:
+        raise DataError(f"no audio files in {source}{': ' if told else ''}{told}")
+    if told:
+        report(told)
+    return sorted(paths, key=lambda path: path.relative_to(source).as_posix())
 
 
 def _count_processes(jobs: int | None, sizes: list[int]) -> int:

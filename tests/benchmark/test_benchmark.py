@@ -301,6 +301,20 @@ def test_kinds_of_folders_and_tables(tmp_path: Path) -> None:
         find_sources([tmp_path / "pipe.wav"])
 
 
+def test_what_is_not_audio_is_told_and_long_names_are_cut(tmp_path: Path) -> None:
+    for stem in ("x" * 251, "x" * 240, "\N{HIRAGANA LETTER A}" * 80):
+        (tmp_path / f"{stem}.wav").touch()
+    (tmp_path / "notes.txt").touch()
+    os.mkfifo(tmp_path / "pipe.wav")
+    lines: list[str] = []
+    names = [source.name for source in find_sources([tmp_path], report=lines.append)]
+    assert sorted(names) == ["x" * 200, "x" * 200 + "-2", "\N{HIRAGANA LETTER A}" * 66]
+    assert sorted(lines) == [
+        f"{tmp_path / 'pipe.wav'}: a named pipe, not a regular file: skipped",
+        f"{tmp_path}: 1 file is not audio: 1 .txt",
+    ]
+
+
 def test_a_broken_measure_is_named_with_the_real_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -174,3 +174,19 @@ def test_any_error_of_one_file_is_its_own(cli, wav, tmp_path, monkeypatch):
     assert code == 1
     assert "a.wav: internal error: KeyError: 'odd'" in err
     assert (tmp_path / "in/b.nac").exists()
+
+
+def test_an_input_that_cannot_be_read_does_not_end_the_others(cli, wav, tmp_path, monkeypatch):
+    good, bad = wav("a.wav"), wav("b.wav")
+    opened = Path.open
+
+    def denied(path: Path, *mode: object, **others: object):
+        if path == bad:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *mode, **others)
+
+    monkeypatch.setattr(Path, "open", denied)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != bad)
+    code, _, err = cli("compress", bad, good, "-o", tmp_path / "out", "-t", 1)
+    assert (code, err.splitlines()[0]) == (1, f"codec: {bad}: permission denied")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.nac"]

@@ -289,3 +289,139 @@ def test_a_tar_holds_audio_under_any_name(tmp_path):
     assert refused == ["x.tar/c.wav"]
     assert found.items[1].columns == {"text": "words"}
     assert [str(name) for name in found.others] == ["x.tar/long.log", "x.tar/picture.jpg"]
+
+
+BAD_MANIFESTS = {
+    "a.tsv": (b"Path\ttext\na.wav\tx\n", "row 1 has no path; its columns are Path, text"),
+    "b.tsv": (b"path\tpath\na.wav\ta.wav\n", "the column 'path' occurs twice"),
+    "c.tsv": (b"path\ttext\na.wav\thi\tthere\n", "row 1 .line 2. has 3 fields, the header 2"),
+    "d.tsv": (b"path\toffset\na.wav\t-1\n", "'-1' is not a time"),
+    "e.tsv": (b"path\toffset\na.wav\tnan\n", "'nan' is not a time"),
+    "f.tsv": (b"path\toffset\na.wav\t1e300\n", "'1e300' is not a time"),
+    "g.tsv": (b"path\na\0.wav\n", "zero byte"),
+    "h.tsv": (b"", "no audio in"),
+    "i.tsv": (b"path\ttext\n", "no audio in"),
+    "j.tsv": (bytes(range(256)), "row 1"),
+    "k.jsonl": (b'{"path": "a.wav"}\n{"path": ', "row 2 .line 2.: Expecting value"),
+    "l.jsonl": (b'[{"path": "a.wav"}]', "row 1 .line 1. is not an object"),
+    "m.jsonl": (b'{"path": "a.wav"}\n{"text": "x"}', "row 2 has no path; its columns are text"),
+    "n.jsonl": (b'{"path": 3}', "its path is not text: 3"),
+    "o.jsonl": (b'{"path": "\\ud800.wav"}', r"can be no file name: \\ud800.wav"),
+    "p.jsonl": (b'{"path": "a.wav", "offset": [1]}', "is not a time"),
+    "q.jsonl": (b'{"path": "a.wav", "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "row 1"),
+    "r.jsonl": (b'{"path": "a.wav", "offset": ' + b"9" * 5000 + b"}", "row 1"),
+    "s.parquet": (b"", "s.parquet: "),
+    "t.parquet": (b"PAR1" + bytes(100) + b"PAR1", "t.parquet: "),
+}
+
+
+@pytest.mark.parametrize("name", BAD_MANIFESTS)
+def test_what_is_wrong_in_a_manifest_is_named(wav, tmp_path, name):
+    if name.endswith(".parquet"):
+        pytest.importorskip("pyarrow", reason="needs codec[corpus]")
+    wav("a.wav")
+    content, message = BAD_MANIFESTS[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        find_items([str(tmp_path / name)])
+
+
+def test_parquet_of_wrong_types(wav, tmp_path):
+    pa = pytest.importorskip("pyarrow", reason="needs codec[corpus]")
+    pq = pytest.importorskip("pyarrow.parquet")
+    wav("a.wav")
+    manifest = tmp_path / "m.parquet"
+    for columns, message in [
+        ({"path": [b"a.wav"]}, "its path is not text: b'a.wav'"),
+        ({"path": ["a.wav", None]}, "row 2 has no path"),
+        ({"path": ["a.wav"], "duration": [float("nan")]}, "nan is not a time"),
+    ]:
+        pq.write_table(pa.table(columns), manifest)
+        with pytest.raises(DataError, match=message):
+            find_items([str(manifest)])
+    pq.write_table(pa.table({"path": ["a.wav"], "b": [b"\xff"], "s": [{"x": None}]}), manifest)
+    [item] = find_items([str(manifest)])
+    assert item.columns == {"b": "\"b'\\\\xff'\"", "s": '{"x": null}'}
+
+
+def test_lines_of_all_systems_and_long_fields(wav, tmp_path):
+    for name in ("a.wav", "b.wav"):
+        wav(name)
+    manifest = tmp_path / "m.tsv"
+    for end in ("\n", "\r\n", "\r"):
+        long = "x" * 200_000
+        rows = ["path\ttext", 'a.wav\t"so', "", f"b.wav\t{long}"]
+        manifest.write_bytes(end.join(rows).encode())
+        texts = {item.name: item.columns["text"] for item in find_items([str(manifest)])}
+        assert texts == {"a.wav": '"so', "b.wav": long}
+
+
+def test_a_stretch_beyond_the_end_is_warned_of(tokenize, wav, tmp_path):
+    wav("a.wav", 24_000)
+    rows = ["a.wav\t0.9\t5", "a.wav\t0\t1.05", "a.wav\t99\t1"]
+    (tmp_path / "m.tsv").write_text("\n".join(["path\toffset\tduration", *rows]))
+    assert tokenize(tmp_path / "m.tsv")[0] == 0
+    index = next((tmp_path / "out0" / "data").glob("*.jsonl"))
+    said = [json.loads(line)["warning"] for line in index.open()]
+    assert said == ["", "the file ends in the stretch: 0.100 of 5.000 s"]
+    [refused] = map(json.loads, (tmp_path / "out0" / "rejects.jsonl").open())
+    assert refused["reason"].endswith("the audio ends before")
+
+
+def test_a_tar_that_ends_early_says_so(tmp_path):
+    whole = tar_of({"a.wav": sound(1), "b.wav": sound(2)})
+    second = whole.index(b"b.wav")
+    stop = second + (second - whole.index(b"a.wav"))
+
+    def reasons(data: bytes) -> dict[str, tuple[str, bool]]:
+        (tmp_path / "c.tar").write_bytes(data)
+        found = tar_items("c.tar", LocalFile(tmp_path / "c.tar"))
+        return {
+            i.name: (i.place.reason, i.place.lost) for i in found if isinstance(i.place, Refused)
+        }
+
+    assert reasons(whole) == {}
+    assert reasons(whole[: stop + 512]) == {}
+    told = ("the tar is damaged: it is cut off in the head of a file, at", True)
+    [(reason, lost)] = reasons(whole[: second + 99]).values()
+    assert (reason.rpartition(" ")[0], lost) == told
+    for end in (second, stop):
+        told = ("the tar has no mark at its end: it may be cut off", False)
+        assert reasons(whole[:end]) == {"c.tar/end": told}
+
+
+@pytest.mark.parametrize("packer", ["gz", "bz2", "xz"])
+def test_a_packed_tar_is_named_so(tmp_path, packer):
+    with tarfile.open(tmp_path / "x.tar", f"w:{packer}"):
+        pass
+    with pytest.raises(DataError, match=r"packed by .*: unpack it first"):
+        find_items([str(tmp_path / "x.tar")])
+
+
+def test_links_and_names_of_members_with_a_dot_in_front(tmp_path):
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        for name, content in (("./d/a.wav", sound(1)), ("./c.wav", sound(1)), ("c.wav", sound(2))):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+        for name, kind, target in (
+            ("./d/b.wav", tarfile.SYMTYPE, "a.wav"),
+            ("./h.wav", tarfile.LNKTYPE, "./d/a.wav"),
+            ("out.wav", tarfile.SYMTYPE, "/etc/passwd"),
+            ("up.wav", tarfile.SYMTYPE, "../../d/a.wav"),
+            ("one.wav", tarfile.SYMTYPE, "two.wav"),
+            ("two.wav", tarfile.SYMTYPE, "one.wav"),
+            ("fifo.wav", tarfile.FIFOTYPE, ""),
+        ):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, target
+            tar.addfile(member)
+    (tmp_path / "x.tar").write_bytes(data.getvalue())
+    found = {item.name: item.place for item in tar_items("x", LocalFile(tmp_path / "x.tar"))}
+    assert found["x/d/b.wav"] == found["x/h.wav"] == found["x/d/a.wav"]
+    with found["x/c.wav"].reading() as file:
+        assert file.read() == sound(2)  # the last, as when it is unpacked
+    refused = {name for name, place in found.items() if isinstance(place, Refused)}
+    assert refused == {f"x/{name}.wav" for name in ("out", "up", "one", "two", "fifo")}
+    assert len(found) == 9

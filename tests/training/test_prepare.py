@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,12 +17,14 @@ import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codec.audio import arrays
 from codec.errors import DataError, OutputError
-from codec.training import decoders, decoding
+from codec.training import decoders
 from codec.training import prepare as module
 from codec.training.decoders import Decoders
 from codec.training.decoding import Spectrum, is_full_band
 from codec.training.prepare import open_prepared, prepare
+from tests.helpers import audio_inputs as inputs
 from tests.helpers.signals import noise
 
 RATE = 24_000
@@ -95,7 +98,7 @@ def test_blocks_leave_no_seam(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(source, tmp_path / "whole")
-    monkeypatch.setattr(decoding, "BLOCK", 1000)
+    monkeypatch.setattr(arrays, "_BLOCK_VALUES", 1000)
     prepare(source, tmp_path / "blocks")
     assert contents(tmp_path / "whole") == contents(tmp_path / "blocks")
 
@@ -125,7 +128,7 @@ def test_bad_files_are_reported_listed_and_left_out(source: Path, tmp_path: Path
         "aaa.wav": "format not recognised",
         "music/nan.wav": "not finite",
         "music/loud.wav": "times full scale",
-        "speech/empty.wav": "empty",
+        "speech/empty.wav": "0 samples",
         "speech/silent.flac": "silent",
         "speech/slow.wav": "sample rate of 10 hz",
     }
@@ -133,7 +136,7 @@ def test_bad_files_are_reported_listed_and_left_out(source: Path, tmp_path: Path
     spoiled[390_000] = np.nan
     (source / "aaa.wav").write_bytes(b"nothing of the kind")
     write(source / "music" / "nan.wav", spoiled, RATE, subtype="FLOAT")
-    write(source / "music" / "loud.wav", noise(100) * 1e38, RATE, subtype="FLOAT")
+    write(source / "music" / "loud.wav", noise(100) * 99, RATE, subtype="FLOAT")
     write(source / "speech" / "empty.wav", noise(0), RATE)
     write(source / "speech" / "silent.flac", np.zeros(9000), RATE)
     write(source / "speech" / "slow.wav", noise(9000), 10)
@@ -143,11 +146,49 @@ def test_bad_files_are_reported_listed_and_left_out(source: Path, tmp_path: Path
     assert prepared.files == good.files
     assert np.array_equal(prepared.audio(), good.audio())
     assert [path for path, _ in prepared.skipped] == sorted(bad)
+    assert lines.pop(0) == "1 file is not audio: 1 .txt"
     assert len(lines) == len(bad)
     for (path, reason), line in zip(prepared.skipped, lines, strict=True):
         assert bad[path] in reason.lower()
         assert line == f"skipped {path}: {reason}"
         assert "\n" not in line
+
+
+def test_files_as_people_have_them(tmp_path: Path) -> None:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    files = {
+        os.fsdecode(b"caf\xe9.wav"): inputs.wav(),
+        "by content": inputs.flac(),
+        "joined.ogg": inputs.ogg() + inputs.ogg(),
+        "page.au": b"<html>not audio</html>",
+        "cut.wav": inputs.wav()[:-2000],
+        "never filled in.wav": inputs.wav(size=0),
+    }
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    os.mkfifo(folder / "pipe.wav")
+    (folder / "gone.wav").symlink_to("nowhere")
+    (folder / "\x1bloop.wav").symlink_to("\x1bloop.wav")
+    lines: list[str] = []
+    prepared = prepare(folder, tmp_path / "out", report=lines.append)
+    lengths = {entry.path: round(entry.samples * inputs.RATE / RATE) for entry in prepared.files}
+    assert lengths == {
+        os.fsdecode(b"caf\xe9.wav"): 8000,
+        "by content": inputs.RATE,
+        "joined.ogg": 2 * inputs.RATE,
+        "cut.wav": 7000,
+        "never filled in.wav": 8000,
+    }
+    cut = "cut off: 7000 of 8000 samples are there"
+    assert {e.path: e.warning for e in prepared.files if e.warning} == {"cut.wav": cut}
+    assert sorted(lines) == [
+        f"cut.wav: {cut}",
+        r"skipped \x1bloop.wav: too many levels of symbolic links",
+        "skipped gone.wav: a link that leads nowhere",
+        "skipped page.au: cannot read audio: format not recognised",
+        "skipped pipe.wav: a named pipe, not a regular file: skipped",
+    ]
 
 
 def test_prepared_once(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +261,7 @@ def test_processes_change_nothing(source: Path, tmp_path: Path, jobs: int) -> No
             progress=lambda *state, states=states: states.append(state),
         )
         results.append((contents(tmp_path / name), lines, states))
-    assert len(results[0][1]) == 3
+    assert len(results[0][1]) == 4  # three files, and a text
     assert results[0] == results[1]
 
 
