@@ -128,6 +128,15 @@ def kernels(options: Options, left: float) -> list[str]:
     return [sys.executable, "-m", "bench.gpu.kernels", *given]
 
 
+def engine(options: Options, left: float) -> list[str]:
+    if options.device == "cpu" and not os.environ.get("CODEC_CUDA_LIBRARY"):
+        return [sys.executable, "-c", "print('not run: CODEC_CUDA_LIBRARY names no stand-in')"]
+    given = ["--small"] if options.device == "cpu" else ["--device", options.device]
+    data = options.work / "data"
+    folders = [str(data)] if data.is_dir() else [str(ROOT / "tests/clips")]
+    return [sys.executable, "-m", "bench.gpu.engine", *folders, *given]
+
+
 def throughput(options: Options, left: float) -> list[str]:
     given = [str(options.prepared), "--work", str(options.work / "throughput")]
     return [sys.executable, "-m", "bench.gpu.throughput", *given, *options.training()]
@@ -155,6 +164,7 @@ STEPS = {
         Step("tests", 120, tests),
         Step("kernels", 60, kernels),
         Step("unpack", 60, unpack),
+        Step("engine", 120, engine),
         Step("prepare", 120, prepare),
         Step("throughput", 120, throughput),
         Step("train", float("inf"), train),
