@@ -20,7 +20,14 @@ from codec.kernels.cuda_tables import cuda_tables
 
 ROOT = Path(__file__).parents[2]
 SHIM = Path(__file__).parent / "cuda_shim"
-SOURCES = [*sorted((ROOT / "csrc/cuda").glob("*.cu")), SHIM / "cuda_shim.cpp"]
+SOURCES = [*sorted((ROOT / "csrc/cuda").glob("*.cu")), *sorted(SHIM.glob("*.cpp"))]
+# The checksum of the weights, and the CPU's kernels to compare single layers with.
+C_SOURCES = [
+    ROOT / "csrc/common/crc32c.c",
+    ROOT / "csrc/kernels/kernels_scalar.c",
+    SHIM / "scalar_layers.c",
+]
+C_FLAGS = ["-std=c11", "-O2", "-fPIC", "-ffp-contract=off"]
 FLAGS = [
     *("-std=c++17", "-O2", "-fPIC", "-shared", "-ffp-contract=off", "-DCODEC_CUDA_SHIM"),
     f"-I{ROOT / 'csrc'}",
@@ -35,10 +42,12 @@ SIZES = (FEW, MANY)  # a large GPU has tiles of 16 vectors, a small one of 64
 
 def build(path: Path, *flags: str) -> None:
     """Compile the shared library that `Host` loads, and that CODEC_CUDA_LIBRARY may name."""
-    crc, source = path.with_suffix(".crc.o"), ROOT / "csrc/common/crc32c.c"
-    gcc = [str(GCC), "-O2", "-fPIC", *flags, f"-I{ROOT / 'csrc'}", "-c", str(source)]
-    subprocess.run([*gcc, "-o", str(crc)], check=True)
-    command = [str(GXX), *FLAGS, *flags, "-x", "c++", *map(str, SOURCES), "-x", "none", str(crc)]
+    objects = []
+    for source in C_SOURCES:
+        objects.append(str(path.with_suffix(f".{source.stem}.o")))
+        gcc = [str(GCC), *C_FLAGS, *flags, f"-I{ROOT / 'csrc'}", "-c", str(source)]
+        subprocess.run([*gcc, "-o", objects[-1]], check=True)
+    command = [str(GXX), *FLAGS, *flags, "-x", "c++", *map(str, SOURCES), "-x", "none", *objects]
     subprocess.run([*command, "-o", str(path)], check=True)
 
 
