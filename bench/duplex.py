@@ -104,7 +104,8 @@ def session(turns: list[Utterance], seconds: float, noise: float, apart: float) 
     rng = np.random.default_rng(0)
     mic = rng.standard_normal(round(seconds * RATE)).astype(np.float32)
     mic *= 10 ** (noise / 20)
-    at, found, number = RATE, [], 0
+    at, number = RATE, 0
+    found: list[tuple[int, int]] = []
     while True:
         turn = turns[number % len(turns)]
         if at + len(turn.audio) + round(apart * RATE) > len(mic):
@@ -288,7 +289,7 @@ def main() -> None:
         ("noise at -50 dBFS, headphones", -50.0, None),
         ("quiet, loudspeaker 20 dB down in the microphone", BACKGROUND, -20.0),
     ]
-    costs = {}
+    costs: dict[tuple[str, str], Result] = {}
     for detector, some in (("silero", cases), ("energy", cases[:2])):
         for name, noise, echo in some:
             first = not costs

@@ -62,8 +62,8 @@ def vowel(n_samples: int, sample_rate: int) -> npt.NDArray[np.float32]:
         audio += strength * np.where(phase < 0.5, parabola, -16 * other * (0.5 - other))
     syllables = (place * 3) % 1.0
     envelope = 6.75 * syllables * (1 - syllables) ** 2  # a fast attack
-    strength = 0.55 + 0.45 * np.where(place * 3 < 1, 0.3, np.where(place * 3 < 2, 1.0, 0.0))
-    return (0.25 * strength * audio * envelope).astype(np.float32)
+    level = 0.55 + 0.45 * np.where(place * 3 < 1, 0.3, np.where(place * 3 < 2, 1.0, 0.0))
+    return (0.25 * level * audio * envelope).astype(np.float32)
 
 
 def text(x: float, y: float, words: str, kind: str = "", anchor: str = "middle") -> str:

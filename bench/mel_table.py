@@ -173,7 +173,7 @@ def streamed(spec: MelSpec) -> Iterator[tuple[str, Work]]:
 
 def gather(*sources: Iterator[tuple[str, Work]]) -> dict[str, Work]:
     """Those of the entries whose libraries are here."""
-    found = {}
+    found: dict[str, Any] = {}
     for source in sources:
         try:
             found.update(source)

@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -181,9 +182,7 @@ def spoken(
     return np.concatenate(parts), first, speed
 
 
-def voices_of(
-    speaker: Speaker, data: Path, names: Sequence[str]
-) -> list[tuple[str, Voice, object]]:
+def voices_of(speaker: Speaker, data: Path, names: Sequence[str]) -> list[tuple[str, Voice, Any]]:
     """Return name, voice and mean embedding of each voice that was asked for."""
     found: list[tuple[str, Voice, np.ndarray | None]] = []
     for name in names:

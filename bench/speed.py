@@ -25,7 +25,8 @@ import numpy as np
 
 from bench.random_weights import noise, write_weights
 from codec.benchmark.machine import machine
-from codec.engine.native import NativeBackend, _engine, isas
+from codec.engine import _engine
+from codec.engine.native import NativeBackend, isas
 from codec.model.config import ModelConfig
 from codec.model.location import DEFAULT_WEIGHTS
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from bench.random_weights import noise, write_weights
-from codec.engine.native import NativeBackend, _engine, isas
+from codec.engine import _engine
+from codec.engine.native import NativeBackend, isas
 from codec.engine.stream import StreamDecoder, StreamEncoder
 from codec.model.config import ModelConfig
 

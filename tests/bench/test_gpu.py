@@ -326,8 +326,8 @@ def test_all_of_it_on_a_cpu_from_carried_wheels_without_a_network(tmp_path: Path
     # the next machine: from the handover alone
     work2, out2 = tmp_path / "work2", tmp_path / "out2"
     data = tmp_path / "packed" / "0"
-    chosen = ("--steps", "wheels,unpack,prepare,train", "--data", data, "--resume-from", out)
-    call(*chosen, "--wheels", wheels, "--work", work2, "--out", out2, *limits)
+    again = ("--steps", "wheels,unpack,prepare,train", "--data", data, "--resume-from", out)
+    call(*again, "--wheels", wheels, "--work", work2, "--out", out2, *limits)
     reached = [step_of(folder) for folder in (out, out2)]
     assert 0 < reached[0] < reached[1]
 

@@ -20,6 +20,7 @@ pytest.importorskip("codec.engine._engine", reason="needs the native engine")
 import torch
 
 import codec
+import codec.lm
 from codec.cli.main import cli
 from codec.errors import MissingPackageError, ModelError, OptionError, OutputError
 from codec.lm.model.config import preset

@@ -15,11 +15,13 @@ import soundfile
 import codec
 from bench.random_weights import SMALL, write_weights
 from codec.corpus.executors import threads
+from codec.corpus.places import LocalFile
 from codec.corpus.rows import Settings
-from codec.corpus.run import Corpus, check_rows, locked, run
+from codec.corpus.run import Corpus, check_rows, run
 from codec.corpus.sources import find_items
 from codec.errors import AudioError, DataError, OutputError
 from codec.lm.layouts import make_layout
+from codec.support.journal import locked
 from tests.helpers.cli import Cli
 from tests.helpers.corpora import shards
 
@@ -277,6 +279,7 @@ def test_absolute_paths_of_a_manifest_stay_out_of_the_names(wav, tmp_path):
     (tmp_path / "m.tsv").write_text(f"path\n{path}\n")
     (item,) = find_items([str(tmp_path / "m.tsv")])
     assert item.name == "in/x.wav"
+    assert isinstance(item.place, LocalFile)
     assert item.place.path.samefile(path)
 
 

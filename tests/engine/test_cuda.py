@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pickle
 import shutil
@@ -217,7 +218,7 @@ def test_what_is_missing_is_said_in_a_line(tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(BackendError, match="does not load"):
         CudaBackend(path)
     monkeypatch.delenv("CODEC_CUDA_LIBRARY")
-    monkeypatch.setattr(cuda_library.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(BackendError, match="not built"):
         CudaBackend(path)
 

@@ -104,7 +104,7 @@ def test_circle(n: int) -> None:
     angle = 2 * np.pi * ((k % n) / n)
     assert np.abs(cos - np.cos(angle)).max() < 3e-15
     assert np.abs(sin - np.sin(angle)).max() < 3e-15
-    assert (engine_tables.circle([0, 1, 2, 3], 4) == np.array([[1, 0, -1, 0], [0, 1, 0, -1]])).all()
+    assert np.array_equal(engine_tables.circle([0, 1, 2, 3], 4), [[1, 0, -1, 0], [0, 1, 0, -1]])
     # symmetric to the bit
     np.testing.assert_array_equal(cos[n + 1 : 2 * n], cos[n + 1 : 2 * n][::-1])
     np.testing.assert_array_equal(sin[n + 1 : 2 * n], -sin[n + 1 : 2 * n][::-1])

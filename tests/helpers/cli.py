@@ -25,4 +25,4 @@ class Cli:
             main()
         out, err = self._capture.readouterr()
         assert b"Traceback" not in err
-        return exit_.value.code or 0, out, err.decode()
+        return int(exit_.value.code or 0), out, err.decode()

@@ -315,8 +315,8 @@ def test_int16_is_the_float_it_stands_for(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_batch_is_its_clips(backend: str) -> None:
-    clips = np.stack([speechlike(1_700, seed) * 10.0**-seed for seed in range(6)])
-    clips = clips.astype(np.float32).reshape(2, 3, -1)
+    loud = np.stack([speechlike(1_700, seed) * 10.0**-seed for seed in range(6)])
+    clips = loud.astype(np.float32).reshape(2, 3, -1)
     batch = log_mel(clips, backend=backend)
     assert batch.shape == (2, 3, 80, 10)
     for i in np.ndindex(2, 3):

@@ -61,7 +61,9 @@ def one_of(rank: int, world: int, folder: str) -> None:
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns(tmp_path: Path):
     alone = learned()
-    multiprocessing.spawn(one_of, (2, str(tmp_path)), nprocs=2)
+    multiprocessing.spawn(  # type: ignore[attr-defined]
+        one_of, (2, str(tmp_path)), nprocs=2
+    )
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     for part in parts:
         assert part["left"] == alone["left"]

@@ -39,7 +39,8 @@ def audio(tmp_path: Path) -> PreparedAudio:
 
 def test_from_audio_to_coders(audio: PreparedAudio, tmp_path: Path):
     weights = write_weights(tmp_path / "small.safetensors", SMALL)
-    target, cache, said = weights.with_suffix(SUFFIX), tmp_path / "cache", []
+    target, cache = weights.with_suffix(SUFFIX), tmp_path / "cache"
+    said: list[str] = []
     train_entropy(audio, weights, target, cache, minutes=0.03, say=said.append)
     assert said
     with pytest.raises(OutputError):

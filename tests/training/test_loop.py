@@ -590,7 +590,7 @@ def test_the_commands(cli, wav, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     )
     code, out, _ = cli("prepare", data, "--phones", data / "phones.tsv")
     assert (code, out.splitlines()[1:]) == (0, [b"0.00 hours have phones"])
-    common += ("--set", "phonetic_weight=0.2")
+    common = (*common, "--set", "phonetic_weight=0.2")  # type: ignore[assignment]
     config = ("--config", tmp_path / "config.json", "--eval", data)
     code, _, err = cli(*common, *config, "--steps", 3)
     assert code == 0, err
