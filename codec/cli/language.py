@@ -39,15 +39,42 @@ def need_torch() -> None:
 @click.option("-o", "--output", type=FILE, required=True, help="A .safetensors file.")
 @click.option("--run", type=PATH, help="Folder of the run. [default: below ~/.cache/codec]")
 @click.option("--preset", default="small", show_default=True, help="Size: tiny, small or base.")
-@click.option("-n", "--levels", type=click.IntRange(1), default=4, show_default=True)
-@click.option("--context", type=click.IntRange(2), help="Frames to look back on.")
-@click.option("--steps", type=click.IntRange(1), default=10_000, show_default=True)
+@click.option(
+    "-n",
+    "--levels",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="Codebooks to model.",
+)
+@click.option(
+    "--context",
+    type=click.IntRange(2),
+    help="Frames that the model looks back on. [default: the preset's]",
+)
+@click.option(
+    "--steps", type=click.IntRange(1), default=10_000, show_default=True, help="Training steps."
+)
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Stop after this time.")
-@click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
-@click.option("--lr", type=click.FloatRange(0, min_open=True), default=2e-3, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--batch", type=click.IntRange(1), default=8, show_default=True, help="Sequences per step."
+)
+@click.option(
+    "--lr",
+    type=click.FloatRange(0, min_open=True),
+    default=2e-3,
+    show_default=True,
+    help="Highest learning rate.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
 @click.option("--model", type=FILE, help="The codec of the tokens. [default: the shipped one]")
-@click.option("--license", "licence", default="Apache-2.0", show_default=True)
+@click.option(
+    "--license",
+    "licence",
+    default="Apache-2.0",
+    show_default=True,
+    help="License string stored in the file.",
+)
 @click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's choice]")
 @click.option("--device", help="A PyTorch device. [default: cuda if available, else cpu]")
 @click.option("-f", "--force", is_flag=True, help="Overwrite an output that exists.")
@@ -71,11 +98,11 @@ def train_lm(
 ) -> None:
     """Train a language model of audio on tokens.
 
-    TOKENS is a folder of `codec tokenize`. Columns of its manifest that training uses: speaker
-    (rows of one speaker are joined), tags (words), phones (START:PHONE ..., in units of 10 ms) and
-    split (rows of "validation" only measure). Ctrl-C and SIGTERM save and stop, --minutes too; the
-    same command goes on to the bit, also with another number of --steps. The rate falls to 0 over
-    the last quarter of the steps.
+    TOKENS is a folder that `codec tokenize` wrote. Training uses four columns of its manifest:
+    speaker (rows of one speaker are joined), tags (words), phones (START:PHONE ..., START in units
+    of 10 ms) and split (rows with "validation" only measure). Ctrl-C, SIGTERM and --minutes save
+    and stop. The same command continues the run to the bit, also with another number of --steps.
+    The learning rate falls to 0 over the last quarter of the steps.
     """
     need_torch()
     import torch

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     show_default=True,
     help="Codebooks of the stored voices.",
 )
-@click.option("--epochs", type=click.IntRange(1), default=8, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--epochs", type=click.IntRange(1), default=8, show_default=True, help="Passes over the rows."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
 @options.torch_threads
 @options.force_one
 @options.quiet
