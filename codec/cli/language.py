@@ -165,12 +165,40 @@ def _sampling(temperature: float, top_p: float) -> Callable[[Command], Command]:
             options.force_one,
             options.torch_threads,
             options.model,
-            click.option("--weights", type=FILE, help="A language model. [default: the shipped]"),
-            click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
-            click.option("--top-p", type=float, default=top_p, show_default=True),
-            click.option("--top-k", type=int, help="Draw among this many codes. [default: all]"),
-            click.option("--temperature", type=float, default=temperature, show_default=True),
-            click.option("-o", "--output", type=TEXT, required=True, help="Audio file, or -."),
+            click.option(
+                "--weights", type=FILE, help="A language model. [default: the shipped one]"
+            ),
+            click.option(
+                "--seed",
+                type=click.IntRange(0),
+                default=0,
+                show_default=True,
+                help="Another seed makes other audio.",
+            ),
+            click.option(
+                "--top-p",
+                type=float,
+                default=top_p,
+                show_default=True,
+                help="Draw among the likeliest codes, up to this probability.",
+            ),
+            click.option(
+                "--top-k", type=int, help="Draw among the K likeliest codes. [default: all]"
+            ),
+            click.option(
+                "--temperature",
+                type=float,
+                default=temperature,
+                show_default=True,
+                help="How freely codes are drawn.",
+            ),
+            click.option(
+                "-o",
+                "--output",
+                type=TEXT,
+                required=True,
+                help="Audio file, or - for standard output.",
+            ),
         ):
             command = option(command)
         return command
@@ -180,15 +208,16 @@ def _sampling(temperature: float, top_p: float) -> Callable[[Command], Command]:
 
 @click.command("continue")
 @click.argument("prompt", type=FILE)
-@click.option("--seconds", type=_SECONDS, default=10.0, show_default=True, help="To add.")
+@click.option("--seconds", type=_SECONDS, default=10.0, show_default=True, help="Seconds to add.")
 @click.option("--skip-prompt", is_flag=True, help="Write only what follows the prompt.")
 @_sampling(temperature=0.9, top_p=0.95)
 def continue_(prompt: Path, seconds: float, skip_prompt: bool, **chosen: Any) -> None:
-    """Go on with a recording: PROMPT, of which the last seconds count, and what may follow.
+    """Go on with a recording of speech or music.
 
-    About 3 s of one voice or one piece of music are a good prompt. The output is mono, at the
-    codec's sample rate; with -o - a WAV goes to standard output while it is made. The same seed
-    gives the same audio on the same machine.
+    The output is PROMPT and what may follow it, in mono at the codec's sample rate. The last
+    seconds of PROMPT count: about 3 s of one voice or one piece of music are enough. With -o - a
+    WAV goes to standard output while it is made. The same seed gives the same audio on the same
+    machine.
     """
     lm, codec = _models(chosen)
     from codec.audio.reader import read_audio
@@ -202,7 +231,9 @@ def continue_(prompt: Path, seconds: float, skip_prompt: bool, **chosen: Any) ->
 
 @click.command()
 @click.argument("words")
-@click.option("--seconds", type=_SECONDS, default=30.0, show_default=True)
+@click.option(
+    "--seconds", type=_SECONDS, default=30.0, show_default=True, help="Length in seconds."
+)
 @_sampling(temperature=0.95, top_p=0.95)
 def compose(words: str, seconds: float, **chosen: Any) -> None:
     """Make music or sounds from WORDS, such as "calm piano".

@@ -102,7 +102,7 @@ def train_speech(
 @click.option(
     "--temperature",
     type=click.FloatRange(0),
-    help="Above 0 every seed gives another reading; .3 is little. [default: 0]",
+    help="Above 0, every seed gives another reading; 0.3 is little. [default: 0]",
 )
 @click.option("--top-k", type=click.IntRange(0), help="Draw from the likeliest K codes; 0: all.")
 @click.option(
@@ -110,11 +110,13 @@ def train_speech(
     type=click.FloatRange(0, 100),
     help="How strictly phones are followed. [default: 2]",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
 @click.option("--weights", type=FILE, help="A language model. [default: the shipped one]")
 @click.option("--voices", type=FILE, help="Durations and voices. [default: the shipped ones]")
 @options.model
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads."
+)
 @options.force_one
 @options.quiet
 def speak(
@@ -133,11 +135,11 @@ def speak(
     force: bool,
     quiet: bool,
 ) -> None:
-    """Speak an English TEXT; - reads it from standard input.
+    """Speak an English TEXT in a voice. With - as TEXT, reads standard input.
 
-    --voice is the name of a stored voice, or an audio file of at least one second, better three or
-    more, of somebody who agreed to be imitated. With -o - a WAV goes to standard output while it is
-    made. The same seed gives the same speech on the same machine.
+    --voice is the name of a stored voice, or a recording of somebody who agreed to be imitated. It
+    needs one second at least; three or more are better. With -o - a WAV goes to standard output
+    while it is made. The same seed gives the same speech on the same machine.
     """
     from codec.cli.language import need_torch
 
