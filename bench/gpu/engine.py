@@ -125,7 +125,7 @@ def operations(config: ModelConfig) -> tuple[dict[str, float], dict[str, float]]
     rows = config.hop_length // (config.backbone_hop * config.encoder_stack)
     enc, dec = config.encoder_dim, config.decoder_dim
     block = rows * config.encoder_blocks * enc * config.encoder_hidden
-    encoder = {
+    encoder: dict[str, float] = {
         "embed": rows * config.encoder_stack * size * enc,
         "expand": block,
         "reduce": block,
@@ -136,7 +136,7 @@ def operations(config: ModelConfig) -> tuple[dict[str, float], dict[str, float]]
     block = rows * config.decoder_blocks * dec * config.decoder_hidden
     spectra = config.backbone_hop // config.synthesis_hop
     head = spectra * (config.gain_bands + 2 * (config.synthesis_fft // 2 + 1))
-    decoder = {
+    decoder: dict[str, float] = {
         "embed": rows * config.latent_dim * dec,
         "expand": block,
         "reduce": block,
