@@ -36,6 +36,7 @@ def test_spelling_gives_phones_and_no_spaces() -> None:
 
 
 def test_words() -> None:
+    pytest.importorskip("torch", reason="openai-whisper needs PyTorch")
     if not METRICS["wer_whisper"].available:
         pytest.skip("needs faster-whisper, openai-whisper and a model")
     rate = METRICS["wer_whisper"]
