@@ -23,7 +23,7 @@ from codec.lm.model.language_model import LanguageModel
 from codec.lm.model.network import Network
 from codec.lm.speech.durations import DurationModel
 from codec.lm.speech.phones import lay, read_back
-from codec.lm.speech.speak import Speaker, Style
+from codec.lm.speech.speak import SPEECH, Speaker, Style
 from codec.lm.speech.voices import Speech, Voice
 
 LEVELS = 2
@@ -132,3 +132,13 @@ def test_the_command_takes_a_recording(files: list[str], tmp_path: Path) -> None
     assert "no voice 'no.wav'" in str(missing.exception)
     wrong = CliRunner().invoke(speak, ["go", "-o", str(tmp_path / "o.mp9"), *files])
     assert "cannot write .mp9" in str(wrong.exception)
+
+
+@pytest.mark.skipif(not SPEECH.is_file(), reason="the weights of speech are not here")
+def test_what_ships_fits_the_default_model() -> None:
+    shipped = Speech.load(SPEECH)
+    assert shipped.codec == MODEL.model_id.hex()
+    assert "kathleen" in shipped.voices  # the command's default
+    for voice in shipped.voices.values():
+        assert voice.codes.shape[1] == len(voice.phones) == 75
+        assert voice.licence in ("CC0-1.0", "public domain", "CC-BY-4.0")
