@@ -16,7 +16,7 @@ from typing import BinaryIO, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from codec.audio import flac, helper, libav, mpeg, ogg, riff
+from codec.audio import flac, helper, libav, mpeg, ogg, riff, wavpack
 from codec.audio.arrays import block_samples
 from codec.audio.channels import LAYOUTS, WAVE_FROM_VORBIS
 from codec.audio.content import Bytes, Part, check_unchanged, content
@@ -299,7 +299,13 @@ def serve(kind: str, decoder: str) -> None:
     try:
         source: Source
         if decoder == "av":
-            source = WholeSource(libav.AvFile(file, kind))
+            data = content(file)
+            tagged = mpeg.before_tags(data) < len(data)
+            file.seek(0)
+            read = libav.AvFile(file, kind, tagged=tagged)
+            if kind == "wavpack" and (rest := wavpack.bytes_behind(data)):
+                read.warnings.append(f"joined: {rest} bytes behind the first stream are not read")
+            source = WholeSource(read)
         else:
             data = content(file)
             unchanged = functools.partial(check_unchanged, data)

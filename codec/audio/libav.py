@@ -28,9 +28,11 @@ class AvFile:
 
     Channels come in the order of WAVE. Raises AudioError, also when it is read, and
     MissingPackageError without PyAV.
+
+    tagged: whether tags of no part of the format end the file, which FFmpeg may take for damage.
     """
 
-    def __init__(self, file: BinaryIO, kind: str) -> None:
+    def __init__(self, file: BinaryIO, kind: str, *, tagged: bool = False) -> None:
         try:
             import av
         except ImportError:
@@ -46,7 +48,7 @@ class AvFile:
         stream = self._container.streams.best("audio")
         if stream is None:
             raise AudioError(f"cannot read audio: {kind}: it has no stream of audio")
-        self._stream = stream
+        self._stream, self._tagged = stream, tagged
         self._blocks = self._decoded()
         self.warnings: list[str] = []
         self.first = next(self._blocks, None)
@@ -72,13 +74,13 @@ class AvFile:
 
     def _decoded(self) -> Iterator[npt.NDArray[np.float32]]:
         av, bad, form = self._av, 0, None
+        count, broken = 0, False
         packets = self._container.demux(self._stream)
         while True:
             try:
                 packet = next(packets, None)
             except av.error.FFmpegError:
-                self.warnings.append("damaged: it cannot be read to its end")
-                packet = None
+                broken, packet = True, None
             try:
                 frames = self._stream.codec_context.decode(packet)
             except av.error.EOFError:
@@ -90,9 +92,13 @@ class AvFile:
                 form = form or (channels, frame.sample_rate)
                 if form != (channels, frame.sample_rate):
                     raise AudioError("the number of channels or the rate changes on the way")
+                count += frame.samples
                 yield _floats(frame, channels)
             if packet is None or (packet.size == 0 and packet.dts is None):
                 break
+        whole = self._tagged and 0 < self.claimed <= count
+        if broken and not whole:
+            self.warnings.append("damaged: it cannot be read to its end")
         if bad:
             self.warnings.append(f"damaged: {bad} packets could not be decoded")
 
