@@ -23,7 +23,7 @@ SAMPLE_RATE = 24_000
 
 def measure(tool: codec.Codec, audio: np.ndarray, speech: bool, **bits: float) -> list[float]:
     """Kbit/s of the codes, log-mel distance, and PESQ-WB of speech, else NaN."""
-    data = tool.compress(audio, SAMPLE_RATE, effort="raw", **bits)
+    data = tool.compress(audio, SAMPLE_RATE, effort="raw", **bits)  # type: ignore[arg-type]
     decoded = tool.decompress(data)[0][0]
     kbps = 8 * len(data) / len(audio) * SAMPLE_RATE / 1000
     mel = METRICS["mel"](audio, decoded, SAMPLE_RATE)

@@ -49,7 +49,7 @@ def encodec(codebooks: Floats) -> dict[str, Callable[[Floats], Codes]]:
         num_quantizers=levels, dim=dim, codebook_size=size, kmeans_init=False
     ).eval()
     for layer, words in zip(model.layers, codebooks, strict=True):
-        layer._codebook.embed.copy_(torch.from_numpy(words))
+        layer._codebook.embed.copy_(torch.from_numpy(words))  # type: ignore[operator,union-attr]
     return {"encodec": lambda x: model.encode(torch.from_numpy(x).T[None])[:, 0].numpy()}
 
 

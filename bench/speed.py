@@ -271,7 +271,7 @@ def main() -> None:
         cells = []
         for speed, reference in zip(speeds, encodec_row[1:], strict=True):
             known = speed == speed
-            cells += [f"{speed:.1f}" if known else "", f"{speed / reference:.1f}" if known else ""]
+            cells += [f"{speed:.1f}" if known else "", f"{speed / reference:.1f}" if known else ""]  # type: ignore[operator]
         print(" | ".join([f"| {name}", *cells]) + " |")
     print("\n| matrix products | GFLOP/s |\n|---|--:|")
     for name, rate in products(options.runs):

@@ -433,7 +433,7 @@ def test_tokens_are_described(weights: Path) -> None:
 
 def test_frequencies_tell_the_bits() -> None:
     codes = np.array([[0, 1, 2, 3] * 500, [5] * 2000], np.uint16)
-    assert codebook_use(codes[0], 8) == (0.5, pytest.approx(4.0))
+    assert codebook_use(codes[0], 8) == (0.5, pytest.approx(4.0))  # type: ignore[comparison-overlap]
     assert codebook_use(codes[1], 8) == (0.125, 1.0)
     even, constant = order_0_bits(codes, 8)
     assert even == pytest.approx(2 * 2000, abs=3)

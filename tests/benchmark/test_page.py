@@ -74,7 +74,7 @@ class Watched:
     def __init__(self, browser: Any, path: Path, width: int = 1280) -> None:
         self.page = browser.new_page(viewport={"width": width, "height": 800})
         self.wrong: list[str] = []
-        self.page.on("console", lambda m: m.type == "error" and self.wrong.append(m.text))
+        self.page.on("console", lambda m: m.type == "error" and self.wrong.append(m.text))  # type: ignore[func-returns-value]
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.page.on("dialog", lambda dialog: self.wrong.append(dialog.message))
         self.page.on("request", self._request)

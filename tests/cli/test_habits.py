@@ -183,7 +183,7 @@ def test_an_input_that_cannot_be_read_does_not_end_the_others(cli, wav, tmp_path
     def denied(path: Path, *mode: object, **others: object):
         if path == bad:
             raise PermissionError(13, "Permission denied")
-        return opened(path, *mode, **others)
+        return opened(path, *mode, **others)  # type: ignore[call-overload]
 
     monkeypatch.setattr(Path, "open", denied)
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != bad)

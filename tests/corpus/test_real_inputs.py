@@ -395,7 +395,7 @@ def test_a_tar_that_ends_early_says_so(tmp_path):
 
 @pytest.mark.parametrize("packer", ["gz", "bz2", "xz"])
 def test_a_packed_tar_is_named_so(tmp_path, packer):
-    with tarfile.open(tmp_path / "x.tar", f"w:{packer}"):
+    with tarfile.open(tmp_path / "x.tar", f"w:{packer}"):  # type: ignore[call-overload]
         pass
     with pytest.raises(DataError, match=r"packed by .*: unpack it first"):
         find_items([str(tmp_path / "x.tar")])

@@ -151,7 +151,7 @@ def test_a_scale_that_is_missing_damaged_or_of_another_model(tmp_path):
     with pytest.raises(codec.ModelError, match="damaged"):
         model.decode_latents(np.zeros((20, 1)))
     with pytest.raises(codec.BitrateError):
-        model.stream_encoder(latents=True, n_codebooks=2)
+        model.stream_encoder(latents=True, n_codebooks=2)  # type: ignore[call-overload]
 
 
 def test_another_backend_has_no_latents(small):

@@ -141,7 +141,7 @@ def test_padding_between_segments_is_skipped() -> None:
     vocabulary = Vocabulary(100, Flat(3, 16))
     segments = [Text(np.array([5])), Audio(codes(vocabulary.layout, 2, 0))]
     pad = np.array([vocabulary.special("pad")] * 3)
-    parts = [vocabulary.encode([segment]) for segment in segments]
+    parts = [vocabulary.encode([segment]) for segment in segments]  # type: ignore[list-item]
     assert vocabulary.decode(np.concatenate([pad, parts[0], pad, parts[1], pad])) == segments
 
 

@@ -30,7 +30,7 @@ def engine() -> NativeBackend:
     return NativeBackend(DEFAULT_WEIGHTS)
 
 
-@pytest.fixture(params=CLIPS or [None], ids=lambda path: path.stem if path else "none")
+@pytest.fixture(params=CLIPS or [None], ids=lambda path: path.stem if path else "none")  # type: ignore[list-item]
 def clip(request: pytest.FixtureRequest) -> np.ndarray:
     if request.param is None:
         pytest.skip(f"no recordings in {EVAL}")

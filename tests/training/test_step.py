@@ -157,7 +157,7 @@ def test_a_step_is_what_it_was_before_it_was_a_function_of_tensors():
     taken: list[list[torch.Tensor | None]] = []
     for optimiser in optimisers:
         # What each optimiser is given is kept; what it does with it is as before.
-        optimiser.step = keeping(optimiser.step, taken)
+        optimiser.step = keeping(optimiser.step, taken)  # type: ignore[method-assign]
     crops = reference.audio(config.batch_size, config.crop_samples)
     losses = learner.step(reference.STEP, crops, reference.LR)
     assert losses.pop("learned")

@@ -140,10 +140,10 @@ def test_too_many_visitors_are_sent_away(address: str) -> None:
 
 def test_other_pages_of_the_browser_cannot_listen(address: str) -> None:
     url = f"{address.replace('http', 'ws')}talk"
-    with connect(url, origin=address.rstrip("/")) as socket:
+    with connect(url, origin=address.rstrip("/")) as socket:  # type: ignore[call-overload]
         socket.recv()
     with pytest.raises(websockets.InvalidStatus):
-        connect(url, origin="https://example.org")
+        connect(url, origin="https://example.org")  # type: ignore[call-overload]
 
 
 def test_a_port_that_is_taken(address: str) -> None:
@@ -175,9 +175,9 @@ class Watched:
         context.grant_permissions(["microphone"])
         self.page = context.new_page()
         self.wrong: list[str] = []
-        self.page.on("console", lambda m: m.type == "error" and self.wrong.append(m.text))
+        self.page.on("console", lambda m: m.type == "error" and self.wrong.append(m.text))  # type: ignore[func-returns-value]
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("request", lambda r: r.url.startswith(address) or self.wrong.append(r.url))
+        self.page.on("request", lambda r: r.url.startswith(address) or self.wrong.append(r.url))  # type: ignore[func-returns-value]
         self.page.goto(address)
 
     def wait(self, condition: str) -> None:
