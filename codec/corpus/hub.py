@@ -97,6 +97,9 @@ def _opened(dataset: HubDataset) -> tuple[Any, str]:
     except ImportError:
         raise DataError("Hugging Face datasets need: pip install datasets") from None
     name = f"{PREFIX}{dataset.name}"
+    saved = any(Path(dataset.name, file).exists() for file in ("state.json", "dataset_dict.json"))
+    if saved and (dataset.config or dataset.revision):
+        raise DataError(f"{name}: a dataset saved to disk has no config and no revision")
     try:
         if Path(dataset.name, "state.json").exists():
             table = datasets.load_from_disk(dataset.name)

@@ -255,6 +255,8 @@ def test_splits_and_columns_by_name(tmp_path):
         ("two", "no split train; there are test, dev"),
         ("one?column=text", "text is not audio"),
         ("one?column=nope", "no column nope; there are speech, text"),
+        ("one?config=x", "saved to disk has no config"),
+        ("two?split=dev&revision=main", "no config and no revision"),
     ]:
         with pytest.raises(DataError, match=reason):
             find_items([f"hf:{tmp_path}/{source}"])
