@@ -9,6 +9,7 @@ pytest.importorskip("torch")
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch.nn import functional as F
 
 from codec.errors import TrainingError
@@ -32,7 +33,8 @@ def hifi_gan(critic: PeriodCritic, audio: torch.Tensor) -> list[torch.Tensor]:
     x = audio.view(len(audio), 1, -1, period)
     out = []
     for stride, layer in zip((3, 3, 3, 3, 1), critic.layers, strict=True):
-        x = F.conv2d(x, layer.get_parameter("weight")[..., None], layer.bias, (stride, 1), (2, 0))
+        assert isinstance(layer, nn.Conv1d)
+        x = F.conv2d(x, layer.weight[..., None], layer.bias, (stride, 1), (2, 0))
         x = F.leaky_relu(x, 0.1)
         out.append(x)
     return [F.conv2d(x, critic.score.weight[..., None], critic.score.bias, 1, (1, 0)), *out]
