@@ -17,6 +17,7 @@ GCC = shutil.which("gcc")
 pytestmark = pytest.mark.skipif(GCC is None, reason="needs gcc")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
 def test_no_warnings(source: Path, compiler: str, tmp_path: Path) -> None:

@@ -237,6 +237,7 @@ def test_the_loss_is_of_the_frames_with_a_phone_at_any_scale(scale: float) -> No
     assert float(heard.wrong) == pytest.approx(wrong)
 
 
+@pytest.mark.slow
 def test_a_step_with_phones_is_one_graph_that_does_not_wait() -> None:
     learner, audio = fitted()
     plan, inputs = learner._draw(3, audio, 1e-3, None, phones_of())
