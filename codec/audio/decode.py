@@ -75,16 +75,16 @@ class NotOpenedError(AudioError):
 
 def _helped(file: BinaryIO, kind: str) -> Source:
     if kind == "mp3":
-        return HelpedSource(helper.Helper(file, kind, "libsndfile"))
+        return WholeSource(helper.Helper(file, kind, "libsndfile"))
     problem: CodecError | None = None
     if kind == "wav" or kind in BY_LIBSNDFILE:
         try:
-            return HelpedSource(helper.Helper(file, kind, "libsndfile"))
+            return WholeSource(helper.Helper(file, kind, "libsndfile"))
         except AudioError as error:
             problem = error
     if libav.available():
         try:
-            return HelpedSource(helper.Helper(file, kind, "av"))
+            return WholeSource(helper.Helper(file, kind, "av"))
         except AudioError as error:
             raise problem or error from None
     if problem:
@@ -286,9 +286,6 @@ class WholeSource:
 
     def close(self) -> None:
         self._inner.close()
-
-
-HelpedSource = WholeSource
 
 
 def serve(kind: str, decoder: str) -> None:
