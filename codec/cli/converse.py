@@ -5,20 +5,35 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from codec.errors import OptionError
+
+if TYPE_CHECKING:
+    from codec.lm.duplex import Turn
 
 
 @click.command()
 @click.option(
     "--reply",
     default="repeat",
-    metavar="repeat|continue|FILE",
-    help="The reply: what you said, what a language model says next, or a recording."
-    "  [default: repeat]",
+    metavar="repeat|continue|speak|FILE",
+    help="The reply: what you said, what a language model says next, a text in a voice, or a"
+    " recording.  [default: repeat]",
+)
+@click.option(
+    "--ask",
+    metavar="COMMAND",
+    help="For --reply speak: a program that reads the words you said from standard input, and whose"
+    " output is spoken line by line.  [default: your words are said again]",
+)
+@click.option(
+    "--voice",
+    metavar="NAME|FILE",
+    help="For --reply speak: a stored voice or a recording, as in `codec speak`."
+    "  [default: kathleen]",
 )
 @click.option(
     "--lm",
@@ -59,6 +74,8 @@ from codec.errors import OptionError
 )
 def converse(
     reply: str,
+    ask: str | None,
+    voice: str | None,
     weights: Path | None,
     host: str,
     port: int,
@@ -71,16 +88,26 @@ def converse(
 
     Open the printed address in a browser, press Start and speak. The reply comes when you have
     finished. If you speak while it plays, it falls silent.
+
+    --reply speak understands English words by Whisper, which takes longer than the other replies.
     """
     from codec.api import load
-    from codec.lm.duplex import Conversation, Event, Turn, TurnTaking, load_detector
+    from codec.lm.duplex import Conversation, Event, TurnTaking, load_detector
     from codec.lm.duplex.answers import continuation, recording, repeat
     from codec.lm.duplex.server import serve
 
     loaded = load(model)
     rate = loaded.config.sample_rate
     callback: Callable[[Turn], Any]
-    if reply == "continue":
+    if reply != "speak" and (ask, voice) != (None, None):
+        raise OptionError("--ask and --voice belong to --reply speak")
+    if reply == "speak":
+        from codec.cli.speech import speaking
+
+        levels, callback = speaking(loaded, weights, voice or "kathleen", ask)
+        if codebooks not in (None, levels):
+            raise OptionError(f"the language model has {levels} codebooks")
+    elif reply == "continue":
         import codec.lm
 
         lm = codec.lm.load(weights)

@@ -1,9 +1,11 @@
-"""The commands that learn durations and voices, and speak."""
+"""The commands that learn durations and voices, and speak; and replies that do."""
 
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +13,12 @@ import click
 
 from codec.cli import options
 from codec.cli.paths import FILE, PATH, TEXT
+from codec.errors import OptionError
 from codec.support.progress import Progress
 
 if TYPE_CHECKING:
+    from codec.api import Codec
+    from codec.lm.duplex import Turn
     from codec.lm.speech.speak import Speaker
     from codec.lm.speech.voices import Voice
 
@@ -160,7 +165,7 @@ def speak(
         chosen["top_k"] = top_k or None
     given = {name: value for name, value in chosen.items() if value is not None or name == "top_k"}
     style = dataclasses.replace(STYLE, **given)
-    known = _voice(speaker, voice)
+    known = voice_named(speaker, voice)
     script = speaker.script(text, known, rate=rate)
     frames = speaker.draw(script, known, style=style)
     write_frames(
@@ -173,10 +178,40 @@ def speak(
     )
 
 
-def _voice(speaker: Speaker, name: str) -> Voice:
+def voice_named(speaker: Speaker, name: str) -> Voice:
+    """Return a stored voice, or that of the recording at this path."""
     if name in speaker.speech.voices or not Path(name).exists():
         return speaker.speech.voice(name)
     from codec.audio.reader import read_audio
 
     audio, sample_rate = read_audio(Path(name))
     return speaker.voice_of(audio, sample_rate)
+
+
+def speaking(
+    model: Codec, weights: Path | None, voice: str, ask: str | None
+) -> tuple[int, Callable[[Turn], Any]]:
+    """Return the codebooks of a reply that speaks, and the callback that makes it."""
+    from codec.cli.language import need_torch
+    from codec.quality import whisper
+
+    need_torch()
+    whisper.model_folder()  # raises if there is none
+    import torch
+
+    from codec.lm.duplex.answers import asked, spoken
+    from codec.lm.speech.speak import WEIGHTS, Speaker
+
+    torch.set_num_threads(1)
+    command = None if ask is None else shlex.split(ask)
+    if command == []:
+        raise OptionError("--ask needs a command")
+    speaker = Speaker.load(weights or WEIGHTS, codec=model)
+
+    def answer(turn: Turn) -> Any:
+        words = whisper.recognise(turn.samples, model.config.sample_rate).strip()
+        return words if command is None or not words else asked(command, words)
+
+    return speaker.language_model.config.levels, spoken(
+        speaker, answer, voice_named(speaker, voice)
+    )

@@ -35,6 +35,7 @@ def test_wrong_usage(cli: Cli, wrong: list[str]) -> None:
         (["--reply", "nothing.wav"], "nothing.wav"),
         (["--reply", __file__], "test_converse.py"),
         (["--reply", "continue", "--lm", "nothing.safetensors"], "nothing.safetensors"),
+        (["--ask", "cat"], "--ask and --voice belong to --reply speak"),
     ],
 )
 def test_a_mistake_is_an_error_of_one_line(cli: Cli, wrong: list[str], said: str) -> None:

