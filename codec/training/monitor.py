@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-import warnings
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from codec.support.progress import Progress
+from codec.support.scalars import Scalars
 
 LINE_SECONDS = 60.0
 
@@ -64,7 +63,7 @@ class Monitor:
         self._deadline = None if minutes is None else self._started + 60 * minutes
         self._said = self._started
         self._shown = shown
-        self._writer = _writer(folder, step) if shown else None
+        self._scalars = Scalars(folder, step) if shown else None
         self._line = "first steps"
         self._progress = Progress(shown=shown)
         self._progress.expect(last_step, step)
@@ -85,8 +84,8 @@ class Monitor:
         trace: TracebackType | None,
     ) -> None:
         self._progress.__exit__(kind, error, trace)
-        if self._writer is not None:
-            self._writer.close()
+        if self._scalars is not None:
+            self._scalars.close()
 
     def say(self, line: str) -> None:
         """Print a line without breaking the bar."""
@@ -116,9 +115,8 @@ class Monitor:
             self._show(step, lr)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        if self._writer is not None:
-            for name, value in values.items():
-                self._writer.add_scalar(name, value, step)
+        if self._scalars is not None:
+            self._scalars.add(step, values)
 
     def _due(self) -> bool:
         return not self._progress.visible and time.monotonic() - self._said >= LINE_SECONDS
@@ -163,13 +161,3 @@ class Monitor:
         if self._deadline is not None:
             ends.append(self._deadline - time.monotonic())
         return max(0.0, min(ends)) if ends else None
-
-
-def _writer(folder: Path, step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        warnings.warn("no TensorBoard logs: pip install tensorboard", stacklevel=2)
-        return None
-    # What a killed run logged beyond its last checkpoint is not shown any more.
-    return SummaryWriter(str(folder), purge_step=step)  # type: ignore[no-untyped-call]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -21,6 +22,7 @@ from codec.lm.model.config import LmConfig
 from codec.lm.model.data import Batch, Batches, Dropping, Stream, balanced, empty_batch, fill
 from codec.lm.model.learner import Learner, Settings, losses_of
 from codec.support.atomic import replacing
+from codec.support.scalars import Scalars
 from codec.support.stopping import stop_signals
 
 LATEST = "latest.pt"
@@ -28,6 +30,7 @@ FORMAT = 1
 SAVE_SECONDS = 240.0
 SAY_SECONDS = 30.0
 VALIDATE_STEPS = 500
+SCALAR_STEPS = 20
 STRETCHES = 24  # of the streams that are held out
 
 Bits = Callable[[npt.NDArray[np.uint16]], npt.NDArray[Any]]
@@ -78,11 +81,16 @@ class Run:
         minutes: float | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> bool:
-        """Train to the last step; False if a signal or `minutes` came first. Saves either way."""
+        """Train to the last step; False if a signal or `minutes` came first. Saves either way.
+
+        TensorBoard's files in the run's folder get the bits of each level, every 20 steps of the
+        last batch and every 500 of `held`.
+        """
         begun = said = saved = time.monotonic()
         first, mean = self.step, math.nan
         bar = _bar(self.step, self.settings.steps)
-        with stop_signals() as stopped:
+        scalars = Scalars(self.folder, self.step)
+        with stop_signals() as stopped, contextlib.closing(scalars):
             while self.step < self.settings.steps and not stopped.is_set():
                 losses = self.learner.learn(self.batches.draw(self.step), self.step)
                 loss = float(losses.mean()) / math.log(2)
@@ -101,8 +109,14 @@ class Run:
                     self.save()
                     saved = now
                 last = self.step == self.settings.steps
+                if self.step % SCALAR_STEPS == 0 or last:
+                    scalars.add(self.step, _by_level("train", losses / math.log(2)))
+                    scalars.add(self.step, {"train/lr": self.settings.rate(self.step - 1)})
                 if held is not None and (self.step % VALIDATE_STEPS == 0 or last):
-                    say(self.report(held))
+                    plain, known = self.validate(held, plain=True), self.validate(held)
+                    say(self.report(held, plain, known))
+                    scalars.add(self.step, _by_level("held out", plain))
+                    scalars.add(self.step, _by_level("held out, with conditions", known))
                 if minutes is not None and now - begun >= 60 * minutes:
                     break
         if bar is not None:
@@ -114,9 +128,10 @@ class Run:
         """Mean bits a code of each level, [levels]. plain: without any condition."""
         return bits_of(self.learner.exact, held.batches, self.learner.device, plain=plain)
 
-    def report(self, held: Held) -> str:
-        """What `validate` finds, in a line."""
-        plain, known = self.validate(held, plain=True), self.validate(held)
+    def report(
+        self, held: Held, plain: npt.NDArray[np.float64], known: npt.NDArray[np.float64]
+    ) -> str:
+        """Say in a line what `validate` found, without and with conditions."""
         rate = self.config.frame_rate
 
         def shown(bits: npt.NDArray[np.float64]) -> str:
@@ -229,6 +244,11 @@ def fingerprint(streams: Sequence[Stream]) -> str:
         digest.update(stream.phones.tobytes())
         digest.update(repr(stream.tags).encode())
     return digest.hexdigest()
+
+
+def _by_level(group: str, bits: Any) -> dict[str, float]:
+    named = {f"{group}/level {level + 1}": value for level, value in enumerate(bits.tolist())}
+    return {**named, f"{group}/bits a code": float(bits.mean())}
 
 
 def _bar(step: int, steps: int) -> Any:

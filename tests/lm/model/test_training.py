@@ -58,9 +58,24 @@ def test_a_run_learns_its_data(tmp_path):
     training = run(tmp_path, steps=60, lr=1e-2)
     held = hold_out(streams(), CONFIG, lambda codes: np.full(codes.shape, 4.0))
     before = training.validate(held)
-    training.train()
-    assert training.validate(held).mean() < before.mean() - 0.1
-    assert "the prior 300 bit/s" in training.report(held)
+    lines: list[str] = []
+    training.train(held, say=lines.append)
+    after = training.validate(held)
+    assert after.mean() < before.mean() - 0.1
+    assert "the prior 300 bit/s" in lines[-1]
+    logged = scalars_of(tmp_path)
+    assert logged["held out, with conditions/bits a code"] == {60: pytest.approx(after.mean())}
+    assert [*logged["train/level 3"]] == [20, 40, 60]
+    assert logged["train/lr"][60] == pytest.approx(training.settings.rate(59))
+
+
+def scalars_of(folder):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    found = events.EventAccumulator(str(folder)).Reload()
+    return {
+        name: {event.step: event.value for event in found.Scalars(name)}
+        for name in found.Tags()["scalars"]
+    }
 
 
 def test_batches_are_functions_of_their_number():
