@@ -57,6 +57,8 @@ PIECE = 5.0  # seconds of music or sounds that the classifier hears
 PIECES = 20  # of a kind
 MEL_RATE = 16_000  # Hz: of `log_mel`'s default
 TEMPERATURES = (0.8, 0.9)
+GUIDANCES = (1.0, 2.0)
+TAG_GUIDANCES = (1.0, 3.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +172,9 @@ class Bench:
             )
         return Continuations(*np.mean(np.array(rows, np.float64), axis=0).tolist())
 
-    def continued(self, temperature: float, seconds: float) -> list[npt.NDArray[np.uint16]]:
+    def continued(
+        self, temperature: float, guidance: float, seconds: float
+    ) -> list[npt.NDArray[np.uint16]]:
         """The prompt of each recording with a continuation."""
         count = round(seconds * self.lm.config.frame_rate)
         result = []
@@ -182,6 +186,7 @@ class Bench:
                 count,
                 temperature=temperature,
                 top_p=0.95,
+                guidance=guidance,
                 seed=place,
             )
             result.append(np.concatenate([prompt, *made], 1))
@@ -250,9 +255,9 @@ def pieces(tokens: Path, model: codec.Codec, levels: int) -> list[tuple[str, str
 
 
 def composed(
-    lm: LanguageModel, model: codec.Codec, tokens: Path, count: int
-) -> tuple[list[list[str]], str]:
-    """A row for each kind, and what the classifier is worth on real audio."""
+    lm: LanguageModel, model: codec.Codec, tokens: Path, count: int, guidances: Sequence[float]
+) -> tuple[list[str], list[list[str]], str]:
+    """The head and a row for each kind, and what the classifier has by chance."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GroupKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
@@ -273,35 +278,48 @@ def composed(
     guessed = cross_val_predict(probe, x, kinds, groups=groups, cv=GroupKFold(5))
     probe.fit(x, kinds)
     frames = round(PIECE * lm.config.frame_rate)
-    rows = []
-    right_all, coarse_all = [], []
-    for kind in sorted({*kinds}):
+
+    def right(kind: str, guidance: float) -> tuple[list[bool], list[bool]]:
+        """Whether each composition is said to be of its kind, and to be music or a sound."""
         heard = []
         for seed in range(count):
             asked = Conditions(tags=tuple(kind.split()))
-            made = lm.generate(None, asked, 2 * frames, temperature=0.95, top_p=0.95, seed=seed)
-            codes = np.concatenate(list(made), 1)
-            audio = model.decode(model.tokens(codes))[0]
+            made = lm.generate(
+                None, asked, 2 * frames, temperature=0.95, top_p=0.95, guidance=guidance, seed=seed
+            )
+            audio = model.decode(model.tokens(np.concatenate(list(made), 1)))[0]
             heard.append(features(audio[len(audio) // 2 :], model.config.sample_rate))
-        said = probe.predict(np.stack(heard))
-        right, coarse = said == kind, [name.split()[0] == kind.split()[0] for name in said]
-        right_all += right.tolist()
-        coarse_all += coarse
+        said = probe.predict(np.stack(heard)).tolist()
+        coarse = [name.split()[0] == kind.split()[0] for name in said]
+        return [name == kind for name in said], coarse
+
+    rows = []
+    every: list[list[bool]] = [[] for _ in range(2 * len(guidances))]
+    for kind in sorted({*kinds}):
         own = kinds == kind
+        found = [found for guidance in guidances for found in right(kind, guidance)]
+        for column, more in zip(every, found, strict=True):
+            column += more
         rows.append(
             [
                 kind,
                 str(int(own.sum())),
                 f"{np.mean(guessed[own] == kind):.0%}",
-                f"{np.mean(right):.0%}",
-                f"{np.mean(coarse):.0%}",
+                *(f"{np.mean(column):.0%}" for column in found),
             ]
         )
     rows.append(
-        ["all", str(len(kinds)), f"{np.mean(guessed == kinds):.0%}", f"{np.mean(right_all):.0%}",
-         f"{np.mean(coarse_all):.0%}"]
-    )  # fmt: skip
-    return rows, f"{1 / len({*kinds}):.0%}"
+        [
+            "all",
+            str(len(kinds)),
+            f"{np.mean(guessed == kinds):.0%}",
+            *(f"{np.mean(column):.0%}" for column in every),
+        ]
+    )
+    head = ["kind", "real pieces", "real"]
+    for guidance in guidances:
+        head += [f"guidance {guidance:g}", "music or sound"]
+    return head, rows, f"{1 / len({*kinds}):.0%}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -328,15 +346,19 @@ def report(arguments: argparse.Namespace, command: str) -> str:
     head = ["", "similarity to the prompt", "above all others", "DistillMOS", "silent", "loops"]
     rows = [["recording, coded", *shown(bench.measured(bench.codes))]]
     for temperature in arguments.temperatures:
-        follows = bench.continued(temperature, arguments.seconds)
-        rows.append([f"temperature {temperature:g}", *shown(bench.measured(follows))])
+        for guidance in arguments.guidances:
+            follows = bench.continued(temperature, guidance, arguments.seconds)
+            name = f"temperature {temperature:g}, guidance {guidance:g}"
+            rows.append([name, *shown(bench.measured(follows))])
     prior, plain, voiced = bench.bits()
     bit_rows = [
         [name, *(f"{value:.2f}" for value in bits), f"{bits.sum() * rate:.0f}",
          f"{1 - 2 ** (bits.mean() - prior.mean()):.1%}"]
         for name, bits in (("entropy prior", prior), ("model", plain), ("model, voice", voiced))
     ]  # fmt: skip
-    kinds, chance = composed(lm, model, arguments.tokens, arguments.pieces)
+    kind_head, kinds, chance = composed(
+        lm, model, arguments.tokens, arguments.pieces, arguments.tag_guidances
+    )
     frames, first = speed(lm)
     return TEMPLATE.format(
         command=command,
@@ -361,7 +383,7 @@ def report(arguments: argparse.Namespace, command: str) -> str:
         length=2 * PIECE,
         half=PIECE,
         chance=chance,
-        kinds=table(["kind", "real pieces", "real", "composed", "music or sound"], kinds),
+        kinds=table(kind_head, kinds),
         frames=frames,
         real_time=frames / rate,
         first=first,
@@ -420,13 +442,17 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=50, help="prompts")
     parser.add_argument("--seconds", type=float, default=5.0, help="of a continuation")
     parser.add_argument("--temperatures", type=float, nargs="+", default=TEMPERATURES)
+    parser.add_argument("--guidances", type=float, nargs="+", default=GUIDANCES)
+    parser.add_argument("--tag-guidances", type=float, nargs="+", default=TAG_GUIDANCES)
     parser.add_argument("--pieces", type=int, default=5, help="compositions of a kind")
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
     try:
-        given = " ".join(f"{value:g}" for value in arguments.temperatures)
         command = f"python -m bench.lm DATA --tokens TOKENS --count {arguments.count} --seconds"
-        command += f" {arguments.seconds:g} --temperatures {given} --pieces {arguments.pieces}"
+        command += f" {arguments.seconds:g} --pieces {arguments.pieces}"
+        for name in ("temperatures", "guidances", "tag_guidances"):
+            given = " ".join(f"{value:g}" for value in getattr(arguments, name))
+            command += f" --{name.replace('_', '-')} {given}"
         text = report(arguments, command)
     except CodecError as error:
         sys.exit(f"bench.lm: {error}")

@@ -156,7 +156,9 @@ def train_lm(
 _SECONDS = click.FloatRange(0, 24 * 3600, min_open=True)
 
 
-def _sampling(temperature: float, top_p: float) -> Callable[[Command], Command]:
+def _sampling(
+    temperature: float, top_p: float, guidance: float, guides: str
+) -> Callable[[Command], Command]:
     """The options of generation, with these defaults."""
 
     def added(command: Command) -> Command:
@@ -186,6 +188,13 @@ def _sampling(temperature: float, top_p: float) -> Callable[[Command], Command]:
                 "--top-k", type=int, help="Draw among the K likeliest codes. [default: all]"
             ),
             click.option(
+                "--guidance",
+                type=click.FloatRange(0, 100),
+                default=guidance,
+                show_default=True,
+                help=f"How closely {guides} followed; other values than 1 take twice the time.",
+            ),
+            click.option(
                 "--temperature",
                 type=float,
                 default=temperature,
@@ -210,7 +219,7 @@ def _sampling(temperature: float, top_p: float) -> Callable[[Command], Command]:
 @click.argument("prompt", type=FILE)
 @click.option("--seconds", type=_SECONDS, default=10.0, show_default=True, help="Seconds to add.")
 @click.option("--skip-prompt", is_flag=True, help="Write only what follows the prompt.")
-@_sampling(temperature=0.9, top_p=0.95)
+@_sampling(temperature=0.9, top_p=0.95, guidance=1.0, guides="the prompt's voice is")
 def continue_(prompt: Path, seconds: float, skip_prompt: bool, **chosen: Any) -> None:
     """Go on with a recording of speech or music.
 
@@ -234,7 +243,7 @@ def continue_(prompt: Path, seconds: float, skip_prompt: bool, **chosen: Any) ->
 @click.option(
     "--seconds", type=_SECONDS, default=30.0, show_default=True, help="Length in seconds."
 )
-@_sampling(temperature=0.95, top_p=0.95)
+@_sampling(temperature=0.95, top_p=0.95, guidance=3.0, guides="the words are")
 def compose(words: str, seconds: float, **chosen: Any) -> None:
     """Make music or sounds from WORDS, such as "calm piano".
 
@@ -283,7 +292,8 @@ def _write(
     from codec.cli.sound import check_output, write_frames
 
     frames = max(1, round(seconds * lm.config.frame_rate))
-    sampling = {name: chosen[name] for name in ("temperature", "top_k", "top_p", "seed")}
+    named = ("temperature", "top_k", "top_p", "guidance", "seed")
+    sampling = {name: chosen[name] for name in named}
     made = lm.generate(prompt, asked, frames, **sampling)
     before = [] if prompt is None else [prompt]
     n_before = sum(codes.shape[1] for codes in before)

@@ -56,8 +56,8 @@ def frame_of(
 ) -> tuple[Tensor, Tensor]:
     """Draw a frame: its codes int64 [levels], and the sum of their embeddings [width].
 
-    states: [1, width], or [2, width] with the one that knows no phones second; its scores u and
-    the first one's c become u + guidance (c - u) (classifier-free guidance, arXiv 2207.12598).
+    states: [1, width], or [2, width] with the one that knows less second; its scores u and the
+    first one's c become u + guidance (c - u) (classifier-free guidance, arXiv 2207.12598).
     """
     known = torch.zeros_like(states[:1])
     codes = []

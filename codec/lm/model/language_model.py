@@ -77,8 +77,9 @@ class LanguageModel:
         prompt: codes [levels or more, T]; the model reads its own levels of them. By default the
             audio begins.
         temperature, top_k, top_p: of `codec.lm.model.sampling.Sampling`.
-        guidance: how much the phones count: 1 for what the model says, more to follow them more
-            closely, at twice the work.
+        guidance: how much the phones count, or the voice where there are none, or the tags where
+            there is neither: 1 for what the model says, more to follow them more closely, at twice
+            the work (classifier-free guidance, arXiv 2207.12598).
         seed: the same seed gives the same codes on the same machine; by default another each time.
 
         Raises OptionError or TokensError at once, before the first frame.
@@ -140,9 +141,12 @@ class LanguageModel:
                 raise TokensError(f"phones have ids 0 to {config.phones - 1}")
             phones = torch.from_numpy(array.astype(np.int64)).to(device)[None]
         added = network.conditions(frames, tags, voice, phones)
-        if phones is None or guidance == 1 or added is None:
+        if guidance == 1 or added is None:
             return added
-        without = network.conditions(frames, tags, voice, None)
+        if phones is not None:
+            without = network.conditions(frames, tags, voice)
+        else:
+            without = None if voice is None else network.conditions(frames, tags)
         if without is None:
             without = torch.zeros_like(added)
         return torch.cat([added, without.expand_as(added)])

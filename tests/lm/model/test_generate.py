@@ -58,13 +58,38 @@ def test_greedy_codes_are_the_best_of_one_pass(length):
         assert np.array_equal(best[:, length:], found)
 
 
-def test_guidance_of_1_is_the_model_and_more_is_not():
-    phones = np.full((20, 3), 2)
-    plain = made(conditions=Conditions(phones=phones))
-    close = made(conditions=Conditions(phones=phones), guidance=1.0 + 1e-7)
-    far = made(conditions=Conditions(phones=phones), guidance=4.0)
-    assert np.array_equal(plain, close)
-    assert not np.array_equal(plain, far)
+PHONES, VOICE, TAGS = np.full((20, 3), 2), codes(LEVELS, 9, seed=3), CONFIG.tags[:1]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Conditions(phones=PHONES),
+        Conditions(voice=VOICE),
+        Conditions(tags=TAGS),
+        Conditions(TAGS, VOICE, PHONES),
+    ],
+)
+def test_guidance_of_1_is_the_model_and_more_is_not(asked):
+    plain = made(conditions=asked)
+    assert np.array_equal(plain, made(conditions=asked, guidance=1.0 + 1e-7))
+    assert not np.array_equal(plain, made(conditions=asked, guidance=4.0))
+
+
+@pytest.mark.parametrize(
+    ("asked", "less"),
+    [
+        (Conditions(TAGS, VOICE, PHONES), Conditions(TAGS, VOICE)),
+        (Conditions(TAGS, VOICE), Conditions(TAGS)),
+        (Conditions(TAGS), Conditions()),
+    ],
+)
+def test_guidance_of_0_leaves_out_the_closest_condition(asked, less):
+    assert np.array_equal(made(conditions=asked, guidance=0.0), made(conditions=less))
+
+
+def test_guidance_without_conditions_changes_nothing():
+    assert np.array_equal(made(guidance=4.0), made())
 
 
 def test_bits_are_those_of_the_scores():
