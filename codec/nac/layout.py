@@ -225,12 +225,14 @@ class Chunk:
         _, first, length, frames, codebooks, zero = _CHUNK.unpack_from(data)
         most, step = header.n_codebooks, header.frames_per_chunk
         least = 1 if header.variable else most
+        # A range coder drops the zeros at the end of its bytes, and may be left with none.
+        shortest = 1 if header.coder_id == RawCoder.coder_id else 0
         for possible, claim in (
             (1 <= frames <= step, f"{frames} frames, outside 1 to {step}"),
             (first % step == 0, f"to start at frame {first}, no multiple of {step}"),
             (first + frames <= MAX_FRAMES, f"frames beyond {MAX_FRAMES}"),
             (least <= codebooks <= most, f"{codebooks} codebooks, outside {least} to {most}"),
-            (1 <= length <= MAX_PAYLOAD_BYTES, f"a payload of {length} bytes"),
+            (shortest <= length <= MAX_PAYLOAD_BYTES, f"a payload of {length} bytes"),
             (zero == 0, f"{zero} in a field that is always 0"),
         ):
             if not possible:

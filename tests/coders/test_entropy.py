@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from codec.coders.find import load_coder
 from codec.errors import BackendError, FormatError, ModelError, TokensError
 from codec.model.location import DEFAULT_WEIGHTS
 from codec.model.weights_file import WeightsFile
+from codec.nac import Header, Reader, SeekableReader, Writer
 from tests.helpers.entropy_models import (
     LEVELS,
     MODEL_ID,
@@ -196,6 +199,20 @@ def test_what_does_not_fit_is_refused(coder):
         PriorCoder(dataclasses.replace(small_data(), prior=None), small_codebooks())
     with pytest.raises(ModelError):
         PriorCoder(small_data(), small_codebooks()[:, :, :-1])
+
+
+def test_a_file_holds_chunks_that_take_no_bytes(coder):
+    codes = np.zeros((2, LEVELS, 100), np.uint16)
+    assert coder.encode(codes[:, :, :50]) == b""
+    header = Header(2, LEVELS, WORDS, Fraction(25), 24_000, MODEL_ID, 50)
+    file = io.BytesIO()
+    writer = Writer(file, header, coder)
+    writer.write(codes)
+    writer.finish(100 * 960)
+    file.seek(0)
+    assert np.array_equal(np.concatenate(list(Reader(file, lambda _: coder)), axis=2), codes)
+    _, chunks = SeekableReader(file, lambda _: coder).read(50, 100)
+    assert np.array_equal(next(chunks), codes[:, :, 50:])
 
 
 SHIPPED = DEFAULT_WEIGHTS.with_suffix(SUFFIX)
