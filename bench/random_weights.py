@@ -50,6 +50,21 @@ VARIANTS = {
     ),
 }
 
+# Two channels together at 48 kHz: all lengths in samples are twice those of 24 kHz.
+STEREO = dataclasses.replace(
+    SMALL,
+    sample_rate=48_000,
+    channels=2,
+    hop_length=1920,
+    backbone_hop=960,
+    long_fft=1920,
+    short_fft=480,
+    synthesis_fft=1920,
+    synthesis_hop=480,
+    encoder_lookahead=1,
+    decoder_lookahead=1,
+)
+
 
 def random_weights(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]:
     """Tensors float16 and codewords int8, scaled so that activations keep their size."""
@@ -79,9 +94,11 @@ def random_weights(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]:
     bins, short_bins = config.long_fft // 2 + 1, config.short_fft // 2 + 1
     per_frame = config.backbone_hop // (config.short_fft // 2)
     size = bins + per_frame * short_bins + 2 * config.phase_bins + config.long_fft * config.waveform
-    put("encoder.front.mean", size, std=1)
-    put("encoder.front.scale", size, std=0.05, mean=0.3)
-    linear("encoder.embed", config.encoder_dim, size * config.encoder_stack)
+    each = (size,) if config.channels == 1 else (config.channels, size)
+    put("encoder.front.mean", *each, std=1)
+    put("encoder.front.scale", *each, std=0.05, mean=0.3)
+    seen = config.channels * size * config.encoder_stack
+    linear("encoder.embed", config.encoder_dim, seen)
     backbone("encoder.backbone", config.encoder_dim, config.encoder_hidden, config.encoder_blocks)
     stack = config.hop_length // (config.backbone_hop * config.encoder_stack)
     linear("encoder.project", config.latent_dim, config.encoder_dim * stack)
@@ -91,7 +108,7 @@ def random_weights(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]:
     stack = config.hop_length // config.backbone_hop
     linear("decoder.embed", config.decoder_dim * stack, config.latent_dim)
     backbone("decoder.backbone", config.decoder_dim, config.decoder_hidden, config.decoder_blocks)
-    spectra = config.backbone_hop // config.synthesis_hop
+    spectra = config.channels * (config.backbone_hop // config.synthesis_hop)
     bins = config.synthesis_fft // 2 + 1
     linear("decoder.head.gain", spectra * config.gain_bands, config.decoder_dim)
     linear("decoder.head.shape", spectra * bins * 2, config.decoder_dim)
@@ -108,3 +125,11 @@ def noise(n: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     level = 10 ** (-2.5 + 2 * np.sin(np.arange(n) * (2 * np.pi / 9600)))
     return (rng.standard_normal(n) * level).astype(np.float32)
+
+
+def signal(config: ModelConfig, n: int, seed: int = 0) -> np.ndarray:
+    """`noise` as a model takes it: float32 [n], or [2, n] whose channels have much in common."""
+    if config.channels == 1:
+        return noise(n, seed)
+    common, left, right = (noise(n, seed + 1000 * i) for i in range(3))
+    return np.stack([common + 0.3 * left, common + 0.3 * right])

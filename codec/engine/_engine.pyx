@@ -67,6 +67,9 @@ cdef extern from "engine/encoder.h" nogil:
         size_t latent
         nac_rvq_plan rvq
         size_t block
+        int stereo
+        nac_analysis side
+        nac_dense embed_side
     size_t nac_encoder_state_size(const nac_encoder *net)
     size_t nac_encoder_scratch(const nac_encoder *net)
     void nac_encoder_reset(const nac_encoder *net, void *state)
@@ -93,6 +96,7 @@ cdef extern from "engine/decoder.h" nogil:
         nac_dense gain, shape
         nac_synthesis back
         size_t block
+        int stereo
     size_t nac_decoder_state_size(const nac_decoder *net)
     size_t nac_decoder_scratch(const nac_decoder *net)
     void nac_decoder_reset(const nac_decoder *net, void *state)
@@ -172,12 +176,32 @@ cdef class _Weights(_Buffers):
         body.width, body.hidden = _padded(dim), _padded(hidden)
         return 0
 
+    @staticmethod
+    cdef int is_stereo(config) except -1:
+        if config.channels not in (1, 2):
+            raise ValueError(f"{config.channels} channels together; the engine has 1 and 2")
+        return config.channels == 2
+
     cdef borrow(self, size_t floats):
         # An array: a memoryview would get one more wrapper each time it is lent.
         try:
             return self.spare.pop()
         except IndexError:
             return _aligned(floats)
+
+
+cdef _interleaved(audio, int stereo):
+    """Audio [n], or [2, n], as C reads it: [n], or [n, 2] flattened."""
+    if not stereo:
+        return audio
+    if np.ndim(audio) != 2 or len(audio) != 2:
+        raise ValueError("the audio is not [2, samples]")
+    return np.ascontiguousarray(audio.T).reshape(-1)
+
+
+cdef _separated(audio, int stereo):
+    """The inverse of `_interleaved`."""
+    return np.ascontiguousarray(audio.reshape(-1, 2).T) if stereo else audio
 
 
 cdef class Encoder(_Weights):
@@ -217,8 +241,10 @@ cdef class Encoder(_Weights):
         front.size = (front.long_fft.n // 2 + 1
                       + front.per_frame * (front.short_fft.n // 2 + 1) + 2 * front.phase_bins
                       + front.long_fft.n * front.waveform)
-        front.mean = self.floats(weights["mean"], front.size)
-        front.scale = self.floats(weights["scale"], front.size)
+        net.stereo = _Weights.is_stereo(config)
+        mean, scale = (np.reshape(weights[name], (config.channels, -1)) for name in ("mean", "scale"))
+        front.mean = self.floats(mean[0], front.size)
+        front.scale = self.floats(scale[0], front.size)
         cdef size_t long_left = (front.long_fft.n - front.hop) // 2
         cdef size_t long_right = front.long_fft.n - front.hop - long_left
         cdef size_t short_left = (front.short_fft.n - short_hop) // 2
@@ -226,9 +252,16 @@ cdef class Encoder(_Weights):
         front.left = max(long_left, short_left)
         front.right = max(long_right, short_right)
 
-        cdef size_t dim = config.encoder_dim
-        self.load_dense(&net.embed, weights["embed"]["weight"], weights["embed"]["bias"], dim,
-                   net.gather * front.size)
+        cdef size_t dim = config.encoder_dim, depth = net.gather * front.size
+        embed = weights["embed"]["weight"]
+        if np.shape(embed) != (dim, depth * config.channels):
+            raise ValueError(f"the embedding has shape {np.shape(embed)}")
+        self.load_dense(&net.embed, embed[:, :depth], weights["embed"]["bias"], dim, depth)
+        if net.stereo:
+            net.side = front[0]
+            net.side.mean = self.floats(mean[1], front.size)
+            net.side.scale = self.floats(scale[1], front.size)
+            self.load_dense(&net.embed_side, embed[:, depth:], None, dim, depth)
         self.load_body(&net.body, weights["body"], dim, config.encoder_hidden, config.kernel_size,
                   config.encoder_lookahead)
         net.latent = config.latent_dim
@@ -298,10 +331,12 @@ cdef class Encoder(_Weights):
     def ended(self, int64_t[::1] state):
         return bool(nac_encoder_done(self.memory(state)))
 
-    def push(self, int64_t[::1] state, const float[::1] audio, size_t levels):
-        """Codes uint16 [levels, frames that `audio` completes]."""
+    def push(self, int64_t[::1] state, audio, size_t levels):
+        """Codes uint16 [levels, frames that `audio` [n] or, with stereo, [2, n] completes]."""
         self.check(state, levels)
-        cdef size_t n = audio.shape[0], frames = nac_encoder_ready(&self.net, &state[0], n)
+        cdef const float[::1] samples = _interleaved(audio, self.net.stereo)
+        cdef size_t n = samples.shape[0] // (1 + self.net.stereo)
+        cdef size_t frames = nac_encoder_ready(&self.net, &state[0], n)
         codes = np.empty((levels, frames), np.uint16)
         cdef uint16_t[:, ::1] view = codes
         cdef uint16_t *out = &view[0, 0] if frames else NULL
@@ -310,7 +345,7 @@ cdef class Encoder(_Weights):
         memory = self.borrow(nac_encoder_scratch(&self.net))
         cdef float[::1] scratch = memory
         with nogil:
-            nac_encoder_push(&self.net, &state[0], &audio[0], n, levels, out, frames, &scratch[0])
+            nac_encoder_push(&self.net, &state[0], &samples[0], n, levels, out, frames, &scratch[0])
         self.spare.append(memory)
         return codes
 
@@ -328,10 +363,12 @@ cdef class Encoder(_Weights):
         self.spare.append(memory)
         return codes
 
-    def push_latents(self, int64_t[::1] state, const float[::1] audio):
+    def push_latents(self, int64_t[::1] state, audio):
         """As `push`, but latents float32 [frames, latent_dim]: what the quantiser gets."""
         self.check(state, 1)
-        cdef size_t n = audio.shape[0], frames = nac_encoder_ready(&self.net, &state[0], n)
+        cdef const float[::1] samples = _interleaved(audio, self.net.stereo)
+        cdef size_t n = samples.shape[0] // (1 + self.net.stereo)
+        cdef size_t frames = nac_encoder_ready(&self.net, &state[0], n)
         latents = np.empty((frames, self.net.latent), np.float32)
         if n == 0:
             return latents
@@ -339,7 +376,7 @@ cdef class Encoder(_Weights):
         memory = self.borrow(nac_encoder_scratch(&self.net))
         cdef float[::1] scratch = memory
         with nogil:
-            nac_encoder_push_latents(&self.net, &state[0], &audio[0], n, &view[0, 0], &scratch[0])
+            nac_encoder_push_latents(&self.net, &state[0], &samples[0], n, &view[0, 0], &scratch[0])
         self.spare.append(memory)
         return latents
 
@@ -356,7 +393,7 @@ cdef class Encoder(_Weights):
         self.spare.append(memory)
         return latents
 
-    def latents(self, const float[::1] audio):
+    def latents(self, audio):
         """Latents float32 [frames, latent_dim] of all of `audio`, before quantisation."""
         state = np.empty(self.state_size, np.int64)
         self.reset(state)
@@ -405,10 +442,12 @@ cdef class Decoder(_Weights):
         back.band = &band[0]
         back.lower = self.floats(tables["lower"], bins)
         back.upper = self.floats(tables["upper"], bins)
+        net.stereo = _Weights.is_stereo(config)
+        cdef size_t spectra = back.per_frame * (1 + net.stereo)
         self.load_dense(&net.gain, weights["gain"]["weight"], weights["gain"]["bias"],
-                   back.per_frame * back.bands, dim)
+                   spectra * back.bands, dim)
         self.load_dense(&net.shape, weights["shape"]["weight"], weights["shape"]["bias"],
-                   back.per_frame * bins * 2, dim)
+                   spectra * bins * 2, dim)
 
     @property
     def isa(self):
@@ -454,7 +493,7 @@ cdef class Decoder(_Weights):
         return bool(nac_decoder_done(self.memory(state)))
 
     def push(self, int64_t[::1] state, const uint16_t[:, ::1] codes):
-        """Audio float32 [samples that are final now] of codes [levels, n]."""
+        """Audio float32 [samples that are final now], with stereo [2, these], of codes [levels, n]."""
         self.check(state)
         cdef size_t levels = codes.shape[0], n = codes.shape[1]
         if not 1 <= levels <= self.net.levels:
@@ -462,16 +501,16 @@ cdef class Decoder(_Weights):
         if n and int(np.max(codes)) >= self.net.codewords:
             raise ValueError("a code is out of range")
         cdef size_t samples = nac_decoder_ready(&self.net, &state[0], n)
-        audio = np.empty(samples, np.float32)
+        audio = np.empty(samples * (1 + self.net.stereo), np.float32)
         if n == 0:
-            return audio
+            return _separated(audio, self.net.stereo)
         cdef float[::1] view = audio if samples else np.empty(1, np.float32)
         memory = self.borrow(nac_decoder_scratch(&self.net))
         cdef float[::1] scratch = memory
         with nogil:
             nac_decoder_push(&self.net, &state[0], &codes[0, 0], n, n, levels, &view[0], &scratch[0])
         self.spare.append(memory)
-        return audio
+        return _separated(audio, self.net.stereo)
 
     def push_latents(self, int64_t[::1] state, const float[:, ::1] latents):
         """As `push`, of latents [n, latent_dim] in place of codes."""
@@ -480,29 +519,29 @@ cdef class Decoder(_Weights):
         if <size_t>latents.shape[1] != self.net.latent:
             raise ValueError("the latents have another dimension")
         cdef size_t samples = nac_decoder_ready(&self.net, &state[0], n)
-        audio = np.empty(samples, np.float32)
+        audio = np.empty(samples * (1 + self.net.stereo), np.float32)
         if n == 0:
-            return audio
+            return _separated(audio, self.net.stereo)
         cdef float[::1] view = audio if samples else np.empty(1, np.float32)
         memory = self.borrow(nac_decoder_scratch(&self.net))
         cdef float[::1] scratch = memory
         with nogil:
             nac_decoder_push_latents(&self.net, &state[0], &latents[0, 0], n, &view[0], &scratch[0])
         self.spare.append(memory)
-        return audio
+        return _separated(audio, self.net.stereo)
 
     def flush(self, int64_t[::1] state):
         """The audio that is left; the stream ends."""
         self.check(state)
         cdef size_t samples = nac_decoder_left(&self.net, &state[0])
-        audio = np.empty(samples, np.float32)
+        audio = np.empty(samples * (1 + self.net.stereo), np.float32)
         cdef float[::1] view = audio if samples else np.empty(1, np.float32)
         memory = self.borrow(nac_decoder_scratch(&self.net))
         cdef float[::1] scratch = memory
         with nogil:
             nac_decoder_flush(&self.net, &state[0], &view[0], &scratch[0])
         self.spare.append(memory)
-        return audio
+        return _separated(audio, self.net.stereo)
 
 
 cdef class Dense(_Weights):

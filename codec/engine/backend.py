@@ -22,7 +22,11 @@ _CPU = ("'cpu'", "device(type='cpu')")  # the CPU's name, and PyTorch's object f
 
 @runtime_checkable
 class Backend(Protocol):
-    """One channel of audio at the model's rate to codes, and back. Safe to share by threads."""
+    """Audio at the model's rate to codes, and back. Safe to share by threads.
+
+    Audio is one channel, float32 [samples], or for a model with `config.channels` = 2 a left and a
+    right channel, [2, samples].
+    """
 
     @property
     def config(self) -> ModelConfig:

@@ -61,6 +61,11 @@ class CudaBackend:
             raise UnsupportedModelError(
                 f"{weights.name}: the CUDA engine has no head {self.config.head!r}"
             )
+        if self.config.channels != 1:
+            raise UnsupportedModelError(
+                f"{weights.name}: the CUDA engine codes one channel at a time,"
+                f" not {self.config.channels} together; the native engine on the CPU does"
+            )
         self._lock = threading.Lock()
         self._encoder: CudaEncoder | None = None
         self._decoder: CudaDecoder | None = None

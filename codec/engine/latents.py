@@ -36,12 +36,13 @@ def encode_latent_spans(
 ) -> Iterator[Floats]:
     """Encode to latents float32 [channels, dim, frames], a span at a time.
 
-    blocks: float32 [channels, samples] at the model's rate, one after another, of any length.
+    blocks: float32 [channels, samples] at the model's rate, one after another, of any length; of a
+        model that codes two channels together, as `codec.engine.pairs` makes them.
     """
     network = backend.encoder
 
     def encode(window: Window, channel: int) -> Floats:
-        samples = np.concatenate([piece[channel] for piece in window.pieces])
+        samples = np.concatenate([piece[channel] for piece in window.pieces], axis=-1)
         state = _new_state(network)
         found = [network.push_latents(state, samples), network.flush_latents(state)]
         return np.concatenate(found)[window.start : window.stop].T
@@ -55,7 +56,8 @@ def decode_latent_spans(
 ) -> Iterator[Floats]:
     """Decode to audio float32 [channels, samples] at the model's rate, a span at a time.
 
-    pieces: latents float32 [channels, dim, frames], one after another.
+    pieces: latents float32 [channels, dim, frames], one after another. Of a model that codes two
+        channels together the audio is [pairs, 2, samples].
     """
     network, hop = backend.decoder, backend.config.hop_length
 
@@ -63,8 +65,9 @@ def decode_latent_spans(
         latents = np.concatenate([piece[channel] for piece in window.pieces], axis=1)
         state = _new_state(network)
         rows = np.ascontiguousarray(latents.T)
-        audio = np.concatenate([network.push_latents(state, rows), network.flush(state)])
-        return audio[window.start * hop : window.stop * hop]
+        pieces = [network.push_latents(state, rows), network.flush(state)]
+        audio = np.concatenate(pieces, axis=-1)
+        return audio[..., window.start * hop : window.stop * hop]
 
     return in_windows(decode, pieces, 1, decoder_reach(backend.config), workers)
 
@@ -112,7 +115,7 @@ class LatentStreamEncoder(Stream):
 
     def __init__(self, backend: StreamingBackend, scale: LatentScale | None = None) -> None:
         super().__init__(backend, backend.encoder, 0)
-        self._hop = backend.config.hop_length
+        self._hop, self._channels = backend.config.hop_length, backend.config.channels
         self._scale = scale
 
     @property
@@ -125,7 +128,7 @@ class LatentStreamEncoder(Stream):
 
         samples: as for `StreamEncoder.push`. Raises AudioError, or StateError after `flush`.
         """
-        checked = check_audio(as_float32(samples))
+        checked = check_audio(as_float32(samples), self._channels)
         with self._lock:
             self._check_open()
             latents = self._network.push_latents(self._state, checked)

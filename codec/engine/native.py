@@ -114,9 +114,10 @@ class NativeBackend:
     def encode(self, audio: Floats, n_codebooks: int) -> Codes:
         """Encode `audio` float32 [samples] to uint16 [n_codebooks, config.n_frames(samples)].
 
+        A model that codes two channels together takes [2, samples], left and right.
         Raises AudioError, BitrateError.
         """
-        samples = check_audio(audio)
+        samples = check_audio(audio, self.config.channels)
         check_codebooks(n_codebooks, self.config)
         encoder, state = self.encoder, _new_state(self.encoder)
         codes = encoder.push(state, samples, n_codebooks)
@@ -125,7 +126,7 @@ class NativeBackend:
     def decode(self, codes: Codes) -> Floats:
         """Decode `codes` uint16 [1 to Q, frames] to float32 [frames * config.hop_length].
 
-        Raises TokensError.
+        A model that codes two channels together gives [2, samples]. Raises TokensError.
         """
         return self.decode_pieces([codes])
 
@@ -135,7 +136,7 @@ class NativeBackend:
         checked = [check_codes(codes, self.config) for codes in pieces]
         decoder, state = self.decoder, _new_state(self.decoder)
         audio = [decoder.push(state, codes) for codes in checked]
-        return np.concatenate([*audio, decoder.flush(state)])
+        return np.concatenate([*audio, decoder.flush(state)], axis=-1)
 
 
 def _new_state(network: _engine.Encoder | _engine.Decoder) -> npt.NDArray[np.int64]:

@@ -12,7 +12,8 @@ Sending, then receiving:
         play(decoder.push(codes))
     play(decoder.flush())
 
-A stream has one channel, at the model's sample rate.
+A stream has one channel, at the model's sample rate; that of a model which codes two channels
+together has a left and a right one, and its samples are [2, n] throughout.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ class StreamEncoder(Stream):
         count = backend.config.n_codebooks if n_codebooks is None else n_codebooks
         check_codebooks(count, backend.config)
         super().__init__(backend, backend.encoder, count)
-        self._hop = backend.config.hop_length
+        self._hop, self._channels = backend.config.hop_length, backend.config.channels
 
     def _made_from(self) -> tuple[Any, ...]:
         return (self._backend, self._n_codebooks)
@@ -132,7 +133,7 @@ class StreamEncoder(Stream):
         samples: float32 or float64 with full scale ±1, or int16, as for `Codec.encode`.
         Raises AudioError, or StateError after `flush`.
         """
-        checked = check_audio(as_float32(samples))
+        checked = check_audio(as_float32(samples), self._channels)
         with self._lock:
             self._check_open()
             codes: Codes = self._network.push(self._state, checked, self._n_codebooks)

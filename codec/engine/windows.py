@@ -55,13 +55,14 @@ def encode_spans(
 ) -> Iterator[Codes]:
     """Encode to codes uint16 [channels, n_codebooks, frames], a span at a time.
 
-    blocks: float32 [channels, samples] at the model's rate, one after another. They may be of any
-    length; a span is kept in memory with the blocks that it touches.
+    blocks: float32 [channels, samples] at the model's rate, one after another; of a model that
+    codes two channels together, as `codec.engine.pairs` makes them. They may be of any length; a
+    span is kept in memory with the blocks that it touches.
     """
     hop = backend.config.hop_length
 
     def encode(window: Window, channel: int) -> Codes:
-        samples = np.concatenate([piece[channel] for piece in window.pieces])
+        samples = np.concatenate([piece[channel] for piece in window.pieces], axis=-1)
         codes = backend.encode(samples, n_codebooks)
         return codes[:, window.start : window.stop]
 
@@ -69,7 +70,8 @@ def encode_spans(
 
 
 def decode_spans(backend: Backend, chunks: Iterable[Codes], workers: Workers) -> Iterator[Audio]:
-    """Decode to audio float32 [channels, samples] at the model's rate, a span at a time.
+    """Decode to audio float32 [channels, samples] at the model's rate, a span at a time; that of
+    a model which codes two channels together is [pairs, 2, samples].
 
     chunks: uint16 [channels, codebooks, frames], one after another, as `encode_spans` gives them.
     The number of codebooks may change from one to the next. There are frames * hop_length samples
@@ -80,7 +82,7 @@ def decode_spans(backend: Backend, chunks: Iterable[Codes], workers: Workers) ->
     def decode(window: Window, channel: int) -> Audio:
         pieces = _joined([piece[channel] for piece in window.pieces])
         audio = backend.decode(pieces[0]) if len(pieces) == 1 else backend.decode_pieces(pieces)
-        return audio[window.start * hop : window.stop * hop]
+        return audio[..., window.start * hop : window.stop * hop]
 
     return in_windows(decode, chunks, 1, decoder_reach(backend.config), workers)
 

@@ -13,11 +13,17 @@ from codec.support.types import Codes
 Floats = npt.NDArray[np.float32]
 
 
-def check_audio(audio: Floats) -> Floats:
-    """Return `audio`, contiguous. Raises AudioError unless it is float32 [samples], all finite."""
-    samples = np.ascontiguousarray(audio)
-    if samples.dtype != np.float32 or np.ndim(audio) != 1:
-        raise AudioError(f"audio is float32 [samples], not {samples.dtype} {list(np.shape(audio))}")
+def check_audio(audio: Floats, channels: int = 1) -> Floats:
+    """Return `audio`, contiguous.
+
+    Raises AudioError unless it is float32 [samples], or [channels, samples] for a model that codes
+    several channels together, all finite.
+    """
+    samples, shape = np.ascontiguousarray(audio), np.shape(audio)
+    fits = len(shape) == 1 if channels == 1 else len(shape) == 2 and shape[0] == channels
+    if samples.dtype != np.float32 or not fits:
+        wanted = "[samples]" if channels == 1 else f"[{channels}, samples]"
+        raise AudioError(f"audio is float32 {wanted}, not {samples.dtype} {list(shape)}")
     if not np.isfinite(samples).all():
         raise AudioError("audio is not finite: it holds NaN or infinity")
     return samples

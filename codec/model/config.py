@@ -19,6 +19,7 @@ class ModelConfig:
 
     sample_rate: int = 24_000
     hop_length: int = 960  # samples a token frame
+    channels: int = 1  # coded together: 1, or 2 as mid and side in one latent
     n_codebooks: int = 28
     codebook_size: int = 1024
     latent_dim: int = 160
@@ -47,6 +48,10 @@ class ModelConfig:
     gain_bands: int = 32
     noise_from: int = 4000  # hertz, from which on the decoder gives its spectra random signs
 
+    def __post_init__(self) -> None:
+        if type(self.channels) is not int or self.channels not in (1, 2):
+            raise ModelError(f"a model codes 1 or 2 channels together, not {self.channels!r}")
+
     @property
     def frame_rate(self) -> float:
         """Frames a second."""
@@ -58,7 +63,7 @@ class ModelConfig:
 
     @property
     def bitrate_per_codebook(self) -> float:
-        """Bits a second that one codebook adds, for one channel."""
+        """Bits a second that one codebook adds, for the `channels` that are coded together."""
         return self.frame_rate * self.bits_per_code
 
     @property
@@ -76,8 +81,18 @@ class ModelConfig:
         """Frames of `n_samples` samples at `sample_rate`: ceil(n_samples / hop_length)."""
         return -(-n_samples // self.hop_length)
 
+    def dimensions(self) -> dict[str, Any]:
+        """Return every field, but `channels` only where it is not 1.
+
+        The first models were named, and their weights written, before there was such a field.
+        """
+        fields = dataclasses.asdict(self)
+        if self.channels == 1:
+            del fields["channels"]
+        return fields
+
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True)
+        return json.dumps(self.dimensions(), indent=2, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> ModelConfig:

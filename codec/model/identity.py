@@ -9,7 +9,6 @@ with one decoder can be read with another, and sound as that one makes them.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from typing import Any
@@ -31,7 +30,7 @@ def model_id(data: Any, config: ModelConfig) -> bytes:
     how long it was trained, does not count. Raises ModelError if the file has no such header.
     """
     tokens, decoder = hashlib.sha256(), hashlib.sha256()
-    for name, value in sorted(dataclasses.asdict(config).items()):
+    for name, value in sorted(config.dimensions().items()):
         of_decoder = name in _DECODER_FIELDS or name.startswith(_DECODER_PREFIXES)
         (decoder if of_decoder else tokens).update(json.dumps([name, value]).encode())
     try:

@@ -88,20 +88,22 @@ class TorchBackend:
     def encode(self, audio: npt.NDArray[np.float32], n_codebooks: int) -> npt.NDArray[np.uint16]:
         """Encode `audio` float32 [samples] to codes uint16 [n_codebooks, frames].
 
+        A model that codes two channels together takes [2, samples], left and right.
+
         Raises AudioError, BitrateError.
         """
-        audio = check_audio(audio)
-        check_codebooks(n_codebooks, self.config)
         config = self.config
-        total, hop = config.n_frames(len(audio)), config.hop_length
+        audio = check_audio(audio, config.channels)
+        check_codebooks(n_codebooks, config)
+        total, hop = config.n_frames(audio.shape[-1]), config.hop_length
         left, right = encoder_reach(config)
         codes = np.empty((n_codebooks, total), np.uint16)
         for start in range(0, total, self._block):
             stop = min(start + self._block, total)
             first, last = max(0, start - left), min(total, stop + right)
             # A copy, because the caller's array may be read-only.
-            samples = torch.tensor(audio[first * hop : last * hop], device=self._device)
-            padded = F.pad(samples, (0, (last - first) * hop - len(samples)))
+            samples = torch.tensor(audio[..., first * hop : last * hop], device=self._device)
+            padded = F.pad(samples, (0, (last - first) * hop - samples.shape[-1]))
             found = self._model.encode(padded[None], n_codebooks)[:, 0]
             codes[:, start:stop] = found[:, start - first : stop - first].cpu().numpy()
         return codes
@@ -109,7 +111,7 @@ class TorchBackend:
     def decode(self, codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
         """Decode `codes` uint16 [n_codebooks, frames] to audio float32 [frames * hop_length].
 
-        Raises TokensError.
+        A model that codes two channels together gives [2, samples]. Raises TokensError.
         """
         return self.decode_pieces([codes])
 
@@ -127,13 +129,14 @@ class TorchBackend:
         latent, key = torch.cat(latents, dim=1), torch.cat(keys, dim=1)
         total, hop = key.shape[1], config.hop_length
         left, right = decoder_reach(config)
-        audio = np.empty(total * hop, np.float32)
+        shape = (total * hop,) if config.channels == 1 else (config.channels, total * hop)
+        audio = np.empty(shape, np.float32)
         for start in range(0, total, self._block):
             stop = min(start + self._block, total)
             first, last = max(0, start - left), min(total, stop + right)
             output = self._model.decoder(latent[:, first:last], key[:, first:last])[0]
-            wanted = output[(start - first) * hop : (stop - first) * hop]
-            audio[start * hop : stop * hop] = wanted.cpu().numpy()
+            wanted = output[..., (start - first) * hop : (stop - first) * hop]
+            audio[..., start * hop : stop * hop] = wanted.cpu().numpy()
         return audio
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from codec.model.config import ModelConfig
+from codec.nn.stereo import mid_and_side
 
 POWER_FLOOR = 1e-5  # added to powers before the logarithm: about the noise of 16-bit audio
 
@@ -22,6 +23,9 @@ def frames(audio: Tensor, size: int, hop: int) -> Tensor:
 
 class FrontEnd(nn.Module):
     """Compute normalised features: audio float32 [batch, n * hop] -> [batch, n, size].
+
+    With config.channels = 2, audio [batch, 2, n * hop] of left and right -> [batch, 2, n, size] of
+    mid and side, each with its own normalisation.
 
     frame t              |---- hop ----|
     long window    |-------- long_fft --------|
@@ -45,13 +49,21 @@ class FrontEnd(nn.Module):
             + self.per_frame * (config.short_fft // 2 + 1)
             + self.phase_size
         )
-        self.register_buffer("mean", torch.zeros(self.size))
-        self.register_buffer("scale", torch.ones(self.size))
+        shape = (self.size,) if config.channels == 1 else (config.channels, self.size)
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("scale", torch.ones(shape))
         for name, size in (("long_window", config.long_fft), ("short_window", config.short_fft)):
             self.register_buffer(name, torch.hann_window(size), persistent=False)
 
     def raw(self, audio: Tensor) -> Tensor:
         """Compute the features before normalisation."""
+        config = self.config
+        if config.channels == 2:
+            mid, side = mid_and_side(audio).unbind(1)
+            return torch.stack([self._of_one(mid), self._of_one(side)], 1)
+        return self._of_one(audio)
+
+    def _of_one(self, audio: Tensor) -> Tensor:
         config = self.config
         windows = frames(audio, config.long_fft, config.backbone_hop)
         long = torch.fft.rfft(windows * self.long_window)
@@ -74,11 +86,15 @@ class FrontEnd(nn.Module):
         return torch.cat(parts, -1)
 
     def forward(self, audio: Tensor) -> Tensor:
-        return (self.raw(audio) - self.mean) * self.scale
+        mean, scale = self.mean, self.scale
+        if self.config.channels == 2:
+            mean, scale = mean[:, None], scale[:, None]
+        return (self.raw(audio) - mean) * scale
 
     @torch.no_grad()
     def fit(self, audio: Tensor) -> None:
         """Set the normalisation so that the features of `audio` have mean 0 and variance 1."""
-        raw = self.raw(audio).flatten(0, 1)
+        raw = self.raw(audio)
+        raw = raw.transpose(1, 2).flatten(0, 1) if self.config.channels == 2 else raw.flatten(0, 1)
         self.mean.copy_(raw.mean(0))
         self.scale.copy_(1 / raw.std(0).clamp(min=1e-3))

@@ -15,7 +15,9 @@ from codec.nn.quantiser import Quantised, ResidualQuantiser
 class Encoder(nn.Module):
     """Turn audio into latents.
 
-    audio [batch, n * hop_length] -> latents [batch, n, latent_dim].
+    audio [batch, n * hop_length] -> latents [batch, n, latent_dim]. With config.channels = 2 audio
+    is [batch, 2, n * hop_length], left and right, and the features of mid and side are embedded
+    together.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -24,7 +26,7 @@ class Encoder(nn.Module):
         self.front_stack = config.encoder_stack
         self.stack = config.hop_length // (config.backbone_hop * config.encoder_stack)
         dim = config.encoder_dim
-        self.embed = nn.Linear(self.front.size * self.front_stack, dim)
+        self.embed = nn.Linear(config.channels * self.front.size * self.front_stack, dim)
         self.backbone = Backbone(
             dim,
             config.encoder_hidden,
@@ -64,7 +66,11 @@ class Encoder(nn.Module):
     def features(self, audio: Tensor) -> Tensor:
         """Put the front-end frames that make one encoder frame side by side."""
         x: Tensor = self.front(audio)
-        batch, n, size = x.shape
+        *_, n, size = x.shape
+        batch = len(x)
+        if x.dim() == 4:  # all frames of the mid, then all of the side
+            x = x.reshape(batch, 2, n // self.front_stack, size * self.front_stack)
+            return x.transpose(1, 2).flatten(2)
         return x.reshape(batch, n // self.front_stack, size * self.front_stack)
 
     def forward(self, audio: Tensor) -> Tensor:
@@ -77,7 +83,8 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Turn latents into audio.
 
-    latents [batch, n, latent_dim] -> audio [batch, n * hop_length].
+    latents [batch, n, latent_dim] -> audio [batch, n * hop_length], or with config.channels = 2
+    [batch, 2, n * hop_length], left and right.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -119,13 +126,14 @@ class CodecModel(nn.Module):
 
     @torch.no_grad()
     def encode(self, audio: Tensor, n_codebooks: int | None = None) -> Tensor:
-        """Encode audio float32 [batch, n * hop_length] to codes int64 [n_codebooks, batch, n]."""
+        """Encode audio float32 [batch, n * hop_length], or [batch, 2, n * hop_length] with two
+        channels, to codes int64 [n_codebooks, batch, n]."""
         latents: Tensor = self.encoder(audio)
         quantised: Quantised = self.quantiser(latents, levels=n_codebooks)
         return quantised.codes
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
-        """Decode codes int64 [n_codebooks, batch, n] to audio float32 [batch, n * hop_length]."""
+        """Decode codes int64 [n_codebooks, batch, n] to audio, shaped as `encode` takes it."""
         out: Tensor = self.decoder(self.quantiser.decode(codes), noise_keys(codes))
         return out

@@ -15,7 +15,7 @@ enum {
 typedef struct {
     int64_t *fields;
     nac_backbone_state body;
-    float *tail;     /* [overlap]: what the windows so far add to samples yet to come */
+    float *tail;     /* [planes][overlap]: what the windows so far add to samples yet to come */
     uint32_t *seeds; /* [lookahead]: of the rows that wait in the backbone */
 } parts;
 
@@ -25,6 +25,9 @@ static size_t overlap(const nac_decoder *net) { return net->back.fft.n - net->ba
 /* Samples of a window before the hop that it is centred on. */
 static size_t reach(const nac_decoder *net) { return overlap(net) / 2; }
 
+/* Signals that the network makes: the audio, or mid and side. */
+static size_t planes(const nac_decoder *net) { return net->stereo ? 2 : 1; }
+
 static size_t frame_size(const nac_decoder *net) { return net->back.hop * net->back.per_frame; }
 
 static parts parts_of(const nac_decoder *net, void *state)
@@ -33,13 +36,14 @@ static parts parts_of(const nac_decoder *net, void *state)
     parts s = {.fields = fields, .body.have = fields + FIELDS};
     s.body.history = (float *)(s.body.have + net->body.n_blocks);
     s.tail = s.body.history + nac_backbone_history(&net->body);
-    s.seeds = (uint32_t *)(s.tail + overlap(net));
+    s.seeds = (uint32_t *)(s.tail + planes(net) * overlap(net));
     return s;
 }
 
 size_t nac_decoder_state_size(const nac_decoder *net)
 {
-    const size_t words = nac_backbone_history(&net->body) + overlap(net) + net->body.lookahead;
+    const size_t words =
+        nac_backbone_history(&net->body) + planes(net) * overlap(net) + net->body.lookahead;
     const size_t bytes = (FIELDS + net->body.n_blocks) * sizeof(int64_t) + words * sizeof(float);
     return (bytes + 7) / 8 * 8;
 }
@@ -80,6 +84,12 @@ size_t nac_decoder_left(const nac_decoder *net, const void *state)
     return samples(net, state, 0, 1);
 }
 
+/* Samples that the windows of `rows` rows reach over. */
+static size_t mix_of(const nac_decoder *net, size_t rows)
+{
+    return rows * frame_size(net) + overlap(net);
+}
+
 /* Where scratch memory is used for what. */
 typedef struct {
     float *scratch;
@@ -108,7 +118,7 @@ static layout layout_of(const nac_decoder *net, float *scratch)
     at.shapes = used;
     used += rows * net->shape.width;
     at.audio = used;
-    used += nac_aligned_floats(rows * frame_size(net) + overlap(net));
+    used += nac_aligned_floats(planes(net) * mix_of(net, rows));
     at.rest = used;
     used += nac_aligned_floats(nac_larger(nac_synthesise_scratch(&net->back),
                                           nac_backbone_scratch(&net->body, net->block)));
@@ -124,8 +134,7 @@ static void draw(const nac_decoder *net, const uint16_t *codes, size_t n, size_t
 {
     for (size_t i = 0; i < n; i++) {
         uint32_t key = SEED_START;
-        for (size_t level = 0; level < levels; level++)
-            key = seed_with(key, codes[level * n + i]);
+        for (size_t level = 0; level < levels; level++) key = seed_with(key, codes[level * n + i]);
         for (size_t row = 0; row < net->stack; row++)
             seeds[i * net->stack + row] = key + (uint32_t)row;
     }
@@ -144,6 +153,27 @@ static void draw_latents(const nac_decoder *net, const float *latents, size_t n,
         for (size_t row = 0; row < net->stack; row++)
             seeds[i * net->stack + row] = key + (uint32_t)row;
     }
+}
+
+/* Turns the seeds of rows into those of the side: with the mid's own, both would have the same signs. */
+static void draw_side(uint32_t *seeds, size_t rows)
+{
+    for (size_t i = 0; i < rows; i++) seeds[i] = seed_with(seeds[i], SEED_SIDE);
+}
+
+/* Writes n samples of the signals at mix. Returns where the next ones go. */
+static float *give(const nac_decoder *net, const float *mix, size_t plane, size_t n, float *audio)
+{
+    if (!net->stereo) {
+        memcpy(audio, mix, n * sizeof *audio);
+        return audio + n;
+    }
+    const float *mid = mix, *side = mix + plane;
+    for (size_t i = 0; i < n; i++) {
+        audio[2 * i] = mid[i] + side[i];
+        audio[2 * i + 1] = mid[i] - side[i];
+    }
+    return audio + 2 * n;
 }
 
 /* The network on n token frames whose latents lie at at->latents, and whose seeds lie at at->seeds
@@ -167,18 +197,22 @@ static float *run(const nac_decoder *net, const parts *s, const layout *at, size
     k->dense(&net->gain, x, net->body.width, rows, gains);
     k->dense(&net->shape, x, net->body.width, rows, shapes);
 
-    const size_t fresh = rows * frame_size(net);
-    memcpy(mix, s->tail, overlap(net) * sizeof *mix);
-    memset(mix + overlap(net), 0, fresh * sizeof *mix);
-    k->synthesise(&net->back, shapes, net->shape.width, gains, net->gain.width, seeds, rows, mix,
-                  rest);
-    memcpy(s->tail, mix + fresh, overlap(net) * sizeof *mix);
+    const size_t fresh = rows * frame_size(net), bins = net->back.fft.n / 2 + 1;
+    for (size_t p = 0; p < planes(net); p++) {
+        float *signal = mix + p * mix_of(net, rows), *tail = s->tail + p * overlap(net);
+        if (p == 1) draw_side(seeds, rows);
+        memcpy(signal, tail, overlap(net) * sizeof *mix);
+        memset(signal + overlap(net), 0, fresh * sizeof *mix);
+        k->synthesise(&net->back, shapes + p * net->back.per_frame * 2 * bins, net->shape.width,
+                      gains + p * net->back.per_frame * net->back.bands, net->gain.width, seeds,
+                      rows, signal, rest);
+        memcpy(tail, signal + fresh, overlap(net) * sizeof *mix);
+    }
 
     const size_t final = fresh + (flush ? reach(net) : 0);
     const size_t skip = (size_t)s->fields[SKIP] < final ? (size_t)s->fields[SKIP] : final;
-    memcpy(audio, mix + skip, (final - skip) * sizeof *audio);
     s->fields[SKIP] -= (int64_t)skip;
-    return audio + (final - skip);
+    return give(net, mix + skip, mix_of(net, rows), final - skip, audio);
 }
 
 void nac_decoder_push(const nac_decoder *net, void *state, const uint16_t *codes, size_t stride,

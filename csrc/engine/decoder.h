@@ -2,6 +2,9 @@
  *
  *     codes -> sum of codewords -> embed -> backbone -> gains and shapes -> windows, overlapped
  *
+ * With `stereo`, a row of gains, and one of shapes, is that of the mid and then that of the side. The
+ * samples are pairs (mid + side, mid - side): n of them are [n][2] floats.
+ *
  * States and scratch memory are as in encoder.h. */
 #ifndef NAC_ENGINE_DECODER_H
 #define NAC_ENGINE_DECODER_H
@@ -19,6 +22,7 @@ typedef struct {
     nac_dense gain, shape;
     nac_synthesis back;
     size_t block; /* backbone frames worked on at a time, a multiple of stack */
+    int stereo;
 } nac_decoder;
 
 size_t nac_decoder_state_size(const nac_decoder *net); /* bytes */

@@ -16,7 +16,7 @@ enum {
 typedef struct {
     int64_t *fields;
     nac_backbone_state body;
-    float *audio;  /* [window - 1]: from the first sample that the next frame sees */
+    float *audio;  /* [planes][window - 1]: from the first sample that the next frame sees */
     float *frames; /* [stack - 1][width] */
 } parts;
 
@@ -28,20 +28,23 @@ static size_t window(const nac_encoder *net)
     return net->front.left + hop_of(net) + net->front.right;
 }
 
+/* Signals that the network sees: the audio, or mid and side. */
+static size_t planes(const nac_encoder *net) { return net->stereo ? 2 : 1; }
+
 static parts parts_of(const nac_encoder *net, void *state)
 {
     int64_t *fields = state;
     parts s = {.fields = fields, .body.have = fields + FIELDS};
     s.body.history = (float *)(s.body.have + net->body.n_blocks);
     s.audio = s.body.history + nac_backbone_history(&net->body);
-    s.frames = s.audio + window(net) - 1;
+    s.frames = s.audio + planes(net) * (window(net) - 1);
     return s;
 }
 
 size_t nac_encoder_state_size(const nac_encoder *net)
 {
-    const size_t floats =
-        nac_backbone_history(&net->body) + window(net) - 1 + (net->stack - 1) * net->body.width;
+    const size_t floats = nac_backbone_history(&net->body) + planes(net) * (window(net) - 1) +
+                          (net->stack - 1) * net->body.width;
     const size_t bytes = (FIELDS + net->body.n_blocks) * sizeof(int64_t) + floats * sizeof(float);
     return (bytes + 7) / 8 * 8;
 }
@@ -96,6 +99,12 @@ size_t nac_encoder_left(const nac_encoder *net, const void *state)
     return token_frames(net, state, padding(net, state), 1);
 }
 
+/* Samples of each signal in scratch memory. */
+static size_t capacity_of(const nac_encoder *net)
+{
+    return window(net) - 1 + net->block * hop_of(net);
+}
+
 /* Where scratch memory is used for what. */
 typedef struct {
     float *scratch;
@@ -113,7 +122,7 @@ static layout layout_of(const nac_encoder *net, float *scratch)
     size_t used = 0;
 
     at.audio = used;
-    used += nac_aligned_floats(window(net) - 1 + net->block * hop_of(net));
+    used += nac_aligned_floats(planes(net) * capacity_of(net));
     at.features = used;
     used += nac_aligned_floats(net->block * net->embed.depth);
     at.x = used + before * width;
@@ -161,6 +170,11 @@ static void run(const nac_encoder *net, const parts *s, const layout *at, size_t
 
     k->analyse(&net->front, at->scratch + at->audio, rows * net->gather, features, rest);
     k->dense(&net->embed, features, net->embed.depth, rows, x);
+    if (net->stereo) {
+        k->analyse(&net->side, at->scratch + at->audio + capacity_of(net), rows * net->gather,
+                   features, rest);
+        k->dense_add(&net->embed_side, features, net->embed_side.depth, rows, x);
+    }
     rows = nac_backbone_run(&net->body, k, s->body, x, rows, flush, rest, &x);
 
     x -= stacked * width;
@@ -181,34 +195,52 @@ static void run(const nac_encoder *net, const parts *s, const layout *at, size_t
     to->frame += n;
 }
 
+/* Appends n samples, zeros if audio is NULL, to the signals at buffer, each of which holds `held`. */
+static void take(const nac_encoder *net, float *buffer, size_t plane, size_t held,
+                 const float *audio, size_t n)
+{
+    float *mid = buffer + held, *side = mid + plane;
+    if (!audio) {
+        memset(mid, 0, n * sizeof *mid);
+        if (net->stereo) memset(side, 0, n * sizeof *side);
+    } else if (!net->stereo) {
+        memcpy(mid, audio, n * sizeof *mid);
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            mid[i] = 0.5f * audio[2 * i] + 0.5f * audio[2 * i + 1];
+            side[i] = 0.5f * audio[2 * i] - 0.5f * audio[2 * i + 1];
+        }
+    }
+}
+
 /* Takes n samples, zeros if audio is NULL, and runs the network on every frame they complete. */
 static void feed(const nac_encoder *net, const parts *s, const float *audio, size_t n,
                  float *scratch, sink *to)
 {
     const layout at = layout_of(net, scratch);
-    const size_t hop = hop_of(net), capacity = window(net) - 1 + net->block * hop;
+    const size_t hop = hop_of(net), kept = window(net) - 1, capacity = capacity_of(net);
     size_t held = (size_t)s->fields[HELD];
     const int few = complete(net, held, n) == 0; /* no frame: the samples only join the others */
     float *buffer = few ? s->audio : scratch + at.audio;
+    const size_t plane = few ? kept : capacity;
 
-    if (!few) memcpy(buffer, s->audio, held * sizeof *buffer);
+    for (size_t p = 0; !few && p < planes(net); p++)
+        memcpy(buffer + p * plane, s->audio + p * kept, held * sizeof *buffer);
     while (n > 0) {
         const size_t here = n < capacity - held ? n : capacity - held;
-        if (audio) {
-            memcpy(buffer + held, audio, here * sizeof *buffer);
-            audio += here;
-        } else {
-            memset(buffer + held, 0, here * sizeof *buffer);
-        }
+        take(net, buffer, plane, held, audio, here);
+        if (audio) audio += planes(net) * here;
         held += here;
         n -= here;
         const size_t rows = few ? 0 : complete(net, held, 0);
         if (rows == 0) continue;
         run(net, s, &at, rows, 0, to);
         held -= rows * hop;
-        memmove(buffer, buffer + rows * hop, held * sizeof *buffer);
+        for (size_t p = 0; p < planes(net); p++)
+            memmove(buffer + p * plane, buffer + p * plane + rows * hop, held * sizeof *buffer);
     }
-    if (!few) memcpy(s->audio, buffer, held * sizeof *buffer);
+    for (size_t p = 0; !few && p < planes(net); p++)
+        memcpy(s->audio + p * kept, buffer + p * plane, held * sizeof *buffer);
     s->fields[HELD] = (int64_t)held;
 }
 

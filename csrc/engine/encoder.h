@@ -5,6 +5,9 @@
  * `gather` front-end frames side by side make one frame of the backbone, `stack` of those one token
  * frame.
  *
+ * With `stereo`, a sample is a pair (left, right), n samples are [n][2] floats, and the network sees
+ * mid = (left + right) / 2 and side = (left - right) / 2: the features of both are embedded together.
+ *
  * A stream's state is one block of nac_encoder_state_size bytes, aligned to 8, without pointers: a copy
  * of the bytes is a copy of the stream. Scratch memory holds nothing between calls. */
 #ifndef NAC_ENGINE_ENCODER_H
@@ -24,6 +27,9 @@ typedef struct {
     size_t latent;     /* its columns that are latents */
     nac_rvq_plan rvq;
     size_t block; /* backbone frames worked on at a time, a multiple of stack */
+    int stereo;
+    nac_analysis side;    /* with stereo: `front` but for mean and scale */
+    nac_dense embed_side; /* and what the side adds to the embedding; it has no bias */
 } nac_encoder;
 
 size_t nac_encoder_state_size(const nac_encoder *net); /* bytes */

@@ -8,6 +8,7 @@
 #include "common/isa.h"
 
 #define SEED_START 0x811c9dc5u
+#define SEED_SIDE 0x10000u /* what is hashed for the side of a stereo model: no code is as large */
 
 /* The seed of the codes that `seed` is of, followed by `code`. */
 ALWAYS_INLINE uint32_t seed_with(uint32_t seed, uint32_t code)

@@ -82,23 +82,24 @@ sys.modules["codec.engine._engine"] = module
 spec.loader.exec_module(module)
 from codec.engine.native import NativeBackend
 from codec.engine.stream import StreamDecoder, StreamEncoder
-from bench.random_weights import VARIANTS, noise, write_weights
+from bench.random_weights import STEREO, VARIANTS, signal, write_weights
 
-for config in VARIANTS.values():
+for config in (*VARIANTS.values(), STEREO):
     path = write_weights(Path(sys.argv[2]) / "weights.safetensors", config)
     for isa in module.isas():
         for block in (1, 5, module.BLOCK):
             backend = NativeBackend(path, isa, block)
             assert sys.modules["codec.engine.native"]._engine is module
             for n in (0, 1, 959, 961, 9001):
-                codes = backend.encode(noise(n), config.n_codebooks)
-                assert len(backend.decode(codes)) == config.n_frames(n) * config.hop_length
+                codes = backend.encode(signal(config, n), config.n_codebooks)
+                assert backend.decode(codes).shape[-1] == config.n_frames(n) * config.hop_length
         encoder, decoder = StreamEncoder(backend), StreamDecoder(backend)
         for n in (1, 700, 4000, 3):
-            decoder.push(encoder.push(noise(n)))
+            decoder.push(encoder.push(signal(config, n)))
         decoder.push(encoder.flush())
         decoder.flush()
-        latents = backend.encoder.latents(np.full(5000, 3e38, np.float32))
+        loud = np.full_like(signal(config, 5000), 3e38)
+        latents = backend.encoder.latents(loud)
         state = np.empty(backend.decoder.state_size, np.int64)
         backend.decoder.reset(state)
         backend.decoder.push_latents(state, latents)

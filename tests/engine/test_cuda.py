@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 
 pytest.importorskip("codec.engine._engine")
 
-from bench.random_weights import SMALL, VARIANTS, noise, write_weights
+from bench.random_weights import SMALL, STEREO, VARIANTS, noise, write_weights
 from codec.engine import cuda_library
 from codec.engine.cuda import CudaBackend
 from codec.engine.cuda_library import STAGES, CudaEncoder, Times
 from codec.engine.cuda_packing import Packed, pack_encoder
-from codec.engine.native import NativeBackend
+from codec.engine.native import NativeBackend, UnsupportedModelError
 from codec.errors import AudioError, BackendError, ModelError, TokensError
 from codec.model.location import DEFAULT_WEIGHTS
 from codec.model.receptive_field import decoder_reach, encoder_reach
@@ -214,6 +214,9 @@ def test_what_is_missing_is_said_in_a_line(tmp_path: Path, monkeypatch) -> None:
         CudaBackend(path, "cuda:1")
     with pytest.raises(BackendError, match="cuda or cuda:0"):
         CudaBackend(path, "gpu")
+    stereo = write_weights(tmp_path / "stereo.safetensors", STEREO)
+    with pytest.raises(UnsupportedModelError, match="one channel at a time, not 2 together"):
+        CudaBackend(stereo)
     monkeypatch.setenv("CODEC_CUDA_LIBRARY", str(tmp_path / "none.so"))
     with pytest.raises(BackendError, match="does not load"):
         CudaBackend(path)

@@ -16,7 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from bench.random_weights import SMALL, VARIANTS, noise, random_weights, write_weights
+from bench.random_weights import (
+    SMALL,
+    STEREO,
+    VARIANTS,
+    noise,
+    random_weights,
+    signal,
+    write_weights,
+)
 from codec.engine import tables as engine_tables
 from codec.engine.backend import load_backend
 from codec.errors import AudioError, BackendError, BitrateError, ModelError, TokensError
@@ -29,9 +37,9 @@ from codec.engine.native import NativeBackend, isas  # noqa: E402
 ISAS = isas()
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
+@pytest.fixture(scope="module", params=[*VARIANTS, "stereo"])
 def weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    config = VARIANTS[request.param]
+    config = (VARIANTS | {"stereo": STEREO})[request.param]
     return write_weights(tmp_path_factory.mktemp("weights") / "model.safetensors", config)
 
 
@@ -136,9 +144,9 @@ def test_agrees_with_torch(weights: Path) -> None:
     config = ours.config
     assert ours.model_id == theirs.model_id
     assert config == theirs.config
-    audio = noise(40_321)
-    padded = np.zeros(config.n_frames(len(audio)) * config.hop_length, np.float32)
-    padded[: len(audio)] = audio
+    audio = signal(config, 40_321)
+    missing = config.n_frames(40_321) * config.hop_length - 40_321
+    padded = np.pad(audio, [(0, 0)] * (audio.ndim - 1) + [(0, missing)])
     with torch.inference_mode():
         expected = theirs._model.encoder(torch.from_numpy(padded)[None])[0].numpy()
     latents = ours.encoder.latents(audio)
@@ -153,8 +161,8 @@ def test_agrees_with_torch(weights: Path) -> None:
 
 
 def test_every_instruction_set_gives_the_same_bits(weights: Path) -> None:
-    audio = noise(12_345, seed=1)
     reference = NativeBackend(weights, "scalar")
+    audio = signal(reference.config, 12_345, seed=1)
     codes = reference.encode(audio, 3)
     latents, decoded = reference.encoder.latents(audio), reference.decode(codes)
     assert len(np.unique(codes)) > 5
@@ -168,7 +176,7 @@ def test_every_instruction_set_gives_the_same_bits(weights: Path) -> None:
 
 def test_blocks_change_nothing(weights: Path) -> None:
     backend = NativeBackend(weights)
-    config, audio = backend.config, noise(30_000, seed=2)
+    config, audio = backend.config, signal(backend.config, 30_000, seed=2)
     codes = backend.encode(audio, 3)
     decoded = backend.decode(codes)
     for block in (1, 7, 1000):
@@ -181,15 +189,16 @@ def test_blocks_change_nothing(weights: Path) -> None:
 def test_context_is_what_is_needed_and_no_more(weights: Path) -> None:
     backend = NativeBackend(weights)
     hop, frame = backend.config.hop_length, 40
-    audio = noise(60 * hop, seed=7)
+    audio = signal(backend.config, 60 * hop, seed=7)
     codes = backend.encode(audio, 3)
     latents, decoded = backend.encoder.latents(audio), backend.decode(codes)
     for missing in (0, 1):
         left = backend.encoder.context - missing
-        same = backend.encoder.latents(audio[(frame - left) * hop :])[left:] == latents[frame:]
+        same = backend.encoder.latents(audio[..., (frame - left) * hop :])[left:] == latents[frame:]
         assert same.all() == (missing == 0)
         left = backend.decoder.context - missing
-        same = backend.decode(codes[:, frame - left :])[left * hop :] == decoded[frame * hop :]
+        part = backend.decode(codes[:, frame - left :])[..., left * hop :]
+        same = part == decoded[..., frame * hop :]
         assert same.all() == (missing == 0)
 
 

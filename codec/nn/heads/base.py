@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from codec.model.config import ModelConfig
-from codec.nn.heads.signs import noise_signs
+from codec.nn.heads.signs import noise_signs, side_keys
+from codec.nn.stereo import left_and_right
 
 
 def band_matrix(n_bands: int, n_bins: int, sample_rate: int) -> Tensor:
@@ -49,6 +50,9 @@ def overlap_add(windows: Tensor, hop: int) -> Tensor:
 class SpectralHead(nn.Module):
     """Turn frames [batch, n, dim] into audio float32 [batch, n * backbone_hop].
 
+    With config.channels = 2 a frame gives the spectra of the mid and then those of the side, and
+    audio is [batch, 2, n * backbone_hop], left and right.
+
     Each frame gives backbone_hop / synthesis_hop short-time spectra. A subclass says by `parts` how
     many real numbers it takes for each bin, and by `windows_of` what samples they are.
 
@@ -67,6 +71,7 @@ class SpectralHead(nn.Module):
         super().__init__()
         self.hop = config.synthesis_hop
         self.size, self.n_bins = self.sizes(config)
+        self.channels = config.channels
         self.per_frame = config.backbone_hop // self.hop
         window = torch.sin(math.pi * (torch.arange(self.size) + 0.5) / self.size)
         # sin^2 windows hop = size / 2^j apart sum to size / (2 hop): divided out here
@@ -74,10 +79,11 @@ class SpectralHead(nn.Module):
         matrix = band_matrix(config.gain_bands, self.n_bins, config.sample_rate)
         self.register_buffer("bands", matrix, persistent=False)
         if self.gains:
-            self.gain = nn.Linear(dim, self.per_frame * config.gain_bands)
+            self.gain = nn.Linear(dim, self.channels * self.per_frame * config.gain_bands)
             nn.init.zeros_(self.gain.bias)
         self.noise_bin = -(-config.noise_from * 2 * (self.n_bins - 1) // config.sample_rate)
-        self.shape = nn.Linear(dim, self.per_frame * self.n_bins * self.parts)
+        spectra = self.channels * self.per_frame
+        self.shape = nn.Linear(dim, spectra * self.n_bins * self.parts)
         nn.init.normal_(self.shape.weight, std=0.5 / dim**0.5)
         nn.init.zeros_(self.shape.bias)
 
@@ -97,11 +103,24 @@ class SpectralHead(nn.Module):
         """Compute audio; keys: `noise_keys` of the token frames, int64 [batch, token frames]."""
         batch, n, _ = x.shape
         rows = keys[:, :, None] + torch.arange(n // keys.shape[1], device=x.device)
-        seeds = rows.view(batch, n, 1) * self.per_frame
-        seeds = seeds + torch.arange(self.per_frame, device=x.device)
+        rows = rows.view(batch, n, 1)
+        shape = self.shape(x)
+        gains = self.gain(x) if self.gains else None
+        if self.channels == 1:
+            return self._signal(shape, gains, rows)
+        shapes = shape.chunk(2, -1)
+        both = gains.chunk(2, -1) if gains is not None else (None, None)
+        mid = self._signal(shapes[0], both[0], rows)
+        side = self._signal(shapes[1], both[1], side_keys(rows))
+        return left_and_right(torch.stack([mid, side], 1))
+
+    def _signal(self, shape: Tensor, gains: Tensor | None, rows: Tensor) -> Tensor:
+        """Compute one signal, [batch, n * backbone_hop]; rows: seeds of frames, [batch, n, 1]."""
+        batch, n, _ = shape.shape
+        seeds = rows * self.per_frame + torch.arange(self.per_frame, device=shape.device)
         signs = noise_signs(seeds.view(batch, -1), self.n_bins, self.noise_bin)
-        shape = self.shape(x).view(batch, n * self.per_frame, -1, self.n_bins)
-        if self.gains:
-            gains = torch.exp(self.gain(x).clamp(max=8)).view(batch, n * self.per_frame, -1)
+        shape = shape.reshape(batch, n * self.per_frame, -1, self.n_bins)
+        if gains is not None:
+            gains = torch.exp(gains.clamp(max=8)).reshape(batch, n * self.per_frame, -1)
             shape = shape * (gains @ self.bands)[:, :, None]
         return overlap_add(self.windows_of(shape, signs) * self.window, self.hop)

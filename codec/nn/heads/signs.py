@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+SIDE = 0x10000
+
 
 def noise_signs(seeds: Tensor, n_bins: int, first_bin: int) -> Tensor:
     """Draw signs ±1 of spectra with `seeds`, int64 [...] below 2^32 -> float32 [..., n_bins].
@@ -31,3 +33,12 @@ def noise_keys(codes: Tensor) -> Tensor:
     for level in codes:
         keys = ((keys ^ level) * 0x01000193) & 0xFFFFFFFF
     return keys
+
+
+def side_keys(keys: Tensor) -> Tensor:
+    """Compute the keys by which the side draws its signs from those of the mid, int64 [...].
+
+    They are hashed once more, by a number that no code has: with equal signs in both, the noise of
+    a stereo signal would all lie in one direction.
+    """
+    return ((keys ^ SIDE) * 0x01000193) & 0xFFFFFFFF
