@@ -13,6 +13,13 @@ from tests.helpers.cli import Cli
 from tests.helpers.mean_backend import MeanBackend, steps
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_is_heard() -> None:
+    """A shell starts what it runs beside itself deaf to Ctrl-C, and its children inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def backend() -> MeanBackend:
     return MeanBackend()

@@ -28,7 +28,7 @@ def shell(folder: Path, line: str, **environment: str) -> subprocess.CompletedPr
     text = f'codec() {{ "{sys.executable}" -m codec "$@"; }}\n{line}'
     environment = dict(os.environ) | {"PYTHONPATH": str(ROOT)} | environment
     return subprocess.run(
-        ["bash", "-c", text], capture_output=True, cwd=folder, env=environment, timeout=60
+        ["bash", "-c", text], capture_output=True, cwd=folder, env=environment, timeout=300
     )
 
 
@@ -97,8 +97,10 @@ def test_an_ignored_signal_stays_ignored():
 
 def _ended(code: str, folder: Path, number: int) -> int:
     environment = dict(os.environ) | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
+    # Under nohup a process inherits that it ignores SIGHUP.
+    heard = f"import signal\nsignal.signal({int(number)}, signal.SIG_DFL)\n"
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=folder, env=environment
+        [sys.executable, "-c", heard + code], stdout=subprocess.PIPE, cwd=folder, env=environment
     )
     assert process.stdout is not None
     with process.stdout:

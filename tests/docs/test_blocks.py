@@ -78,7 +78,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run_shell(block: Block, names: dict[str, Any], page: Path) -> None:
     command = ["bash", "-e", "-o", "pipefail", "-c", block.text]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, f"{page.name}:{block.line}: {done.stderr}"
 
 

@@ -322,7 +322,7 @@ def test_ctrl_c_ends_the_processes(source: Path, tmp_path: Path) -> None:
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode != 0
     assert errors.strip().endswith("KeyboardInterrupt")
     assert sorted(contents(out)) == [module.PART_NAME, module.JOURNAL_NAME]
