@@ -104,8 +104,8 @@ def build(options: Options, left: float) -> list[str]:
 
 
 def tests(options: Options, left: float) -> list[str]:
-    file = "tests/kernels/test_cuda_ops.py"
-    return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", file]
+    files = ["tests/kernels/test_cuda_ops.py", "tests/engine/test_torch_ops.py"]
+    return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *files]
 
 
 def unpack(options: Options, left: float) -> list[str]:

@@ -65,6 +65,12 @@ def _load(path: str) -> ctypes.CDLL:
     library.nac_cuda_decoder_run.argtypes = [
         *(_POINTER, _POINTER, _POINTER, _POINTER, _SIZE, _POINTER, _POINTER)
     ]
+    library.nac_cuda_encoder_queue.argtypes = [
+        *(_POINTER, _POINTER, _SIZE, _POINTER, _SIZE, _SIZE, _POINTER, _SIZE, _POINTER)
+    ]
+    library.nac_cuda_decoder_queue.argtypes = [
+        *(_POINTER, _POINTER, _SIZE, _SIZE, _POINTER, _SIZE, _POINTER, _SIZE, _POINTER)
+    ]
     return library
 
 
@@ -136,6 +142,11 @@ class _Half:
         """Bytes of the GPU's memory that are held."""
         return int(self._of("bytes")(self._handle))
 
+    def _queue(self, *arguments: Any) -> None:
+        with self._lock:
+            code = self._of("queue")(self._handle, *arguments)
+        check(code)
+
     def _run(self, *arguments: Any, times: Times | None) -> None:
         with self._lock:
             code = self._of("run")(
@@ -164,6 +175,20 @@ class CudaEncoder(_Half):
         )
         return codes
 
+    def queue(
+        self, audio: int, stride: int, samples: Sequence[int], levels: int,
+        codes: int, frames: int, stream: int,
+    ) -> None:  # fmt: skip
+        """Queue work on arrays of the GPU, given as addresses: float32 [items, stride], of which
+        `samples` of each item count, to int64 [items, levels, frames]. stream: a cudaStream_t.
+
+        csrc/cuda/engine.h says what is waited for.
+        """
+        counts = np.array(samples, np.uintp)
+        self._queue(
+            *(audio, stride, counts.ctypes.data, len(counts), levels, codes, frames, stream)
+        )
+
 
 class CudaDecoder(_Half):
     """nac_cuda_decoder."""
@@ -185,6 +210,20 @@ class CudaDecoder(_Half):
             times=times,
         )
         return audio
+
+    def queue(
+        self, codes: int, levels: int, stride: int, frames: Sequence[int],
+        audio: int, samples: int, stream: int,
+    ) -> None:  # fmt: skip
+        """Queue work on arrays of the GPU, given as addresses: int64 [items, levels, stride], of
+        which `frames` of each item count, to float32 [items, samples]. stream: a cudaStream_t.
+
+        csrc/cuda/engine.h says what is waited for.
+        """
+        counts = np.array(frames, np.uintp)
+        self._queue(
+            *(codes, levels, stride, counts.ctypes.data, len(counts), audio, samples, stream)
+        )
 
 
 def _addresses(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.uintp]:

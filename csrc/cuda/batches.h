@@ -43,6 +43,7 @@ inline std::vector<batch> plan_batches(const std::vector<size_t> &frames, size_t
     };
     for (size_t item = 0; item < frames.size(); item++) {
         const size_t n = frames[item];
+        if (n == 0) continue;
         if (n <= most) {
             put({item, 0, n, 0, n});
             continue;

@@ -22,6 +22,21 @@ static __global__ void __launch_bounds__(CODE_THREADS)
     latents[frame * stride + d] = sum;
 }
 
+/* The codes of a batch's frames from the caller's array, where level l of frame f is at from[f] + l *
+ * stride, to codes [frames][most], with the number of levels of each frame, which is the same for all.
+ * A code that is not in the codebook becomes one that is: no codeword may lie outside of the memory. */
+static __global__ void __launch_bounds__(CODE_THREADS)
+    gather_codes(const int64_t *given, const long long *from, size_t stride, int frames, int count,
+                 int codewords, int most, uint16_t *codes, uint16_t *levels)
+{
+    const size_t i = size_t(blockIdx.x) * CODE_THREADS + threadIdx.x;
+    if (i >= size_t(frames) * count) return;
+    const size_t frame = i % frames, level = i / frames;
+    const int64_t code = given[size_t(from[frame]) + level * stride];
+    codes[frame * most + level] = uint16_t(code < 0 || code >= codewords ? 0 : code);
+    if (level == 0) levels[frame] = uint16_t(count);
+}
+
 /* Seeds [frames][stack] of a frame's rows. */
 static __global__ void __launch_bounds__(CODE_THREADS)
     draw(const uint16_t *codes, int most, const uint16_t *levels, int frames, int stack,

@@ -12,7 +12,8 @@ struct decoder_lane : lane {
     mirrored<uint16_t> codes, levels;
     device_array<float> latents, gains, shapes, signals;
     device_array<uint32_t> seeds;
-    mirrored<float> audio; /* goes to the host */
+    mirrored<float> audio;    /* goes to the host */
+    mirrored<long long> from; /* where the caller's array has each frame, if the device holds it */
 };
 
 /* What a call asks for. */
@@ -20,6 +21,14 @@ struct job {
     const uint16_t *const *codes;
     const uint16_t *const *levels;
     float *const *audio;
+};
+
+/* The same of arrays in the device's memory. */
+struct device_job {
+    const int64_t *codes;
+    size_t levels, stride;
+    float *audio;
+    size_t samples;
 };
 
 } // namespace
@@ -41,9 +50,11 @@ struct nac_cuda_decoder {
     int open(const int32_t *ints, size_t n_ints, const float *floats, size_t n_floats,
              uint32_t crc);
     int start(decoder_lane &lane, const job &work);
+    int start(decoder_lane &lane, const device_job &work);
     int collect(decoder_lane &lane, const job &work);
 
 private:
+    int compute(decoder_lane &lane, const long long *to, float *audio);
     size_t synthesis_bytes() const
     {
         const size_t gains = size_t(fft_together(plan.plan.n)) * size_t(plan.bands);
@@ -116,6 +127,7 @@ int nac_cuda_decoder::open(const int32_t *ints, size_t n_ints, const float *floa
         TRY(lane.shapes.allocate(rows * size_t(shape_width)));
         TRY(lane.signals.allocate(rows * size_t(plan.per_frame) * size_t(n)));
         TRY(lane.audio.allocate(most * frame));
+        TRY(lane.from.allocate(most));
     }
     return int(cudaDeviceSynchronize());
 }
@@ -136,6 +148,37 @@ int nac_cuda_decoder::start(decoder_lane &lane, const job &work)
     TRY(lane.send_plan(stack));
     TRY(lane.watch.end(NAC_CUDA_COPY_IN));
 
+    float *audio = lane.audio.device.get();
+    TRY(compute(lane, nullptr, audio));
+    TRY(lane.watch.end(NAC_CUDA_BACK));
+    TRY(cudaMemcpyAsync(lane.audio.host.get(), audio, lane.work.kept * frame * sizeof(float),
+                        cudaMemcpyDeviceToHost, lane.stream));
+    return int(lane.watch.end(NAC_CUDA_COPY_OUT));
+}
+
+int nac_cuda_decoder::start(decoder_lane &lane, const device_job &work)
+{
+    const size_t frames = lane.work.frames;
+    size_t at = 0;
+    for (const piece &p : lane.work.pieces)
+        for (size_t i = p.from; i < p.to; i++)
+            lane.from.host[at++] = (long long)(p.item * work.levels * work.stride + i);
+    TRY(lane.from.send(frames, lane.stream));
+    TRY(lane.send_targets(work.samples, frame));
+    TRY(lane.send_plan(size_t(sizes.stack)));
+    LAUNCH(gather_codes, blocks(frames * work.levels, CODE_THREADS), CODE_THREADS, 0, lane.stream,
+           work.codes, lane.from.device.get(), work.stride, int(frames), int(work.levels),
+           int(sizes.codewords), int(sizes.levels), lane.codes.device.get(),
+           lane.levels.device.get());
+    TRY(cudaGetLastError());
+    return compute(lane, lane.to.device.get(), work.audio);
+}
+
+/* The lane's codes to samples of the frames that count: where `to` has it, or one after the other. */
+int nac_cuda_decoder::compute(decoder_lane &lane, const long long *to, float *audio)
+{
+    const size_t most_levels = size_t(sizes.levels), stack = size_t(sizes.stack);
+    const size_t at = lane.work.frames;
     const int frames = int(at), rows = int(at * stack), latent = int(sizes.latent);
     const uint16_t *codes = lane.codes.device.get(), *levels = lane.levels.device.get();
     LAUNCH(sum_codewords, blocks(at * size_t(latent), CODE_THREADS), CODE_THREADS, 0, lane.stream,
@@ -167,12 +210,8 @@ int nac_cuda_decoder::start(decoder_lane &lane, const job &work)
     const size_t samples = lane.work.kept * frame;
     LAUNCH(overlap_add, blocks(samples, FFT_THREADS), FFT_THREADS, 0, lane.stream, plan,
            lane.places.device.get(), lane.kept.device.get(), samples, int(stack),
-           lane.signals.get(), lane.audio.device.get());
-    TRY(cudaGetLastError());
-    TRY(lane.watch.end(NAC_CUDA_BACK));
-    TRY(cudaMemcpyAsync(lane.audio.host.get(), lane.audio.device.get(), samples * sizeof(float),
-                        cudaMemcpyDeviceToHost, lane.stream));
-    return int(lane.watch.end(NAC_CUDA_COPY_OUT));
+           lane.signals.get(), to, audio);
+    return int(cudaGetLastError());
 }
 
 int nac_cuda_decoder::collect(decoder_lane &lane, const job &work)
@@ -220,7 +259,8 @@ size_t nac_cuda_decoder_bytes(const nac_cuda_decoder *decoder)
     for (const decoder_lane &lane : decoder->lanes)
         bytes += lane.bytes() + lane.codes.device.bytes() + lane.levels.device.bytes() +
                  lane.latents.bytes() + lane.seeds.bytes() + lane.gains.bytes() +
-                 lane.shapes.bytes() + lane.signals.bytes() + lane.audio.device.bytes();
+                 lane.shapes.bytes() + lane.signals.bytes() + lane.audio.device.bytes() +
+                 lane.from.device.bytes();
     return bytes;
 }
 
@@ -252,5 +292,23 @@ int nac_cuda_decoder_run(nac_cuda_decoder *decoder, const uint16_t *const *codes
         const std::vector<size_t> lengths(frames, frames + items);
         return run_batches(*decoder, plan_batches(lengths, decoder->most, decoder->around),
                            job{codes, levels, audio}, times);
+    });
+}
+
+int nac_cuda_decoder_queue(nac_cuda_decoder *decoder, const int64_t *codes, size_t levels,
+                           size_t stride, const size_t *frames, size_t items, float *audio,
+                           size_t samples, void *stream)
+{
+    return guarded([&] {
+        if (levels < 1 || levels > size_t(decoder->sizes.levels) || stride > size_t(1) << 40)
+            return int(NAC_CUDA_BAD_ITEM);
+        const std::vector<size_t> lengths(frames, frames + items);
+        for (const size_t n : lengths)
+            if (n > stride || n * decoder->frame > samples) return int(NAC_CUDA_BAD_ITEM);
+        const on_device guard(decoder->device);
+        TRY(guard.error);
+        return queue_batches(*decoder, plan_batches(lengths, decoder->most, decoder->around),
+                             device_job{codes, levels, stride, audio, samples},
+                             cudaStream_t(stream));
     });
 }

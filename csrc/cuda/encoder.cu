@@ -17,14 +17,16 @@ struct encoder_lane : lane {
     mirrored<uint16_t> taken; /* goes to the host */
 };
 
-/* codes [levels][frames] -> out [levels][n_kept], of the frames `kept`. */
+/* codes [levels][frames] -> out [level * stride + to[k]], of the frames kept[k]; to: NULL for k. */
+template <typename Code>
 __global__ void __launch_bounds__(CODE_THREADS)
-    take(const int64_t *codes, int frames, int levels, const int *kept, int n_kept, uint16_t *out)
+    take(const int64_t *codes, int frames, int levels, const int *kept, int n_kept,
+         const long long *to, size_t stride, Code *out)
 {
     const size_t i = size_t(blockIdx.x) * CODE_THREADS + threadIdx.x;
     if (i >= size_t(levels) * n_kept) return;
-    const size_t level = i / n_kept;
-    out[i] = uint16_t(codes[level * frames + kept[i % n_kept]]);
+    const size_t level = i / n_kept, k = i % n_kept;
+    out[level * stride + (to ? size_t(to[k]) : k)] = Code(codes[level * frames + kept[k]]);
 }
 
 /* What a call asks for. */
@@ -33,6 +35,16 @@ struct job {
     const size_t *samples;
     size_t levels;
     uint16_t *const *codes;
+};
+
+/* The same of arrays in the device's memory. */
+struct device_job {
+    const float *audio;
+    size_t stride;
+    const size_t *samples;
+    size_t levels;
+    int64_t *codes;
+    size_t frames;
 };
 
 } // namespace
@@ -54,10 +66,14 @@ struct nac_cuda_encoder {
     int open(const int32_t *ints, size_t n_ints, const float *floats, size_t n_floats,
              uint32_t crc);
     int start(encoder_lane &lane, const job &work);
+    int start(encoder_lane &lane, const device_job &work);
     int collect(encoder_lane &lane, const job &work);
 
 private:
-    int analyse_rows(encoder_lane &lane, int rows);
+    int analyse_rows(encoder_lane &lane, const float *audio, int rows);
+    int compute(encoder_lane &lane, const float *audio, size_t levels);
+    template <typename Code>
+    int take_codes(encoder_lane &lane, size_t levels, const long long *to, size_t stride, Code *out);
 };
 
 static bool is_encoder(const nac_cuda_encoder_sizes &s)
@@ -137,11 +153,10 @@ int nac_cuda_encoder::open(const int32_t *ints, size_t n_ints, const float *floa
     return int(cudaDeviceSynchronize());
 }
 
-int nac_cuda_encoder::analyse_rows(encoder_lane &lane, int rows)
+int nac_cuda_encoder::analyse_rows(encoder_lane &lane, const float *audio, int rows)
 {
     const span *spans = lane.spans.device.get();
     const int *row_span = lane.row_span.device.get();
-    const float *audio = lane.audio.device.get();
     float *features = lane.features.get();
     const size_t frames = size_t(rows) * size_t(plan.gather);
     const int long_n = plan.long_fft.n, short_n = plan.short_fft.n;
@@ -163,7 +178,7 @@ int nac_cuda_encoder::analyse_rows(encoder_lane &lane, int rows)
 
 int nac_cuda_encoder::start(encoder_lane &lane, const job &work)
 {
-    const size_t stack = size_t(sizes.stack), levels = work.levels;
+    const size_t stack = size_t(sizes.stack), levels = work.levels, n_kept = lane.work.kept;
     size_t at = 0, row = 0, n_spans = 0;
     for (const piece &p : lane.work.pieces) {
         const size_t begin = p.from * frame, end = std::min(p.to * frame, work.samples[p.item]);
@@ -180,9 +195,52 @@ int nac_cuda_encoder::start(encoder_lane &lane, const job &work)
     TRY(lane.send_plan(stack));
     TRY(lane.watch.end(NAC_CUDA_COPY_IN));
 
-    const int rows = int(row), frames = int(lane.work.frames), n_kept = int(lane.work.kept);
+    TRY(compute(lane, lane.audio.device.get(), levels));
+    TRY(take_codes(lane, levels, nullptr, n_kept, lane.taken.device.get()));
+    TRY(lane.watch.end(NAC_CUDA_BACK));
+    TRY(cudaMemcpyAsync(lane.taken.host.get(), lane.taken.device.get(),
+                        levels * n_kept * sizeof(uint16_t), cudaMemcpyDeviceToHost, lane.stream));
+    return int(lane.watch.end(NAC_CUDA_COPY_OUT));
+}
+
+int nac_cuda_encoder::start(encoder_lane &lane, const device_job &work)
+{
+    const size_t stack = size_t(sizes.stack);
+    size_t row = 0, n_spans = 0;
+    for (const piece &p : lane.work.pieces) {
+        const size_t begin = p.from * frame, end = std::min(p.to * frame, work.samples[p.item]);
+        const size_t rows = (p.to - p.from) * stack;
+        lane.spans.host[n_spans] = {(long long)(p.item * work.stride + begin), int(end - begin),
+                                    int(row)};
+        for (size_t r = 0; r < rows; r++) lane.row_span.host[row++] = int(n_spans);
+        n_spans++;
+    }
+    TRY(lane.spans.send(n_spans, lane.stream));
+    TRY(lane.row_span.send(row, lane.stream));
+    TRY(lane.send_targets(work.levels * work.frames, 1));
+    TRY(lane.send_plan(stack));
+    TRY(compute(lane, work.audio, work.levels));
+    return take_codes(lane, work.levels, lane.to.device.get(), work.frames, work.codes);
+}
+
+template <typename Code>
+int nac_cuda_encoder::take_codes(encoder_lane &lane, size_t levels, const long long *to,
+                                 size_t stride, Code *out)
+{
+    const size_t n_kept = lane.work.kept;
+    LAUNCH(take<Code>, blocks(levels * n_kept, CODE_THREADS), CODE_THREADS, 0, lane.stream,
+           lane.codes.get(), int(lane.work.frames), int(levels), lane.kept.device.get(),
+           int(n_kept), to, stride, out);
+    return int(cudaGetLastError());
+}
+
+/* The samples of the lane's spans, in `audio`, to codes [levels][frames of the batch]. */
+int nac_cuda_encoder::compute(encoder_lane &lane, const float *audio, size_t levels)
+{
+    const size_t stack = size_t(sizes.stack);
+    const int frames = int(lane.work.frames), rows = int(lane.work.frames * stack);
     const int latent = int(sizes.latent);
-    TRY(analyse_rows(lane, rows));
+    TRY(analyse_rows(lane, audio, rows));
     TRY(lane.watch.end(NAC_CUDA_FRONT));
     TRY(run_dense(embed, DENSE_PLAIN, lane.features.get(), size_t(plan.stride), rows,
                   lane.body.x.get(), body.width, body.width, multiprocessors, lane.stream));
@@ -195,15 +253,7 @@ int nac_cuda_encoder::start(encoder_lane &lane, const job &work)
     TRY(nac_cuda_rvq_search(lane.latents.get(), size_t(frames), codebooks, levels,
                             size_t(sizes.codewords), size_t(latent), panels.get(),
                             lane.codes.get(), lane.stream));
-    LAUNCH(take, blocks(levels * size_t(n_kept), CODE_THREADS), CODE_THREADS, 0, lane.stream,
-           lane.codes.get(), frames, int(levels), lane.kept.device.get(), n_kept,
-           lane.taken.device.get());
-    TRY(cudaGetLastError());
-    TRY(lane.watch.end(NAC_CUDA_BACK));
-    TRY(cudaMemcpyAsync(lane.taken.host.get(), lane.taken.device.get(),
-                        levels * size_t(n_kept) * sizeof(uint16_t), cudaMemcpyDeviceToHost,
-                        lane.stream));
-    return int(lane.watch.end(NAC_CUDA_COPY_OUT));
+    return NAC_CUDA_OK;
 }
 
 int nac_cuda_encoder::collect(encoder_lane &lane, const job &work)
@@ -272,5 +322,25 @@ int nac_cuda_encoder_run(nac_cuda_encoder *encoder, const float *const *audio,
         TRY(guard.error);
         return run_batches(*encoder, plan_batches(frames, encoder->most, encoder->around),
                            job{audio, samples, levels, codes}, times);
+    });
+}
+
+int nac_cuda_encoder_queue(nac_cuda_encoder *encoder, const float *audio, size_t stride,
+                           const size_t *samples, size_t items, size_t levels, int64_t *codes,
+                           size_t frames, void *stream)
+{
+    return guarded([&] {
+        if (levels < 1 || levels > size_t(encoder->sizes.levels) || stride > size_t(1) << 48)
+            return int(NAC_CUDA_BAD_ITEM);
+        std::vector<size_t> lengths(items);
+        for (size_t i = 0; i < items; i++) {
+            lengths[i] = up(samples[i], encoder->frame);
+            if (samples[i] > stride || lengths[i] > frames) return int(NAC_CUDA_BAD_ITEM);
+        }
+        const on_device guard(encoder->device);
+        TRY(guard.error);
+        return queue_batches(*encoder, plan_batches(lengths, encoder->most, encoder->around),
+                             device_job{audio, stride, samples, levels, codes, frames},
+                             cudaStream_t(stream));
     });
 }

@@ -128,6 +128,25 @@ int nac_cuda_decoder_run(nac_cuda_decoder *decoder, const uint16_t *const *codes
                          const uint16_t *const *levels, const size_t *frames, size_t items,
                          float *const *audio, nac_cuda_times *times);
 
+/* The same for arrays in the device's memory, without a wait for the GPU. `stream` is a cudaStream_t
+ * of that device: the work begins after what was queued there before, and what is queued there later
+ * begins after the work. The call only waits where the host's plan of a batch would overwrite one that
+ * is not copied yet. It cannot be captured in a CUDA graph. After an error of the sizes nothing is
+ * queued; after any other what the arrays hold is of no use.
+ *
+ * audio [items][stride], of which samples[i] (0 to stride) of item i count -> codes [items][levels]
+ * [frames]. What lies beyond an item's frames is not written. Samples must be finite. */
+int nac_cuda_encoder_queue(nac_cuda_encoder *encoder, const float *audio, size_t stride,
+                           const size_t *samples, size_t items, size_t levels, int64_t *codes,
+                           size_t frames, void *stream);
+
+/* codes [items][levels][stride], of which frames[i] (0 to stride) of item i count -> audio [items]
+ * [samples]. What lies beyond an item's frames is not written. A code that is not in the codebook
+ * counts as one that is. */
+int nac_cuda_decoder_queue(nac_cuda_decoder *decoder, const int64_t *codes, size_t levels,
+                           size_t stride, const size_t *frames, size_t items, float *audio,
+                           size_t samples, void *stream);
+
 #if defined(__cplusplus)
 }
 #endif

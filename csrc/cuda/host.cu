@@ -189,8 +189,11 @@ int lane::open(const backbone &net, size_t frames, size_t stack)
 {
     TRY(allow_shared(normalise, size_t(ROWS_A_BLOCK) * row_stride(net.width) * sizeof(float)));
     TRY(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    for (cudaEvent_t *event : {&sent, &turn})
+        TRY(cudaEventCreateWithFlags(event, cudaEventDisableTiming));
     TRY(places.allocate(frames * stack));
     TRY(kept.allocate(frames));
+    TRY(to.allocate(frames));
     return body.allocate(net, frames * stack);
 }
 
@@ -204,7 +207,29 @@ int lane::send_plan(size_t stack)
         frame += p.to - p.from;
     }
     TRY(places.send(row, stream));
-    return kept.send(n_kept, stream);
+    TRY(kept.send(n_kept, stream));
+    return int(cudaEventRecord(sent, stream));
+}
+
+cudaError_t lane::send_targets(size_t stride, size_t step)
+{
+    size_t at = 0;
+    for (const piece &p : work.pieces)
+        for (size_t i = p.first; i < p.last; i++)
+            to.host[at++] = (long long)(p.item * stride + i * step);
+    return to.send(at, stream);
+}
+
+int lane::follow(cudaStream_t caller)
+{
+    TRY(cudaEventRecord(turn, caller));
+    return int(cudaStreamWaitEvent(stream, turn, 0));
+}
+
+int lane::lead(cudaStream_t caller)
+{
+    TRY(cudaEventRecord(turn, stream));
+    return int(cudaStreamWaitEvent(caller, turn, 0));
 }
 
 } // namespace engine

@@ -203,23 +203,47 @@ struct lane {
     batch work; /* in flight; no pieces: none */
     mirrored<place> places;
     mirrored<int> kept;
+    mirrored<long long> to; /* where the caller's array has each kept frame, if the device holds it */
     body_arrays body;
+    cudaEvent_t sent = nullptr; /* the host's arrays are copied */
+    cudaEvent_t turn = nullptr; /* of this lane's stream and the caller's */
 
     lane() = default;
     lane(const lane &) = delete;
     lane &operator=(const lane &) = delete;
     ~lane()
     {
+        if (stream) (void)cudaStreamSynchronize(stream);
+        for (cudaEvent_t event : {sent, turn})
+            if (event) (void)cudaEventDestroy(event);
         if (stream) (void)cudaStreamDestroy(stream);
     }
     int open(const backbone &net, size_t frames, size_t stack);
-    /* Fills places and kept from `work`, and sends them. */
+    /* Waits until the host's arrays may be written: a call that does not wait may have left them. */
+    cudaError_t ready() { return cudaEventSynchronize(sent); }
+    /* Fills places and kept from `work`, and sends them, as the last of what is sent. */
     int send_plan(size_t stack);
+    /* Fills `to` and sends it: frame f of an item is at item * stride + f * step of an array. */
+    cudaError_t send_targets(size_t stride, size_t step);
+    /* What is queued here next begins after what is queued on the caller's stream, or the reverse. */
+    int follow(cudaStream_t caller);
+    int lead(cudaStream_t caller);
     size_t bytes() const
     {
-        return body.bytes() + places.device.bytes() + kept.device.bytes();
+        return body.bytes() + places.device.bytes() + kept.device.bytes() + to.device.bytes();
     }
 };
+
+/* After an error: waits for what is at work, and forgets it. */
+template <typename Net>
+void give_up(Net &net)
+{
+    for (auto &lane : net.lanes) {
+        (void)cudaStreamSynchronize(lane.stream);
+        lane.watch.drop();
+        lane.work = {};
+    }
+}
 
 /* Runs all batches: net.start(lane, batch) queues one, net.collect(lane) takes its results. */
 template <typename Net, typename Job>
@@ -231,19 +255,35 @@ int run_batches(Net &net, std::vector<batch> &&batches, const Job &job, nac_cuda
         if (!lane.work.pieces.empty()) error = net.collect(lane, job);
         if (error) break;
         lane.work = std::move(batches[i]);
-        error = lane.watch.begin(times, lane.stream);
+        error = lane.ready();
+        if (!error) error = lane.watch.begin(times, lane.stream);
         if (!error) error = net.start(lane, job);
     }
     for (size_t i = 0; i < 2 && !error; i++) { /* the older first, if two are at work */
         auto &lane = net.lanes[times ? i : (batches.size() + i) % 2];
         if (!lane.work.pieces.empty()) error = net.collect(lane, job);
     }
-    if (error)
-        for (auto &lane : net.lanes) {
-            (void)cudaStreamSynchronize(lane.stream);
-            lane.watch.drop();
-            lane.work = {};
-        }
+    if (error) give_up(net);
+    return error;
+}
+
+/* Queues all batches between what the caller's stream has and what it gets; waits for none. */
+template <typename Net, typename Job>
+int queue_batches(Net &net, std::vector<batch> &&batches, const Job &job, cudaStream_t caller)
+{
+    int error = 0;
+    const size_t used = std::min(batches.size(), size_t(2));
+    for (size_t i = 0; i < used && !error; i++) error = net.lanes[i].follow(caller);
+    for (size_t i = 0; i < batches.size() && !error; i++) {
+        auto &lane = net.lanes[i % 2];
+        error = lane.ready();
+        if (!error) error = lane.watch.begin(nullptr, lane.stream);
+        lane.work = std::move(batches[i]);
+        if (!error) error = net.start(lane, job);
+        lane.work = {};
+    }
+    for (size_t i = 0; i < used && !error; i++) error = net.lanes[i].lead(caller);
+    if (error) give_up(net);
     return error;
 }
 

@@ -53,7 +53,7 @@ static __global__ void __launch_bounds__(FFT_THREADS)
  * [hop * per_frame * stack]: one chain over the windows, in the order of time. */
 static __global__ void __launch_bounds__(FFT_THREADS)
     overlap_add(back plan, const place *places, const int *kept, size_t samples, int stack,
-                const float *signals, float *out)
+                const float *signals, const long long *to, float *out)
 {
     const size_t i = size_t(blockIdx.x) * FFT_THREADS + threadIdx.x;
     if (i >= samples) return;
@@ -73,7 +73,7 @@ static __global__ void __launch_bounds__(FFT_THREADS)
         const int j = int(t - (long long)w * plan.hop);
         sum = __fmaf_rn(own[size_t(w) * n + j], plan.window[j], sum);
     }
-    out[i] = sum;
+    out[to ? size_t(to[i / frame]) + i % frame : i] = sum;
 }
 
 } // namespace engine

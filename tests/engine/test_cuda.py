@@ -79,6 +79,48 @@ def test_ragged_batches_of_any_size(lengths: list[int], levels: int, spare: int,
     check(*pair(folder, "small", reach + spare), lengths, levels)
 
 
+def check_queued(gpu: CudaBackend, native: NativeBackend, lengths: list[int], levels: int) -> None:
+    """The same by addresses of the device's memory, which the stand-in has on the host: with more
+    room than the items need, which stays as it is."""
+    hop, room = gpu.config.hop_length, 5
+    samples = max(lengths) + room
+    audio = np.stack([noise(samples, seed) for seed in range(len(lengths))])
+    counts = [-(-n // hop) for n in lengths]
+    frames = max(counts) + room
+    codes = np.full((len(lengths), levels, frames), -7, np.int64)
+    gpu.encoder.queue(
+        audio.ctypes.data, samples, lengths, levels, codes.ctypes.data, frames, 0
+    )  # fmt: skip
+    out = np.full((len(lengths), frames * hop + room), 7, np.float32)
+    gpu.decoder.queue(
+        codes.ctypes.data, levels, frames, counts, out.ctypes.data, out.shape[1], 0
+    )  # fmt: skip
+    for i, (n, count) in enumerate(zip(lengths, counts, strict=True)):
+        expected = native.encode(audio[i, :n], levels)
+        np.testing.assert_array_equal(codes[i, :, :count], expected)
+        same_bits(out[i, : count * hop], native.decode(expected))
+        assert (codes[i, :, count:] == -7).all()
+        assert (out[i, count * hop :] == 7).all()
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_arrays_of_the_device_give_the_same(name: str, tmp_path: Path) -> None:
+    gpu, native = pair(tmp_path, name, 40)
+    hop = gpu.config.hop_length
+    check_queued(gpu, native, [1, 50 * hop + 7, 0, 3 * hop], gpu.config.n_codebooks)
+
+
+def test_sizes_that_do_not_fit_the_devices_arrays_are_refused(tmp_path: Path) -> None:
+    gpu, _ = pair(tmp_path, "small", 60)
+    hop, levels = gpu.config.hop_length, gpu.config.n_codebooks
+    for samples, frames, count in ((101, 9, 1), (100, 0, 1), (100, 9, 0), (100, 9, levels + 1)):
+        with pytest.raises(BackendError, match="an item"):
+            gpu.encoder.queue(0, 100, [samples], count, 0, frames, 0)
+    for frames, samples, count in ((9, 99 * hop, 1), (8, 8 * hop - 1, 1), (8, 8 * hop, levels + 1)):
+        with pytest.raises(BackendError, match="an item"):
+            gpu.decoder.queue(0, count, 8, [frames], 0, samples, 0)
+
+
 @pytest.fixture(scope="module")
 def clips() -> list[np.ndarray]:
     files = [ROOT / f"tests/clips/{name}.flac" for name in ("speech", "strings")]
@@ -235,7 +277,9 @@ folder = Path(sys.argv[1])
 for name in cases.VARIANTS:
     gpu, native = cases.pair(folder, name, 34)
     hop = gpu.config.hop_length
-    cases.check(gpu, native, [1, 36 * hop + 1, hop - 1, 2 * hop], gpu.config.n_codebooks)
+    lengths = [1, 36 * hop + 1, hop - 1, 2 * hop]
+    cases.check(gpu, native, lengths, gpu.config.n_codebooks)
+    cases.check_queued(gpu, native, lengths, gpu.config.n_codebooks)
 """
 
 

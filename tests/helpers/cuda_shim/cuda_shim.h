@@ -76,7 +76,7 @@ enum cudaError_t { cudaSuccess, cudaErrorInvalidValue, cudaErrorMemoryAllocation
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount, cudaDevAttrClockRate };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost };
-enum { cudaStreamNonBlocking = 1 };
+enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
 typedef void *cudaStream_t;
 typedef void *cudaEvent_t;
 
@@ -249,6 +249,12 @@ inline cudaError_t cudaEventCreate(cudaEvent_t *event)
     *event = malloc(1);
     return cudaSuccess;
 }
+inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, int)
+{
+    return cudaEventCreate(event);
+}
+inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, int) { return cudaSuccess; }
 inline cudaError_t cudaEventDestroy(cudaEvent_t event)
 {
     free(event);
