@@ -1,8 +1,8 @@
 """The engine on a GPU: are the bits the CPU's, and how fast.
 
-    python -m bench.gpu.engine AUDIO_FOLDER... [--device cuda] [--small]
+    python -m bench.gpu.engine AUDIO_FOLDER... [--device cuda] [--files 300] [--small]
 
-1. Exactness: every recording, and lengths from 1 sample on, in batches of 1 to 512 items in
+1. Exactness: the recordings, and lengths from 1 sample on, in batches of 1 to 512 items in
    random order, twice, after torch has worked on the same GPU: codes and samples against the
    native engine's.
 2. Throughput of encode and decode by batch, in times real time, with the copies to and from the
@@ -43,16 +43,20 @@ EDGES = (1, 2, 479, 480, 959, 960, 961, 24_000 * 3 + 17)
 FMA_UNITS = 128  # of a multiprocessor of sm_90; sm_80 has 64
 
 
-def recordings(folders: list[Path], rate: int, most: float) -> Iterator[Audio]:
-    """Channels of all FLAC and WAV files below, at `rate`, the first `most` seconds of each."""
-    for folder in folders:
-        for path in sorted(folder.rglob("*")):
-            if path.suffix not in (".flac", ".wav"):
-                continue
-            audio, own = soundfile.read(path, dtype="float32", always_2d=True)
-            blocks = resample_blocks([np.ascontiguousarray(audio.T)], own, rate)
-            for channel in np.concatenate(list(blocks), axis=1):
-                yield np.ascontiguousarray(channel[: int(most * rate)])
+def recordings(folders: list[Path], rate: int, most: float, count: int) -> Iterator[Audio]:
+    """Channels of the recordings below, at `rate`, the first `most` seconds of each: of all of
+    them, or of about `count` that lie evenly among them."""
+    paths = [
+        path
+        for folder in folders
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in (".flac", ".wav", ".opus", ".ogg", ".mp3")
+    ]
+    for path in paths[:: max(1, -(-len(paths) // count))]:
+        audio, own = soundfile.read(path, dtype="float32", always_2d=True)
+        blocks = resample_blocks([np.ascontiguousarray(audio.T)], own, rate)
+        for channel in np.concatenate(list(blocks), axis=1):
+            yield np.ascontiguousarray(channel[: int(most * rate)])
 
 
 def torch_works(device: str) -> str:
@@ -158,6 +162,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--files", type=int, default=300, help="recordings at most (default 300)")
     parser.add_argument("--small", action="store_true", help="sizes for the stand-in on a CPU")
     given = parser.parse_args()
     small = given.small
@@ -173,7 +178,9 @@ def main() -> int:
     rng = np.random.default_rng(0)
     edges = EDGES[:-1] if small else EDGES
     audios = [(0.1 * rng.standard_normal(n)).astype(np.float32) for n in edges]
-    audios += list(recordings(given.folders, rate, 0.3 if small else 60.0))[: 2 if small else None]
+    audios += list(
+        recordings(given.folders, rate, 0.3 if small else 60.0, 2 if small else given.files)
+    )
     print(f"\nExactness: {len(audios)} items, {sum(map(len, audios)) / rate:.0f} s", flush=True)
     wrong = differing(gpu, native, audios, (1, 3) if small else SHAPES)
 

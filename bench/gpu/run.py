@@ -70,6 +70,7 @@ class Options:
     max_files: int
     max_bytes: int
     max_total: int
+    hours: float
 
     @property
     def keep(self) -> Path:
@@ -137,6 +138,20 @@ def engine(options: Options, left: float) -> list[str]:
     return [sys.executable, "-m", "bench.gpu.engine", *folders, *given]
 
 
+def peers(options: Options, left: float) -> list[str]:
+    given = ["--device", options.device, *(["--small"] if options.device == "cpu" else [])]
+    return [sys.executable, "-m", "bench.gpu.peers", *given]
+
+
+def hours(options: Options, left: float) -> list[str]:
+    data = options.work / "data"
+    given = [str(data if data.is_dir() else ROOT / "tests/clips"), "--device", options.device]
+    given += ["--work", str(options.work / "hours"), "--hours", str(options.hours)]
+    if options.device == "cpu":
+        given += ["--clip", "2"]
+    return [sys.executable, "-m", "bench.gpu.hours", *given]
+
+
 def throughput(options: Options, left: float) -> list[str]:
     given = [str(options.prepared), "--work", str(options.work / "throughput")]
     return [sys.executable, "-m", "bench.gpu.throughput", *given, *options.training()]
@@ -165,6 +180,8 @@ STEPS = {
         Step("kernels", 60, kernels),
         Step("unpack", 60, unpack),
         Step("engine", 120, engine),
+        Step("peers", 100, peers),
+        Step("hours", 120, hours),
         Step("prepare", 120, prepare),
         Step("throughput", 120, throughput),
         Step("train", float("inf"), train),
@@ -270,7 +287,7 @@ def environment(options: Options) -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "PYTHONUNBUFFERED": "1",
-        "CODEC_CUDA": "0" if options.device == "cpu" else "1",
+        "CODEC_CUDA": "0" if options.device == "cpu" else os.environ.get("CODEC_CUDA", "1"),
         "CODEC_REQUIRE_NATIVE": "1",
         "XDG_CACHE_HOME": str(work / "cache"),
         "TORCHINDUCTOR_CACHE_DIR": str(work / "cache/inductor"),
@@ -379,6 +396,7 @@ def parse(arguments: list[str] | None = None) -> Options:
     add("--max-files", type=int, default=8, help="in the output folder (default 8)")
     add("--max-bytes", type=int, default=15_500_000, help="of each (default 15500000)")
     add("--max-total", type=int, default=64_000_000, help="of all (default 64000000)")
+    add("--hours", type=float, help="of audio for the step hours (default 20; on a CPU 0.005)")
     given = parser.parse_args(arguments)
     steps = [name for name in given.steps.split(",") if name]
     limits = {}
@@ -415,6 +433,7 @@ def parse(arguments: list[str] | None = None) -> Options:
         given.max_files,
         given.max_bytes,
         given.max_total,
+        given.hours or (0.005 if given.device == "cpu" else 20.0),
     )
 
 
