@@ -27,6 +27,7 @@ from codec.engine.latents import (
     check_latents,
     decode_latent_spans,
 )
+from codec.engine.pairs import unpaired
 from codec.engine.stream import StreamDecoder, StreamEncoder
 from codec.errors import (
     AudioError,
@@ -96,7 +97,8 @@ class Codec:
         return self._pipeline
 
     def codebooks_for(self, bitrate: float) -> int:
-        """Return the most codebooks that one channel can have at `bitrate` bits a second.
+        """Return the most codebooks that one channel can have at `bitrate` bits a second; of a
+        model that codes two channels together, the bitrate is that of both.
 
         Raises BitrateError below the rate of one codebook and above that of all.
         """
@@ -111,7 +113,11 @@ class Codec:
         bitrate: float | None = None,
         threads: int = 1,
     ) -> Tokens:
-        """Encode `audio` to tokens, each channel by itself.
+        """Encode `audio` to tokens, each channel by itself, or two together if the model does so.
+
+        A model with `config.channels` = 2 takes the first two channels as left and right, then the
+        next two; a last one without a partner is coded as if it were both, and comes back as the
+        mean of what is decoded for both.
 
         audio: float32 or float64 with full scale ±1, or int16; [samples] or [channels, samples],
             1 to 255 channels; a NumPy array, lists, or a PyTorch tensor on any device. Values
@@ -140,6 +146,8 @@ class Codec:
             sample_rate=rate,
             codebook_size=self.config.codebook_size,
             model_id=self.model_id,
+            together=self.config.channels,
+            lone=len(channels) % self.config.channels != 0,
         )
 
     def decode(self, tokens: Tokens, *, threads: int = 1) -> npt.NDArray[np.float32]:
@@ -169,13 +177,17 @@ class Codec:
         *,
         sample_rate: int | None = None,
         n_samples: int | None = None,
+        lone: bool = False,
     ) -> Tokens:
         """Make Tokens of this model from bare codes, such as a language model makes.
 
-        codes: integers of any dtype, [codebooks, frames] or [channels, codebooks, frames]; a NumPy
-            array, lists, or a PyTorch tensor on any device.
+        codes: integers of any dtype, [codebooks, frames] or [streams, codebooks, frames]; a NumPy
+            array, lists, or a PyTorch tensor on any device. A stream is a channel, or two channels
+            of a model that codes them together.
         sample_rate: of the audio to decode to, in Hz; by default the model's.
         n_samples: of each channel at that rate; by default the most that the frames hold.
+        lone: as for `Tokens`: of a model that codes two channels together, the last stream is that
+            of a single channel.
 
         Raises TokensError on other shapes and dtypes, on a code outside the codebook, on no frames,
         and on more codebooks than the model has.
@@ -192,6 +204,8 @@ class Codec:
             sample_rate=rate,
             codebook_size=self.config.codebook_size,
             model_id=self.model_id,
+            together=self.config.channels,
+            lone=lone,
         )
 
     def encode_batch(
@@ -367,6 +381,8 @@ class Codec:
     ) -> npt.NDArray[np.float32]:
         """Encode `audio` to continuous latents float32 [channels, dim, frames].
 
+        Of a model that codes two channels together they are [pairs, dim, frames].
+
         They are what the quantiser gets, `config.latent_dim` values a frame, at the frame rate of
         the tokens. audio, sample_rate, threads: as for `encode`.
         normalized: to mean 0 and deviation 1 in each dimension, over the corpus that the model's
@@ -394,6 +410,8 @@ class Codec:
     ) -> npt.NDArray[np.float32]:
         """Decode continuous latents to audio float32 [channels, samples].
 
+        Of a model that codes two channels together, each latent gives two channels.
+
         latents: floats, [dim, frames] or [channels, dim, frames], as `encode_latents` gives them
             or a generative model makes them. normalized: whether they are.
         sample_rate, n_samples: as for `tokens`. threads: as for `encode`.
@@ -416,7 +434,8 @@ class Codec:
         if scale:
             array = np.stack([scale.restore(one) for one in array])
         with Workers(_threads(threads)) as workers:
-            decoded = decode_latent_spans(streaming, [array], workers)
+            spans = decode_latent_spans(streaming, [array], workers)
+            decoded = unpaired(spans, len(array) * config.channels, config.channels)
             blocks = list(self._pipeline.at_rate(decoded, rate, length))
         return np.concatenate(blocks, axis=1)
 
@@ -443,6 +462,8 @@ class Codec:
         normalized: bool = True,
     ) -> StreamEncoder | LatentStreamEncoder:
         """Open a stream that encodes one channel at the model's rate while it arrives.
+
+        Of a model that codes two channels together it has two: pushed and given as [2, samples].
 
         n_codebooks, bitrate: as for `encode`. Streams share the weights of this codec.
         latents: give continuous latents, as `encode_latents` does, in place of codes. normalized:
@@ -471,6 +492,8 @@ class Codec:
         self, *, latents: bool = False, normalized: bool = True
     ) -> StreamDecoder | LatentStreamDecoder:
         """Open a stream that decodes one channel at the model's rate while its codes arrive.
+
+        Of a model that codes two channels together it has two: pushed and given as [2, samples].
 
         latents: take continuous latents in place of codes. normalized: whether they are.
         Raises BackendError if the backend does not stream: the native one does; ModelError if the

@@ -36,13 +36,17 @@ from codec.support.types import Codes
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tokens:
-    """Audio as codes, one residual vector quantiser per channel.
+    """Audio as codes, one stream of them for each channel, or for each two channels.
 
-    codes: uint16 [channels, codebooks, frames], each below `codebook_size`. Codebooks are nested,
+    codes: uint16 [streams, codebooks, frames], each below `codebook_size`. Codebooks are nested,
         coarse to fine: any prefix of them decodes (`first`).
     frame_rate: frames a second.
     n_samples: samples of each channel of the audio, at its own rate `sample_rate` in Hz.
     model_id: the 8 bytes that name the weights which made the codes (`codec.model.identity`).
+    together: channels that a stream carries, as the model has them (`ModelConfig.channels`): 1, so
+        that streams are channels, or 2.
+    lone: whether the last stream carries a single channel all the same, because their number is
+        odd; it was coded as two equal ones.
 
     Numbers may be of any library. Raises TokensError if the fields do not fit each other; a frame
     too many or too few for `n_samples` is an error too, so a Tokens that exists can be decoded to
@@ -55,6 +59,8 @@ class Tokens:
     sample_rate: int
     codebook_size: int
     model_id: bytes
+    together: int = 1
+    lone: bool = False
 
     def __post_init__(self) -> None:
         codes = self.codes
@@ -79,6 +85,8 @@ class Tokens:
             ("model_id", model_id),
         ):
             object.__setattr__(self, name, value)  # frozen from here on
+        if self.together not in (1, 2) or self.lone not in (False, self.together == 2):
+            raise TokensError("a stream carries 1 or 2 channels, and a lone one is of 2")
         if not 1 <= self.channels <= MAX_CHANNELS:
             raise TokensError(f"{self.channels} channels; 1 to {MAX_CHANNELS} can be coded")
         if not 1 <= self.n_codebooks <= MAX_CODEBOOKS:
@@ -113,11 +121,18 @@ class Tokens:
             self.sample_rate,
             self.codebook_size,
             self.model_id,
+            self.together,
+            self.lone,
         )
 
     @property
     def channels(self) -> int:
         """Channels of the audio."""
+        return self.streams * self.together - self.lone
+
+    @property
+    def streams(self) -> int:
+        """Streams of codes."""
         return int(self.codes.shape[0])
 
     @property
@@ -127,7 +142,7 @@ class Tokens:
 
     @property
     def n_frames(self) -> int:
-        """Frames of every channel."""
+        """Frames of every stream."""
         return int(self.codes.shape[2])
 
     @property
@@ -152,7 +167,7 @@ class Tokens:
     @property
     def bitrate(self) -> float:
         """Bits a second of all channels together."""
-        return self.channels * self.n_codebooks * self.bits_per_code * self.frame_rate
+        return self.streams * self.n_codebooks * self.bits_per_code * self.frame_rate
 
     def first(self, n_codebooks: int) -> Tokens:
         """Keep the `n_codebooks` coarsest codebooks: the same audio, fewer bits, lower quality.
@@ -207,9 +222,9 @@ class Tokens:
 
 
 def as_codes(codes: Any, n_codebooks: int, codebook_size: int) -> Codes:
-    """Convert `codes` to uint16 [channels, codebooks, frames].
+    """Convert `codes` to uint16 [streams, codebooks, frames].
 
-    codes: integers of any dtype, [codebooks, frames] or [channels, codebooks, frames]: a NumPy
+    codes: integers of any dtype, [codebooks, frames] or [streams, codebooks, frames]: a NumPy
         array, lists, or a PyTorch tensor.
     Raises TokensError on another shape or dtype, no codes, more than `n_codebooks` codebooks, or a
     code that is not 0 to `codebook_size` - 1.
@@ -252,6 +267,7 @@ def header_of(tokens: Tokens) -> Header:
         sample_rate=tokens.sample_rate,
         model_id=tokens.model_id,
         n_samples=tokens.n_samples,
+        together=tokens.together,
     )
 
 
@@ -285,4 +301,6 @@ def read_tokens(file: BinaryIO, find_coder: FindCoder = own_coder) -> Tokens:
         sample_rate=header.sample_rate,
         codebook_size=header.codebook_size,
         model_id=header.model_id,
+        together=header.together,
+        lone=header.channels % header.together != 0,
     )

@@ -76,11 +76,11 @@ def write_file_report(
         spectrogram=spectrogram(mono),
         bits=steps_path(kbps),
         kbps_most=max(kbps),
-        kbps_mean=info.coded_bitrate * info.header.channels / 1000,
+        kbps_mean=info.coded_bitrate * info.header.streams / 1000,
         tokens=token_map(codes, info.header.codebook_size, round(shown * frame_rate)),
         uses=_uses(info, codes),
         codebook_size=info.header.codebook_size,
-        most_codes=min(info.header.codebook_size, info.n_frames * info.header.channels),
+        most_codes=min(info.header.codebook_size, info.n_frames * info.header.streams),
     )
     with replacing(target, overwrite=True) as aside:
         aside.write_text(html, encoding="utf-8")
@@ -155,13 +155,14 @@ def _facts(info: Info) -> dict[str, Any]:
     header = info.header
     coder = CODER_NAMES.get(header.coder_id, f"coder {header.coder_id}")
     levels = "up to " if header.variable else ""
+    each = "per channel" if header.together == 1 else "per two channels"
     return {
         "audio": f"{info.duration:.3f} s, {header.channels}"
         f" channel{'s' * (header.channels > 1)} at {header.sample_rate} Hz",
         "codes": f"{info.n_frames} frames at {float(header.frame_rate):g} Hz, {levels}"
         f"{header.n_codebooks} codebooks of {header.codebook_size}",
-        "before entropy coding": f"{info.channel_bitrate / 1000:.3f} kbit/s per channel",
-        "coded": f"{info.coded_bitrate / 1000:.3f} kbit/s per channel, coder {coder}",
+        "before entropy coding": f"{info.channel_bitrate / 1000:.3f} kbit/s {each}",
+        "coded": f"{info.coded_bitrate / 1000:.3f} kbit/s {each}, coder {coder}",
         "whole file": f"{info.n_bytes} bytes, {8 * info.n_bytes / info.duration / 1000:.3f} kbit/s",
         "chunks": f"{info.n_chunks}, all intact",
         "model": header.model_id.hex(),

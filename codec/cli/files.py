@@ -333,14 +333,16 @@ def _text(name: str, held: Info, model: Release | None) -> str:
     header = held.header
     known = f": {described(model)}" if model else ", which is not in this package"
     coder = CODER_NAMES.get(header.coder_id, f"coder {header.coder_id}")
+    each = "a channel" if header.together == 1 else "for two channels"
     lines = [
         shown(name),
         f"  audio   {held.duration:.3f} s: {held.n_samples} samples at {header.sample_rate} Hz,"
-        f" {header.channels} channel{'s' * (header.channels > 1)}",
+        f" {header.channels} channel{'s' * (header.channels > 1)}"
+        f"{', coded in pairs of two' * (header.together == 2)}",
         f"  codes   {held.n_frames} frames at {float(header.frame_rate):g} Hz,"
         f" {'' if not header.variable else 'up to '}{header.n_codebooks}"
-        f" of {header.codebook_size} entries: {held.channel_bitrate / 1000:.4g} kbit/s a channel",
-        f"  coder   {coder}: {held.coded_bitrate / 1000:.4g} kbit/s a channel,"
+        f" of {header.codebook_size} entries: {held.channel_bitrate / 1000:.4g} kbit/s {each}",
+        f"  coder   {coder}: {held.coded_bitrate / 1000:.4g} kbit/s {each},"
         f" {8 * held.n_bytes / held.duration / 1000:.4g} kbit/s the whole file",
         f"  file    {held.n_bytes} bytes, {held.n_chunks}"
         f" chunk{'s' * (held.n_chunks > 1)}, all intact",
@@ -368,6 +370,7 @@ def _json(name: str, held: Info, model: Release | None) -> str:
             "samples": held.n_samples,
             "sample_rate": header.sample_rate,
             "channels": header.channels,
+            "channels_together": header.together,
             "frames": held.n_frames,
             "frame_rate": float(header.frame_rate),
             "codebooks": header.n_codebooks,

@@ -35,15 +35,18 @@ def latency_ms(config: ModelConfig) -> float:
 
 def _text(release: Release) -> str:
     config = release.config
+    channels, each = "each channel by itself", "a channel"
+    if config.channels == 2:
+        channels, each = "two channels together, as mid and side", "for two channels"
     least, most = config.bitrate_per_codebook, config.bitrate_per_codebook * config.n_codebooks
     return "\n".join(
         (
             f"{release.name}{' (the default)' if release.default else ''}",
             f"  id       {release.model_id.hex()}",
-            f"  audio    {config.sample_rate} Hz, each channel by itself",
+            f"  audio    {config.sample_rate} Hz, {channels}",
             f"  codes    {config.frame_rate:g} frames a second,"
             f" {config.n_codebooks} codebooks of {config.codebook_size} entries",
-            f"  bitrate  {least / 1000:g} to {most / 1000:g} kbit/s a channel,"
+            f"  bitrate  {least / 1000:g} to {most / 1000:g} kbit/s {each},"
             f" in steps of {least / 1000:g}",
             f"  latency  {latency_ms(config):g} ms",
             f"  size     {release.n_bytes / 1e6:.1f} MB",
@@ -60,6 +63,7 @@ def _facts(release: Release) -> dict[str, Any]:
         "default": release.default,
         "id": release.model_id.hex(),
         "sample_rate": config.sample_rate,
+        "channels_together": config.channels,
         "frame_rate": config.frame_rate,
         "codebooks": config.n_codebooks,
         "codebook_size": config.codebook_size,

@@ -49,7 +49,8 @@ class Settings:
 class Row:
     """The tokens of an item.
 
-    ids: of each channel, 1-D: codes frame by frame, or laid out; or latents frame by frame.
+    ids: of each channel, or of each two that the model codes together, 1-D: codes frame by frame,
+        or laid out; or latents frame by frame.
     width: values a frame: codebooks, or dimensions of the latents.
     decoder: what read the audio: codec, libsndfile or FFmpeg.
     warning: what is missing of the audio or damaged, "" if nothing is.

@@ -252,6 +252,7 @@ def _conclude(corpus: Corpus) -> dict[str, Any]:
         "dtype": corpus.dtype.name,
         **_values(corpus),
         "frame_rate": config.sample_rate / config.hop_length,
+        **_pairs(config.channels),
         "rows": sum(entry["rows"] for entry in entries),
         "rejects": sum(len(entry["rejects"]) for entry in entries),
         "warnings": sum(entry.get("warnings", 0) for entry in entries),
@@ -271,6 +272,11 @@ def _adapter(codec: Codec) -> dict[str, Any]:
     """What the card says if the model is another project's."""
     backend = codec.backend
     return {"adapter": backend.account()} if isinstance(backend, TorchAdapter) else {}
+
+
+def _pairs(together: int) -> dict[str, Any]:
+    """What the card says if a row's "channels" count pairs of channels that are coded together."""
+    return {"channels_together": together} if together != 1 else {}
 
 
 def _values(corpus: Corpus) -> dict[str, int]:

@@ -15,11 +15,6 @@ import numpy.typing as npt
 Audio = npt.NDArray[np.float32]
 
 
-def count_streams(channels: int, together: int) -> int:
-    """Count the streams of codes for so many channels: ceil(channels / together)."""
-    return -(-channels // together)
-
-
 def paired(blocks: Iterable[Audio], together: int) -> Iterator[Audio]:
     """Give blocks [channels, samples] as [streams, together, samples]; as they are if that is 1."""
     for block in blocks:

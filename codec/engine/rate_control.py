@@ -53,7 +53,7 @@ class RateControl:
         self._spec = MelSpec(backend.config.sample_rate, n_fft=960, hop_length=240)
 
     def chooser(self, quality: float) -> Callable[[Codes], int]:
-        """Return a function from codes uint16 [channels, codebooks, frames] to the fewest codebooks
+        """Return a function from codes uint16 [streams, codebooks, frames] to the fewest codebooks
         whose distance is at most that of `quality`, 0 to 10. Raises BitrateError."""
         if not 0 <= quality <= BEST_QUALITY:
             raise BitrateError(f"a quality is 0 to {BEST_QUALITY:g}, not {quality:g}")
@@ -84,5 +84,5 @@ class RateControl:
         return float(_NEPERS) * int(steps.astype(np.int64).sum()) / float(whole.size * _STEPS)
 
     def _mel(self, codes: Codes) -> Floats:
-        audio = [self._backend.decode(np.ascontiguousarray(channel)) for channel in codes]
-        return log_mel(np.stack(audio), self._spec)
+        audio = [self._backend.decode(np.ascontiguousarray(stream)) for stream in codes]
+        return log_mel(np.concatenate([np.atleast_2d(each) for each in audio]), self._spec)

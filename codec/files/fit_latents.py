@@ -11,6 +11,7 @@ from codec.audio.reader import AudioReader
 from codec.audio.resample import resample_blocks
 from codec.engine.backend import StreamingBackend
 from codec.engine.latents import encode_latent_spans
+from codec.engine.pairs import paired
 from codec.errors import AudioError
 from codec.model.latent_scale import LatentScale
 from codec.support.workers import Workers
@@ -32,7 +33,8 @@ def fit_latent_scale(
     for source in sources:
         with AudioReader(source) as audio:
             blocks = resample_blocks(audio, audio.sample_rate, backend.config.sample_rate)
-            for latents in encode_latent_spans(backend, blocks, workers):
+            pairs = paired(blocks, backend.config.channels)
+            for latents in encode_latent_spans(backend, pairs, workers):
                 values = latents.astype(np.float64)
                 total += values.sum(axis=(0, 2))
                 squares += (values**2).sum(axis=(0, 2))

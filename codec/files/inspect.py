@@ -45,20 +45,21 @@ class Info:
 
     @property
     def channel_bitrate(self) -> float:
-        """Bits per second of one channel's codes without entropy coding."""
+        """Bits per second of one stream's codes without entropy coding: those of one channel, or
+        of two that are coded together."""
         return self.n_codebooks * self.header.bits_per_code * float(self.header.frame_rate)
 
     @property
     def coded_bitrate(self) -> float:
-        """Bits per second that the codes of one channel take in the file."""
-        return 8 * self.payload_bytes / self.header.channels / self.code_seconds
+        """Bits per second that the codes of one stream take in the file."""
+        return 8 * self.payload_bytes / self.header.streams / self.code_seconds
 
     @property
     def level_bitrates(self) -> list[float] | None:
-        """Bits per second that each codebook of one channel takes in the file."""
+        """Bits per second that each codebook of one stream takes in the file."""
         if self.level_bytes is None:
             return None
-        seconds = self.header.channels * self.code_seconds
+        seconds = self.header.streams * self.code_seconds
         return [8 * n / seconds for n in self.level_bytes]
 
 
@@ -79,7 +80,7 @@ def inspect_file(source: Path | None, level_coder: FindCoder | None = None) -> I
             if level_coder:
                 coder = level_coder(reader.header)
                 codes = coder.decode(
-                    chunk.payload, reader.header.channels, chunk.n_codebooks, chunk.frames
+                    chunk.payload, reader.header.streams, chunk.n_codebooks, chunk.frames
                 )
                 sizes = [len(coder.encode(codes[:, : k + 1])) for k in range(codes.shape[1])]
                 for level, (before, size) in enumerate(itertools.pairwise([0, *sizes])):

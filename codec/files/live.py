@@ -9,6 +9,7 @@ import numpy as np
 from codec.audio.arrays import Audio
 from codec.audio.resample import resample_blocks, resampled_length
 from codec.engine.backend import StreamingBackend
+from codec.engine.pairs import paired, unpaired
 from codec.engine.stream import StreamDecoder, StreamEncoder
 from codec.errors import AudioError
 from codec.nac.reader import Reader
@@ -18,15 +19,16 @@ from codec.support.types import Codes
 def encode_live(
     backend: StreamingBackend, blocks: Iterable[Audio], sample_rate: int, n_codebooks: int
 ) -> Iterator[Codes]:
-    """Encode to codes uint16 [channels, n_codebooks, frames] as soon as they are certain.
+    """Encode to codes uint16 [streams, n_codebooks, frames] as soon as they are certain.
 
     blocks: float32 [channels, samples], as they arrive. Joined, the codes are those of
     `Codec.encode`. Raises AudioError if there is no audio.
     """
     encoders: list[StreamEncoder] = []
-    for block in resample_blocks(blocks, sample_rate, backend.config.sample_rate):
+    resampled = resample_blocks(blocks, sample_rate, backend.config.sample_rate)
+    for block in paired(resampled, backend.config.channels):
         encoders = encoders or [StreamEncoder(backend, n_codebooks) for _ in block]
-        codes = [encoder.push(channel) for encoder, channel in zip(encoders, block, strict=True)]
+        codes = [encoder.push(each) for encoder, each in zip(encoders, block, strict=True)]
         if codes[0].shape[1]:
             yield np.stack(codes)
     if not encoders:
@@ -54,10 +56,14 @@ def _decoded(backend: StreamingBackend, reader: Reader) -> Iterator[Audio]:
 
     Until the length is known, the last frame is kept back: the audio may end anywhere in it.
     """
-    hop, rate = backend.config.hop_length, reader.header.sample_rate
-    decoders = [StreamDecoder(backend) for _ in range(reader.header.channels)]
+    header = reader.header
+    hop, rate = backend.config.hop_length, header.sample_rate
+    decoders = [StreamDecoder(backend) for _ in range(header.streams)]
     given = 0
-    held = np.zeros((len(decoders), 0), np.float32)
+    held = np.zeros((header.channels, 0), np.float32)
+
+    def joined(audio: list[Audio]) -> Audio:
+        return next(unpaired([np.stack(audio)], header.channels, header.together))
 
     def cut(audio: Audio) -> Audio:
         nonlocal held, given
@@ -72,6 +78,6 @@ def _decoded(backend: StreamingBackend, reader: Reader) -> Iterator[Audio]:
 
     for codes in reader:
         audio = [decoder.push(own) for decoder, own in zip(decoders, codes, strict=True)]
-        if (block := cut(np.stack(audio))).shape[1]:
+        if (block := cut(joined(audio))).shape[1]:
             yield block
-    yield cut(np.stack([decoder.flush() for decoder in decoders]))
+    yield cut(joined([decoder.flush() for decoder in decoders]))

@@ -11,8 +11,9 @@ import numpy as np
 
 from codec.api import Codec
 from codec.audio.arrays import as_channels
+from codec.engine.pairs import paired
 from codec.errors import AudioError, OutputError
-from codec.model.limits import MAX_CHANNELS
+from codec.model.limits import MAX_CHANNELS, count_streams
 from codec.nac.writer import Writer
 from codec.support.arguments import whole
 
@@ -49,10 +50,12 @@ class Recorder:
         if not 1 <= count <= MAX_CHANNELS:
             raise AudioError(f"{count} channels; a file has 1 to {MAX_CHANNELS}")
         self._encoders = [
-            model.stream_encoder(n_codebooks=n_codebooks, bitrate=bitrate) for _ in range(count)
+            model.stream_encoder(n_codebooks=n_codebooks, bitrate=bitrate)
+            for _ in range(count_streams(count, model.config.channels))
         ]
         pipeline, rate = model.pipeline, model.config.sample_rate
         header = pipeline.header(count, rate, pipeline.n_codebooks(n_codebooks, bitrate))
+        self._channels, self._together = count, model.config.channels
         try:
             self._file = self._path.open("xb")
         except FileExistsError:
@@ -69,9 +72,10 @@ class Recorder:
         channels, as for `Codec.encode`.
         """
         samples = as_channels(audio)
-        if len(samples) != len(self._encoders):
-            raise AudioError(f"{len(samples)} channels; the file has {len(self._encoders)}")
-        codes = [one.push(own) for one, own in zip(self._encoders, samples, strict=True)]
+        if len(samples) != self._channels:
+            raise AudioError(f"{len(samples)} channels; the file has {self._channels}")
+        (streams,) = paired([samples], self._together)
+        codes = [one.push(own) for one, own in zip(self._encoders, streams, strict=True)]
         self._writer.write(np.stack(codes))
         self.n_samples += samples.shape[1]
 

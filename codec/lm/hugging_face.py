@@ -180,7 +180,8 @@ class CodecProcessor:
     def _waveform(self, codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
         if not codes.shape[1]:
             return np.zeros(0, np.float32)
-        waveform: npt.NDArray[np.float32] = self.codec.decode(self.codec.tokens(codes))[0]
+        tokens = self.codec.tokens(codes, lone=self.codec.config.channels == 2)
+        waveform: npt.NDArray[np.float32] = self.codec.decode(tokens)[0]
         return waveform
 
 

@@ -12,6 +12,11 @@ MAX_SAMPLE_RATE = 768_000
 MAX_FRAME_RATE_DENOMINATOR = 1 << 16
 
 
+def count_streams(channels: int, together: int) -> int:
+    """Count the streams of codes of so many channels, of which each carries `together`."""
+    return -(-channels // together)
+
+
 def frames_for(n_samples: int, sample_rate: int, frame_rate: Fraction) -> int:
     """Count the frames of `n_samples` samples: ceil(n_samples * frame_rate / sample_rate).
 

@@ -17,6 +17,7 @@ from codec.model.limits import (
     MAX_FRAME_RATE_DENOMINATOR,
     MAX_SAMPLE_RATE,
     MIN_SAMPLE_RATE,
+    count_streams,
     frames_for,
 )
 from codec.nac.crc32c import crc32c
@@ -38,7 +39,7 @@ MAX_FRAMES = (1 << 32) - 1
 MAX_INDEX_POINTS = 1 << 20
 
 _UNKNOWN = (1 << 64) - 1
-_VARIABLE = 1
+_VARIABLE, _PAIRS = 1, 2  # bits of the flags
 
 _HEADER = struct.Struct("<8s H B B 8s 8s I Q I I I H B B I")
 _CHUNK = struct.Struct("<4s I I H B B")
@@ -67,6 +68,7 @@ class Header:
     tables_id: bytes = RawCoder.tables_id
     variable: bool = False
     metadata_bytes: int = 0
+    together: int = 1  # channels that one stream of codes carries: 1, or 2 as mid and side
 
     def __post_init__(self) -> None:
         rate, longest = self.frame_rate, MAX_FRAME_RATE_DENOMINATOR
@@ -77,13 +79,14 @@ class Header:
             ("Hz", self.sample_rate, MIN_SAMPLE_RATE, MAX_SAMPLE_RATE),
             ("frames a chunk", self.frames_per_chunk, 1, 0xFFFF),
             ("bytes of metadata", self.metadata_bytes, 0, MAX_METADATA_BYTES),
+            ("channels together", self.together, 1, 2),
         ):
             if not low <= value <= high:
                 raise FormatError(f"the header claims {value} {name}, outside {low} to {high}")
         # No more frames than samples: then some number of samples makes any number of frames.
         if not (0 < rate <= self.sample_rate and rate.denominator <= longest):
             raise FormatError(f"the header claims a frame rate of {rate} Hz")
-        if self.channels * self.n_codebooks * self.frames_per_chunk > MAX_CHUNK_CODES:
+        if self.streams * self.n_codebooks * self.frames_per_chunk > MAX_CHUNK_CODES:
             raise FormatError(f"the header claims chunks of more than {MAX_CHUNK_CODES} codes")
         if self.n_samples is not None and not 1 <= self.n_frames <= MAX_FRAMES:
             raise FormatError(f"the header claims {self.n_samples} samples")
@@ -100,10 +103,11 @@ class Header:
         model_id: bytes,
         n_samples: int | None = None,
         live: bool = False,
+        together: int = 1,
     ) -> Header:
         """Make a header whose chunks last `CHUNK_SECONDS`, or one frame if `live`."""
         frames = max(1, int(CHUNK_SECONDS * frame_rate))
-        most = MAX_CHUNK_CODES // (channels * n_codebooks)
+        most = MAX_CHUNK_CODES // (count_streams(channels, together) * n_codebooks)
         frames = 1 if live else min(frames, most, 0xFFFF)
         return cls(
             channels=channels,
@@ -114,7 +118,13 @@ class Header:
             model_id=model_id,
             frames_per_chunk=frames,
             n_samples=n_samples,
+            together=together,
         )
+
+    @property
+    def streams(self) -> int:
+        """Streams of codes: one for each channel, or for each two that are coded together."""
+        return count_streams(self.channels, self.together)
 
     @property
     def bits_per_code(self) -> int:
@@ -148,7 +158,7 @@ class Header:
             _HEADER.pack(
                 MAGIC,
                 VERSION,
-                _VARIABLE * self.variable,
+                _VARIABLE * self.variable | _PAIRS * (self.together == 2),
                 self.coder_id,
                 self.model_id,
                 self.tables_id,
@@ -179,7 +189,7 @@ class Header:
             raise FormatError("the header is damaged: its checksum does not match")
         (_, _, flags, coder_id, model_id, tables_id, rate, n_samples, numerator, denominator,
          size, frames, channels, codebooks, metadata_bytes) = _HEADER.unpack_from(data)  # fmt: skip
-        if flags > _VARIABLE or denominator == 0 or math.gcd(numerator, denominator) != 1:
+        if flags > _VARIABLE | _PAIRS or denominator == 0 or math.gcd(numerator, denominator) != 1:
             raise FormatError("the header is not in its one form")
         if coder_id == RawCoder.coder_id and tables_id != bytes(TABLES_ID_BYTES):
             raise FormatError("the header names tables, which raw codes have none of")
@@ -194,8 +204,9 @@ class Header:
             n_samples=None if n_samples == _UNKNOWN else n_samples,
             coder_id=coder_id,
             tables_id=tables_id,
-            variable=flags == _VARIABLE,
+            variable=bool(flags & _VARIABLE),
             metadata_bytes=metadata_bytes,
+            together=2 if flags & _PAIRS else 1,
         )
 
 

@@ -50,7 +50,7 @@ def own_coder(header: Header) -> Coder:
 class Reader:
     """Reads one file from `file`, which need not be seekable, in constant memory.
 
-    Iterate over it for the codes, uint16 [channels, codebooks, frames] for each chunk, or over
+    Iterate over it for the codes, uint16 [streams, codebooks, frames] for each chunk, or over
     `chunks()` for the payloads; then `finish` has the header with the length. `header` is the one
     at the start of the file, which may not know it.
 
@@ -179,8 +179,8 @@ def read_tags(data: bytes, header: Header) -> dict[str, str]:
 
 
 def decode_chunk(coder: Coder, header: Header, chunk: Chunk, number: int) -> Codes:
-    """Decode a chunk to codes uint16 [channels, codebooks, frames]. Raises FormatError."""
+    """Decode a chunk to codes uint16 [streams, codebooks, frames]. Raises FormatError."""
     try:
-        return coder.decode(chunk.payload, header.channels, chunk.n_codebooks, chunk.frames)
+        return coder.decode(chunk.payload, header.streams, chunk.n_codebooks, chunk.frames)
     except FormatError as error:
         raise FormatError(f"chunk {number} cannot be decoded: {error}") from None

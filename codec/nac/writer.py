@@ -31,7 +31,7 @@ class Writer:
     """Writes one file to `file`, which need not be seekable, in constant memory.
 
     header: its coder and metadata are filled in here.
-    choose: tells how many codebooks to keep of a chunk, from its codes uint16 [channels,
+    choose: tells how many codebooks to keep of a chunk, from its codes uint16 [streams,
         codebooks, frames]; by default all are kept.
     variable: chunks may have fewer codebooks than the header says; so if there is `choose`.
 
@@ -59,7 +59,7 @@ class Writer:
             variable=variable or choose is not None,
             metadata_bytes=len(metadata),
         )
-        shape = (header.channels, header.n_codebooks, header.frames_per_chunk)
+        shape = (header.streams, header.n_codebooks, header.frames_per_chunk)
         self._chunk = np.empty(shape, np.uint16)
         self._filled = 0
         self._frames = 0  # before those of `_chunk`
@@ -73,7 +73,7 @@ class Writer:
         return self._frames + self._filled
 
     def write(self, codes: Codes) -> None:
-        """Append `codes` uint16 [channels, codebooks, frames], any number of frames.
+        """Append `codes` uint16 [streams, codebooks, frames], any number of frames.
 
         A chunk goes to the file as soon as it is full.
         """
@@ -98,7 +98,7 @@ class Writer:
             yield self._frames
 
     def write_chunks(self, chunks: Iterable[Codes], workers: Workers) -> Iterator[int]:
-        """Write whole chunks of codes uint16 [channels, codebooks, frames], coded side by side.
+        """Write whole chunks of codes uint16 [streams, codebooks, frames], coded side by side.
 
         Each is as long as the header says, except the last, and may have a number of codebooks of
         its own, if the header says `variable`. Gives the frames in the file after every chunk.
@@ -109,11 +109,11 @@ class Writer:
         def calls() -> Iterator[Callable[[], tuple[int, int, bytes]]]:
             full = True
             for codes in chunks:
-                channels, count, frames = codes.shape
+                streams, count, frames = codes.shape
                 fewest = 1 if header.variable else header.n_codebooks
                 if (
                     not full
-                    or channels != header.channels
+                    or streams != header.streams
                     or not fewest <= count <= header.n_codebooks
                     or not 1 <= frames <= header.frames_per_chunk
                     or int(codes.max()) >= header.codebook_size

@@ -20,6 +20,7 @@ from codec.audio.resample import resample_blocks, resampled_length
 from codec.coders.base import Coder
 from codec.engine.backend import Backend, StreamingBackend, load_backend
 from codec.engine.latents import encode_latent_spans
+from codec.engine.pairs import paired, unpaired
 from codec.engine.windows import decode_spans, encode_spans
 from codec.errors import AudioError, BackendError, BitrateError, ModelError
 from codec.model.catalogue import release_at, release_of
@@ -66,7 +67,8 @@ class Pipeline:
         return self.backend.model_id
 
     def codebooks_for(self, bitrate: Any) -> int:
-        """Return the most codebooks that one channel can have at `bitrate` bits a second.
+        """Return the most codebooks that one channel can have at `bitrate` bits a second; of a
+        model that codes two channels together, the bitrate is that of both.
 
         Raises BitrateError below the rate of one codebook and above that of all.
         """
@@ -79,7 +81,8 @@ class Pipeline:
             if 1 <= 1000 * bitrate / each + 1e-6 <= most + 2e-6:
                 hint = f"; the bitrate is in bit/s: did you mean {1000 * bitrate:g}?"
             raise BitrateError(
-                f"no bitrate of {bitrate / 1000:g} kbit/s per channel; this model has"
+                f"no bitrate of {bitrate / 1000:g} kbit/s per"
+                f" {'channel' if config.channels == 1 else 'two channels'}; this model has"
                 f" {each / 1000:g} to {most * each / 1000:g} in steps of {each / 1000:g}{hint}"
             )
         return int(ratio)
@@ -115,6 +118,7 @@ class Pipeline:
             sample_rate=sample_rate,
             model_id=self.model_id,
             live=live,
+            together=config.channels,
         )
 
     def coder(self, effort: str | int | None = None) -> Coder:
@@ -153,6 +157,7 @@ class Pipeline:
             header.n_codebooks > own.n_codebooks
             or header.codebook_size != own.codebook_size
             or header.frame_rate != own.frame_rate
+            or header.together != own.together
         ):
             raise ModelError("these tokens have the model's name but other dimensions")
         return self
@@ -167,13 +172,16 @@ class Pipeline:
     def encode_blocks(
         self, blocks: Iterable[Audio], sample_rate: int, n_codebooks: int, workers: Workers
     ) -> Iterator[Codes]:
-        """Encode blocks of audio: codes uint16 [channels, n_codebooks, frames], a span at a time.
+        """Encode blocks of audio: codes uint16 [streams, n_codebooks, frames], a span at a time.
+
+        A stream is a channel, or two channels that the model codes together.
 
         blocks: float32 [channels, samples], one after another, of any length, checked by
             `as_channels`. How they are cut changes no code.
         """
         resampled = resample_blocks(blocks, sample_rate, self.config.sample_rate)
-        return encode_spans(self.backend, resampled, n_codebooks, workers)
+        together = self.config.channels
+        return encode_spans(self.backend, paired(resampled, together), n_codebooks, workers)
 
     @property
     def streaming(self) -> StreamingBackend:
@@ -198,14 +206,14 @@ class Pipeline:
         *,
         normalized: bool = True,
     ) -> Iterator[Audio]:
-        """Encode blocks of audio to latents float32 [channels, dim, frames], a span at a time.
+        """Encode blocks of audio to latents float32 [streams, dim, frames], a span at a time.
 
         The arguments are those of `encode_blocks` and of `Codec.encode_latents`. Raises at once
         BackendError, ModelError.
         """
         streaming, scale = self.streaming, self.latent_scale(normalized)
         resampled = resample_blocks(blocks, sample_rate, self.config.sample_rate)
-        spans = encode_latent_spans(streaming, resampled, workers)
+        spans = encode_latent_spans(streaming, paired(resampled, self.config.channels), workers)
         if scale is None:
             return spans
         return (np.stack([scale.normalise(one) for one in span]) for span in spans)
@@ -215,10 +223,11 @@ class Pipeline:
     ) -> Iterator[Audio]:
         """Decode to audio float32 [channels, samples] at the model's rate, in whole frames.
 
-        chunks: codes uint16 [channels, codebooks, frames] as a `Reader` gives them, with its
+        chunks: codes uint16 [streams, codebooks, frames] as a `Reader` gives them, with its
             header. Raises ModelError at once if no model that is here made the codes.
         """
-        return decode_spans(self.maker(header).backend, chunks, workers)
+        decoded = decode_spans(self.maker(header).backend, chunks, workers)
+        return unpaired(decoded, header.channels, header.together)
 
     def decode_blocks(
         self, chunks: Iterable[Codes], header: Header, n_samples: int, workers: Workers

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.random_weights import SMALL, STEREO, signal, write_weights
-from codec.engine.pairs import count_streams, paired, unpaired
+from codec.engine.pairs import paired, unpaired
 from codec.errors import AudioError, ModelError, StateError
 from codec.model.config import ModelConfig
 from codec.model.identity import same_tokens
+from codec.model.limits import count_streams
 
 pytest.importorskip("codec.engine._engine", reason="needs the native engine")
 from codec.engine.native import NativeBackend, isas
