@@ -49,7 +49,14 @@ typedef enum codec_status {
     CODEC_ERROR_AUDIO = 7,       /* samples that are not finite numbers */
     CODEC_ERROR_CODES = 8,       /* codes beyond the codebook; latents not finite, or beyond 1e30 */
     CODEC_ERROR_STATE = 9,       /* a stream that has ended; a saved state that does not fit it */
-    CODEC_ERROR_FORMAT = 10      /* not a .nac file, or a damaged one */
+    CODEC_ERROR_FORMAT = 10,     /* a .nac file that holds what no writer writes */
+    CODEC_ERROR_NOT_NAC = 11,    /* not a .nac file */
+    CODEC_ERROR_VERSION = 12,    /* a .nac file of a version that this library does not read */
+    CODEC_ERROR_TRUNCATED = 13,  /* a file that ends too early */
+    CODEC_ERROR_CHECKSUM = 14,   /* a file with bytes that were changed */
+    CODEC_ERROR_PAYLOAD = 15,    /* codes in a file that its coder would not have written so */
+    CODEC_ERROR_CODER = 16,      /* the file needs another coder, or other data for it */
+    CODEC_ERROR_LENGTH = 17      /* samples that do not make the frames; more than a file holds */
 } codec_status;
 
 /* What a status means, in a few words; of any int. */
@@ -159,6 +166,102 @@ CODEC_API codec_status codec_encoder_load(codec_encoder *encoder, const void *st
 CODEC_API size_t codec_decoder_state_size(const codec_decoder *decoder);
 CODEC_API codec_status codec_decoder_save(const codec_decoder *decoder, void *state, size_t size);
 CODEC_API codec_status codec_decoder_load(codec_decoder *decoder, const void *state, size_t size);
+
+/* ---- Files ----------------------------------------------------------------------------------- */
+
+/* A .nac file holds the codes of all channels in chunks, by default of two seconds. `fast` and `best`
+ * code them without loss, by data that lie beside the weights (default.entropy); `raw` packs bits. */
+typedef struct codec_coder codec_coder;
+enum { CODEC_CODER_RAW = 0, CODEC_CODER_FAST = 1, CODEC_CODER_BEST = 2 };
+
+/* Makes a coder for the codes of `model`, which must outlive it; data [size] is the content of its data
+ * file, which is not needed afterwards, NULL and 0 for raw. A raw coder with model NULL is for any
+ * file. Threads may share a coder, which never changes. */
+CODEC_API codec_status codec_coder_open(uint32_t coder, const codec_model *model, const void *data,
+                                        size_t size, codec_coder **opened, char *message,
+                                        size_t message_size);
+CODEC_API void codec_coder_free(codec_coder *coder);
+
+/* What the header of a file says; docs/format.md has the limits of each. */
+#define CODEC_UNKNOWN_LENGTH UINT64_MAX
+enum { CODEC_HEADER_BYTES = 64 };
+typedef struct codec_file_info {
+    uint64_t n_samples; /* of each channel; or unknown, until the end has been read */
+    uint32_t sample_rate, channels;
+    uint32_t codebooks;                 /* of each chunk; the most of any if `variable` is 1 */
+    uint32_t codebook_size;             /* codes are below it */
+    uint32_t frame_rate, frame_divisor; /* frames a second, a fraction in lowest terms */
+    uint32_t chunk_frames;              /* of all chunks but the last, which may have fewer */
+    uint32_t coder, variable, metadata_bytes;
+    uint8_t model_id[8], tables_id[8];
+} codec_file_info;
+
+/* Fills in what `codec compress` writes for audio at the model's rate: chunks of two seconds, or of
+ * one frame if `live`, and an unknown length. */
+CODEC_API codec_status codec_file_describe(const codec_model *model, uint32_t channels,
+                                           uint32_t codebooks, int live, codec_file_info *info);
+
+typedef struct codec_tag {
+    const char *key, *value; /* UTF-8 */
+} codec_tag;
+
+typedef struct codec_reader codec_reader;
+
+/* Gives up to n bytes, as many as have arrived; returns how many, 0 at the end, below 0 on failure. */
+typedef int64_t codec_read(void *user, void *bytes, size_t n);
+/* The same, from any offset of something that has a size. */
+typedef int64_t codec_read_at(void *user, uint64_t offset, void *bytes, size_t n);
+
+/* Reads the header and the tags; chunks follow, front to back, in constant memory. */
+CODEC_API codec_status codec_reader_open(codec_read *read, void *user, codec_reader **reader);
+CODEC_API codec_status codec_reader_open_at(codec_read_at *read, uint64_t size, void *user,
+                                            codec_reader **reader);
+CODEC_API codec_status codec_reader_open_memory(const void *data, size_t size,
+                                                codec_reader **reader);
+CODEC_API void codec_reader_free(codec_reader *reader);
+CODEC_API const codec_file_info *codec_reader_info(const codec_reader *reader);
+CODEC_API size_t codec_reader_tags(const codec_reader *reader);
+/* Tag i, NULL past the last; it lives as long as the reader. */
+CODEC_API codec_status codec_reader_tag(const codec_reader *reader, size_t i, codec_tag *tag);
+
+/* Chooses the coder, before the first chunk; it must outlive the reader. */
+CODEC_API codec_status codec_reader_use(codec_reader *reader, const codec_coder *coder);
+
+/* Decodes the next chunk to codes [channels][codebooks][frames], for which there must be room for
+ * channels * codebooks * chunk_frames of info. At the end of the file *frames is 0; only then every
+ * byte of it has been checked. After a failure every call fails so. */
+CODEC_API codec_status codec_reader_next(codec_reader *reader, uint16_t *codes, size_t capacity,
+                                         size_t *codebooks, size_t *frames);
+CODEC_API uint64_t codec_reader_frame(const codec_reader *reader); /* the first that comes next */
+
+/* Goes to the chunk that holds `frame`, by the index at the end of the file; only what is read from
+ * then on is checked. Not for a reader of codec_reader_open. */
+CODEC_API codec_status codec_reader_seek(codec_reader *reader, uint64_t frame);
+
+typedef struct codec_writer codec_writer;
+
+/* Takes all of n bytes; returns 0, or anything else on failure. */
+typedef int codec_write(void *user, const void *bytes, size_t n);
+
+/* Writes the header and the tags that the format can hold. info's coder and metadata are filled in;
+ * the coder must outlive the writer. */
+CODEC_API codec_status codec_writer_open(const codec_file_info *info, const codec_coder *coder,
+                                         const codec_tag *tags, size_t n_tags, codec_write *write,
+                                         void *user, codec_writer **writer);
+CODEC_API void codec_writer_free(codec_writer *writer);
+
+/* Appends `frames` frames, any number: codes[(channel * info.codebooks + level) * stride + frame].
+ * Each chunk is written as soon as it is full. */
+CODEC_API codec_status codec_writer_write(codec_writer *writer, const uint16_t *codes,
+                                          size_t stride, size_t frames);
+/* Appends a whole chunk of codes [channels][codebooks][frames], of a number of codebooks of its own if
+ * info.variable is 1. */
+CODEC_API codec_status codec_writer_write_chunk(codec_writer *writer, const uint16_t *codes,
+                                                size_t codebooks, size_t frames);
+/* Writes the last chunk, the index and the trailer. If header is not NULL, it gets the header with the
+ * length, which may replace the first 64 bytes where that can be done. */
+CODEC_API codec_status codec_writer_finish(codec_writer *writer, uint64_t n_samples,
+                                           uint8_t header[CODEC_HEADER_BYTES]);
 
 #ifdef __cplusplus
 }

@@ -16,7 +16,14 @@ const char *codec_status_text(int status)
     case CODEC_ERROR_AUDIO: return "the samples are not finite numbers";
     case CODEC_ERROR_CODES: return "codes or latents are out of range";
     case CODEC_ERROR_STATE: return "the stream has ended, or the saved state does not fit it";
-    case CODEC_ERROR_FORMAT: return "not a .nac file, or a damaged one";
+    case CODEC_ERROR_FORMAT: return "the file is damaged: it holds what no writer writes";
+    case CODEC_ERROR_NOT_NAC: return "not a .nac file";
+    case CODEC_ERROR_VERSION: return "a .nac file of another version of the format";
+    case CODEC_ERROR_TRUNCATED: return "the file is truncated";
+    case CODEC_ERROR_CHECKSUM: return "the file is damaged: a checksum does not match";
+    case CODEC_ERROR_PAYLOAD: return "the file is damaged: codes that its coder does not write";
+    case CODEC_ERROR_CODER: return "the file needs another coder, or other data for it";
+    case CODEC_ERROR_LENGTH: return "the samples do not fit the frames, or are too many";
     default: return "unknown status";
     }
 }
