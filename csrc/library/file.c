@@ -5,6 +5,8 @@
 static codec_status read_open(FILE *file, const char *path, nac_memory *memory, const void **data,
                               size_t *size, nac_reason reason)
 {
+    if (fgetc(file) == EOF && ferror(file)) /* a folder opens, but does not read */
+        return nac_fail(reason, CODEC_ERROR_IO, "%s: cannot be read", path);
     if (fseek(file, 0, SEEK_END)) return nac_fail(reason, CODEC_ERROR_IO, "%s: cannot seek", path);
     const long end = ftell(file);
     if (end < 0 || fseek(file, 0, SEEK_SET))

@@ -1,12 +1,15 @@
-"""Compiles parts of csrc/library for tests that look inside, which the installed library hides."""
+"""Compiles csrc/library for tests: as it is used, and in parts that the installed library hides."""
 
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).parents[2]
 CSRC = ROOT / "csrc"
@@ -32,3 +35,15 @@ def load_parts(folder: Path, *names: str) -> ctypes.CDLL:
     """Load the named files of csrc/library as a library whose every function is visible."""
     files = [CSRC / "library" / f"{name}.c" for name in names]
     return ctypes.CDLL(str(compile_c(folder / "parts.so", files, "-O1", "-shared", "-fPIC")))
+
+
+def binding() -> ModuleType:
+    """Import examples/c/codec_ctypes.py."""
+    name = "codec_ctypes"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / "c" / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
