@@ -169,14 +169,14 @@ CODEC_API codec_status codec_decoder_load(codec_decoder *decoder, const void *st
 
 /* ---- Files ----------------------------------------------------------------------------------- */
 
-/* A .nac file holds the codes of all channels in chunks, by default of two seconds. `fast` and `best`
- * code them without loss, by data that lie beside the weights (default.entropy); `raw` packs bits. */
+/* A .nac file holds the codes of all channels in chunks, by default of two seconds. `fast` and
+ * `best` code them without loss, by data beside the weights (default.entropy); `raw` packs bits. */
 typedef struct codec_coder codec_coder;
 enum { CODEC_CODER_RAW = 0, CODEC_CODER_FAST = 1, CODEC_CODER_BEST = 2 };
 
-/* Makes a coder for the codes of `model`, which must outlive it; data [size] is the content of its data
- * file, which is not needed afterwards, NULL and 0 for raw. A raw coder with model NULL is for any
- * file. Threads may share a coder, which never changes. */
+/* Makes a coder for the codes of `model`, which must outlive it; data [size] is the content of its
+ * data file, which is not needed afterwards, NULL and 0 for raw. A raw coder with model NULL is for
+ * any file. Threads may share a coder, which never changes. */
 CODEC_API codec_status codec_coder_open(uint32_t coder, const codec_model *model, const void *data,
                                         size_t size, codec_coder **opened, char *message,
                                         size_t message_size);
@@ -193,13 +193,17 @@ typedef struct codec_file_info {
     uint32_t frame_rate, frame_divisor; /* frames a second, a fraction in lowest terms */
     uint32_t chunk_frames;              /* of all chunks but the last, which may have fewer */
     uint32_t coder, variable, metadata_bytes;
+    uint32_t together; /* channels that one stream of codes carries: 1, or 2 as mid and side */
     uint8_t model_id[8], tables_id[8];
 } codec_file_info;
 
-/* Fills in what `codec compress` writes for audio at the model's rate: chunks of two seconds, or of
- * one frame if `live`, and an unknown length. */
+/* Fills in what `codec compress` writes for audio at the model's rate: chunks of two seconds, or
+ * of one frame if `live`, and an unknown length. */
 CODEC_API codec_status codec_file_describe(const codec_model *model, uint32_t channels,
                                            uint32_t codebooks, int live, codec_file_info *info);
+
+/* Streams of codes: channels / together, rounded up. */
+CODEC_API uint32_t codec_file_streams(const codec_file_info *info);
 
 typedef struct codec_tag {
     const char *key, *value; /* UTF-8 */
@@ -207,7 +211,7 @@ typedef struct codec_tag {
 
 typedef struct codec_reader codec_reader;
 
-/* Gives up to n bytes, as many as have arrived; returns how many, 0 at the end, below 0 on failure. */
+/* Gives up to n bytes, as many as have arrived; returns how many, 0 at the end, -1 on failure. */
 typedef int64_t codec_read(void *user, void *bytes, size_t n);
 /* The same, from any offset of something that has a size. */
 typedef int64_t codec_read_at(void *user, uint64_t offset, void *bytes, size_t n);
@@ -227,8 +231,8 @@ CODEC_API codec_status codec_reader_tag(const codec_reader *reader, size_t i, co
 /* Chooses the coder, before the first chunk; it must outlive the reader. */
 CODEC_API codec_status codec_reader_use(codec_reader *reader, const codec_coder *coder);
 
-/* Decodes the next chunk to codes [channels][codebooks][frames], for which there must be room for
- * channels * codebooks * chunk_frames of info. At the end of the file *frames is 0; only then every
+/* Decodes the next chunk to codes [streams][codebooks][frames], for which there must be room for
+ * streams * codebooks * chunk_frames of info. At the end of the file *frames is 0; only then every
  * byte of it has been checked. After a failure every call fails so. */
 CODEC_API codec_status codec_reader_next(codec_reader *reader, uint16_t *codes, size_t capacity,
                                          size_t *codebooks, size_t *frames);
@@ -250,16 +254,16 @@ CODEC_API codec_status codec_writer_open(const codec_file_info *info, const code
                                          void *user, codec_writer **writer);
 CODEC_API void codec_writer_free(codec_writer *writer);
 
-/* Appends `frames` frames, any number: codes[(channel * info.codebooks + level) * stride + frame].
+/* Appends `frames` frames, any number: codes[(stream * info.codebooks + level) * stride + frame].
  * Each chunk is written as soon as it is full. */
 CODEC_API codec_status codec_writer_write(codec_writer *writer, const uint16_t *codes,
                                           size_t stride, size_t frames);
-/* Appends a whole chunk of codes [channels][codebooks][frames], of a number of codebooks of its own if
- * info.variable is 1. */
+/* Appends a whole chunk of codes [streams][codebooks][frames], of a number of codebooks of its own
+ * if info.variable is 1. */
 CODEC_API codec_status codec_writer_write_chunk(codec_writer *writer, const uint16_t *codes,
                                                 size_t codebooks, size_t frames);
-/* Writes the last chunk, the index and the trailer. If header is not NULL, it gets the header with the
- * length, which may replace the first 64 bytes where that can be done. */
+/* Writes the last chunk, the index and the trailer. If header is not NULL, it gets the header with
+ * the length, which may replace the first 64 bytes where that can be done. */
 CODEC_API codec_status codec_writer_finish(codec_writer *writer, uint64_t n_samples,
                                            uint8_t header[CODEC_HEADER_BYTES]);
 

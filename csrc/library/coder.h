@@ -21,7 +21,7 @@ struct codec_coder {
     nac_memory memory; /* what `tables` and `prior` point to */
 };
 
-/* Codes [channels][levels][frames] below `codewords`. */
+/* Codes [channels][levels][frames] below `codewords`; a channel is a stream of the file. */
 typedef struct {
     size_t channels, levels, frames;
     uint32_t codewords;

@@ -9,7 +9,7 @@ const uint8_t nac_chunk_marker[NAC_MARKER_BYTES] = {0x9e, 'C', 'K', 0xf6};
 const uint8_t nac_index_marker[NAC_MARKER_BYTES] = {0x9e, 'I', 'X', 0xf6};
 static const uint8_t trailer_marker[NAC_MARKER_BYTES] = {0x9e, 'E', 'N', 0xf6};
 
-enum { VERSION = 2, VARIABLE = 1 };
+enum { VERSION = 2, VARIABLE = 1, PAIRS = 2 }; /* the last two: bits of the flags */
 
 #define MAX_FRAMES 0xffffffffu
 #define TOO_MANY ((uint64_t)1 << 32)
@@ -61,13 +61,14 @@ codec_status nac_header_check(const codec_file_info *info)
     if (!within(info->channels, 1, 255) || !within(info->codebooks, 1, 255) ||
         !within(info->codebook_size, 2, 1 << 16) || !within(info->sample_rate, 1000, 768000) ||
         !within(info->chunk_frames, 1, 0xffff) || info->metadata_bytes > NAC_MAX_METADATA ||
-        info->variable > VARIABLE || info->coder > 255)
+        info->variable > 1 || info->coder > 255 || !within(info->together, 1, 2))
         return CODEC_ERROR_FORMAT;
     /* No more frames than samples: then some number of samples makes any number of frames. */
     if (p < 1 || !within(info->frame_divisor, 1, 1 << 16) || p > info->sample_rate * q ||
         gcd(info->frame_rate, info->frame_divisor) != 1)
         return CODEC_ERROR_FORMAT;
-    if ((uint64_t)info->channels * info->codebooks * info->chunk_frames > NAC_MAX_CHUNK_CODES)
+    if ((uint64_t)codec_file_streams(info) * info->codebooks * info->chunk_frames >
+        NAC_MAX_CHUNK_CODES)
         return CODEC_ERROR_FORMAT;
     if (info->coder == CODEC_CODER_RAW && memcmp(info->tables_id, zeros, sizeof zeros) != 0)
         return CODEC_ERROR_FORMAT;
@@ -82,7 +83,7 @@ void nac_header_pack(const codec_file_info *info, const nac_crc32c_tables *crc,
 {
     memcpy(bytes, magic, 8);
     nac_put(bytes + 8, VERSION, 2);
-    bytes[10] = (uint8_t)info->variable;
+    bytes[10] = (uint8_t)((info->variable ? VARIABLE : 0) | (info->together == 2 ? PAIRS : 0));
     bytes[11] = (uint8_t)info->coder;
     memcpy(bytes + 12, info->model_id, 8);
     memcpy(bytes + 20, info->tables_id, 8);
@@ -105,8 +106,10 @@ codec_status nac_header_unpack(const uint8_t *bytes, size_t size, const nac_crc3
     if (size >= 10 && nac_get(bytes + 8, 2) != VERSION) return CODEC_ERROR_VERSION;
     if (size < NAC_HEADER_BYTES) return CODEC_ERROR_TRUNCATED;
     if (!sealed(bytes, NAC_HEADER_BYTES - NAC_CRC_BYTES, crc)) return CODEC_ERROR_CHECKSUM;
+    if (bytes[10] > (VARIABLE | PAIRS)) return CODEC_ERROR_FORMAT;
     *info = (codec_file_info){
-        .variable = bytes[10],
+        .variable = bytes[10] & VARIABLE,
+        .together = bytes[10] & PAIRS ? 2 : 1,
         .coder = bytes[11],
         .sample_rate = (uint32_t)nac_get(bytes + 28, 4),
         .n_samples = nac_get(bytes + 32, 8),
@@ -132,7 +135,12 @@ int nac_header_same(const codec_file_info *one, const codec_file_info *other)
            one->codebook_size == other->codebook_size && one->codebooks == other->codebooks &&
            one->channels == other->channels && one->chunk_frames == other->chunk_frames &&
            one->coder == other->coder && one->variable == other->variable &&
-           one->metadata_bytes == other->metadata_bytes;
+           one->together == other->together && one->metadata_bytes == other->metadata_bytes;
+}
+
+uint32_t codec_file_streams(const codec_file_info *info)
+{
+    return info && info->together ? (info->channels + info->together - 1) / info->together : 0;
 }
 
 uint64_t nac_body(const codec_file_info *info)

@@ -169,7 +169,7 @@ codec_status codec_reader_use(codec_reader *r, const codec_coder *coder)
     if (!r || !coder) return CODEC_ERROR_ARGUMENT;
     const codec_status status = nac_coder_check(coder, &r->info);
     if (status != CODEC_OK) return status;
-    const nac_shape shape = {.channels = r->info.channels,
+    const nac_shape shape = {.channels = codec_file_streams(&r->info),
                              .levels = r->info.codebooks,
                              .frames = r->info.chunk_frames,
                              .codewords = r->info.codebook_size};
@@ -254,14 +254,14 @@ codec_status codec_reader_next(codec_reader *r, uint16_t *codes, size_t capacity
 {
     if (!r || !r->coder || !codes || !codebooks || !frames) return CODEC_ERROR_ARGUMENT;
     const codec_file_info *info = &r->info;
-    if (capacity < (size_t)info->channels * info->codebooks * info->chunk_frames)
+    if (capacity < (size_t)codec_file_streams(info) * info->codebooks * info->chunk_frames)
         return CODEC_ERROR_ARGUMENT;
     *codebooks = *frames = 0;
     if (r->failed != CODEC_OK || r->ended) return r->failed;
     nac_chunk_header chunk;
     codec_status status = read_chunk(r, &chunk);
     if (status == CODEC_OK && !r->ended) {
-        const nac_shape shape = {.channels = info->channels,
+        const nac_shape shape = {.channels = codec_file_streams(info),
                                  .levels = chunk.codebooks,
                                  .frames = chunk.frames,
                                  .codewords = info->codebook_size};

@@ -13,7 +13,7 @@ struct codec_writer {
     const codec_coder *coder;
     nac_crc32c_tables crc;
     nac_index index;
-    uint16_t *codes; /* [channels][codebooks][chunk_frames]: of the chunk that is filled */
+    uint16_t *codes; /* [streams][codebooks][chunk_frames]: of the chunk that is filled */
     size_t filled;   /* frames of it */
     uint64_t frames; /* in the file */
     uint64_t at;
@@ -46,7 +46,7 @@ static codec_status write_start(codec_writer *w)
 static codec_status allocate(codec_writer *w, size_t n_tags, const codec_tag *tags)
 {
     const codec_file_info *info = &w->info;
-    const nac_shape most = {.channels = info->channels,
+    const nac_shape most = {.channels = codec_file_streams(info),
                             .levels = info->codebooks,
                             .frames = info->chunk_frames,
                             .codewords = info->codebook_size};
@@ -102,10 +102,10 @@ void codec_writer_free(codec_writer *w)
     free(w);
 }
 
-/* Writes a chunk of w->codes, which hold [channels][codebooks][frames]. */
+/* Writes a chunk of w->codes, which hold [streams][codebooks][frames]. */
 static codec_status write_chunk(codec_writer *w, size_t codebooks, size_t frames)
 {
-    const nac_shape shape = {.channels = w->info.channels,
+    const nac_shape shape = {.channels = codec_file_streams(&w->info),
                              .levels = codebooks,
                              .frames = frames,
                              .codewords = w->info.codebook_size};
@@ -127,7 +127,8 @@ static codec_status write_chunk(codec_writer *w, size_t codebooks, size_t frames
 /* The frames of the chunk that is being filled, moved together if it is not full. */
 static codec_status write_filled(codec_writer *w)
 {
-    const size_t rows = (size_t)w->info.channels * w->info.codebooks, frames = w->filled;
+    const size_t rows = (size_t)codec_file_streams(&w->info) * w->info.codebooks,
+                 frames = w->filled;
     const size_t full = w->info.chunk_frames;
     for (size_t row = 1; frames < full && row < rows; row++)
         memmove(w->codes + row * frames, w->codes + row * full, frames * sizeof *w->codes);
@@ -149,7 +150,7 @@ codec_status codec_writer_write(codec_writer *w, const uint16_t *codes, size_t s
 {
     if (!w || (!codes && frames) || stride < frames) return CODEC_ERROR_ARGUMENT;
     if (w->failed != CODEC_OK || w->ended) return w->failed ? w->failed : CODEC_ERROR_STATE;
-    const size_t rows = (size_t)w->info.channels * w->info.codebooks;
+    const size_t rows = (size_t)codec_file_streams(&w->info) * w->info.codebooks;
     const size_t full = w->info.chunk_frames;
     if (!in_codebook(w, codes, stride, rows, frames)) return CODEC_ERROR_CODES;
     for (size_t done = 0; done < frames;) {
@@ -171,7 +172,7 @@ codec_status codec_writer_write_chunk(codec_writer *w, const uint16_t *codes, si
 {
     if (!w || !codes) return CODEC_ERROR_ARGUMENT;
     if (w->failed != CODEC_OK || w->ended) return w->failed ? w->failed : CODEC_ERROR_STATE;
-    const size_t most = w->info.codebooks, rows = w->info.channels * codebooks;
+    const size_t most = w->info.codebooks, rows = codec_file_streams(&w->info) * codebooks;
     if (w->filled || w->frames % w->info.chunk_frames != 0 || frames < 1 ||
         frames > w->info.chunk_frames || codebooks > most ||
         codebooks < (w->info.variable ? 1 : most))

@@ -30,7 +30,7 @@ class Info(c.Structure):
         ("n_samples", c.c_uint64),
         *((name, c.c_uint32) for name in (
             "sample_rate", "channels", "codebooks", "codebook_size", "frame_rate", "frame_divisor",
-            "chunk_frames", "coder", "variable", "metadata_bytes",
+            "chunk_frames", "coder", "variable", "metadata_bytes", "together",
         )),
         ("model_id", c.c_uint8 * 8),
         ("tables_id", c.c_uint8 * 8),
@@ -63,7 +63,7 @@ def info_of(header: Header) -> Info:
         UNKNOWN if header.n_samples is None else header.n_samples,
         header.sample_rate, header.channels, header.n_codebooks, header.codebook_size,
         header.frame_rate.numerator, header.frame_rate.denominator, header.frames_per_chunk,
-        header.coder_id, header.variable, header.metadata_bytes,
+        header.coder_id, header.variable, header.metadata_bytes, header.together,
     )  # fmt: skip
     info.model_id[:] = header.model_id
     info.tables_id[:] = header.tables_id
@@ -85,7 +85,8 @@ class File:
             self.tags[tag.key.decode()] = tag.value.decode()
         check(library.codec_reader_use(reader, coder))
         self.look()
-        size = self.info.channels * self.info.codebooks * self.info.chunk_frames
+        self.streams = -(-self.info.channels // self.info.together)
+        size = self.streams * self.info.codebooks * self.info.chunk_frames
         self._codes = np.empty(size, np.uint16)
 
     def look(self) -> None:
@@ -93,7 +94,7 @@ class File:
         self.info = Info.from_buffer_copy(self._library.codec_reader_info(self._reader).contents)
 
     def next(self) -> np.ndarray[Any, Any] | None:
-        """Return the codes uint16 [channels, codebooks, frames] of the next chunk, or None."""
+        """Return the codes uint16 [streams, codebooks, frames] of the next chunk, or None."""
         books, frames = c.c_size_t(), c.c_size_t()
         codes = self._codes
         data, size = codes.ctypes.data_as(c.c_void_p), c.c_size_t(codes.size)
@@ -104,7 +105,7 @@ class File:
         self.look()
         if not frames.value:
             return None
-        shape = (self.info.channels, books.value, frames.value)
+        shape = (self.streams, books.value, frames.value)
         return codes[: int(np.prod(shape))].reshape(shape).copy()
 
     def seek(self, frame: int) -> int:
@@ -194,13 +195,13 @@ class Written:
         self._library.codec_writer_free(self._writer)
 
     def write(self, codes: np.ndarray[Any, Any]) -> None:
-        """Append codes uint16 [channels, codebooks, frames]."""
+        """Append codes uint16 [streams, codebooks, frames]."""
         codes = np.ascontiguousarray(codes, np.uint16)
         data, frames = codes.ctypes.data_as(c.c_void_p), c.c_size_t(codes.shape[2])
         check(self._library.codec_writer_write(self._writer, data, frames, frames))
 
     def write_chunk(self, codes: np.ndarray[Any, Any]) -> None:
-        """Append a whole chunk of codes uint16 [channels, codebooks, frames]."""
+        """Append a whole chunk of codes uint16 [streams, codebooks, frames]."""
         codes = np.ascontiguousarray(codes, np.uint16)
         _, books, frames = codes.shape
         data = codes.ctypes.data_as(c.c_void_p)
@@ -224,7 +225,7 @@ def written(
     n_samples: int,
     most: int = 1 << 40,
 ) -> bytes:
-    """Write a whole file of codes uint16 [channels, codebooks, frames]. Raises StatusError."""
+    """Write a whole file of codes uint16 [streams, codebooks, frames]. Raises StatusError."""
     writer = Written(library, coder, header, most=most)
     writer.write(codes)
     writer.finish(n_samples)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import io
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -17,7 +18,7 @@ pytest.importorskip("codec.coders._entropy", reason="the native extension was no
 
 from codec.errors import FormatError
 from codec.model.limits import frames_for
-from codec.nac import Header
+from codec.nac import Header, Writer
 from codec.nac.layout import HEADER_BYTES
 from codec.nac.tags import pack_metadata, unpack_metadata
 from tests.fuzz.attacks import attacks, resealed, tokens
@@ -30,17 +31,18 @@ from tests.nac.test_container import written as raw_tokens
 pytestmark = pytest.mark.skipif(GCC is None, reason="needs gcc")
 
 
-PARTS_OF_FILES = (
-    "coder", "coder_open", "entropy_data", "json", "memory", "nac_layout", "nac_reader", "nac_tags",
-    "nac_writer", "safetensors", "status", "../common/crc32c",
-    *(f"../entropy/{name}" for name in ("prior", "range_coder", "tables")),
-    *(f"../kernels/kernels{name}" for name in ("", "_avx2", "_avx512", "_neon", "_scalar")),
-)  # fmt: skip
+@pytest.fixture(scope="module")
+def library(libcodec: ctypes.CDLL) -> ctypes.CDLL:
+    """The library, loaded again: here nothing is declared."""
+    return ctypes.CDLL(libcodec._name)
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    return load_parts(tmp_path_factory.mktemp("files"), *PARTS_OF_FILES)
+def layout(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """The part of the library that counts frames, which it hides."""
+    parts = load_parts(tmp_path_factory.mktemp("layout"), "nac_layout", "../common/crc32c")
+    parts.nac_frames_of.restype = ctypes.c_uint64
+    return parts
 
 
 @pytest.fixture(scope="module")
@@ -69,16 +71,33 @@ def test_raw_codes_of_any_model(
     assert header + bytes(writer.data[HEADER_BYTES:]) == data
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_codes_of_two_channels_together(library, raw, channels):
+    of = make(channels=-(-channels // 2), n_samples=3000)
+    data = raw_tokens(of)
+    header = dataclasses.replace(Header.unpack(data), channels=channels, together=2)
+    file = io.BytesIO()
+    python = Writer(file, dataclasses.replace(header, n_samples=None))
+    python.write(of.codes)
+    python.finish(of.n_samples)
+    writer = nac.Written(library, raw, dataclasses.replace(header, n_samples=None))
+    writer.write(of.codes)
+    writer.finish(of.n_samples)
+    assert bytes(writer.data) == file.getvalue()
+    read, chunks = nac.read(library, raw, file.getvalue())
+    assert (read.info.channels, read.info.together) == (channels, 2)
+    assert np.array_equal(np.concatenate(chunks, axis=2), of.codes)
+
+
 @given(
     st.integers(1, (1 << 64) - 2), st.integers(1000, 768_000), st.integers(1, (1 << 32) - 1),
     st.integers(1, 1 << 16),
 )  # fmt: skip
-def test_frames_are_counted_without_overflow(library, n_samples, rate, numerator, denominator):
+def test_frames_are_counted_without_overflow(layout, n_samples, rate, numerator, denominator):
     frame_rate = Fraction(numerator, denominator)
     info = nac.Info(n_samples=n_samples, sample_rate=rate)
     info.frame_rate, info.frame_divisor = frame_rate.numerator, frame_rate.denominator
-    library.nac_frames_of.restype = ctypes.c_uint64
-    found = library.nac_frames_of(ctypes.byref(info), ctypes.c_uint64(n_samples))
+    found = layout.nac_frames_of(ctypes.byref(info), ctypes.c_uint64(n_samples))
     assert found == min(frames_for(n_samples, rate, frame_rate), 1 << 32)
 
 

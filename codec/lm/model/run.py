@@ -141,8 +141,7 @@ class Run:
         line = f"step {self.step}: held out {shown(plain)}, with conditions {shown(known)}"
         if held.other is not None:
             saved = 1 - 2.0 ** (plain.mean() - held.other.mean())
-            line += f"; the prior {shown(held.other)}: perplexity {abs(saved):.1%} "
-            line += "lower" if saved >= 0 else "higher"
+            line += f"; the prior {shown(held.other)}: perplexity {saved:+.1%} lower"
         return line
 
     def save(self) -> None:

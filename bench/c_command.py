@@ -1,0 +1,98 @@
+"""Check on whole recordings that examples/c/nac.c makes the files of `codec`, byte for byte.
+
+    python -m bench.c_command EVAL_DIR --nac build/nac [--runner qemu-aarch64] [--every N]
+
+Every clip becomes a WAV of 16 bits at 24 kHz. `nac compress` and `codec compress` make files of it
+with each coder, `nac decompress` and `codec decompress` restore them. What is printed are the
+numbers of files and bytes compared and of the files that differ; the exit code is 1 if one does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from tqdm import tqdm
+
+import codec
+from bench.clips import SAMPLE_RATE, read_clips
+from codec.benchmark.machine import machine
+from codec.files.plan import Job
+from codec.files.transcode import Coding, Task, compress_file, decompress_file
+from codec.model.location import DEFAULT_WEIGHTS
+from codec.support.workers import Workers
+
+# The options of nac, and what they are in Python.
+WAYS: dict[str, tuple[list[str], int | None, str | None]] = {
+    "default": ([], None, None),
+    "best, 8 codebooks": (["-n", "8", "--effort", "best"], 8, "best"),
+    "raw, 8 codebooks": (["-b", "2", "--effort", "raw"], 8, "raw"),
+}
+
+
+class Bench:
+    """Compresses and restores one WAV with both. nac: the words that run the command."""
+
+    def __init__(self, nac: list[str], weights: Path, folder: Path) -> None:
+        self._nac, self._weights, self._folder = nac, weights, folder
+        self._pipeline = codec.load(weights).pipeline
+        self.bytes = self.files = self.differing = 0
+
+    def compare(self, wav: Path, options: list[str], count: int | None, effort: str | None) -> None:
+        mine, other = self._folder / "mine", self._folder / "other"
+        nac_mine, nac_other = mine.with_suffix(".nac"), other.with_suffix(".nac")
+        wav_mine, wav_other = mine.with_suffix(".wav"), other.with_suffix(".wav")
+        self._run("compress", *options, wav, nac_mine)
+        coding = Coding(self._pipeline.n_codebooks(count), effort)
+        compress_file(self._task(wav, nac_other), coding)
+        self._run("decompress", nac_mine, wav_mine)
+        decompress_file(self._task(nac_other, wav_other), ".wav")
+        for one, two in ((nac_mine, nac_other), (wav_mine, wav_other)):
+            data = two.read_bytes()
+            self.files += 1
+            self.bytes += len(data)
+            self.differing += one.read_bytes() != data
+
+    def _run(self, command: str, *words: str | Path) -> None:
+        call = [*self._nac, command, "-f", "-m", self._weights, *words]
+        subprocess.run(call, check=True)
+
+    def _task(self, source: Path, target: Path) -> Task:
+        return Task(self._pipeline, Job(source, target), Workers(), lambda *_: None, True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compare nac.c with codec on recordings.")
+    parser.add_argument("clips", type=Path)
+    parser.add_argument("--nac", type=Path, required=True)
+    parser.add_argument("--runner", default="", help="what runs the command")
+    parser.add_argument("--weights", type=Path, default=DEFAULT_WEIGHTS)
+    parser.add_argument("--every", type=int, default=1, help="use every N-th clip only")
+    options = parser.parse_args()
+    clips = read_clips(options.clips)[:: options.every]
+    command = [*shlex.split(options.runner), str(options.nac)]
+    seconds = sum(len(clip.audio) for clip in clips) / SAMPLE_RATE
+    print(f"{len(clips)} clips, {seconds:.0f} s; {machine()}")
+    failed = False
+    print("| way | files | bytes | differ |\n|---|--:|--:|--:|")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for way, (words, count, effort) in WAYS.items():
+            bench = Bench(command, options.weights, folder)
+            for clip in tqdm(clips, way, disable=None):
+                wav = folder / "clip.wav"
+                soundfile.write(wav, np.clip(clip.audio, -1, 1), SAMPLE_RATE, subtype="PCM_16")
+                bench.compare(wav, words, count, effort)
+            print(f"| {way} | {bench.files} | {bench.bytes:,} | {bench.differing} |", flush=True)
+            failed |= bench.differing > 0
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()

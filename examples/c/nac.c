@@ -1,0 +1,472 @@
+/* nac: compresses WAV to .nac files and restores it, with libcodec and without Python.
+ *
+ *     nac compress -m default.safetensors talk.wav talk.nac
+ *     nac decompress -m default.safetensors talk.nac talk.wav
+ *
+ * The files are byte for byte those of `codec compress` and `codec decompress`. Audio must be at
+ * the model's sample rate, as libcodec does not resample. */
+#include <codec.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "wav.h"
+
+enum { BLOCK = 1 << 16, REASON = 256 };
+
+typedef struct {
+    const char *input, *output, *weights, *effort;
+    long codebooks; /* 0: as many as the model has */
+    double kbps;    /* 0: not asked for */
+    int force;
+} options;
+
+static const char usage[] =
+    "usage: nac compress   -m MODEL [-n CODEBOOKS | -b KBPS] [--effort NAME] [-f] IN.wav OUT.nac\n"
+    "       nac decompress -m MODEL [-f] IN.nac OUT.wav\n"
+    "\n"
+    "  -m, --model FILE    weights (.safetensors); data of the coders lie beside it (.entropy)\n"
+    "  -n, --codebooks N   number of codebooks; by default all\n"
+    "  -b, --kbps RATE     kbit/s of each channel, in place of -n\n"
+    "  --effort NAME       lossless coding: raw, fast, best; by default fast if the model has it\n"
+    "  -f, --force         overwrite an output that exists\n";
+
+/* What a job holds; `release` frees all of it, whatever of it there is. */
+typedef struct {
+    const options *asked;
+    FILE *input, *output;
+    char *aside; /* the output's name while it is not complete */
+    codec_model *model;
+    codec_coder *coder;
+    codec_reader *reader;
+    codec_writer *writer;
+    codec_encoder *encoders[255];
+    codec_decoder *decoders[255];
+    wav_tags tags;
+    float *audio;
+    uint16_t *codes;
+    size_t audio_room, codes_room; /* values */
+    codec_info info;
+    char reason[REASON];
+} job;
+
+static int fail(job *j, const char *reason)
+{
+    fprintf(stderr, "nac: %s: %s\n", j->asked->input, reason);
+    return 1;
+}
+
+static int fail_status(job *j, codec_status status)
+{
+    return fail(j, *j->reason ? j->reason : codec_status_text(status));
+}
+
+static void release(job *j)
+{
+    codec_reader_free(j->reader);
+    codec_writer_free(j->writer);
+    for (size_t c = 0; c < 255; c++) {
+        codec_encoder_free(j->encoders[c]);
+        codec_decoder_free(j->decoders[c]);
+    }
+    codec_coder_free(j->coder);
+    codec_model_free(j->model);
+    wav_free(&j->tags);
+    free(j->audio);
+    free(j->codes);
+    if (j->input) fclose(j->input);
+    if (j->output) fclose(j->output);
+    if (j->aside) unlink(j->aside);
+    free(j->aside);
+}
+
+/* ---- Files: an output is complete or absent ---- */
+
+static int open_input(job *j)
+{
+    struct stat found;
+    j->input = fopen(j->asked->input, "rb");
+    if (!j->input) return fail(j, strerror(errno));
+    if (fstat(fileno(j->input), &found) != 0 || !S_ISREG(found.st_mode))
+        return fail(j, "not a regular file");
+    return 0;
+}
+
+static int open_output(job *j)
+{
+    const char *target = j->asked->output;
+    struct stat found;
+    const size_t size = strlen(target) + 64;
+    if (stat(target, &found) == 0) {
+        if (!S_ISREG(found.st_mode)) return fail(j, "the output is not a regular file");
+        if (!j->asked->force) return fail(j, "the output exists; --force overwrites it");
+    }
+    char *name = malloc(size);
+    if (!name) return fail(j, "out of memory");
+    const char *slash = strrchr(target, '/');
+    const int folder = slash ? (int)(slash - target) + 1 : 0;
+    snprintf(name, size, "%.*s.nac-%ld.part", folder, target, (long)getpid());
+    const int file = open(name, O_RDWR | O_CREAT | O_EXCL, 0666);
+    if (file < 0) {
+        free(name);
+        return fail(j, strerror(errno));
+    }
+    j->aside = name;
+    j->output = fdopen(file, "w+b");
+    return j->output ? 0 : fail(j, strerror(errno));
+}
+
+/* Gives the output its name, once it is on the disk. */
+static int close_output(job *j)
+{
+    int failed = fflush(j->output) != 0 || fsync(fileno(j->output)) != 0;
+    failed |= fclose(j->output) != 0;
+    j->output = NULL;
+    if (failed || rename(j->aside, j->asked->output) != 0) return fail(j, strerror(errno));
+    free(j->aside);
+    j->aside = NULL;
+    return 0;
+}
+
+static int write_bytes(void *user, const void *bytes, size_t n)
+{
+    return fwrite(bytes, 1, n, user) != n;
+}
+
+static int64_t read_bytes(void *user, void *bytes, size_t n)
+{
+    const size_t got = fread(bytes, 1, n, user);
+    return got < n && ferror((FILE *)user) ? -1 : (int64_t)got;
+}
+
+/* ---- The model and its coders ---- */
+
+static int open_model(job *j)
+{
+    const char *path = j->asked->weights;
+    if (codec_model_open(path, NULL, &j->model, j->reason, REASON) != CODEC_OK) {
+        fprintf(stderr, "nac: %s: %s\n", path, j->reason);
+        return 1;
+    }
+    codec_model_info(j->model, &j->info, sizeof j->info);
+    return 0;
+}
+
+/* The content of the file beside the weights, model.safetensors -> model.entropy; NULL without. */
+static void *coder_data(const options *asked, size_t *size)
+{
+    const size_t n = strlen(asked->weights);
+    char *path = malloc(n + sizeof ".entropy");
+    if (!path) return NULL;
+    memcpy(path, asked->weights, n + 1);
+    char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
+    strcpy(dot && (!slash || dot > slash) ? dot : path + n, ".entropy");
+    FILE *file = fopen(path, "rb");
+    free(path);
+    if (!file) return NULL;
+    void *data = NULL;
+    if (fseeko(file, 0, SEEK_END) == 0 && ftello(file) > 0) {
+        *size = (size_t)ftello(file);
+        data = malloc(*size);
+        rewind(file);
+        if (data && fread(data, 1, *size, file) != *size) {
+            free(data);
+            data = NULL;
+        }
+    }
+    fclose(file);
+    return data;
+}
+
+static int open_coder(job *j, uint32_t number)
+{
+    size_t size = 0;
+    void *data = number == CODEC_CODER_RAW ? NULL : coder_data(j->asked, &size);
+    if (number != CODEC_CODER_RAW && !data) {
+        snprintf(j->reason, REASON, "the model has no data for its coders");
+        return 1;
+    }
+    const codec_status status =
+        codec_coder_open(number, j->model, data, size, &j->coder, j->reason, REASON);
+    free(data);
+    return status != CODEC_OK;
+}
+
+/* The coder that is asked for; without a wish fast, or raw if the model has no data for it. */
+static int choose_coder(job *j)
+{
+    static const char *const names[] = {"raw", "fast", "best"};
+    if (!j->asked->effort) {
+        if (open_coder(j, CODEC_CODER_FAST) == 0) return 0;
+        *j->reason = 0;
+        return open_coder(j, CODEC_CODER_RAW) ? fail(j, j->reason) : 0;
+    }
+    for (uint32_t i = 0; i < 3; i++)
+        if (strcmp(j->asked->effort, names[i]) == 0)
+            return open_coder(j, i) ? fail(j, j->reason) : 0;
+    return fail(j, "--effort is one of raw, fast, best");
+}
+
+/* The number of codebooks that is asked for, as `codec compress` finds it; 0 if there is none. */
+static uint32_t choose_codebooks(job *j)
+{
+    const codec_info *info = &j->info;
+    uint32_t bits = 0;
+    while ((info->codebook_size - 1) >> bits) bits++;
+    const double each = (double)info->sample_rate / info->hop_length * bits;
+    const double ratio = 1000 * j->asked->kbps / each + 1e-6; /* a division may fall short */
+    if (j->asked->kbps != 0) {
+        if (ratio >= 1 && ratio <= info->codebooks + 2e-6) return (uint32_t)ratio;
+        fprintf(stderr, "nac: no %g kbit/s per channel; this model has %g to %g\n", j->asked->kbps,
+                each / 1000, each * info->codebooks / 1000);
+        return 0;
+    }
+    if (j->asked->codebooks == 0) return info->codebooks;
+    if (j->asked->codebooks >= 1 && j->asked->codebooks <= (long)info->codebooks)
+        return (uint32_t)j->asked->codebooks;
+    fprintf(stderr, "nac: %ld codebooks; the model has 1 to %u\n", j->asked->codebooks,
+            (unsigned)info->codebooks);
+    return 0;
+}
+
+static int check_rate(job *j, uint32_t sample_rate)
+{
+    if (sample_rate == j->info.sample_rate) return 0;
+    snprintf(j->reason, REASON, "%u Hz: this command does not resample, and the model is for %u Hz",
+             (unsigned)sample_rate, (unsigned)j->info.sample_rate);
+    return fail(j, j->reason);
+}
+
+/* Makes room for `count` samples, or codes. */
+static int reserve_audio(job *j, size_t count)
+{
+    if (count <= j->audio_room) return 0;
+    float *larger = realloc(j->audio, count * sizeof *larger);
+    if (!larger) return fail(j, "out of memory");
+    j->audio = larger;
+    j->audio_room = count;
+    return 0;
+}
+
+static int reserve_codes(job *j, size_t count)
+{
+    if (count <= j->codes_room) return 0;
+    uint16_t *larger = realloc(j->codes, count * sizeof *larger);
+    if (!larger) return fail(j, "out of memory");
+    j->codes = larger;
+    j->codes_room = count;
+    return 0;
+}
+
+/* ---- Compress ---- */
+
+/* Encodes n samples of each channel, or the end if audio is NULL, and writes the codes. */
+static int encode(job *j, size_t channels, size_t codebooks, const float *audio, size_t stride,
+                  size_t n)
+{
+    const size_t room =
+        audio ? codec_encoder_ready(j->encoders[0], n) : codec_encoder_left(j->encoders[0]);
+    size_t frames = 0;
+    codec_status status = CODEC_OK;
+    if (reserve_codes(j, channels * codebooks * (room + 1))) return 1;
+    for (size_t c = 0; c < channels && status == CODEC_OK; c++) {
+        uint16_t *codes = j->codes + c * codebooks * room;
+        status =
+            audio ? codec_encoder_push(j->encoders[c], audio + c * stride, n, codes, room, &frames)
+                  : codec_encoder_flush(j->encoders[c], codes, room, &frames);
+    }
+    if (status == CODEC_OK) status = codec_writer_write(j->writer, j->codes, room, frames);
+    return status == CODEC_OK ? 0 : fail_status(j, status);
+}
+
+static int start_file(job *j, const wav_reader *wav, uint32_t codebooks)
+{
+    codec_file_info file;
+    codec_tag tags[WAV_MAX_TAGS];
+    codec_status status = codec_file_describe(j->model, wav->channels, codebooks, 0, &file);
+    for (size_t i = 0; i < j->tags.n; i++)
+        tags[i] = (codec_tag){.key = j->tags.keys[i], .value = j->tags.values[i]};
+    if (status == CODEC_OK)
+        status =
+            codec_writer_open(&file, j->coder, tags, j->tags.n, write_bytes, j->output, &j->writer);
+    for (size_t c = 0; c < wav->channels && status == CODEC_OK; c++)
+        status = codec_encoder_new(j->model, codebooks, &j->encoders[c]);
+    return status == CODEC_OK ? 0 : fail_status(j, status);
+}
+
+static int compress(job *j)
+{
+    wav_reader wav;
+    uint8_t header[CODEC_HEADER_BYTES];
+    if (open_input(j)) return 1;
+    const char *problem = wav_open(&wav, j->input);
+    j->tags = wav.tags;
+    if (problem) return fail(j, problem);
+    if (open_model(j) || check_rate(j, wav.sample_rate)) return 1;
+    if (wav.channels > 255) return fail(j, "more than 255 channels");
+    const uint32_t codebooks = choose_codebooks(j);
+    if (!codebooks || choose_coder(j) || open_output(j) || start_file(j, &wav, codebooks)) return 1;
+
+    const size_t step = BLOCK / wav.channels;
+    if (reserve_audio(j, step * wav.channels)) return 1;
+    for (size_t got = 1; got;) {
+        problem = wav_read(&wav, j->audio, step, &got);
+        if (problem) return fail(j, problem);
+        if (got && encode(j, wav.channels, codebooks, j->audio, step, got)) return 1;
+    }
+    if (encode(j, wav.channels, codebooks, NULL, 0, 0)) return 1;
+    const codec_status status = codec_writer_finish(j->writer, wav.n_samples, header);
+    if (status != CODEC_OK) return fail_status(j, status);
+    if (fseeko(j->output, 0, SEEK_SET) != 0 || write_bytes(j->output, header, sizeof header))
+        return fail(j, strerror(errno));
+    if (wav.warning) fprintf(stderr, "nac: %s: warning: %s\n", j->asked->input, wav.warning);
+    return close_output(j);
+}
+
+/* ---- Decompress ---- */
+
+static int fail_chunk(job *j, codec_status status)
+{
+    const codec_file_info *file = codec_reader_info(j->reader);
+    snprintf(j->reason, REASON, "at chunk %llu: %s",
+             (unsigned long long)(codec_reader_frame(j->reader) / file->chunk_frames),
+             codec_status_text(status));
+    return fail(j, j->reason);
+}
+
+/* Decodes frames of a chunk, or the end if there are none, and writes up to *left samples. */
+static int decode(job *j, size_t channels, size_t codebooks, size_t frames, uint64_t *left)
+{
+    const size_t room =
+        frames ? codec_decoder_ready(j->decoders[0], frames) : codec_decoder_left(j->decoders[0]);
+    size_t n = 0;
+    codec_status status = CODEC_OK;
+    if (reserve_audio(j, channels * (room + 1))) return 1;
+    for (size_t c = 0; c < channels && status == CODEC_OK; c++) {
+        const uint16_t *codes = j->codes + c * codebooks * frames;
+        float *audio = j->audio + c * room;
+        status = frames ? codec_decoder_push(j->decoders[c], codes, frames, codebooks, frames,
+                                             audio, room, &n)
+                        : codec_decoder_flush(j->decoders[c], audio, room, &n);
+    }
+    if (status != CODEC_OK) return fail_status(j, status);
+    if (n > *left) n = (size_t)*left;
+    *left -= n;
+    const char *problem = wav_write(j->output, j->audio, channels, room, n);
+    return problem ? fail(j, problem) : 0;
+}
+
+static int start_audio(job *j, const codec_file_info *file)
+{
+    codec_status status = codec_reader_use(j->reader, j->coder);
+    if (status == CODEC_ERROR_MODEL) return fail(j, "made with another model");
+    for (size_t c = 0; c < file->channels && status == CODEC_OK; c++)
+        status = codec_decoder_new(j->model, &j->decoders[c]);
+    if (status != CODEC_OK) return fail_status(j, status);
+    for (size_t i = 0; i < codec_reader_tags(j->reader); i++) {
+        codec_tag tag;
+        if (codec_reader_tag(j->reader, i, &tag) != CODEC_OK) continue;
+        for (size_t k = 0; wav_tag_name(k); k++)
+            if (strcmp(tag.key, wav_tag_name(k)) == 0 &&
+                !wav_set_tag(&j->tags, wav_tag_name(k), tag.value, strlen(tag.value)))
+                return fail(j, "out of memory");
+    }
+    return 0;
+}
+
+static int decompress(job *j)
+{
+    if (open_input(j)) return 1;
+    codec_status status = codec_reader_open(read_bytes, j->input, &j->reader);
+    if (status != CODEC_OK) return fail_status(j, status);
+    const codec_file_info *file = codec_reader_info(j->reader);
+    if (open_model(j)) return 1;
+    if (open_coder(j, file->coder)) return fail(j, j->reason);
+    if (check_rate(j, file->sample_rate) || start_audio(j, file) || open_output(j)) return 1;
+
+    /* The length of what came through a pipe is known at its end. */
+    const int known = file->n_samples != CODEC_UNKNOWN_LENGTH;
+    uint64_t left = file->n_samples;
+    const size_t room = (size_t)codec_file_streams(file) * file->codebooks * file->chunk_frames;
+    if (reserve_codes(j, room)) return 1;
+    const char *problem = wav_write_header(j->output, file->sample_rate, file->channels,
+                                           known ? file->n_samples : 0, &j->tags);
+    const off_t start = ftello(j->output);
+    for (size_t frames = 1; !problem && frames;) {
+        size_t codebooks = 0;
+        status = codec_reader_next(j->reader, j->codes, room, &codebooks, &frames);
+        if (status != CODEC_OK) return fail_chunk(j, status);
+        if (decode(j, file->channels, codebooks, frames, &left)) return 1;
+    }
+    if (!problem && !known && fseeko(j->output, 0, SEEK_SET) == 0)
+        problem = wav_write_header(j->output, file->sample_rate, file->channels, file->n_samples,
+                                   &j->tags);
+    if (problem) return fail(j, problem);
+    const off_t end = start + (off_t)(2 * file->channels * file->n_samples);
+    if (fflush(j->output) != 0 || ftruncate(fileno(j->output), end) != 0)
+        return fail(j, strerror(errno));
+    return close_output(j);
+}
+
+/* ---- The command line ---- */
+
+static int wrong(const char *reason)
+{
+    fprintf(stderr, "nac: %s\n\n%s", reason, usage);
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    options asked = {0};
+    const char *names[2];
+    int n_names = 0;
+    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    if (argc < 2) return wrong("compress or decompress?");
+    const int to_nac = strcmp(argv[1], "compress") == 0;
+    if (!to_nac && strcmp(argv[1], "decompress") != 0) return wrong("compress or decompress?");
+    for (int i = 2; i < argc; i++) {
+        const char *word = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
+        char *end = NULL;
+        if (strcmp(word, "-f") == 0 || strcmp(word, "--force") == 0) {
+            asked.force = 1;
+            continue;
+        }
+        if (word[0] != '-') {
+            if (n_names == 2) return wrong("one input and one output");
+            names[n_names++] = word;
+            continue;
+        }
+        if (!value) return wrong("an option without its value, or unknown");
+        if (strcmp(word, "-m") == 0 || strcmp(word, "--model") == 0)
+            asked.weights = value;
+        else if (to_nac && strcmp(word, "--effort") == 0)
+            asked.effort = value;
+        else if (to_nac && (strcmp(word, "-n") == 0 || strcmp(word, "--codebooks") == 0)) {
+            asked.codebooks = strtol(value, &end, 10);
+            if (*end || end == value || asked.codebooks < 1)
+                return wrong("-n takes a number from 1");
+        } else if (to_nac && (strcmp(word, "-b") == 0 || strcmp(word, "--kbps") == 0)) {
+            asked.kbps = strtod(value, &end);
+            if (*end || end == value || !(asked.kbps > 0)) return wrong("-b takes kbit/s");
+        } else
+            return wrong("an unknown option");
+        i++;
+    }
+    if (asked.codebooks && asked.kbps != 0) return wrong("choose --kbps or --codebooks, not both");
+    if (!asked.weights) return wrong("--model names the weights");
+    if (n_names < 2) return wrong("one input and one output");
+    asked.input = names[0];
+    asked.output = names[1];
+    job j = {.asked = &asked};
+    const int failed = to_nac ? compress(&j) : decompress(&j);
+    release(&j);
+    return failed;
+}

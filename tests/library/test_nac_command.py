@@ -1,0 +1,315 @@
+"""examples/c/nac.c makes the files of `codec compress` and `codec decompress`, byte for byte."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+pytest.importorskip("codec.engine._engine", reason="the native engine was not built")
+
+from bench.random_weights import SMALL, noise, write_weights
+from tests.helpers.c_library import GCC, ROOT, SANITIZED, compile_c, sources
+from tests.helpers.cli import Cli
+from tests.library.nac_models import write_model
+
+pytestmark = pytest.mark.skipif(GCC is None, reason="needs gcc")
+
+RATE = SMALL.sample_rate
+FILES = [ROOT / "examples" / "c" / f"{name}.c" for name in ("nac", "wav")]
+POSIX = ("-D_POSIX_C_SOURCE=200809L", "-D_FILE_OFFSET_BITS=64")
+
+
+class Command:
+    """Runs `nac ARGS` with a model: exit code and standard error."""
+
+    def __init__(self, program: Path, model: Path) -> None:
+        self.program, self.model = program, model
+
+    def __call__(self, command: str, *args: object) -> tuple[int, str]:
+        words = [self.program, command, "-m", self.model, *map(str, args)]
+        done = subprocess.run(words, capture_output=True, text=True)
+        return done.returncode, done.stderr
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model") / "small.safetensors")
+
+
+@pytest.fixture(scope="module")
+def program(libcodec: ctypes.CDLL, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command, linked with the library of this session."""
+    target = tmp_path_factory.mktemp("command") / "nac"
+    return compile_c(target, [*FILES, Path(libcodec._name)], *POSIX, "-O1")
+
+
+@pytest.fixture
+def nac(program: Path, model: Path) -> Command:
+    return Command(program, model)
+
+
+def audio_of(channels: int, samples: int) -> np.ndarray[Any, Any]:
+    return np.stack([noise(samples, seed) for seed in range(channels)], axis=1)
+
+
+def riff(*chunks: tuple[bytes, bytes], size: int | None = None, magic: bytes = b"RIFF") -> bytes:
+    """A WAV of chunks; the size of the last one may be claimed to be another."""
+    body = b""
+    for name, data in chunks:
+        body += name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
+    if size is not None:
+        at = len(body) - len(chunks[-1][1]) - len(chunks[-1][1]) % 2 - 4
+        body = body[:at] + struct.pack("<I", size) + body[at + 4 :]
+    return magic + struct.pack("<I", len(body) + 4) + b"WAVE" + body
+
+
+def form(tag: int, channels: int, bits: int, rate: int = RATE) -> tuple[bytes, bytes]:
+    align = channels * bits // 8
+    return b"fmt ", struct.pack("<HHIIHH", tag, channels, rate, rate * align, align, bits)
+
+
+def extensible(channels: int, bits: int, mask: int, tag: int = 1) -> tuple[bytes, bytes]:
+    name, plain = form(0xFFFE, channels, bits)
+    guid = bytes.fromhex("000000001000800000aa00389b71")
+    return name, plain + struct.pack("<HHIH", 22, bits, mask, tag) + guid
+
+
+def info(**tags: bytes) -> tuple[bytes, bytes]:
+    entries = [(key.encode(), value + b"\0") for key, value in tags.items()]
+    body = b"".join(
+        key + struct.pack("<I", len(value)) + value + bytes(len(value) % 2)
+        for key, value in entries
+    )
+    return b"LIST", b"INFO" + body
+
+
+SOUND = (20_000 * audio_of(1, 3000)[:, 0]).clip(-32_768, 32_767).astype("<i2").tobytes()
+LATIN = info(INAM=b"caf\xe9 \xe2\x82", IART=" \u4f60\u597d ".encode(), ICMT=b"odd", ISFT=b"other")
+WAVS = {
+    "plain": riff(form(1, 1, 16), (b"data", SOUND)),
+    "tagged": riff(form(1, 1, 16), LATIN, (b"data", SOUND)),
+    "tags behind": riff(form(1, 1, 16), info(INAM=b"a"), (b"data", SOUND), info(INAM=b"b")),
+    "all tags": riff(
+        form(1, 2, 16),
+        info(**{name: name.encode() for name in
+                ("INAM", "IART", "IPRD", "ICRD", "ITRK", "IGNR", "ICMT", "ICOP")}),
+        (b"data", SOUND),
+    ),
+    "invalid utf-8": riff(
+        form(1, 1, 16),
+        info(INAM=bytes(range(0x7F, 0x100)), IART=b"\xf0\x9f\x98", ICMT=b"\xed\xa0\x80\xf4\x90x"),
+        (b"data", SOUND),
+    ),
+    "8 bits": riff(form(1, 1, 8), (b"data", SOUND[1::2])),
+    "24 bits": riff(form(1, 2, 24), (b"data", SOUND)),
+    "32 bits": riff(form(1, 1, 32), (b"data", SOUND)),
+    "double": riff(form(3, 1, 64), (b"data", audio_of(1, 2000).astype("<f8").tobytes())),
+    "surround": riff(extensible(3, 16, 0x604), (b"data", SOUND)),
+    "unknown speakers": riff(extensible(4, 16, 0x3), (b"data", SOUND)),
+    "float extensible": riff(
+        extensible(2, 32, 3, 3), (b"data", audio_of(2, 1500).astype("<f4").tobytes())
+    ),
+    "odd chunks": riff(
+        (b"junk", b"123"), form(1, 1, 16), (b"fact", b"12345"), (b"data", SOUND[:-2] + b"1"),
+    ),
+    "no pad": riff(form(1, 1, 16))[:36] + b"bext\3\0\0\0abcdata" + struct.pack("<I", 6000) + SOUND,
+    "size never filled in": riff(form(1, 1, 16), (b"data", SOUND), size=0),
+    "endless": riff(form(1, 1, 16), (b"data", SOUND), size=0xFFFFFFFF),
+    "almost endless": riff(form(1, 1, 16), (b"data", SOUND), size=0x7FFFF000),
+    "RF64": riff(
+        (b"ds64", struct.pack("<QQQI", 0, len(SOUND), 0, 0)), form(1, 1, 16), (b"data", SOUND),
+        size=0xFFFFFFFF, magic=b"RF64",
+    ),
+    "cut off": riff(form(1, 1, 16), (b"data", SOUND))[:-1001],
+    "joined": riff(form(1, 1, 16), info(INAM=b"first"), (b"data", SOUND), info(INAM=b"x"),
+                   (b"data", SOUND)),
+    "another behind": 2 * riff(form(1, 1, 16), (b"data", SOUND)),
+    "one sample": riff(form(1, 1, 16), (b"data", SOUND[:2])),
+    "a byte too many": riff(form(1, 2, 16), (b"data", SOUND[:-1])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WAVS)
+def test_any_wav_there_and_back(
+    nac: Command, cli_of_weights: Cli, tmp_path: Path, name: str
+) -> None:
+    source = tmp_path / "in.wav"
+    source.write_bytes(WAVS[name])
+    there(nac, cli_of_weights, source)
+
+
+def there(nac: Command, cli: Cli, source: Path, *options: object) -> None:
+    """Compress and restore `source` with both; the results are the same."""
+    mine, other = source.with_name("mine"), source.with_name("other")
+    codec, model = (cli, ("--model", nac.model))
+    code, _, error = codec("compress", "-q", source, "-o", f"{other}.nac", *options, *model)
+    assert code == 0, error
+    code, problem = nac("compress", source, f"{mine}.nac", *options)
+    assert code == 0, problem
+    assert ("warning" in problem) == ("warning" in error), (problem, error)
+    assert Path(f"{mine}.nac").read_bytes() == Path(f"{other}.nac").read_bytes()
+    code, _, error = codec("decompress", "-q", f"{other}.nac", *model)
+    assert code == 0, error
+    code, problem = nac("decompress", f"{mine}.nac", f"{mine}.wav")
+    assert code == 0, problem
+    assert Path(f"{mine}.wav").read_bytes() == Path(f"{other}.wav").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("-n", 1), ("-b", 0.3), ("--effort", "raw"), ("--effort", "best"),
+     ("-n", 2, "--effort", "fast")],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize(("channels", "samples"), [(1, 60_001), (3, 49_920)])
+def test_any_options(
+    nac: Command, cli_of_weights: Cli, tmp_path: Path, options: tuple[object, ...],
+    channels: int, samples: int,
+) -> None:  # fmt: skip
+    source = tmp_path / "in.wav"
+    soundfile.write(source, audio_of(channels, samples), RATE, subtype="FLOAT")
+    there(nac, cli_of_weights, source, *options)
+
+
+def test_files_of_other_kinds_are_restored(
+    nac: Command, cli_of_weights: Cli, tmp_path: Path
+) -> None:
+    """Those of constant quality, of single frames, and those whose length only the end knows."""
+    sound = riff(form(1, 2, 16), (b"data", SOUND))
+    mine, other, model = tmp_path / "mine.wav", tmp_path / "other.wav", ("--model", nac.model)
+    codec = cli_of_weights
+    for name, options in {"quality": ("--quality", 5), "live": ("--live",), "pipe": ()}.items():
+        code, data, error = codec("compress", "-", "-o", "-", *options, *model, stdin=sound)
+        assert code == 0, error
+        source = tmp_path / f"{name}.nac"
+        source.write_bytes(data)
+        code, _, error = codec("decompress", "-q", "-f", source, "-o", other, *model)
+        assert code == 0, error
+        assert nac("decompress", "-f", source, mine) == (0, "")
+        assert mine.read_bytes() == other.read_bytes()
+
+
+def test_a_model_without_data_makes_raw_codes(
+    program: Path, cli_of_weights: Cli, tmp_path: Path
+) -> None:
+    bare = Command(program, write_weights(tmp_path / "bare.safetensors", SMALL))
+    source = tmp_path / "in.wav"
+    source.write_bytes(WAVS["plain"])
+    there(bare, cli_of_weights, source)
+    assert "no data" in bare("compress", source, tmp_path / "x.nac", "--effort", "fast")[1]
+
+
+def nan_wav() -> bytes:
+    samples = np.full(3000, np.nan, "<f4")
+    return riff(form(3, 1, 32), (b"data", samples.tobytes()))
+
+
+BAD = {
+    "not a WAV": b"fLaC" + bytes(100),
+    "another rate": riff(form(1, 1, 16, 44_100), (b"data", SOUND)),
+    "no format": riff((b"data", SOUND)),
+    "no samples": riff(form(1, 1, 16), (b"data", b""), info(INAM=b"x")),
+    "no data": riff(form(1, 1, 16)),
+    "12 bits": riff(form(1, 1, 12), (b"data", SOUND)),
+    "mu-law": riff(form(7, 1, 8), (b"data", SOUND)),
+    "no channels": riff(form(1, 0, 16), (b"data", SOUND)),
+    "not finite": nan_wav(),
+    "too loud": riff(form(3, 1, 32), (b"data", np.full(99, 257, "<f4").tobytes())),
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_audio_is_refused(nac: Command, tmp_path: Path, name: str) -> None:
+    source = tmp_path / "in.wav"
+    source.write_bytes(BAD[name])
+    code, error = nac("compress", source, tmp_path / "out.nac")
+    assert code == 1
+    assert error.count("\n") == 1
+    assert error.startswith(f"nac: {source}: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.wav"]
+
+
+def test_damage_leaves_no_output(nac: Command, tmp_path: Path) -> None:
+    source, file, target = (tmp_path / name for name in ("in.wav", "a.nac", "out.wav"))
+    soundfile.write(source, audio_of(1, 150_000), RATE)
+    assert nac("compress", source, file)[0] == 0
+    data = file.read_bytes()
+    damaged: list[Callable[[], bytes]] = [
+        lambda: data[:-1],
+        lambda: data + b"\0",
+        lambda: data[:-300] + b"\xff" + data[-299:],
+        lambda: data[: len(data) // 2],
+        lambda: data[:30],
+        lambda: WAVS["plain"],
+    ]
+    for make in damaged:
+        file.write_bytes(make())
+        code, error = nac("decompress", file, target)
+        assert code == 1
+        assert error.count("\n") == 1
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nac", "in.wav"]
+
+
+def test_outputs_are_not_overwritten_by_chance(nac: Command, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.wav", tmp_path / "out.nac"
+    source.write_bytes(WAVS["plain"])
+    target.write_bytes(b"precious")
+    code, error = nac("compress", source, target)
+    assert code == 1
+    assert "--force" in error
+    assert target.read_bytes() == b"precious"
+    assert nac("compress", source, target, "-f") == (0, "")
+    assert target.read_bytes().startswith(b"\x89NAC")
+    for wrong in (tmp_path, tmp_path / "no" / "folder.nac"):
+        assert nac("compress", source, wrong)[0] == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.wav", "out.nac"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("in",), ("in", "out", "more"), ("-n", "x", "in", "out"), ("-n", "0", "in", "out"),
+     ("-b", "0", "in", "out"), ("--what", "1", "in", "out"), ("in", "out", "-n"),
+     ("-n", "1", "-b", "1", "in", "out")],
+    ids=str,
+)  # fmt: skip
+def test_wrong_words_are_explained(nac: Command, words: tuple[str, ...]) -> None:
+    code, error = nac("compress", *words)
+    assert code == 2
+    assert "usage: nac" in error
+
+
+def test_limits_of_options_are_those_of_the_model(nac: Command, tmp_path: Path) -> None:
+    source = tmp_path / "in.wav"
+    source.write_bytes(WAVS["plain"])
+    for options in (("-n", 4), ("-b", 0.1), ("-b", 100), ("--effort", "most")):
+        code, error = nac("compress", source, tmp_path / "out.nac", *options)
+        assert code == 1
+        assert error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_command_is_clean_under_the_sanitizers(
+    cli_of_weights: Cli, model: Path, tmp_path: Path
+) -> None:
+    program = compile_c(tmp_path / "nac", [*FILES, *sources()], *POSIX, "-O1", *SANITIZED)
+    nac = Command(program, model)
+    for name, data in (WAVS | BAD).items():
+        folder = tmp_path / name
+        folder.mkdir()
+        source = folder / "in.wav"
+        source.write_bytes(data)
+        for effort in ("raw", "best") if name in WAVS else ("raw",):
+            code, error = nac("compress", source, folder / "a.nac", "-f", "--effort", effort)
+            assert code == (name in BAD), error
+            assert "Sanitizer" not in error
+            if not code:
+                assert nac("decompress", folder / "a.nac", folder / "a.wav", "-f") == (0, "")
