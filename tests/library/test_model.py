@@ -166,7 +166,7 @@ def test_fields_that_the_file_does_not_have_are_standard(
     assert bytes(open_model(path).info.id) == NativeBackend(path).model_id
 
 
-WRONG = {
+WRONG: dict[str, list[Any]] = {
     "hop_length": [0, 33, 16, 64, 2**40, -32, 32.0, "32", None, True],
     "backbone_hop": [0, 8, 32, 5],
     "encoder_stack": [0, 2, 3],

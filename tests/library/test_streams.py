@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ def pair(
     request: pytest.FixtureRequest,
     libcodec: ctypes.CDLL,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Pair]:
+) -> Pair:
     path = tmp_path_factory.mktemp("streams") / "m.safetensors"
     return Pair(libcodec, write_weights(path, MONO[request.param]))
 

@@ -20,8 +20,10 @@ from tests.helpers.c_library import GCC, load_parts
 
 pytestmark = pytest.mark.skipif(GCC is None, reason="needs gcc")
 
-RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000)
-RATES += (176_400, 192_000, MIN_SAMPLE_RATE, MAX_SAMPLE_RATE, 1400 * 3, 1400 * 15)
+RATES = (
+    8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000,
+    176_400, 192_000, MIN_SAMPLE_RATE, MAX_SAMPLE_RATE, 1400 * 3, 1400 * 15,
+)  # fmt: skip
 
 
 class Reason(ctypes.Structure):
