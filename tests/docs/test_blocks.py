@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -87,7 +88,18 @@ def run_python(block: Block, names: dict[str, Any], page: Path) -> None:
     exec(compile(source, str(page), "exec"), names)
 
 
+def run_c(block: Block, names: dict[str, Any], page: Path) -> None:
+    """Compile the block; what it declares and does not define stays open."""
+    if (compiler := shutil.which("cc")) is None:
+        pytest.skip("needs a C compiler")
+    flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'csrc' / 'include'}"]
+    command = [compiler, *flags, "-x", "c", "-c", "-", "-o", "block.o"]
+    done = subprocess.run(command, input=block.text, capture_output=True, text=True)
+    assert done.returncode == 0, f"{page.name}:{block.line}: {done.stderr}"
+
+
 RUN: dict[str, Callable[[Block, dict[str, Any], Path], None]] = {
+    "c": run_c,
     "python": run_python,
     "sh": run_shell,
 }
