@@ -21,14 +21,30 @@ from codec.model.limits import frames_for
 from codec.nac import Header, Writer
 from codec.nac.layout import HEADER_BYTES
 from codec.nac.tags import pack_metadata, unpack_metadata
+from codec.tokens import Tokens, write_tokens
 from tests.fuzz.attacks import attacks, resealed, tokens
 from tests.fuzz.attacks import written as raw_file
-from tests.helpers.c_library import GCC, load_parts
+from tests.helpers.c_library import GCC, ROOT, load_parts
 from tests.library import nac_binding as nac
-from tests.nac.test_container import PAGE, make
-from tests.nac.test_container import written as raw_tokens
 
+PAGE = ROOT / "docs" / "format.md"
 pytestmark = pytest.mark.skipif(GCC is None, reason="needs gcc")
+
+
+def make(
+    channels=2, n_codebooks=3, codebook_size=1024, n_samples=3000, sample_rate=24_000,
+    frame_rate=50.0,
+):  # fmt: skip
+    frames = frames_for(n_samples, sample_rate, Fraction(frame_rate).limit_denominator(1 << 16))
+    shape = (channels, n_codebooks, frames)
+    codes = np.random.default_rng(0).integers(0, codebook_size, shape, np.uint16)
+    return Tokens(codes, frame_rate, n_samples, sample_rate, codebook_size, b"\x00\x01modelZ")
+
+
+def raw_tokens(of: Tokens) -> bytes:
+    file = io.BytesIO()
+    write_tokens(file, of)
+    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
