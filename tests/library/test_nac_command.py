@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import shutil
 import struct
 import subprocess
 from collections.abc import Callable
@@ -313,3 +314,23 @@ def test_the_command_is_clean_under_the_sanitizers(
             assert "Sanitizer" not in error
             if not code:
                 assert nac("decompress", folder / "a.nac", folder / "a.wav", "-f") == (0, "")
+
+
+@pytest.mark.slow
+def test_another_processor_makes_the_same_files(
+    cli_of_weights: Cli, model: Path, tmp_path: Path
+) -> None:
+    """For aarch64, run by qemu (Debian: apt install gcc-aarch64-linux-gnu qemu-user)."""
+    compiler, runner = shutil.which("aarch64-linux-gnu-gcc"), shutil.which("qemu-aarch64")
+    if compiler is None or runner is None:
+        pytest.skip("no compiler or runner for aarch64")
+    files = [*FILES, *sources()]
+    program = compile_c(tmp_path / "arm", files, *POSIX, "-O2", "-static", compiler=compiler)
+    script = tmp_path / "nac"
+    script.write_text(f'#!/bin/sh\nexec {runner} {program} "$@"\n')
+    script.chmod(0o755)
+    for name, effort in (("plain", "fast"), ("surround", "best"), ("double", "raw")):
+        (tmp_path / name).mkdir()
+        source = tmp_path / name / "in.wav"
+        source.write_bytes(WAVS[name])
+        there(Command(script, model), cli_of_weights, source, "--effort", effort)
