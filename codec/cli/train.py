@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from codec.cli import options
 from codec.cli.paths import FILE, PATH
 from codec.errors import TrainingError
 from codec.model.config import ModelConfig
+from codec.model.limits import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from codec.support.progress import Progress
 from codec.training.phones import write_labels
 from codec.training.prepare import INDEX_NAME, PreparedAudio, open_prepared
@@ -25,11 +27,28 @@ _minutes = click.FloatRange(0, min_open=True)
 @click.option("-o", "--output", type=PATH, help="Output folder. [default: below ~/.cache/codec]")
 @click.option("--kind", help="Put all files into one group. [default: by first folder level]")
 @click.option("-j", "--jobs", type=click.IntRange(1), help="Processes. [default: one a core]")
+@click.option(
+    "--rate",
+    type=click.IntRange(MIN_SAMPLE_RATE, MAX_SAMPLE_RATE),
+    default=ModelConfig().sample_rate,
+    show_default=True,
+    help="Sample rate of the model, in Hz.",
+)
+@click.option("--stereo", is_flag=True, help="Keep two channels, for a model that codes both.")
 @click.option("--phones", type=FILE, help="A table of aligned phones, for phonetic_weight.")
 def prepare(
-    data: Path, output: Path | None, kind: str | None, jobs: int | None, phones: Path | None
+    data: Path,
+    output: Path | None,
+    kind: str | None,
+    jobs: int | None,
+    rate: int,
+    stereo: bool,
+    phones: Path | None,
 ) -> None:
     """Decode a folder of audio once for training: mono, at the model's sample rate.
+
+    --stereo is for a model with channels = 2. It keeps the first two channels of a file; a file of
+    one has it in both.
 
     Reads the formats that `codec compress` reads. The same command continues an interrupted
     preparation.
@@ -38,7 +57,8 @@ def prepare(
     path, offset, duration (seconds) and phones, which is START:PHONE ..., START in units of 10 ms
     from the clip's start.
     """
-    prepared = _prepare(data, output or cache_folder(data), kind, jobs)
+    wanted = (rate, 2 if stereo else 1)
+    prepared = _prepare(data, output or cache_folder(data, *wanted), wanted, kind, jobs)
     click.echo(
         f"{len(prepared.files)} files, {prepared.seconds / 3600:.2f} hours in {prepared.folder}"
         + (f"; {len(prepared.skipped)} files skipped" if prepared.skipped else "")
@@ -106,7 +126,7 @@ def train(
     from codec.nn.backend import available_device
     from codec.training import distributed
     from codec.training.config import read_changes
-    from codec.training.loop import Until
+    from codec.training.loop import Until, model_of_run
     from codec.training.loop import train as run_training
 
     if decay_steps is not None and decay_minutes is not None:
@@ -123,11 +143,12 @@ def train(
         torch.set_num_threads(threads)
     with distributed.joined(device) as device:
         with distributed.one_first():
-            prepared = _prepared(data)
+            changes = read_changes(config, settings)
+            prepared = _prepared(data, lambda: model_of_run(run, changes, resume_from))
         run_training(
             prepared,
             run,
-            read_changes(config, settings),
+            changes,
             Until(steps, minutes, decay_steps, decay_minutes),
             eval_folder=eval_folder,
             init=init,
@@ -193,6 +214,7 @@ def train_prior(
 
     from codec.coders.data import SUFFIX
     from codec.model.location import DEFAULT_WEIGHTS
+    from codec.model.weights_file import WeightsFile
     from codec.support.atomic import check_writable
     from codec.training.entropy.train import train_entropy
 
@@ -201,7 +223,7 @@ def train_prior(
     weights = model or DEFAULT_WEIGHTS
     target = output or weights.with_suffix(SUFFIX)
     check_writable(target, overwrite=force)
-    prepared = _prepared(data)
+    prepared = _prepared(data, lambda: WeightsFile(weights).config)
     with Progress(round(prepared.seconds)) as bar:
         done = 0.0
 
@@ -224,23 +246,38 @@ def train_prior(
     click.echo(f"{target}: {size / 1e6:.1f} MB")
 
 
-def cache_folder(data: Path) -> Path:
+def cache_folder(
+    data: Path, sample_rate: int = ModelConfig().sample_rate, channels: int = 1
+) -> Path:
     """Name the folder below $XDG_CACHE_HOME/codec in which `data` is prepared."""
     path = data.resolve()
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
-    return base / "codec" / f"{path.name}-{digest}"
+    usual = (sample_rate, channels) == (ModelConfig().sample_rate, 1)
+    return base / "codec" / f"{path.name}-{digest}{'' if usual else f'-{sample_rate}x{channels}'}"
 
 
-def _prepared(data: Path) -> PreparedAudio:
-    """Open `data` if it is prepared audio; otherwise prepare it in the cache."""
+def _prepared(data: Path, model: Callable[[], ModelConfig]) -> PreparedAudio:
+    """Open `data` if it is prepared audio; otherwise prepare it in the cache for `model`."""
     if (data / INDEX_NAME).is_file():
         return open_prepared(data)
-    return _prepare(data, cache_folder(data), None)
+    config = model()
+    wanted = (config.sample_rate, config.channels)
+    return _prepare(data, cache_folder(data, *wanted), wanted, None)
 
 
-def _prepare(data: Path, output: Path, kind: str | None, jobs: int | None = None) -> PreparedAudio:
-    """Prepare `data` in `output` with a bar, which appears at the first file that needs work."""
+def _prepare(
+    data: Path,
+    output: Path,
+    wanted: tuple[int, int],
+    kind: str | None,
+    jobs: int | None = None,
+) -> PreparedAudio:
+    """Prepare `data` in `output` with a bar, which appears at the first file that needs work.
+
+    wanted: the sample rate and the number of channels.
+    """
+    rate, channels = wanted
     with Progress() as bar:
         done = 0
 
@@ -253,7 +290,8 @@ def _prepare(data: Path, output: Path, kind: str | None, jobs: int | None = None
         return prepare_audio(
             data,
             output,
-            ModelConfig().sample_rate,
+            rate,
+            channels=channels,
             kind=kind,
             jobs=jobs,
             progress=show,

@@ -38,7 +38,7 @@ COPY_SAMPLES = 1 << 26  # copied to the device at a time
 class Crops(NamedTuple):
     """A batch of crops, and what is known of them."""
 
-    audio: Tensor  # float32 [batch_size, crop_samples] in [-1, 1]
+    audio: Tensor  # float32 [batch_size, crop_samples], or [batch_size, 2, these], in [-1, 1]
     files: Tensor  # int64 [batch_size]: the number of each crop's file in the index
     phones: Tensor  # int64 [batch_size, frames]: the phone in each frame's middle, 0: unknown
 
@@ -52,6 +52,9 @@ class CropSampler:
     above 8 kHz. A crop under -60 dB RMS is drawn again, at most three times. A file shorter than a
     crop lies at a random place in zeros. Each crop is then augmented (`augmentations`); by default
     it gets a random sign and a gain of -12 to +3 dB, less where that would clip.
+
+    Audio that was prepared with two channels gives crops of both, with the same augmentations: the
+    same speed, filter, noise and gain.
 
     frame_samples: where the audio has labels of phones (`codec.training.phones`), crops carry the
     phone in the middle of each frame of so many samples. A change of speed moves them, too. Where
@@ -104,7 +107,7 @@ class CropSampler:
         offsets = np.array([entry.offset for entry in prepared.files])
         self._offsets = torch.from_numpy(offsets).to(self.data_device)
         self._labels: Tensor | None = None
-        self._sample_rate = prepared.sample_rate
+        self._sample_rate, self._channels = prepared.sample_rate, prepared.channels
         self._middles = torch.zeros(0, dtype=torch.int64, device=self.data_device)
         if frame_samples is not None:
             self._labels = torch.from_numpy(read_labels(prepared)[0]).to(self.data_device)
@@ -118,10 +121,12 @@ class CropSampler:
             prepared.sample_rate,
             seed,
             self.device,
+            prepared.channels,
         )
 
     def batch(self, step: int | Tensor) -> Tensor:
-        """Draw the batch of `step` (0 or more); float32 [batch_size, crop_samples] in [-1, 1]."""
+        """Draw the batch of `step` (0 or more); float32 [batch_size, crop_samples] in [-1, 1], or
+        [batch_size, 2, crop_samples] of left and right."""
         return self.crops(step).audio
 
     def crops(self, step: int | Tensor) -> Crops:
@@ -136,6 +141,8 @@ class CropSampler:
         other = self._to_float(self._pieces(step, MIXED)[0]) if self._chain.mixes else None
         here = step if step.device == self.device else _to_device(step, self.device)
         audio = self._chain(self._to_float(pieces), other, here, self._rows)
+        if self._channels > 1:
+            audio = audio.view(-1, self._channels, audio.shape[1])
         return Crops(audio, numbers, self._phones(step, numbers, starts))
 
     def batch_and_files(self, step: int) -> tuple[Tensor, list[AudioEntry]]:
@@ -162,7 +169,8 @@ class CropSampler:
 
     def _pieces(self, step: Tensor, stream: int) -> tuple[Tensor, Tensor, Tensor]:
         """Draw int16 [batch_size, samples] as they are stored, their files' numbers, and where in
-        these files they start, which is below 0 where the file is shorter."""
+        these files they start, which is below 0 where the file is shorter. Of two channels, each
+        is a row: left, right, left, ..."""
         length = self._chain.samples_read
         drawn = counter.words(self.seed, step, self._data_rows, stream, 2 * ATTEMPTS)
         file, place = counter.unit(drawn).view(-1, ATTEMPTS, 2).unbind(-1)
@@ -176,14 +184,18 @@ class CropSampler:
         position = start[..., None] + torch.arange(length, device=self.data_device)
         inside = (position >= 0) & (position < samples[..., None])
         within = position.clamp(min=0).minimum(samples[..., None] - 1)
-        pieces = self._audio[self._offsets[files][..., None] + within] * inside
+        pieces = self._audio[self._offsets[files][..., None] + within]
+        if self._channels > 1:
+            pieces = pieces.transpose(-1, -2).flatten(-2)  # the channels one after the other
+            inside = inside.repeat(1, 1, self._channels)
+        pieces = pieces * inside
         # Energies are integers, and so the same on every device.
         energy = pieces.long().square().sum(-1)
-        loud = energy >= math.ceil(SILENCE_RMS**2 * FULL_SCALE**2 * length)
+        loud = energy >= math.ceil(SILENCE_RMS**2 * FULL_SCALE**2 * pieces.shape[-1])
         attempts = torch.arange(ATTEMPTS, device=self.data_device)
         chosen = torch.where(loud, attempts, ATTEMPTS - 1).amin(1, keepdim=True)
-        taken = pieces.gather(1, chosen[..., None].expand(-1, -1, length))[:, 0]
-        return taken, files.gather(1, chosen)[:, 0], start.gather(1, chosen)[:, 0]
+        taken = pieces.gather(1, chosen[..., None].expand(-1, -1, pieces.shape[-1]))
+        return taken.view(-1, length), files.gather(1, chosen)[:, 0], start.gather(1, chosen)[:, 0]
 
     def _to_float(self, pieces: Tensor) -> Tensor:
         """Move int16 pieces to the device as float32 in [-1, 1]."""
@@ -191,7 +203,9 @@ class CropSampler:
 
 
 def load(prepared: PreparedAudio, device: torch.device, data: str) -> Tensor:
-    """Give the prepared audio as an int16 tensor [n_samples], on the device or as a memory map.
+    """Give the prepared audio as an int16 tensor [n_samples], or [n_samples, 2].
+
+    It is on the device or a memory map.
 
     data: auto, device or host; see `CropSampler`. On the CPU it is always the memory map. Raises
     DataError.
@@ -201,6 +215,8 @@ def load(prepared: PreparedAudio, device: torch.device, data: str) -> Tensor:
     # Copy on write: PyTorch has no read-only tensors, and the file must not change.
     mapped = np.memmap(prepared.folder / AUDIO_NAME, dtype="<i2", mode="c")
     audio = torch.from_numpy(mapped)
+    if prepared.channels > 1:
+        audio = audio.view(-1, prepared.channels)
     if device.type == "cpu" or data == "host":
         return audio
     if device.type == "cuda":

@@ -51,7 +51,9 @@ class Decoders:
         for process in self._all:
             process.wait()
 
-    def decode(self, path: Path, target: Path, sample_rate: int) -> dict[str, Any]:
+    def decode(
+        self, path: Path, target: Path, sample_rate: int, channels: int = 1
+    ) -> dict[str, Any]:
         """Decode `path` to the file `target`, as `decoding.decode`, in a process that is idle.
 
         Raises Unusable as `decoding.decode`, OSError where the process could not read or write,
@@ -59,7 +61,8 @@ class Decoders:
         """
         process = self._idle.get()
         try:
-            answer = _ask(process, [os.fspath(path), os.fspath(target), sample_rate])
+            request = [os.fspath(path), os.fspath(target), sample_rate, channels]
+            answer = _ask(process, request)
         finally:
             self._idle.put(process)
         if answer is None:
@@ -92,10 +95,10 @@ def _ask(process: subprocess.Popen[str], request: list[Any]) -> Any:
     return json.loads(line) if line.endswith("\n") else None
 
 
-def _answer(path: str, target: str, sample_rate: int) -> dict[str, Any]:
+def _answer(path: str, target: str, sample_rate: int, channels: int) -> dict[str, Any]:
     try:
         with Path(target).open("wb") as audio:
-            return {"entry": decode(Path(path), audio, sample_rate)}
+            return {"entry": decode(Path(path), audio, sample_rate, channels)}
     except Unusable as error:
         return {"unusable": str(error)}
     except OSError as error:

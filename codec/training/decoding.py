@@ -1,4 +1,4 @@
-"""Decode one audio file to mono int16 at a sample rate, and measure it on the way.
+"""Decode one audio file to mono or stereo int16 at a sample rate, and measure it on the way.
 
 Needs numpy, soundfile and soxr only.
 """
@@ -33,8 +33,11 @@ class Unusable(Exception):
     """An audio file to leave out; the message, of one line, says why."""
 
 
-def decode(path: Path, audio: IO[bytes], sample_rate: int) -> dict[str, Any]:
+def decode(path: Path, audio: IO[bytes], sample_rate: int, channels: int = 1) -> dict[str, Any]:
     """Write the samples of `path` to `audio` as little-endian int16, from where it stands.
+
+    channels: 1, the average of the file's channels; or 2, left and right in turn, the first two
+        channels of the file, or twice that of a file of one.
 
     Returns what an AudioEntry says of them: samples, source_sample_rate, source_channels,
     full_band, peak and rms, and `warning` if something of the file is missing or damaged. Raises
@@ -42,22 +45,22 @@ def decode(path: Path, audio: IO[bytes], sample_rate: int) -> dict[str, Any]:
     may have some of its samples by then.
     """
     try:
-        return _decode(path, audio, sample_rate)
+        return _decode(path, audio, sample_rate, channels)
     except (AudioError, DataError) as error:
         raise Unusable(str(error)) from error
 
 
-def _decode(path: Path, audio: IO[bytes], sample_rate: int) -> dict[str, Any]:
+def _decode(path: Path, audio: IO[bytes], sample_rate: int, channels: int) -> dict[str, Any]:
     spectrum = Spectrum()
     samples, peak, energy = 0, 0.0, 0.0
     with _reading(path) as reader:
-        for block in _mono_blocks(reader, sample_rate):
+        for block in _blocks(reader, sample_rate, channels):
             if not np.isfinite(block).all():
                 raise DataError("it has samples that are not finite")
             peak = max(peak, float(np.abs(block).max(initial=0)))
             if peak > PEAK_LIMIT:
                 raise DataError(f"its peak is {peak:.3g} times full scale")
-            spectrum.add(block)
+            spectrum.add(block if block.ndim == 1 else block.mean(axis=1))
             samples += len(block)
             energy += float(np.square(block, dtype=np.float64).sum())
             scaled = np.rint(block * FULL_SCALE).clip(-FULL_SCALE, FULL_SCALE - 1)
@@ -72,7 +75,7 @@ def _decode(path: Path, audio: IO[bytes], sample_rate: int) -> dict[str, Any]:
             "source_channels": reader.channels,
             "full_band": is_full_band(spectrum, sample_rate),
             "peak": round(peak, 6),
-            "rms": round((energy / samples) ** 0.5, 6),
+            "rms": round((energy / (samples * channels)) ** 0.5, 6),
         }
         return entry | ({"warning": "; ".join(reader.warnings)} if reader.warnings else {})
 
@@ -84,11 +87,14 @@ def _reading(path: Path) -> AudioReader:
         raise Unusable((error.strerror or str(error)).lower()) from error
 
 
-def _mono_blocks(reader: AudioReader, sample_rate: int) -> Iterator[npt.NDArray[np.float32]]:
-    """Read the file as mono at `sample_rate`, in blocks of some seconds at most."""
+def _blocks(
+    reader: AudioReader, sample_rate: int, channels: int
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Read the file as [samples], or [samples, 2], in blocks of some seconds at most."""
+    own = reader.sample_rate
     stream = (
-        soxr.ResampleStream(reader.sample_rate, sample_rate, 1, dtype="float32", quality="VHQ")
-        if reader.sample_rate != sample_rate
+        soxr.ResampleStream(own, sample_rate, channels, dtype="float32", quality="VHQ")
+        if own != sample_rate
         else None
     )
     blocks = iter(reader)
@@ -99,10 +105,16 @@ def _mono_blocks(reader: AudioReader, sample_rate: int) -> Iterator[npt.NDArray[
             raise Unusable((error.strerror or str(error)).lower()) from error
         if block is None:
             break
-        mono = block.mean(axis=0)
-        yield mono if stream is None else stream.resample_chunk(mono)
+        mixed = block.mean(axis=0) if channels == 1 else as_pair(block).T
+        yield mixed if stream is None else stream.resample_chunk(np.ascontiguousarray(mixed))
     if stream is not None:
-        yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+        nothing = np.zeros((0,) if channels == 1 else (0, channels), np.float32)
+        yield stream.resample_chunk(nothing, last=True)
+
+
+def as_pair(audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Give two channels [2, samples]: the first two of `audio` [channels, samples], or its one."""
+    return audio[:2] if len(audio) > 1 else np.repeat(audio, 2, axis=0)
 
 
 class Spectrum:

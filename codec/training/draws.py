@@ -31,7 +31,7 @@ class Plan:
 class Inputs(NamedTuple):
     """The tensors that a step reads, of fixed shapes."""
 
-    audio: Tensor  # float32 [batch, samples]
+    audio: Tensor  # float32 [batch, samples], or [batch, 2, samples]
     depths: Tensor  # int64 [batch]: codebooks that each crop uses
     keys: Tensor  # int64 [batch, frames], below 2^32: what the decoder draws its signs by
     heard: Tensor  # int64 [crops]: numbers of the crops that critics hear

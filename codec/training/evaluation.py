@@ -15,8 +15,10 @@ from codec.audio import READ_SUFFIXES, read_audio, resample, write_audio
 from codec.errors import AudioError, DataError
 from codec.nn.heads import noise_keys
 from codec.nn.model import CodecModel
+from codec.training.decoding import as_pair
 from codec.training.losses.spectral import SpectralLoss
 from codec.training.monitor import perplexity
+from codec.training.step import rows
 
 DECODED_CLIPS = 8
 CLIP_SECONDS = 6
@@ -26,11 +28,12 @@ SPEECH_RATE = 16_000
 @dataclasses.dataclass(frozen=True)
 class Clip:
     name: str
-    audio: Tensor  # float32 [1, samples] at the model's rate, of whole frames
+    audio: Tensor  # float32 [1, samples], or [1, 2, these], at the model's rate, of whole frames
 
 
 def read_clips(folder: Path, model: CodecModel) -> list[Clip]:
-    """The first seconds of every audio file in `folder`, channels averaged. Raises DataError."""
+    """The first seconds of every audio file in `folder`, as the model takes them: channels
+    averaged, or two of them. Raises DataError."""
     config = model.config
     clips = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
@@ -40,10 +43,12 @@ def read_clips(folder: Path, model: CodecModel) -> list[Clip]:
             channels, rate = read_audio(path)
         except (AudioError, OSError) as error:
             raise DataError(f"{path.name}: {error}") from None
-        audio = resample(channels.mean(axis=0), rate, config.sample_rate)
-        audio = audio[: CLIP_SECONDS * config.sample_rate]
-        padding = config.n_frames(len(audio)) * config.hop_length - len(audio)
-        clips.append(Clip(path.stem, F.pad(torch.from_numpy(audio), (0, padding))[None]))
+        mixed = channels.mean(axis=0, keepdims=True) if config.channels == 1 else as_pair(channels)
+        audio = np.stack([resample(channel, rate, config.sample_rate) for channel in mixed])
+        audio = audio[:, : CLIP_SECONDS * config.sample_rate]
+        padding = config.n_frames(audio.shape[1]) * config.hop_length - audio.shape[1]
+        padded = F.pad(torch.from_numpy(audio), (0, padding))
+        clips.append(Clip(path.stem, padded if config.channels == 1 else padded[None]))
     if not clips:
         raise DataError(f"no audio files to evaluate in {folder}")
     return clips
@@ -92,10 +97,10 @@ def evaluate(
                 quantised_clip = model.quantiser(z, levels=depth)
                 z, keys = quantised_clip.latents, noise_keys(quantised_clip.codes)
             output = model.decoder(z, keys)
-            named = {"mel": float(loss(target, output)["mel"])}
-            decoded = output[0].cpu().numpy()
+            named = {"mel": float(loss(rows(target), rows(output))["mel"])}
             if clip.name.startswith("speech"):
-                named |= _speech_scores(clip.audio[0].numpy(), decoded, config.sample_rate)
+                before, after = (rows(x).mean(0).cpu().numpy() for x in (clip.audio, output))
+                named |= _speech_scores(before, after, config.sample_rate)
             for name, value in named.items():
                 scores.setdefault(f"{name}/{depth}", []).append(value)
             if samples is not None:
@@ -115,7 +120,7 @@ def spread(count: int, most: int) -> list[int]:
 
 
 def _write(path: Path, audio: Tensor, sample_rate: int) -> None:
-    write_audio(path, audio.cpu().numpy(), sample_rate, ".wav")
+    write_audio(path, rows(audio).cpu().numpy(), sample_rate, ".wav")
 
 
 def _levels(model: CodecModel, latents: Tensor) -> dict[str, float]:

@@ -131,7 +131,9 @@ class Learner:
         config = self.config
         number = config.adversarial_from or 0
         generator = torch.Generator().manual_seed(0)
-        audio = torch.randn(config.batch_size, config.crop_samples, generator=generator) / 10
+        channels = () if config.model.channels == 1 else (config.model.channels,)
+        shape = (config.batch_size, *channels, config.crop_samples)
+        audio = torch.randn(shape, generator=generator) / 10
         return self._draw(number, distributed.part_of(audio), config.lr, None)
 
     def share(self) -> None:
@@ -177,7 +179,7 @@ class Learner:
         parts = []
         for number, audio in enumerate(batches):
             owner = number % distributed.world_size()
-            frames = audio.shape[1] // self.config.model.hop_length
+            frames = audio.shape[-1] // self.config.model.hop_length
             part = torch.empty(
                 len(audio) * frames, self.config.model.latent_dim, device=self.device
             )
@@ -197,7 +199,8 @@ class Learner:
         judged: Tensor | None = None,
         phones: Tensor | None = None,
     ) -> Losses:
-        """Learn from `audio` [batch_size, crop_samples]; the losses, detached, on the device.
+        """Learn from `audio` [batch_size, crop_samples], of two channels [batch_size, 2,
+        crop_samples]; the losses, detached, on the device.
 
         Of several processes each learns from its part of the batch (`distributed.part_of`).
         Critics hear the crops that are True in `judged`, bool [batch_size]; all when None. `phones`
@@ -239,7 +242,7 @@ class Learner:
         if not config.phonetic_weight:
             phones = torch.zeros(0, dtype=torch.int64)
         elif phones is None:
-            frames = audio.shape[1] // config.model.hop_length
+            frames = audio.shape[-1] // config.model.hop_length
             phones = torch.zeros(len(audio), frames, dtype=torch.int64)
         inputs = (
             audio,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from codec.errors import TrainingError
+from codec.model.config import ModelConfig
 from codec.support.stopping import stop_signals
 from codec.training import checkpoint as checkpoints
 from codec.training import distributed
@@ -96,6 +97,18 @@ def train(
             tell(f"handed over in {handover}: {size / 1e6:.1f} MB")
 
 
+def model_of_run(
+    run: Path, changes: Mapping[str, Any], resume_from: Path | None = None
+) -> ModelConfig:
+    """Return the model that the run in the folder `run` has, or that a new run there would have."""
+    for path in (run / LATEST, run / PREVIOUS):
+        if path.exists():
+            return checkpoints.load(path).config.model
+    if resume_from is not None:
+        return take_over(resume_from).config.model
+    return TrainConfig().replace(changes).model
+
+
 def _say_nothing(line: str) -> None:
     pass
 
@@ -139,6 +152,11 @@ class Session:
             raise TrainingError(
                 f"the audio is prepared at {prepared.sample_rate} Hz, "
                 f"the model wants {config.model.sample_rate}"
+            )
+        if prepared.channels != config.model.channels:
+            raise TrainingError(
+                f"the audio is prepared with {prepared.channels} channels, "
+                f"the model wants {config.model.channels}"
             )
         self.sampler = CropSampler(
             prepared,

@@ -1,6 +1,7 @@
 """Training data: a folder of any audio becomes one int16 memory map and an index, once.
 
-    out/audio.i16    every file's samples, mono, one after another, little-endian int16
+    out/audio.i16    every file's samples, mono, or left and right in turn, one after another,
+                     little-endian int16
     out/index.json   which samples belong to which file, and what was measured on the way
 
 While work goes on there are `audio.i16.part` and `journal.jsonl` instead: one line for the source's
@@ -66,7 +67,7 @@ class AudioEntry:
     source_sample_rate: int
     source_channels: int
     full_band: bool  # energy above 8 kHz was measured, see `is_full_band`
-    peak: float  # of the resampled mono signal; above 1 means that samples were clipped
+    peak: float  # of the resampled signal; above 1 means that samples were clipped
     rms: float
     warning: str = ""  # what is missing of the file or damaged
 
@@ -80,9 +81,11 @@ class PreparedAudio:
     files: tuple[AudioEntry, ...]
     skipped: tuple[tuple[str, str], ...]  # (path, why)
     fingerprint: str
+    channels: int = 1
 
     @property
     def n_samples(self) -> int:
+        """Samples of each channel."""
         return sum(entry.samples for entry in self.files)
 
     @property
@@ -90,8 +93,9 @@ class PreparedAudio:
         return self.n_samples / self.sample_rate
 
     def audio(self) -> npt.NDArray[np.int16]:
-        """The memory map, read-only int16 [n_samples]; 32768 is full scale."""
-        return np.memmap(self.folder / AUDIO_NAME, dtype="<i2", mode="r")
+        """The memory map, read-only int16 [n_samples], or [n_samples, 2]; 32768 is full scale."""
+        flat = np.memmap(self.folder / AUDIO_NAME, dtype="<i2", mode="r")
+        return flat if self.channels == 1 else flat.reshape(-1, self.channels)
 
 
 def prepare(
@@ -99,6 +103,7 @@ def prepare(
     out: Path,
     sample_rate: int = 24_000,
     *,
+    channels: int = 1,
     kind: str | None = None,
     jobs: int | None = None,
     progress: Progress | None = None,
@@ -108,10 +113,11 @@ def prepare(
 
     Files are told by suffix or else by content (`codec.audio.folders`) and read by `AudioReader`.
     Each file is averaged over its channels (so what is opposite in phase cancels, as in any mono
-    mix), resampled to `sample_rate` and rounded to int16, in blocks: memory does not grow with the
-    length of a file. `kind` names the group of all files; without it the first folder level does.
-    `jobs` processes decode side by side (default: one for each core that may be used, or none
-    where there is little to do); their number does not change a byte of the result.
+    mix), or with `channels` = 2 keeps its first two (a file of one has it in both). It is resampled
+    to `sample_rate` and rounded to int16, in blocks: memory does not grow with the length of a
+    file. `kind` names the group of all files; without it the first folder level does. `jobs`
+    processes decode side by side (default: one for each core that may be used, or none where there
+    is little to do); their number does not change a byte of the result.
 
     `progress(path, bytes_done, bytes_total, seconds)` is called after each source file, with the
     seconds of audio in it, and `report(line)` for each file left out because it is unreadable,
@@ -124,7 +130,8 @@ def prepare(
     """
     report = report or (lambda line: print(line, file=sys.stderr))
     sources = find_audio(source, report)
-    fingerprint = _fingerprint(source, sources, sample_rate, kind)
+    fingerprint = _fingerprint(source, sources, sample_rate, channels, kind)
+    width = 2 * channels
     with contextlib.suppress(DataError):
         ready = open_prepared(out)
         if ready.fingerprint == fingerprint:
@@ -133,15 +140,16 @@ def prepare(
     out.mkdir(parents=True, exist_ok=True)
     sizes = [path.stat().st_size for path in sources]
     done_bytes = list(itertools.accumulate(sizes))
-    with _opened(out, fingerprint) as (audio, journal):
-        offset, first = audio.tell() // 2, len(journal.records)
+    with _opened(out, fingerprint, width) as (audio, journal):
+        offset, first = audio.tell() // width, len(journal.records)
         processes = _count_processes(jobs, sizes[first:])
-        with _decoded(sources[first:], audio, sample_rate, processes, out) as decoded:
+        wanted = (sample_rate, channels)
+        with _decoded(sources[first:], audio, wanted, processes, out) as decoded:
             for number, result in enumerate(decoded, first):
                 name = sources[number].relative_to(source).as_posix()
                 if isinstance(result, Unusable):
-                    audio.truncate(offset * 2)
-                    audio.seek(offset * 2)
+                    audio.truncate(offset * width)
+                    audio.seek(offset * width)
                     report(f"skipped {shown(name)}: {shown(result)}")
                     line: dict[str, Any] = {"path": name, "skipped": str(result)}
                 else:
@@ -157,7 +165,7 @@ def prepare(
                     progress(name, done_bytes[number], done_bytes[-1], seconds)
         if not offset:
             raise DataError(f"no usable audio in {source}: all {len(sources)} files were skipped")
-        _publish(out, journal.records, sample_rate, fingerprint)
+        _publish(out, journal.records, wanted, fingerprint)
     return open_prepared(out)
 
 
@@ -173,16 +181,16 @@ def open_prepared(folder: Path) -> PreparedAudio:
             files=tuple(AudioEntry(**entry) for entry in index["files"]),
             skipped=tuple((line["path"], line["reason"]) for line in index["skipped"]),
             fingerprint=str(index["fingerprint"]),
+            channels=int(index.get("channels", 1)),
         )
         size = (folder / AUDIO_NAME).stat().st_size
     except FileNotFoundError as error:
         raise DataError(f"not prepared: {error.filename} is missing") from None
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder / INDEX_NAME} is damaged: {error}") from None
-    if size != prepared.n_samples * 2:
-        raise DataError(
-            f"{folder / AUDIO_NAME} has {size} bytes, the index says {prepared.n_samples * 2}"
-        )
+    wanted = prepared.n_samples * 2 * prepared.channels
+    if size != wanted:
+        raise DataError(f"{folder / AUDIO_NAME} has {size} bytes, the index says {wanted}")
     return prepared
 
 
@@ -217,15 +225,15 @@ def _count_processes(jobs: int | None, sizes: list[int]) -> int:
 
 @contextlib.contextmanager
 def _decoded(
-    sources: list[Path], audio: IO[bytes], sample_rate: int, processes: int, out: Path
+    sources: list[Path], audio: IO[bytes], wanted: tuple[int, int], processes: int, out: Path
 ) -> Iterator[Iterator[Entry | Unusable]]:
     """Decode `sources` to the end of `audio`, each when its entry is asked for, in their order.
 
-    With several processes each file is decoded to one of its own in `out`, at most two for each
-    process ahead of the one asked for.
+    wanted: the rate and the number of channels. With several processes each file is decoded to one
+    of its own in `out`, at most two for each process ahead of the one asked for.
     """
     if processes == 1:
-        yield (_attempt(decode, path, audio, sample_rate) for path in sources)
+        yield (_attempt(decode, path, audio, wanted) for path in sources)
         return
     with (
         tempfile.TemporaryDirectory(dir=out, prefix=AHEAD_PREFIX) as folder,
@@ -234,18 +242,21 @@ def _decoded(
     ):
         targets = [Path(folder) / f"{number}.i16" for number in range(len(sources))]
         calls = (
-            functools.partial(_attempt, decoders.decode, path, target, sample_rate)
+            functools.partial(_attempt, decoders.decode, path, target, wanted)
             for path, target in zip(sources, targets, strict=True)
         )
         yield _joined(workers.run(calls), targets, audio)
 
 
 def _attempt(
-    call: Callable[[Path, Target, int], Entry], path: Path, target: Target, sample_rate: int
+    call: Callable[[Path, Target, int, int], Entry],
+    path: Path,
+    target: Target,
+    wanted: tuple[int, int],
 ) -> Entry | Unusable:
     """Decode `path` to `target` by `call`; the entry, or why there is none."""
     try:
-        return call(path, target, sample_rate)
+        return call(path, target, *wanted)
     except Unusable as error:
         return error
 
@@ -262,8 +273,11 @@ def _joined(
         yield result
 
 
-def _fingerprint(source: Path, sources: list[Path], sample_rate: int, kind: str | None) -> str:
-    digest = hashlib.sha256(json.dumps([VERSION, sample_rate, kind]).encode())
+def _fingerprint(
+    source: Path, sources: list[Path], sample_rate: int, channels: int, kind: str | None
+) -> str:
+    options = [VERSION, sample_rate, kind, *([channels] if channels != 1 else [])]
+    digest = hashlib.sha256(json.dumps(options).encode())
     for path in sources:
         stat = path.stat()
         name = path.relative_to(source).as_posix()
@@ -272,8 +286,8 @@ def _fingerprint(source: Path, sources: list[Path], sample_rate: int, kind: str 
 
 
 @contextlib.contextmanager
-def _opened(out: Path, fingerprint: str) -> Iterator[tuple[IO[bytes], Journal]]:
-    """Open the part file and the journal, for one process at a time.
+def _opened(out: Path, fingerprint: str, width: int) -> Iterator[tuple[IO[bytes], Journal]]:
+    """Open the part file and the journal, for one process at a time; width: bytes a sample.
 
     Both are cut back to the records whose samples are in the part file. The audio of a record is on
     disk before the record is, so only audio without a record can be torn.
@@ -283,20 +297,24 @@ def _opened(out: Path, fingerprint: str) -> Iterator[tuple[IO[bytes], Journal]]:
             shutil.rmtree(folder, ignore_errors=True)
         (out / PART_NAME).touch()
         with (out / PART_NAME).open("r+b") as audio:
-            available = audio.seek(0, os.SEEK_END) // 2
+            available = audio.seek(0, os.SEEK_END) // width
             ends = itertools.accumulate(line.get("samples", 0) for line in journal.records)
             held = list(itertools.takewhile(lambda end: end <= available, ends))
             journal.keep(len(held))
-            audio.truncate(2 * (held[-1] if held else 0))
+            audio.truncate(width * (held[-1] if held else 0))
             audio.seek(0, os.SEEK_END)
             yield audio, journal
 
 
-def _publish(out: Path, lines: list[dict[str, Any]], sample_rate: int, fingerprint: str) -> None:
+def _publish(
+    out: Path, lines: list[dict[str, Any]], wanted: tuple[int, int], fingerprint: str
+) -> None:
     """Rename the finished audio into place, then the index that makes it valid."""
+    sample_rate, channels = wanted
     index = {
         "version": VERSION,
         "sample_rate": sample_rate,
+        **({"channels": channels} if channels != 1 else {}),
         "fingerprint": fingerprint,
         "files": [line for line in lines if "skipped" not in line],
         "skipped": [

@@ -51,10 +51,11 @@ class Teachers:
 
     def judge(self, plan: Plan, inputs: Inputs, output: Tensor) -> Judgement:
         """Let the critics of `plan` compare the crops that they hear with those of `output`."""
-        target, output = inputs.audio[inputs.heard], output[inputs.heard]
+        channels = 1 if output.dim() == 2 else output.shape[1]
+        target, output = (rows(x[inputs.heard]) for x in (inputs.audio, output))
         turned = None
         if self.rotation is not None:
-            angles = self.rotation.angles(inputs.turns)
+            angles = self.rotation.angles(inputs.turns).repeat_interleave(channels, 0)
             turned = (self.rotation(target, angles), self.rotation(output, angles))
         return self.critics.judge(plan.critics, target, output, turned, mean_over_ranks)
 
@@ -196,11 +197,13 @@ class Step:
                 first = encoded + (self.model.quantiser.codebooks[0][codes[0]] - encoded).detach()
             # A few codebooks cannot carry the waveform: asked for it, they lose the spectrum too.
             phase_share = (inputs.depths / config.model.n_codebooks) ** config.phase_power
+            phase_share = phase_share.repeat_interleave(config.model.channels)
         output = self.model.decoder(latents, inputs.keys)
         scales = [self.loss.scales[number] for number in plan.scales]
-        losses |= self.loss(inputs.audio, output, scales, phase_share, mean_over_ranks)
+        target, heard_as = rows(inputs.audio), rows(output)
+        losses |= self.loss(target, heard_as, scales, phase_share, mean_over_ranks)
         for name, loss in self.others.items():
-            losses[name] = loss(inputs.audio, output)
+            losses[name] = loss(target, heard_as)
         if self.phonetic is not None:
             heard = self.phonetic(first, encoded, inputs.phones, mean_over_ranks)
             losses["phonetic"] = heard.loss
@@ -227,7 +230,8 @@ class Step:
         gradients, measured = [], []
         for loss in (judgement.adversarial, judgement.features):
             (gradient,) = torch.autograd.grad(loss, output, retain_graph=True)
-            heard = gradient.abs().amax(1, keepdim=True) > 0
+            peaks = gradient.abs().flatten(1).amax(1)
+            heard = peaks.view(-1, *([1] * (gradient.dim() - 1))) > 0
             squares = torch.stack([(own * heard).square().sum(), gradient.square().sum()])
             gradients.append(gradient)
             measured.append(mean_over_ranks(squares).sqrt())
@@ -289,6 +293,15 @@ class Step:
         heard = mean_over_ranks(inputs.hear.float()) > 0
         wanted = ok & heard & torch.isfinite(norm)
         self.teachers.optimiser.step(aligned, lr, wanted)
+
+
+def rows(audio: Tensor) -> Tensor:
+    """Give left and right as items of their own: [batch, 2, samples] -> [2 * batch, samples].
+
+    Losses and critics compare what each ear hears: an error of the side counts by what it is beside
+    the signal of that ear, and not beside a side that may be next to nothing.
+    """
+    return audio if audio.dim() == 2 else audio.flatten(0, 1)
 
 
 def clip(gradients: Sequence[Tensor], largest: float) -> tuple[list[Tensor], Tensor]:

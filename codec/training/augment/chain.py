@@ -32,9 +32,10 @@ class Chain:
         sample_rate: int,
         seed: int,
         device: torch.device,
+        channels: int = 1,
     ) -> None:
         self.settings, self.samples, self.sample_rate = settings, samples, sample_rate
-        self.seed = seed
+        self.seed, self.channels = seed, channels
         low, high = settings.gain_db
         self._gains = gain_table(low, high).to(device)
 
@@ -54,16 +55,22 @@ class Chain:
         """Augment float32 [batch, samples_read] to float32 [batch, samples] within [-1, 1].
 
         other: crops of the same shape to mix in, if `mixes`. step: int64 scalar. rows: int64
-        [batch], the crops' places in the whole batch. Without speed, mixing, tilt, room and noise
-        the result is the same bits on every device, and otherwise but for rounding.
+        [batch], the crops' places in the whole batch. Of several `channels`, audio is [batch *
+        channels, samples], a crop's channels one after another, and all get the same.
+
+        Without speed, mixing, tilt, room and noise the result is the same bits on every device, and
+        otherwise but for rounding.
         """
-        settings = self.settings
+        settings, channels = self.settings, self.channels
+        if channels > 1:
+            rows = rows.repeat_interleave(channels)
         speed = self._speed(step, rows) if settings.speed_share else None
         audio = self._at_speed(audio, speed)
         if settings.mix_share:
             assert other is not None
             share, below = self._draw(step, rows, MIX, 2).unbind(1)
-            mixed = add_below(audio, self._at_speed(other, speed), _between(settings.mix_db, below))
+            below = _between(settings.mix_db, below)
+            mixed = add_below(audio, self._at_speed(other, speed), below, channels)
             audio = _choose(share < settings.mix_share, mixed, audio)
         if settings.tilt_share:
             share, slope = self._draw(step, rows, TILT, 2).unbind(1)
@@ -84,7 +91,7 @@ class Chain:
             share, exponent, below = self._draw(step, rows, NOISE, 3).unbind(1)
             white = self._normal(step, rows, NOISE_SAMPLES, self.samples)
             noise = colour(white, exponent, self.sample_rate)
-            noisy = add_below(audio, noise, _between(settings.noise_db, below))
+            noisy = add_below(audio, noise, _between(settings.noise_db, below), channels)
             audio = _choose(share < settings.noise_share, noisy, audio)
         return self._at_level(audio, step, rows)
 
@@ -112,7 +119,7 @@ class Chain:
         gain, sign = counter.words(self.seed, step, rows, LEVEL, 2).unbind(1)
         factor = self._gains[gain * GAIN_STEPS >> 32]
         turned = counter.unit(sign) < self.settings.sign_share
-        return scale(audio, torch.where(turned, -factor, factor))
+        return scale(audio, torch.where(turned, -factor, factor), self.channels)
 
     def _draw(self, step: Tensor, rows: Tensor, stream: int, count: int) -> Tensor:
         """Draw `count` numbers in [0, 1) for each row, float32."""

@@ -85,7 +85,7 @@ def _codes(prepared: PreparedAudio, entry: AudioEntry, backend: Backend, path: P
         if found.dtype == np.uint16 and found.shape == shape:
             return found
     samples = prepared.audio()[entry.offset : entry.offset + entry.samples]
-    audio = samples.astype(np.float32) / np.float32(FULL_SCALE)
+    audio = np.ascontiguousarray(samples.T.astype(np.float32) / np.float32(FULL_SCALE))
     codes = backend.encode(audio, config.n_codebooks)
     with replacing(path, overwrite=True) as aside, aside.open("wb") as file:
         np.save(file, codes)
