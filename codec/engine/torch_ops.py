@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from codec.engine.cuda import CudaBackend
-from codec.engine.native import NativeBackend
+from codec.engine.native import NativeBackend, UnsupportedModelError
 from codec.errors import AudioError, TokensError
 from codec.model.checks import check_codebooks
 from codec.model.config import ModelConfig
@@ -84,7 +84,13 @@ def _config(model: str) -> ModelConfig:
 
 @functools.lru_cache(maxsize=8)
 def _native(model: str) -> NativeBackend:
-    return NativeBackend(weights_path(model))
+    backend = NativeBackend(weights_path(model))
+    if backend.config.channels != 1:
+        raise UnsupportedModelError(
+            f"{weights_path(model).name}: the operators code one channel at a time,"
+            f" not {backend.config.channels} together"
+        )
+    return backend
 
 
 @functools.lru_cache(maxsize=8)

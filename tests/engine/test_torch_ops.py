@@ -14,11 +14,11 @@ pytest.importorskip("codec.engine._engine")
 
 from torch import Tensor  # noqa: E402
 
-from bench.random_weights import SMALL, noise, write_weights  # noqa: E402
+from bench.random_weights import SMALL, STEREO, noise, write_weights  # noqa: E402
 from codec.engine import torch_ops as ops  # noqa: E402
 from codec.engine.cuda import CudaBackend  # noqa: E402
 from codec.engine.native import NativeBackend  # noqa: E402
-from codec.errors import AudioError, BackendError, BitrateError, TokensError  # noqa: E402
+from codec.errors import AudioError, BackendError, BitrateError, ModelError, TokensError  # noqa: E402
 from codec.model.receptive_field import decoder_reach, encoder_reach  # noqa: E402
 
 OPS = torch.ops.codec
@@ -212,3 +212,11 @@ def test_it_compiles_without_a_break_of_the_graph(weights: str) -> None:
 
 def test_all_codebooks_by_default(weights: str) -> None:
     assert ops.encode(ragged("cpu")[:1], weights).shape[1] == Q
+
+
+def test_a_model_of_two_channels_together_is_refused(tmp_path: Path) -> None:
+    path = str(write_weights(tmp_path / "stereo.safetensors", STEREO))
+    with pytest.raises(ModelError, match="one channel at a time"):
+        OPS.decode(torch.zeros(1, 3, 2, dtype=torch.int64), path)
+    with pytest.raises(ModelError, match="one channel at a time"):
+        OPS.encode(torch.zeros(1, 5000), path, 3)
