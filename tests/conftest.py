@@ -7,10 +7,28 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import codec
 from tests.helpers.cli import Cli
 from tests.helpers.mean_backend import MeanBackend, steps
+
+# A busy machine makes no test fail.
+settings.register_profile(
+    "any machine",
+    parent=settings.default,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("any machine")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what needs the CUDA sources compiled for the CPU."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "cuda_stand_in" in item.fixturenames:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", autouse=True)

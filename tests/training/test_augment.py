@@ -40,9 +40,11 @@ def tone(hertz: float, samples: int = SAMPLES, middle: int | None = None) -> Ten
     return torch.cos(2 * math.pi * hertz * place / RATE)[None]
 
 
-def apply(settings: Augmentations, audio: Tensor, step: int = 3, **options: Tensor) -> Tensor:
+def apply(
+    settings: Augmentations, audio: Tensor, step: int = 3, samples: int = SAMPLES, **options: Tensor
+) -> Tensor:
     """Run the chain on a batch of rows 0, 1, ..., or of `rows`, with crops to mix in."""
-    chain = Chain(settings, SAMPLES, RATE, 7, CPU)
+    chain = Chain(settings, samples, RATE, 7, CPU)
     rows = options.get("rows", torch.arange(len(audio)))
     other = options.get("other", noise(len(audio), audio.shape[1], seed=1))
     return chain(audio, other if chain.mixes else None, torch.tensor(step), rows)
@@ -207,18 +209,17 @@ def test_without_augmentations_nothing_happens() -> None:
 
 @pytest.mark.parametrize("name", ["speed", "mix", "tilt", "room", "noise"])
 def test_a_share_is_of_the_crops_and_the_others_are_left_alone(name: str) -> None:
-    audio = noise(1, SAMPLES).repeat(200, 1)
+    samples = 400  # short, for many crops
     settings = dataclasses.replace(PLAIN, **{f"{name}_share": 0.25})
-    chain = Chain(settings, SAMPLES, RATE, 7, CPU)
-    read = chain.samples_read
-    first = read // 2 - SAMPLES // 2
+    read = Chain(settings, samples, RATE, 7, CPU).samples_read
+    first = read // 2 - samples // 2
     audio = noise(1, read).repeat(200, 1)
-    found = apply(settings, audio)
-    same = (found == audio[:, first : first + SAMPLES]).all(1)
+    found = apply(settings, audio, samples=samples)
+    same = (found == audio[:, first : first + samples]).all(1)
     bound = math.sqrt(math.log(2e9) / 400)  # Hoeffding: exceeded once in 10^9
     assert abs(float(same.double().mean()) - 0.75) < bound
-    every = apply(dataclasses.replace(settings, **{f"{name}_share": 1.0}), audio)
-    assert not (every == audio[:, first : first + SAMPLES]).all(1).any()
+    every = apply(dataclasses.replace(settings, **{f"{name}_share": 1.0}), audio, samples=samples)
+    assert not (every == audio[:, first : first + samples]).all(1).any()
     # A share decides whether, not how.
     assert torch.equal(found[~same], every[~same])
 

@@ -80,12 +80,12 @@ def test_labels_name_what_is_heard_in_the_middle_of_each_frame(
     """The level of the audio tells the phone, also in crops that are faster or shorter."""
     plain = Augmentations(gain_db=(0.0, 0.0), sign_share=0.0, speed_share=speed, speed_percent=15.0)
     samples, frame = 9600, 480
-    sampler = CropSampler(spoken, samples, 60, 3, augmentations=plain, frame_samples=frame)
+    sampler = CropSampler(spoken, samples, 24, 3, augmentations=plain, frame_samples=frame)
     names = read_labels(spoken)[1]
     checked, moved = 0, 0
     for step in range(3):
         audio, files, phones = sampler.crops(step)
-        levels = (audio.numpy() * 32768 / 1000).reshape(60, -1, frame)
+        levels = (audio.numpy() * 32768 / 1000).reshape(24, -1, frame)
         # Within 6 ms of the middle: labels have a resolution of 10 ms.
         around = levels[:, :, frame // 2 - 144 : frame // 2 + 145]
         heard = np.rint(around.mean(-1)).astype(int)
@@ -98,7 +98,7 @@ def test_labels_name_what_is_heard_in_the_middle_of_each_frame(
         assert known[steady & (heard > 0) & (heard < 9)].all()
         checked += int((steady & known).sum())
         moved += len(set(files.tolist()))
-    assert checked > 1000
+    assert checked > 400
     assert moved == 9
 
 
