@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -133,3 +134,16 @@ def signal(config: ModelConfig, n: int, seed: int = 0) -> np.ndarray:
         return noise(n, seed)
     common, left, right = (noise(n, seed + 1000 * i) for i in range(3))
     return np.stack([common + 0.3 * left, common + 0.3 * right])
+
+
+def fill_codebooks(module: Any) -> None:
+    """Draw the codewords that transformers leaves at 0, where all codes would be 0."""
+    import torch
+
+    generator = torch.Generator().manual_seed(1)
+    for part in module.modules():
+        for name in ("embed_sum", "embed"):  # Mimi's sum over its usage of 1; EnCodec's
+            buffer = dict(part.named_buffers(recurse=False)).get(name)
+            if buffer is not None:
+                drawn = torch.randn(buffer.shape, generator=generator)
+                buffer.copy_(0.1 * drawn.to(buffer))

@@ -32,6 +32,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 PUBLIC = {"__init__", "__main__", "api", "errors", "mel", "rvq", "tokens"}
 
 TORCH = {"benchmark/peers", "corpus/dataset", "cli/train", "kernels/torch_ops", "kernels/cuda_ops"}
+TORCH |= {"engine/torch_ops"}
 TORCH |= {"adapters", "nn", "training", "lm/model", "cli/language", "cli/speech"}
 TORCH |= {"support/scalars", "engine/torch_ops"}
 TORCH |= {"lm/speech/durations", "lm/speech/voices", "lm/speech/speak"}

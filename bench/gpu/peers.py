@@ -26,6 +26,7 @@ from typing import Any
 
 import torch
 
+from bench.random_weights import fill_codebooks
 from codec.engine import torch_ops
 from codec.errors import BackendError
 from codec.model.location import DEFAULT_WEIGHTS
@@ -116,7 +117,9 @@ def build(peer: Peer, small: bool) -> Any:
     fields = peer.small if small else peer.full
     torch.manual_seed(0)
     config = getattr(transformers, peer.config)(**fields)
-    return getattr(transformers, peer.model)(config).eval()
+    module = getattr(transformers, peer.model)(config).eval()
+    fill_codebooks(module)
+    return module
 
 
 def seconds_of(work: Callable[[], object], device: torch.device, at_most: float) -> float:

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from codec.adapters.base import AdapterConfig, TorchAdapter, from_transformers
+from codec.adapters.mimi_stream import MimiDecoder, MimiEncoder
 
 
 class Mimi(TorchAdapter):
     """Mimi at 24 kHz. Any prefix of the codebooks decodes."""
 
     name = "mimi"
+
+    @property
+    def streaming(self) -> Mimi:  # type: ignore[override]
+        """Mimi itself: its frames of 80 ms come out as they fill up."""
+        return self
+
+    @cached_property
+    def encoder(self) -> MimiEncoder:
+        """The encoder as a stream. Raises ModelError if the model is not causal."""
+        return MimiEncoder(self.module, self._device, self.config.hop_length)
+
+    @cached_property
+    def decoder(self) -> MimiDecoder:
+        """The decoder as a stream. Raises ModelError if the model is not causal."""
+        return MimiDecoder(self.module, self._device, self.config.hop_length)
 
     def _load(self, source: str) -> Any:
         return from_transformers(self.name, "MimiModel", source)

@@ -42,4 +42,8 @@ class Xcodec2(TorchAdapter):
         return self.module.encode(**given).audio_codes[0]
 
     def _decode(self, codes: Any) -> Any:
-        return self.module.decode(audio_codes=codes[None]).audio_values
+        if codes.shape[1] > 1:
+            return self.module.decode(audio_codes=codes[None]).audio_values
+        # Its norms refuse a single frame: decode it twice in a row, and keep the first.
+        audio = self.module.decode(audio_codes=codes[None].repeat(1, 1, 2)).audio_values
+        return audio[..., : self.config.hop_length]

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import codec
-from bench.random_weights import SMALL, noise, write_weights
+from bench.random_weights import SMALL, fill_codebooks, noise, write_weights
 from codec.adapters import ADAPTERS, adapter_named
 from codec.corpus.rows import Settings
 from codec.corpus.run import Corpus, run
@@ -37,6 +37,7 @@ def of_transformers(name: str, model: str, config: str, **fields: Any) -> Callab
             pytest.skip(f"this transformers has no {model}")
         torch.manual_seed(0)
         made = getattr(transformers, model)(getattr(transformers, config)(**fields))
+        fill_codebooks(made)
         made.save_pretrained(folder)
         return f"{name}:{folder}"
 
@@ -58,6 +59,33 @@ def snac(folder: Path) -> str:
     return f"snac:{folder}"
 
 
+def xcodec2(folder: Path) -> str:
+    transformers = pytest.importorskip("transformers")
+    torch = pytest.importorskip("torch")
+    if not hasattr(transformers, "Xcodec2Model"):
+        pytest.skip("this transformers has no Xcodec2Model")
+    from transformers.models.xcodec2.feature_extraction_xcodec2 import Xcodec2FeatureExtractor
+
+    semantic = transformers.Wav2Vec2BertConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        feature_projection_input_dim=160, output_hidden_size=16,
+    )  # fmt: skip
+    config = transformers.Xcodec2Config(
+        hidden_size=32, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=2, head_dim=16, encoder_hidden_size=4, quantization_dim=48,
+        quantization_levels=[4, 4, 4], semantic_model_config=semantic,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    made = transformers.Xcodec2Model(config)
+    with torch.no_grad():  # random weights are so small that all codes would be one
+        for part in (*made.acoustic_encoder.modules(), made.fc_encoder, made.quantizer.project_in):
+            if hasattr(part, "weight"):
+                part.weight.mul_(5)
+    made.save_pretrained(folder)
+    Xcodec2FeatureExtractor().save_pretrained(folder)
+    return f"xcodec2:{folder}"
+
+
 MODELS: dict[str, Callable[[Path], str]] = {
     "ours": ours,
     "encodec": of_transformers(
@@ -75,6 +103,7 @@ MODELS: dict[str, Callable[[Path], str]] = {
         hidden_size=64, sampling_rate=24_000, codebook_size=64,
     ),
     "snac": snac,
+    "xcodec2": xcodec2,
 }  # fmt: skip
 
 
@@ -96,6 +125,7 @@ def test_frames_are_the_ceiling_and_samples_come_back(model: codec.Codec, frames
     assert tokens.n_frames == -(-n // hop)
     assert tokens.codes.dtype == np.uint16
     assert int(tokens.codes.max()) < model.config.codebook_size
+    assert frames < 7 or len(np.unique(tokens.codes)) > 3
     audio = model.decode(tokens)
     assert audio.shape == (1, n)
     assert np.isfinite(audio).all()
@@ -123,8 +153,9 @@ def test_a_batch_is_its_items(model: codec.Codec) -> None:
 def test_fewer_codebooks_are_the_first_ones(model: codec.Codec) -> None:
     rate = model.config.sample_rate
     all_of_them = model.encode(noise(9_000), rate)
-    fewer = model.encode(noise(9_000), rate, n_codebooks=2)
-    np.testing.assert_array_equal(fewer.codes, all_of_them.codes[:, :2])
+    count = min(2, model.config.n_codebooks)
+    fewer = model.encode(noise(9_000), rate, n_codebooks=count)
+    np.testing.assert_array_equal(fewer.codes, all_of_them.codes[:, :count])
     with pytest.raises(codec.BitrateError):
         model.encode(noise(9_000), rate, n_codebooks=model.config.n_codebooks + 1)
 
@@ -163,14 +194,67 @@ def test_copies_and_pickles(model: codec.Codec) -> None:
     assert again.encode(noise(5_000), rate) == model.encode(noise(5_000), rate)
 
 
-def test_streams_where_there_are_any(model: codec.Codec) -> None:
+STREAMS = ("ours", "mimi")
+
+
+def test_streams_where_there_are_any(model: codec.Codec, source: str) -> None:
+    name = source.partition(":")[0] if ":" in source else "ours"
+    assert (model.backend.streaming is not None) == (name in STREAMS)
     if model.backend.streaming is None:
-        with pytest.raises(codec.BackendError, match="while it arrives"):
-            model.stream_encoder()
+        for open_stream in (model.stream_encoder, model.stream_decoder):
+            with pytest.raises(codec.BackendError, match="while it arrives"):
+                open_stream()
         return
-    encoder = model.stream_encoder()
-    codes = np.concatenate([encoder.push(noise(5_000)), encoder.flush()], axis=1)
-    np.testing.assert_array_equal(codes, model.encode(noise(5_000), 24_000).codes[0])
+    hop, rng = model.config.hop_length, np.random.default_rng(0)
+    audio = noise(17 * hop + 5)
+    whole = model.encode(audio, model.config.sample_rate).codes[0]
+    encoder, decoder = model.stream_encoder(), model.stream_decoder()
+    codes, samples = [], []
+    for part in np.split(audio, np.sort(rng.integers(0, len(audio), 12))):
+        codes.append(encoder.push(part))
+        encoder = pickle.loads(pickle.dumps(encoder))
+    codes.append(encoder.flush())
+    np.testing.assert_array_equal(np.concatenate(codes, axis=1), whole)
+    for part in np.split(whole, [0, 1, 1, 2, 9, 14], axis=1):
+        samples.append(decoder.push(part))
+        decoder = pickle.loads(pickle.dumps(decoder))
+    samples.append(decoder.flush())
+    joined, expected = np.concatenate(samples), model.backend.decode(whole)
+    if name == "ours":
+        np.testing.assert_array_equal(joined, expected)
+    else:  # sums of float32 in another order
+        np.testing.assert_allclose(joined, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_streams_end_start_again_and_refuse_damage(model: codec.Codec) -> None:
+    if model.backend.streaming is None:
+        pytest.skip("it has no streams")
+    hop = model.config.hop_length
+    for stream, item in (
+        (model.stream_encoder(n_codebooks=2), noise(3 * hop)),
+        (model.stream_decoder(), np.ones((2, 3), np.uint16)),
+    ):
+        first = stream.push(item)  # type: ignore[arg-type]
+        saved = stream.save()
+        assert len(stream.flush()) in (0, 2, stream.latency)
+        with pytest.raises(codec.StateError, match="ended"):
+            stream.push(item)  # type: ignore[arg-type]
+        stream.reset()
+        np.testing.assert_array_equal(stream.push(item), first)  # type: ignore[arg-type]
+        stream.restore(saved)
+        stream.push(item)  # type: ignore[arg-type]
+        for at in (len(saved) // 2, len(saved) - 1):
+            with pytest.raises(codec.StateError, match="damaged"):
+                stream.restore(saved[:at] + bytes([saved[at] ^ 1]) + saved[at + 1 :])
+
+
+def test_latents_are_ours_alone(model: codec.Codec, source: str) -> None:
+    audio, rate = noise(5_000), model.config.sample_rate
+    if ":" not in source:
+        assert model.encode_latents(audio, rate, normalized=False).shape[0] == 1
+        return
+    with pytest.raises(codec.BackendError):
+        model.encode_latents(audio, rate, normalized=False)
 
 
 def test_a_corpus_says_what_its_tokens_depend_on(
@@ -178,7 +262,8 @@ def test_a_corpus_says_what_its_tokens_depend_on(
 ) -> None:
     wav("in/a.wav", 9_000)
     wav("in/b.wav", 12_345)
-    corpus = Corpus(model, [str(tmp_path / "in")], tmp_path / "out", Settings(2), "bin")
+    settings = Settings(min(2, model.config.n_codebooks))
+    corpus = Corpus(model, [str(tmp_path / "in")], tmp_path / "out", settings, "bin")
     card = run(corpus)
     assert card["rows"] == 2
     foreign = ":" in source
