@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from codec.engine.backend import State
 from codec.errors import BackendError, ModelError
 from codec.support.types import Codes
 
 Floats = npt.NDArray[np.float32]
+State = npt.NDArray[np.int64]
 
 _ENDED, _STEPS, _PENDING, _HEAD = range(4)  # integers of a state, and how many there are
 
