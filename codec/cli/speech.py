@@ -107,7 +107,7 @@ def train_speech(
 @click.option(
     "--temperature",
     type=click.FloatRange(0),
-    help="Above 0, every seed gives another reading; 0.3 is little. [default: 0]",
+    help="How freely codes are drawn; 0 takes the likeliest. [default: 0.3]",
 )
 @click.option("--top-k", type=click.IntRange(0), help="Draw from the likeliest K codes; 0: all.")
 @click.option(

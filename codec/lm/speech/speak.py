@@ -39,12 +39,12 @@ LONGEST_PROMPT = 10.0
 class Style:
     """How codes are drawn; the fields are those of `LanguageModel.generate`.
 
-    temperature: 0 takes the likeliest codes, which is understood best; above 0 the seed decides.
+    temperature: 0 takes the likeliest codes, above 0 the seed decides; `bench/speak.md` compares.
     guidance: how closely phones are followed; 1 runs the network once a frame, else twice.
     seed: the same seed gives the same speech on the same machine; None gives another each time.
     """
 
-    temperature: float = 0.0
+    temperature: float = 0.3
     top_k: int | None = 50
     guidance: float = 2.0
     seed: int | None = 0
