@@ -141,7 +141,8 @@ class Run:
         line = f"step {self.step}: held out {shown(plain)}, with conditions {shown(known)}"
         if held.other is not None:
             saved = 1 - 2.0 ** (plain.mean() - held.other.mean())
-            line += f"; the prior {shown(held.other)}: perplexity {saved:+.1%} lower"
+            line += f"; the prior {shown(held.other)}: perplexity {abs(saved):.1%} "
+            line += "lower" if saved >= 0 else "higher"
         return line
 
     def save(self) -> None:
