@@ -4,6 +4,10 @@
     codec tokenize FOLDER/manifest.tsv -o TOKENS
     codec train-lm TOKENS ...
 
+With --shift 10, 20 or 30, every stretch of "train" begins that many milliseconds later: its frames
+of 40 ms are cut elsewhere, and so the same audio gives other codes. A model that learns from all
+four memorises less: `codec train-lm TOKENS SHIFTED ...`.
+
 DATA holds train/ and MANIFEST.tsv. FOLDER/manifest.tsv has a row for every clip of
 DATA/train/clips.tsv, and one for every 30 s of music and of sounds, with the columns
 
@@ -30,6 +34,7 @@ from codec.support.atomic import replacing
 COLUMNS = (
     "path", "offset", "duration", "text", "speaker", "lang", "phones", "tags", "split",
 )  # fmt: skip
+SHORTEST = 0.5  # seconds of a stretch that begins later
 EXCERPT = 30.0  # seconds of a row of music or sounds, which have no boundaries
 
 # What the sources of DATA/MANIFEST.tsv are known to hold.
@@ -101,6 +106,25 @@ def _excerpts(data: Path) -> Iterator[dict[str, str]]:
             start += EXCERPT
 
 
+def shifted(table: Sequence[Mapping[str, str]], shift: int) -> Iterator[dict[str, str]]:
+    """Yield the rows of `table` for training, each beginning `shift` units of 10 ms later."""
+    for row in table:
+        seconds = float(row["duration"]) - shift / 100
+        if row["split"] != "train" or seconds < SHORTEST:
+            continue
+        pairs = [pair.split(":", 1) for pair in row["phones"].split()]
+        # A phone that has begun before goes on from the beginning.
+        kept = [(int(start) - shift, name) for start, name in pairs]
+        begun = [place for place, (start, _) in enumerate(kept) if start <= 0]
+        kept = kept[begun[-1] :] if begun else kept
+        yield {
+            **row,
+            "offset": f"{float(row['offset']) + shift / 100:.3f}",
+            "duration": f"{seconds:.3f}",
+            "phones": " ".join(f"{max(0, start)}:{name}" for start, name in kept),
+        }
+
+
 def write(path: Path, data: Path, table: Sequence[Mapping[str, str]]) -> None:
     """Write the manifest; its paths are absolute, so that it may lie anywhere."""
     lines = [list(COLUMNS)]
@@ -115,9 +139,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", type=Path, help="folder that holds train/ and MANIFEST.tsv")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder to write into")
+    parser.add_argument("--shift", type=int, choices=(10, 20, 30), help="milliseconds")
     options = parser.parse_args()
     try:
         table = list(rows(options.data, read_list()))
+        if options.shift:
+            table = list(shifted(table, options.shift // 10))
         write(options.output / "manifest.tsv", options.data, table)
     except CodecError as error:
         sys.exit(f"error: {error}")

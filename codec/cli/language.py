@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +35,12 @@ def need_torch() -> None:
 
 
 @click.command("train-lm")
-@click.argument("tokens", type=PATH)
+@click.argument("tokens", type=PATH, nargs=-1, required=True)
 @click.option("-o", "--output", type=FILE, required=True, help="A .safetensors file.")
 @click.option("--run", type=PATH, help="Folder of the run. [default: below ~/.cache/codec]")
+@click.option(
+    "--init", type=FILE, help="Weights to begin with, of the same shape. [default: random ones]"
+)
 @click.option("--preset", default="small", show_default=True, help="Size: tiny, small or base.")
 @click.option(
     "-n",
@@ -79,9 +82,10 @@ def need_torch() -> None:
 @click.option("--device", help="A PyTorch device. [default: cuda if available, else cpu]")
 @click.option("-f", "--force", is_flag=True, help="Overwrite an output that exists.")
 def train_lm(
-    tokens: Path,
+    tokens: tuple[Path, ...],
     output: Path,
     run: Path | None,
+    init: Path | None,
     preset: str,
     levels: int,
     context: int | None,
@@ -98,10 +102,12 @@ def train_lm(
 ) -> None:
     """Train a language model of audio on tokens.
 
-    TOKENS is a folder that `codec tokenize` wrote. Training uses four columns of its manifest:
-    speaker (rows of one speaker are joined), tags (words), phones (START:PHONE ..., START in units
-    of 10 ms) and split (rows with "validation" only measure). Ctrl-C, SIGTERM and --minutes save
-    and stop. The same command continues the run to the bit, also with another number of --steps.
+    TOKENS are folders that `codec tokenize` wrote, for example of the same audio cut at other
+    times, which keeps the model from learning it by heart. Training uses four columns of their
+    manifests: speaker (rows of one speaker are joined), tags (words), phones (START:PHONE ...,
+    START in units of 10 ms) and split (rows with "validation" only measure). Ctrl-C, SIGTERM and
+    --minutes save and stop. The same command continues the run to the bit, also with another
+    number of --steps.
     The learning rate falls to 0 over the last quarter of the steps.
     """
     need_torch()
@@ -110,7 +116,7 @@ def train_lm(
     from codec.corpus.token_rows import TokenRows
     from codec.lm.model import config as configs
     from codec.lm.model.data import VALIDATION, kinds_of, known_tags, streams_of
-    from codec.lm.model.files import write_network
+    from codec.lm.model.files import read_network, write_network
     from codec.lm.model.learner import Settings
     from codec.lm.model.run import Run, hold_out
     from codec.model.location import DEFAULT_WEIGHTS
@@ -120,8 +126,14 @@ def train_lm(
     if threads is not None:
         torch.set_num_threads(threads)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    table = TokenRows(tokens)
-    rows, card = list(table), table.card
+    tables = [TokenRows(folder) for folder in tokens]
+    cards = [table.card for table in tables]
+    card = cards[0]
+    for folder, other in zip(tokens, cards, strict=True):
+        if any(other[name] != card[name] for name in ("model", "vocabulary", "frame_rate")):
+            raise TrainingError(f"{folder} and {tokens[0]} are tokens of different models")
+    parts = [list(table) for table in tables]
+    rows = [row for part in parts for row in part]
     codebooks, bits = _codec(model or DEFAULT_WEIGHTS, str(card["model"]))
     changes = {} if context is None else {"context": context}
     config = configs.preset(
@@ -134,14 +146,20 @@ def train_lm(
         **changes,
     )
     held_rows = [row for row in rows if row.get("split") == VALIDATION]
-    streams = streams_of([row for row in rows if row.get("split") != VALIDATION], config)
+    streams = [
+        stream
+        for part in parts
+        for stream in streams_of([row for row in part if row.get("split") != VALIDATION], config)
+    ]
     kinds = kinds_of(rows)
     held = hold_out(streams_of(held_rows, config), config, bits)
-    del rows, held_rows, table
+    del rows, held_rows, parts, tables
     folder = run or cache_folder(tokens, preset)
     folder.mkdir(parents=True, exist_ok=True)
     settings = Settings(batch=batch, steps=steps, lr=lr, seed=seed)
     training = Run(folder, config, settings, streams, codebooks=codebooks, device=device)
+    if init is not None and training.step == 0:
+        training.learner.begin_with(read_network(init)[0])
     count = sum(parameter.numel() for parameter in training.learner.exact.parameters())
     hours = sum(stream.frames for stream in streams) / config.frame_rate / 3600
     _say(
@@ -308,12 +326,12 @@ def _write(
     )
 
 
-def cache_folder(tokens: Path, preset: str) -> Path:
+def cache_folder(tokens: Sequence[Path], preset: str) -> Path:
     """Name the folder of a run on `tokens` below $XDG_CACHE_HOME/codec."""
-    path = tokens.resolve()
+    paths = [path.resolve() for path in tokens]
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
-    return base / "codec" / "train-lm" / f"{path.name}-{digest}-{preset}"
+    digest = hashlib.sha256(b"\0".join(map(os.fsencode, paths))).hexdigest()[:8]
+    return base / "codec" / "train-lm" / f"{paths[0].name}-{digest}-{preset}"
 
 
 def _say(line: str) -> None:

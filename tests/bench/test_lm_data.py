@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from bench.development import Stretch
-from bench.lm_data import COLUMNS, read_table, rows, write
+from bench.lm_data import COLUMNS, read_table, rows, shifted, write
 from codec.errors import DataError
 
 CLIPS = """path\toffset\tduration\tsource\tspeaker\tlang\ttext
@@ -42,6 +42,25 @@ def test_every_clip_and_every_excerpt_is_a_row(data: Path) -> None:
     assert [row["offset"] for row in found[2:]] == ["0.000", "30.000"]  # .4 s are too short
     with pytest.raises(DataError, match="No such file"):
         list(rows(data / "train", held))
+
+
+def test_what_begins_later_keeps_its_end_and_the_times_of_its_phones(data: Path) -> None:
+    held = [Stretch("train/speech/a.opus", 1.0, 2.0, "speech", "bob", False)]
+    table = list(rows(data, held))
+    later = list(shifted(table, 3))
+    kept = [row for row in table if row["split"] == "train"]
+    assert [row["offset"] for row in later] == ["0.030", "0.030", "30.030"]
+    for before, after in zip(kept, later, strict=True):
+        ends = [float(row["offset"]) + float(row["duration"]) for row in (before, after)]
+        assert ends[0] == pytest.approx(ends[1])
+        assert {**before, "offset": "", "duration": "", "phones": ""} == {
+            **after, "offset": "", "duration": "", "phones": "",
+        }  # fmt: skip
+    assert later[0]["phones"] == "0:SIL 17:SH 37:IY"
+    passed = {**kept[0], "phones": "0:SIL 2:SH 40:IY"}
+    (row,) = shifted([passed], 3)
+    assert row["phones"] == "0:SH 37:IY"  # what ended before is gone, what goes on begins at 0
+    assert not list(shifted([{**kept[0], "duration": "0.400"}], 3))
 
 
 def test_tokens_keep_the_columns(data: Path) -> None:

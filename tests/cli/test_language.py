@@ -22,7 +22,13 @@ import torch
 import codec
 import codec.lm
 from codec.cli.main import cli
-from codec.errors import MissingPackageError, ModelError, OptionError, OutputError
+from codec.errors import (
+    MissingPackageError,
+    ModelError,
+    OptionError,
+    OutputError,
+    TrainingError,
+)
 from codec.lm.model.config import preset
 from codec.lm.model.files import write_network
 from codec.lm.model.network import Network
@@ -104,6 +110,29 @@ def test_tokens_train_a_model_that_goes_on(prompt: Path, tmp_path: Path) -> None
     assert lm.kinds == (("speech",),)
     assert json.loads(lm.config.to_json())["levels"] == 2
     call("continue", prompt, "-o", tmp_path / "x.wav", "--weights", out, "--seconds", 0.2)
+
+    # Several folders, and weights to begin with. A rate of nearly 0 keeps those.
+    kept, run = tmp_path / "kept.safetensors", ("--run", tmp_path / "other", "--lr", 1e-12)
+    other = ("--preset", "tiny", "--batch", 1, "--threads", 1, *run, "-o", kept, "--steps", 1)
+    call("train-lm", tokens, tokens, *other, "-n", 2, "--init", out)
+    twice = codec.lm.load(kept).network.state_dict()
+    for name, tensor in codec.lm.load(out).network.state_dict().items():
+        torch.testing.assert_close(twice[name], tensor, rtol=1e-3, atol=1e-6)
+    shutil.rmtree(tmp_path / "other")
+    with pytest.raises(ModelError, match="to begin with are of another model"):
+        call("train-lm", tokens, *other, "-f", "-n", 1, "--init", out)
+
+
+def test_tokens_of_other_codecs_do_not_train_together(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    shutil.copy(CLIP, tmp_path / "a.flac")
+    one, other = tmp_path / "one", tmp_path / "other"
+    call("tokenize", tmp_path / "a.flac", "-o", one, "-n", 1, "-q")
+    shutil.copytree(one, other)
+    card = json.loads((other / "dataset.json").read_text())
+    (other / "dataset.json").write_text(json.dumps({**card, "model": "00" * 8}))
+    with pytest.raises(TrainingError, match="tokens of different models"):
+        call("train-lm", one, other, "-o", tmp_path / "x.safetensors")
 
 
 def test_without_pytorch_the_error_says_what_to_install(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from codec.errors import ModelError
 from codec.lm.model.config import LmConfig
 from codec.lm.model.data import Batch
 from codec.lm.model.loss import cross_entropy
@@ -89,6 +90,15 @@ class Learner:
         self.optimiser.step()
         self._copy()
         return losses.detach()
+
+    def begin_with(self, network: Network) -> None:
+        """Take the weights of `network`. Raises ModelError if it has other dimensions."""
+        if network.config != self.config:
+            raise ModelError(
+                f"the weights to begin with are of another model: {network.config.to_json()}"
+            )
+        self.exact.load_state_dict(network.state_dict())
+        self._copy()
 
     def state(self) -> dict[str, Any]:
         """All that a run goes on from."""
