@@ -8,16 +8,6 @@
 #include "nac_layout.h"
 #include "sha256.h"
 
-static uint32_t gcd(uint32_t a, uint32_t b)
-{
-    while (b) {
-        const uint32_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 codec_status codec_file_describe(const codec_model *model, uint32_t channels, uint32_t codebooks,
                                  int live, codec_file_info *info)
 {
@@ -25,7 +15,7 @@ codec_status codec_file_describe(const codec_model *model, uint32_t channels, ui
         codebooks > model->config.n_codebooks)
         return CODEC_ERROR_ARGUMENT;
     const uint32_t rate = (uint32_t)model->config.sample_rate;
-    const uint32_t hop = (uint32_t)model->config.hop_length, part = gcd(rate, hop);
+    const uint32_t hop = (uint32_t)model->config.hop_length, part = nac_gcd(rate, hop);
     const uint64_t two_seconds = NAC_CHUNK_SECONDS * (uint64_t)rate / hop;
     uint64_t frames = NAC_MAX_CHUNK_CODES / (channels * codebooks);
     if (frames > two_seconds) frames = two_seconds ? two_seconds : 1;

@@ -39,7 +39,7 @@ uint64_t nac_frames_of(const codec_file_info *info, uint64_t n_samples)
     return frames > MAX_FRAMES ? TOO_MANY : frames;
 }
 
-static uint32_t gcd(uint32_t a, uint32_t b)
+uint32_t nac_gcd(uint32_t a, uint32_t b)
 {
     while (b) {
         const uint32_t rest = a % b;
@@ -65,7 +65,7 @@ codec_status nac_header_check(const codec_file_info *info)
         return CODEC_ERROR_FORMAT;
     /* No more frames than samples: then some number of samples makes any number of frames. */
     if (p < 1 || !within(info->frame_divisor, 1, 1 << 16) || p > info->sample_rate * q ||
-        gcd(info->frame_rate, info->frame_divisor) != 1)
+        nac_gcd(info->frame_rate, info->frame_divisor) != 1)
         return CODEC_ERROR_FORMAT;
     if ((uint64_t)codec_file_streams(info) * info->codebooks * info->chunk_frames >
         NAC_MAX_CHUNK_CODES)

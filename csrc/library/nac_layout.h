@@ -45,6 +45,8 @@ static inline uint64_t nac_get(const uint8_t *from, size_t bytes)
 uint64_t nac_frames_of(const codec_file_info *info, uint64_t n_samples);
 
 /* CODEC_OK if every field is within its limits. */
+uint32_t nac_gcd(uint32_t a, uint32_t b);
+
 codec_status nac_header_check(const codec_file_info *info);
 
 void nac_header_pack(const codec_file_info *info, const nac_crc32c_tables *crc,

