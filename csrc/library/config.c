@@ -33,7 +33,8 @@ static codec_status read_field(const nac_json_node *key, const nac_json_node *va
 {
     if (nac_json_equals(key, "waveform")) {
         if (value->type != NAC_JSON_TRUE && value->type != NAC_JSON_FALSE)
-            return nac_fail(reason, CODEC_ERROR_MODEL, "the configuration's waveform is no boolean");
+            return nac_fail(reason, CODEC_ERROR_MODEL,
+                            "the configuration's waveform is no boolean");
         config->waveform = value->type == NAC_JSON_TRUE;
         return CODEC_OK;
     }
@@ -88,7 +89,6 @@ void nac_config_list(const nac_config *config, nac_config_field *fields)
         fields[i] =
             (nac_config_field){FIELDS[i].name, NAC_FIELD_INTEGER, *member(&copy, &FIELDS[i])};
     fields[N_FIELDS] = (nac_config_field){"head", NAC_FIELD_HEAD, 0};
-    fields[N_FIELDS + 1] =
-        (nac_config_field){"waveform", NAC_FIELD_FLAG, config->waveform ? 1 : 0};
+    fields[N_FIELDS + 1] = (nac_config_field){"waveform", NAC_FIELD_FLAG, config->waveform ? 1 : 0};
     qsort(fields, NAC_CONFIG_COUNT, sizeof *fields, by_name);
 }

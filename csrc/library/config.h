@@ -6,29 +6,29 @@
 
 /* The integers, in the order of their names, with their values where the file has none. The least and
  * the most that this library takes are wide: what fits together is found by the shapes of the weights. */
-#define NAC_CONFIG_FIELDS(FIELD)                 \
-    FIELD(backbone_hop, 480, 1, 1 << 20)         \
-    FIELD(codebook_size, 1024, 1, 1 << 16)       \
-    FIELD(decoder_blocks, 5, 0, 1 << 12)         \
-    FIELD(decoder_dim, 384, 1, 1 << 16)          \
-    FIELD(decoder_hidden, 1024, 1, 1 << 20)      \
-    FIELD(decoder_lookahead, 0, 0, 1 << 12)      \
-    FIELD(encoder_blocks, 4, 0, 1 << 12)         \
-    FIELD(encoder_dim, 384, 1, 1 << 16)          \
-    FIELD(encoder_hidden, 768, 1, 1 << 20)       \
-    FIELD(encoder_lookahead, 0, 0, 1 << 12)      \
-    FIELD(encoder_stack, 2, 1, 1 << 12)          \
-    FIELD(gain_bands, 32, 2, 1 << 15)            \
-    FIELD(hop_length, 960, 1, 1 << 24)           \
-    FIELD(kernel_size, 7, 1, 1 << 12)            \
-    FIELD(latent_dim, 160, 1, 1 << 16)           \
-    FIELD(long_fft, 960, 4, 1 << 16)             \
-    FIELD(n_codebooks, 28, 1, 255)               \
-    FIELD(noise_from, 4000, 0, 1 << 30)          \
-    FIELD(phase_bins, 160, 0, 1 << 15)           \
-    FIELD(sample_rate, 24000, 1000, 768000)      \
-    FIELD(short_fft, 240, 4, 1 << 16)            \
-    FIELD(synthesis_fft, 960, 4, 1 << 16)        \
+#define NAC_CONFIG_FIELDS(FIELD)            \
+    FIELD(backbone_hop, 480, 1, 1 << 20)    \
+    FIELD(codebook_size, 1024, 1, 1 << 16)  \
+    FIELD(decoder_blocks, 5, 0, 1 << 12)    \
+    FIELD(decoder_dim, 384, 1, 1 << 16)     \
+    FIELD(decoder_hidden, 1024, 1, 1 << 20) \
+    FIELD(decoder_lookahead, 0, 0, 1 << 12) \
+    FIELD(encoder_blocks, 4, 0, 1 << 12)    \
+    FIELD(encoder_dim, 384, 1, 1 << 16)     \
+    FIELD(encoder_hidden, 768, 1, 1 << 20)  \
+    FIELD(encoder_lookahead, 0, 0, 1 << 12) \
+    FIELD(encoder_stack, 2, 1, 1 << 12)     \
+    FIELD(gain_bands, 32, 2, 1 << 15)       \
+    FIELD(hop_length, 960, 1, 1 << 24)      \
+    FIELD(kernel_size, 7, 1, 1 << 12)       \
+    FIELD(latent_dim, 160, 1, 1 << 16)      \
+    FIELD(long_fft, 960, 4, 1 << 16)        \
+    FIELD(n_codebooks, 28, 1, 255)          \
+    FIELD(noise_from, 4000, 0, 1 << 30)     \
+    FIELD(phase_bins, 160, 0, 1 << 15)      \
+    FIELD(sample_rate, 24000, 1000, 768000) \
+    FIELD(short_fft, 240, 4, 1 << 16)       \
+    FIELD(synthesis_fft, 960, 4, 1 << 16)   \
     FIELD(synthesis_hop, 240, 1, 1 << 16)
 
 /* A second channel, which the engine has and this library has not, is refused. */

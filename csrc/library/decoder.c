@@ -19,8 +19,7 @@ codec_status codec_decoder_new(const codec_model *model, codec_decoder **decoder
     const size_t size = nac_decoder_state_size(&model->decoder);
     codec_decoder *made = nac_memory_new(&memory, 1, sizeof *made);
     void *state = nac_memory_new(&memory, size, 1), *other = nac_memory_new(&memory, size, 1);
-    float *scratch =
-        nac_memory_new(&memory, nac_decoder_scratch(&model->decoder), sizeof *scratch);
+    float *scratch = nac_memory_new(&memory, nac_decoder_scratch(&model->decoder), sizeof *scratch);
     *decoder = NULL;
     if (!made || !state || !other || !scratch) {
         nac_memory_free(&memory);
@@ -91,8 +90,8 @@ codec_status codec_decoder_push(codec_decoder *decoder, const uint16_t *codes, s
     return CODEC_OK;
 }
 
-codec_status codec_decoder_push_latents(codec_decoder *decoder, const float *latents,
-                                        size_t frames, float *samples, size_t capacity, size_t *n)
+codec_status codec_decoder_push_latents(codec_decoder *decoder, const float *latents, size_t frames,
+                                        float *samples, size_t capacity, size_t *n)
 {
     size_t ready = 0;
     float nowhere;
@@ -107,8 +106,7 @@ codec_status codec_decoder_push_latents(codec_decoder *decoder, const float *lat
     return CODEC_OK;
 }
 
-codec_status codec_decoder_flush(codec_decoder *decoder, float *samples, size_t capacity,
-                                 size_t *n)
+codec_status codec_decoder_flush(codec_decoder *decoder, float *samples, size_t capacity, size_t *n)
 {
     float nowhere;
     if (!decoder || !n) return CODEC_ERROR_ARGUMENT;
@@ -116,8 +114,7 @@ codec_status codec_decoder_flush(codec_decoder *decoder, float *samples, size_t 
     const size_t left = nac_decoder_left(net_of(decoder), decoder->state);
     if (left > capacity) return CODEC_ERROR_SIZE;
     if (left && !samples) return CODEC_ERROR_ARGUMENT;
-    nac_decoder_flush(net_of(decoder), decoder->state, left ? samples : &nowhere,
-                      decoder->scratch);
+    nac_decoder_flush(net_of(decoder), decoder->state, left ? samples : &nowhere, decoder->scratch);
     *n = left;
     return CODEC_OK;
 }

@@ -21,8 +21,7 @@ codec_status codec_encoder_new(const codec_model *model, size_t codebooks, codec
     const size_t size = nac_encoder_state_size(&model->encoder);
     codec_encoder *made = nac_memory_new(&memory, 1, sizeof *made);
     void *state = nac_memory_new(&memory, size, 1), *other = nac_memory_new(&memory, size, 1);
-    float *scratch =
-        nac_memory_new(&memory, nac_encoder_scratch(&model->encoder), sizeof *scratch);
+    float *scratch = nac_memory_new(&memory, nac_encoder_scratch(&model->encoder), sizeof *scratch);
     *encoder = NULL;
     if (!made || !state || !other || !scratch) {
         nac_memory_free(&memory);

@@ -117,8 +117,8 @@ codec_status codec_model_info(const codec_model *model, codec_info *info, size_t
         .codebooks = (uint32_t)c->n_codebooks,
         .codebook_size = (uint32_t)c->codebook_size,
         .latent_dim = (uint32_t)c->latent_dim,
-        .encoder_latency = latency(
-            front->right + model->encoder.body.lookahead * model->encoder.gather * front->hop),
+        .encoder_latency = latency(front->right + model->encoder.body.lookahead *
+                                                      model->encoder.gather * front->hop),
         .decoder_latency = latency((back->fft.n - back->hop) / 2 +
                                    model->decoder.body.lookahead * back->hop * back->per_frame),
     };

@@ -44,9 +44,10 @@ static inline uint64_t nac_get(const uint8_t *from, size_t bytes)
  * The fields of the rates have been checked. */
 uint64_t nac_frames_of(const codec_file_info *info, uint64_t n_samples);
 
-/* CODEC_OK if every field is within its limits. */
+/* The greatest common divisor. */
 uint32_t nac_gcd(uint32_t a, uint32_t b);
 
+/* CODEC_OK if every field is within its limits. */
 codec_status nac_header_check(const codec_file_info *info);
 
 void nac_header_pack(const codec_file_info *info, const nac_crc32c_tables *crc,

@@ -113,8 +113,8 @@ static codec_status load_dense(const nac_packing *p, const char *name, side rows
 {
     nac_memory aside = {NULL};
     const float *weight = NULL, *bias = NULL;
-    codec_status status = read(p, name, "weight", values_of(rows), values_of(columns), &aside,
-                               &weight);
+    codec_status status =
+        read(p, name, "weight", values_of(rows), values_of(columns), &aside, &weight);
     if (!status) status = load_vector(p, name, "bias", rows, &bias);
     if (!status) status = pack_matrix(p, weight, NULL, rows, columns, layer);
     if (!status) layer->bias = bias;
@@ -130,8 +130,7 @@ static codec_status load_reduce(const nac_packing *p, const char *block, size_t 
     const float *weight = NULL, *scale = NULL;
     codec_status status = read(p, block, "reduce.weight", dim, hidden, &aside, &weight);
     if (!status) status = read(p, block, "scale", 0, dim, &aside, &scale);
-    if (!status)
-        status = pack_matrix(p, weight, scale, plain(dim), plain(hidden), layer);
+    if (!status) status = pack_matrix(p, weight, scale, plain(dim), plain(hidden), layer);
     nac_memory_free(&aside);
     return status;
 }
@@ -181,8 +180,7 @@ static codec_status load_block(const nac_packing *p, const char *name, body_shap
         status = load_convolution(p, part, p->config->kernel_size, shape.dim, &block->conv);
     join(name, "expand", part);
     if (!status)
-        status = load_dense(p, part, plain(shape.hidden), plain(shape.dim),
-                            &block->expand);
+        status = load_dense(p, part, plain(shape.hidden), plain(shape.dim), &block->expand);
     if (!status) status = load_reduce(p, name, shape.dim, shape.hidden, &block->reduce);
     return status;
 }
@@ -302,12 +300,12 @@ codec_status nac_pack_encoder(const nac_packing *p, const float *books, nac_enco
                               c->encoder_lookahead};
     codec_status status = load_analysis(p, &net->front);
     if (!status)
-        status = load_dense(p, "encoder.embed", plain(dim),
-                            plain(net->gather * net->front.size), &net->embed);
+        status = load_dense(p, "encoder.embed", plain(dim), plain(net->gather * net->front.size),
+                            &net->embed);
     if (!status) status = load_body(p, shape, &net->body);
     if (!status)
-        status = load_dense(p, "encoder.project", plain(net->latent),
-                            frames_of(net->stack, dim), &net->project);
+        status = load_dense(p, "encoder.project", plain(net->latent), frames_of(net->stack, dim),
+                            &net->project);
     if (!status) status = load_search(p, books, &net->rvq);
     if (!status && nac_encoder_scratch(net) > MOST_SCRATCH)
         return nac_fail(p->reason, CODEC_ERROR_UNSUPPORTED, "the encoder's frames are too large");
@@ -370,16 +368,16 @@ codec_status nac_pack_decoder(const nac_packing *p, const float *books, nac_deco
                               c->decoder_lookahead};
     codec_status status = load_body(p, shape, &net->body);
     if (!status)
-        status = load_dense(p, "decoder.embed", frames_of(net->stack, dim),
-                            plain(net->latent), &net->embed);
+        status = load_dense(p, "decoder.embed", frames_of(net->stack, dim), plain(net->latent),
+                            &net->embed);
     if (!status) status = load_synthesis(p, &net->back);
     const size_t spectra = net->back.per_frame, bins = c->synthesis_fft / 2 + 1;
     if (!status)
-        status = load_dense(p, "decoder.head.gain", plain(spectra * c->gain_bands),
-                            plain(dim), &net->gain);
+        status = load_dense(p, "decoder.head.gain", plain(spectra * c->gain_bands), plain(dim),
+                            &net->gain);
     if (!status)
-        status = load_dense(p, "decoder.head.shape", plain(spectra * bins * 2),
-                            plain(dim), &net->shape);
+        status =
+            load_dense(p, "decoder.head.shape", plain(spectra * bins * 2), plain(dim), &net->shape);
     if (!status && nac_decoder_scratch(net) > MOST_SCRATCH)
         return nac_fail(p->reason, CODEC_ERROR_UNSUPPORTED, "the decoder's frames are too large");
     return status;

@@ -11,11 +11,11 @@ static const struct {
     nac_dtype dtype;
     size_t bytes;
 } DTYPES[] = {
-    {"I8", NAC_DTYPE_I8, 1},        {"U8", NAC_DTYPE_U8, 1},        {"I32", NAC_DTYPE_I32, 4},
-    {"F16", NAC_DTYPE_F16, 2},      {"BF16", NAC_DTYPE_BF16, 2},    {"F32", NAC_DTYPE_F32, 4},
-    {"F64", NAC_DTYPE_F64, 8},      {"BOOL", NAC_DTYPE_OTHER, 1},   {"F8_E4M3", NAC_DTYPE_OTHER, 1},
-    {"F8_E5M2", NAC_DTYPE_OTHER, 1}, {"I16", NAC_DTYPE_OTHER, 2},   {"U16", NAC_DTYPE_OTHER, 2},
-    {"U32", NAC_DTYPE_OTHER, 4},    {"I64", NAC_DTYPE_OTHER, 8},    {"U64", NAC_DTYPE_OTHER, 8},
+    {"I8", NAC_DTYPE_I8, 1},         {"U8", NAC_DTYPE_U8, 1},      {"I32", NAC_DTYPE_I32, 4},
+    {"F16", NAC_DTYPE_F16, 2},       {"BF16", NAC_DTYPE_BF16, 2},  {"F32", NAC_DTYPE_F32, 4},
+    {"F64", NAC_DTYPE_F64, 8},       {"BOOL", NAC_DTYPE_OTHER, 1}, {"F8_E4M3", NAC_DTYPE_OTHER, 1},
+    {"F8_E5M2", NAC_DTYPE_OTHER, 1}, {"I16", NAC_DTYPE_OTHER, 2},  {"U16", NAC_DTYPE_OTHER, 2},
+    {"U32", NAC_DTYPE_OTHER, 4},     {"I64", NAC_DTYPE_OTHER, 8},  {"U64", NAC_DTYPE_OTHER, 8},
 };
 
 static uint64_t little_endian(const unsigned char *bytes, size_t n)
@@ -152,7 +152,8 @@ codec_status nac_safetensors_open(const void *data, size_t size, nac_memory *mem
         places[i] = &file->tensors[i];
     }
     if (!fill(places, file->count, values, room))
-        return nac_fail(reason, CODEC_ERROR_MODEL, "tensors do not fill the file one after another");
+        return nac_fail(reason, CODEC_ERROR_MODEL,
+                        "tensors do not fill the file one after another");
     return CODEC_OK;
 }
 
