@@ -151,13 +151,14 @@ def _add(package: str, target: Path, work: Path, bar: Progress) -> dict[str, Any
     if kept:
         target.parent.mkdir(parents=True, exist_ok=True)
         aside.rename(target)
+    digest = hashlib.sha256()
     with deb.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256") if sys.version_info >= (3, 11) else None
-        hexadecimal = digest.hexdigest() if digest else hashlib.sha256(file.read()).hexdigest()
+        while block := file.read(1 << 20):
+            digest.update(block)
     return {
         "package": package,
         "file": deb.name,
-        "sha256": hexadecimal,
+        "sha256": digest.hexdigest(),
         "kept": len(kept),
         "hours": round(seconds / 3600, 4),
         "refused": refused,
