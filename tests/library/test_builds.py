@@ -54,7 +54,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_installed_library(installed: Path, tmp_path: Path) -> None:
-    """A program of 30 lines, by pkg-config, linked to either library; both are small."""
+    """A whole program, by pkg-config, linked to either library; both are small."""
     flags = run("pkg-config", "--cflags", "libcodec", PKG_CONFIG_PATH=f"{installed}/lib/pkgconfig")
     weights = write_weights(tmp_path / "m.safetensors", SMALL)
     path = tmp_path / "program"
