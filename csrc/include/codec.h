@@ -10,8 +10,10 @@
  * The same samples give the same codes, and the same codes the same samples, to the bit: on every
  * processor, in pieces of any size or whole, from C or from Python.
  *
- * Audio is float, one channel, within +-1 at full scale, at the model's sample rate. Codes are
- * uint16_t [codebooks][stride]: codes[level * stride + frame]. The first k codebooks decode alone.
+ * Audio is float, within +-1 at full scale, at the model's sample rate, of one channel. A model that codes
+ * two channels together (info.channels is 2) takes and gives pairs: wherever n or a capacity counts
+ * samples, these are float [n][2], left and right. Codes are uint16_t [codebooks][stride]: codes[level *
+ * stride + frame]. The first k codebooks decode alone.
  *
  * Errors are returned; when a call fails, what its output pointers lead to has no meaning, and a
  * stream is as it was before. Where a call takes `message` (NULL if unwanted), it gets a reason of one
@@ -79,6 +81,7 @@ typedef struct codec_info {
     uint32_t encoder_latency; /* samples past the end of a frame before its codes come out */
     uint32_t decoder_latency; /* samples before the end of the last frame that still wait */
     uint8_t id[8];            /* of the weights: five bytes for the codes, three for the decoder */
+    uint32_t channels;        /* that are coded together: 1, or 2, whose samples are pairs */
 } codec_info;
 
 /* Reads weights (safetensors, as `codec export` writes them), checks all of them and packs them.

@@ -118,7 +118,7 @@ codec_status nac_coder_check(const codec_coder *coder, const codec_file_info *in
     if (!coder->known) return CODEC_OK;
     if (memcmp(coder->model_id, info->model_id, 5) != 0) return CODEC_ERROR_MODEL;
     if (info->codebooks > coder->levels || info->codebook_size != coder->codewords ||
-        info->together != 1 || info->frame_rate != coder->frame_rate ||
+        info->together != coder->together || info->frame_rate != coder->frame_rate ||
         info->frame_divisor != coder->frame_divisor)
         return CODEC_ERROR_MODEL;
     return CODEC_OK;

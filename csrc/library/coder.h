@@ -15,7 +15,7 @@ struct codec_coder {
     /* The model whose codes it is for; known is 0 for raw codes of any model. */
     int known;
     uint8_t model_id[8];
-    uint32_t frame_rate, frame_divisor, levels, codewords;
+    uint32_t frame_rate, frame_divisor, levels, codewords, together;
     nac_tables tables;
     nac_prior prior;
     nac_memory memory; /* what `tables` and `prior` point to */

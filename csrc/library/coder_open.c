@@ -17,14 +17,15 @@ codec_status codec_file_describe(const codec_model *model, uint32_t channels, ui
     const uint32_t rate = (uint32_t)model->config.sample_rate;
     const uint32_t hop = (uint32_t)model->config.hop_length, part = nac_gcd(rate, hop);
     const uint64_t two_seconds = NAC_CHUNK_SECONDS * (uint64_t)rate / hop;
-    uint64_t frames = NAC_MAX_CHUNK_CODES / (channels * codebooks);
+    const uint32_t together = (uint32_t)model->config.channels;
+    uint64_t frames = NAC_MAX_CHUNK_CODES / ((channels + together - 1) / together * codebooks);
     if (frames > two_seconds) frames = two_seconds ? two_seconds : 1;
     if (frames > 0xffff) frames = 0xffff;
     *info = (codec_file_info){
         .n_samples = CODEC_UNKNOWN_LENGTH,
         .sample_rate = rate,
         .channels = channels,
-        .together = 1, /* models that code pairs are not opened */
+        .together = together,
         .codebooks = codebooks,
         .codebook_size = (uint32_t)model->config.codebook_size,
         .frame_rate = rate / part,
@@ -42,6 +43,7 @@ static codec_status load(codec_coder *coder, const codec_model *model, const voi
     const codec_status status = codec_file_describe(model, 1, 1, 0, &info);
     if (status) return nac_fail(reason, status, "no file can hold the codes of this model");
     coder->known = 1;
+    coder->together = info.together;
     memcpy(coder->model_id, info.model_id, sizeof info.model_id);
     coder->frame_rate = info.frame_rate;
     coder->frame_divisor = info.frame_divisor;

@@ -43,11 +43,6 @@ static codec_status read_field(const nac_json_node *key, const nac_json_node *va
         return nac_fail(reason, CODEC_ERROR_UNSUPPORTED, "libcodec has only the head %s",
                         NAC_CONFIG_HEAD);
     }
-    if (nac_json_equals(key, "channels")) {
-        int64_t channels;
-        if (nac_json_integer(value, &channels) && channels == 1) return CODEC_OK;
-        return nac_fail(reason, CODEC_ERROR_UNSUPPORTED, "libcodec codes one channel at a time");
-    }
     for (size_t i = 0; i < N_FIELDS; i++) {
         const field *f = &FIELDS[i];
         if (!nac_json_equals(key, f->name)) continue;
@@ -82,13 +77,16 @@ static int by_name(const void *one, const void *other)
     return strcmp(((const nac_config_field *)one)->name, ((const nac_config_field *)other)->name);
 }
 
-void nac_config_list(const nac_config *config, nac_config_field *fields)
+size_t nac_config_list(const nac_config *config, nac_config_field *fields)
 {
     nac_config copy = *config;
+    size_t n = 0;
     for (size_t i = 0; i < N_FIELDS; i++)
-        fields[i] =
-            (nac_config_field){FIELDS[i].name, NAC_FIELD_INTEGER, *member(&copy, &FIELDS[i])};
-    fields[N_FIELDS] = (nac_config_field){"head", NAC_FIELD_HEAD, 0};
-    fields[N_FIELDS + 1] = (nac_config_field){"waveform", NAC_FIELD_FLAG, config->waveform ? 1 : 0};
-    qsort(fields, NAC_CONFIG_COUNT, sizeof *fields, by_name);
+        if (config->channels != 1 || strcmp(FIELDS[i].name, "channels") != 0)
+            fields[n++] =
+                (nac_config_field){FIELDS[i].name, NAC_FIELD_INTEGER, *member(&copy, &FIELDS[i])};
+    fields[n++] = (nac_config_field){"head", NAC_FIELD_HEAD, 0};
+    fields[n++] = (nac_config_field){"waveform", NAC_FIELD_FLAG, config->waveform ? 1 : 0};
+    qsort(fields, n, sizeof *fields, by_name);
+    return n;
 }

@@ -8,6 +8,7 @@
  * the most that this library takes are wide: what fits together is found by the shapes of the weights. */
 #define NAC_CONFIG_FIELDS(FIELD)            \
     FIELD(backbone_hop, 480, 1, 1 << 20)    \
+    FIELD(channels, 1, 1, 2)                \
     FIELD(codebook_size, 1024, 1, 1 << 16)  \
     FIELD(decoder_blocks, 5, 0, 1 << 12)    \
     FIELD(decoder_dim, 384, 1, 1 << 16)     \
@@ -31,7 +32,6 @@
     FIELD(synthesis_fft, 960, 4, 1 << 16)   \
     FIELD(synthesis_hop, 240, 1, 1 << 16)
 
-/* A second channel, which the engine has and this library has not, is refused. */
 typedef struct {
 #define NAC_CONFIG_MEMBER(name, standard, least, most) size_t name;
     NAC_CONFIG_FIELDS(NAC_CONFIG_MEMBER)
@@ -40,7 +40,7 @@ typedef struct {
 } nac_config;
 
 /* Reads `text`, JSON, the file's metadata "config". CODEC_ERROR_UNSUPPORTED on a field that is unknown
- * or that the engine has no code for, such as a second channel. */
+ * or that the engine has no code for. */
 codec_status nac_config_read(const char *text, size_t size, nac_config *config, nac_reason reason);
 
 /* The only head that the engine has. */
@@ -55,9 +55,10 @@ typedef struct {
     size_t value;
 } nac_config_field;
 
-enum { NAC_CONFIG_COUNT = 25 };
+enum { NAC_CONFIG_COUNT = 26 };
 
-/* Fills fields [NAC_CONFIG_COUNT], sorted by name. */
-void nac_config_list(const nac_config *config, nac_config_field *fields);
+/* Fills fields [NAC_CONFIG_COUNT], sorted by name, and returns how many there are: without the channels if
+ * that is 1, as models were named before there was such a field. */
+size_t nac_config_list(const nac_config *config, nac_config_field *fields);
 
 #endif

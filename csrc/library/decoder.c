@@ -166,8 +166,9 @@ codec_status codec_decode(const codec_model *model, const uint16_t *codes, size_
         status = codec_decoder_push(decoder, codes, stride, codebooks, frames, samples, capacity,
                                     &first);
     if (!status)
-        status = codec_decoder_flush(decoder, first ? samples + first : samples, capacity - first,
-                                     &last);
+        status =
+            codec_decoder_flush(decoder, first ? samples + first * model->config.channels : samples,
+                                capacity - first, &last);
     if (!status) *n = first + last;
     codec_decoder_free(decoder);
     return status;

@@ -66,7 +66,7 @@ static codec_status check_push(const codec_encoder *encoder, const float *sample
     const size_t ready = nac_encoder_ready(net_of(encoder), encoder->state, n);
     if (ready > capacity) return CODEC_ERROR_SIZE;
     if (ready && !out) return CODEC_ERROR_ARGUMENT;
-    if (!nac_finite(samples, n)) return CODEC_ERROR_AUDIO;
+    if (!nac_finite(samples, n * encoder->model->config.channels)) return CODEC_ERROR_AUDIO;
     *frames = ready;
     return CODEC_OK;
 }

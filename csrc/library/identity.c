@@ -83,8 +83,8 @@ void nac_model_id(const nac_safetensors *file, const nac_config *config, uint8_t
     unsigned char digest[32];
     nac_sha256_begin(&tokens);
     nac_sha256_begin(&decoder);
-    nac_config_list(config, fields);
-    for (size_t i = 0; i < NAC_CONFIG_COUNT; i++)
+    const size_t n_fields = nac_config_list(config, fields);
+    for (size_t i = 0; i < n_fields; i++)
         add_field(of_decoder(fields[i].name) ? &decoder : &tokens, &fields[i]);
     for (size_t i = 0; i < file->count; i++) {
         const nac_json_node *name = file->tensors[i].name;

@@ -122,6 +122,7 @@ codec_status codec_model_info(const codec_model *model, codec_info *info, size_t
         .decoder_latency = latency((back->fft.n - back->hop) / 2 +
                                    model->decoder.body.lookahead * back->hop * back->per_frame),
     };
+    all.channels = (uint32_t)c->channels;
     memcpy(all.id, model->id, sizeof all.id);
     memcpy(info, &all, info_size < sizeof all ? info_size : sizeof all);
     return CODEC_OK;

@@ -64,6 +64,18 @@ static size_t width_of(side s) { return s.groups * s.width; }
 
 static size_t place_of(side s, size_t i) { return i / s.dim * s.width + i % s.dim; }
 
+/* Copies values_of(s) values, each times `scale`, to their places. Returns 0 unless all are finite. */
+static int place(side s, const float *values, float scale, float *out)
+{
+    int finite = 1;
+    for (size_t group = 0; group < s.groups; group++, values += s.dim, out += s.width)
+        for (size_t i = 0; i < s.dim; i++) {
+            out[i] = values[i] * scale;
+            finite &= out[i] - out[i] == 0; /* infinity less itself is NaN */
+        }
+    return finite;
+}
+
 /* A vector, continued with zeros to whole panels. */
 static codec_status load_vector(const nac_packing *p, const char *name, const char *part, side s,
                                 const float **vector)
@@ -73,7 +85,7 @@ static codec_status load_vector(const nac_packing *p, const char *name, const ch
     codec_status status = read(p, name, part, 0, values_of(s), &aside, &values);
     if (!status) {
         float *wide = nac_memory_new(p->memory, padded(width_of(s)), sizeof *wide);
-        for (size_t i = 0; wide && i < values_of(s); i++) wide[place_of(s, i)] = values[i];
+        if (wide) place(s, values, 1, wide);
         *vector = wide;
         if (!wide) status = no_memory(p);
     }
@@ -81,24 +93,20 @@ static codec_status load_vector(const nac_packing *p, const char *name, const ch
     return status;
 }
 
-/* Packs the weight [rows][columns] of a layer, each row times its scale if there are any. */
-static codec_status pack_matrix(const nac_packing *p, const float *weight, const float *scale,
-                                side rows, side columns, nac_dense *layer)
+/* Packs the weight [rows][columns] of a layer, whose rows lie `stride` values apart, each row times its
+ * scale if there are any. */
+static codec_status pack_matrix(const nac_packing *p, const float *weight, size_t stride,
+                                const float *scale, side rows, side columns, nac_dense *layer)
 {
     nac_memory aside = {NULL};
     const size_t depth = width_of(columns), width = padded(width_of(rows));
-    const size_t n_rows = values_of(rows), n_columns = values_of(columns);
     float *wide = nac_memory_new(&aside, width_of(rows) * depth, sizeof *wide);
     float *panels = nac_memory_new(p->memory, width * depth, sizeof *panels);
     codec_status status = wide && panels ? CODEC_OK : no_memory(p);
-    for (size_t i = 0; !status && i < n_rows; i++) {
-        float *row = wide + place_of(rows, i) * depth;
-        for (size_t j = 0; j < n_columns; j++) {
-            const float value = weight[i * n_columns + j] * (scale ? scale[i] : 1.0f);
-            if (value - value != 0) status = wrong(p, "a scaled weight is not finite");
-            row[place_of(columns, j)] = value;
-        }
-    }
+    for (size_t i = 0; !status && i < values_of(rows); i++)
+        if (!place(columns, weight + i * stride, scale ? scale[i] : 1,
+                   wide + place_of(rows, i) * depth))
+            status = wrong(p, "a scaled weight is not finite");
     if (!status) {
         nac_dense_pack(wide, depth, width_of(rows), panels);
         *layer = (nac_dense){depth, width, panels, NULL};
@@ -116,7 +124,7 @@ static codec_status load_dense(const nac_packing *p, const char *name, side rows
     codec_status status =
         read(p, name, "weight", values_of(rows), values_of(columns), &aside, &weight);
     if (!status) status = load_vector(p, name, "bias", rows, &bias);
-    if (!status) status = pack_matrix(p, weight, NULL, rows, columns, layer);
+    if (!status) status = pack_matrix(p, weight, values_of(columns), NULL, rows, columns, layer);
     if (!status) layer->bias = bias;
     nac_memory_free(&aside);
     return status;
@@ -130,7 +138,7 @@ static codec_status load_reduce(const nac_packing *p, const char *block, size_t 
     const float *weight = NULL, *scale = NULL;
     codec_status status = read(p, block, "reduce.weight", dim, hidden, &aside, &weight);
     if (!status) status = read(p, block, "scale", 0, dim, &aside, &scale);
-    if (!status) status = pack_matrix(p, weight, scale, plain(dim), plain(hidden), layer);
+    if (!status) status = pack_matrix(p, weight, hidden, scale, plain(dim), plain(hidden), layer);
     nac_memory_free(&aside);
     return status;
 }
@@ -223,10 +231,14 @@ codec_status nac_pack_codebooks(const nac_packing *p, const float **books)
     if (!status) {
         float *out = nac_memory_new(p->memory, words->count, sizeof *out);
         if (!out) status = no_memory(p);
-        for (size_t i = 0; out && i < words->count; i++) {
-            const int byte = words->data[i], value = byte < 128 ? byte : byte - 256;
-            out[i] = (float)value * scale[i / c->latent_dim];
-            if (out[i] - out[i] != 0) status = wrong(p, "a codeword is not finite");
+        const size_t dim = c->latent_dim;
+        for (size_t i = 0; out && i < words->count / dim; i++) {
+            for (size_t k = i * dim; k < (i + 1) * dim; k++) {
+                const int byte = words->data[k];
+                out[k] = (float)(byte < 128 ? byte : byte - 256);
+            }
+            if (!place(plain(dim), out + i * dim, scale[i], out + i * dim))
+                status = wrong(p, "a codeword is not finite");
         }
         *books = out;
     }
@@ -265,9 +277,31 @@ static codec_status load_analysis(const nac_packing *p, nac_analysis *front)
     const size_t long_left = (c->long_fft - hop) / 2, short_left = (c->short_fft - short_hop) / 2;
     front->left = nac_larger(long_left, short_left);
     front->right = nac_larger(c->long_fft - hop - long_left, c->short_fft - short_hop - short_left);
-    status = read(p, "encoder.front", "mean", 0, front->size, p->memory, &front->mean);
+    /* Of two channels, mean and scale are those of the mid and then those of the side. */
+    const size_t rows = c->channels == 1 ? 0 : c->channels;
+    status = read(p, "encoder.front", "mean", rows, front->size, p->memory, &front->mean);
     if (!status)
-        status = read(p, "encoder.front", "scale", 0, front->size, p->memory, &front->scale);
+        status = read(p, "encoder.front", "scale", rows, front->size, p->memory, &front->scale);
+    return status;
+}
+
+/* The embedding, whose columns are the features of the frame, or those of its mid and then of its side. */
+static codec_status load_embedding(const nac_packing *p, nac_encoder *net)
+{
+    static const char name[] = "encoder.embed";
+    const size_t dim = p->config->encoder_dim, depth = net->gather * net->front.size;
+    const size_t columns = p->config->channels * depth;
+    nac_memory aside = {NULL};
+    const float *weight = NULL, *bias = NULL;
+    codec_status status = read(p, name, "weight", dim, columns, &aside, &weight);
+    if (!status) status = load_vector(p, name, "bias", plain(dim), &bias);
+    if (!status)
+        status = pack_matrix(p, weight, columns, NULL, plain(dim), plain(depth), &net->embed);
+    if (!status) net->embed.bias = bias;
+    if (!status && net->stereo)
+        status = pack_matrix(p, weight + depth, columns, NULL, plain(dim), plain(depth),
+                             &net->embed_side);
+    nac_memory_free(&aside);
     return status;
 }
 
@@ -299,9 +333,13 @@ codec_status nac_pack_encoder(const nac_packing *p, const float *books, nac_enco
     const body_shape shape = {"encoder.backbone", c->encoder_blocks, dim, c->encoder_hidden,
                               c->encoder_lookahead};
     codec_status status = load_analysis(p, &net->front);
-    if (!status)
-        status = load_dense(p, "encoder.embed", plain(dim), plain(net->gather * net->front.size),
-                            &net->embed);
+    net->stereo = c->channels == 2;
+    if (!status && net->stereo) {
+        net->side = net->front;
+        net->side.mean += net->front.size;
+        net->side.scale += net->front.size;
+    }
+    if (!status) status = load_embedding(p, net);
     if (!status) status = load_body(p, shape, &net->body);
     if (!status)
         status = load_dense(p, "encoder.project", plain(net->latent), frames_of(net->stack, dim),
@@ -360,7 +398,8 @@ codec_status nac_pack_decoder(const nac_packing *p, const float *books, nac_deco
                          .levels = c->n_codebooks,
                          .codewords = c->codebook_size,
                          .latent = c->latent_dim,
-                         .stack = c->hop_length / c->backbone_hop};
+                         .stack = c->hop_length / c->backbone_hop,
+                         .stereo = c->channels == 2};
     net->block = nac_round_up(p->block, net->stack);
 
     const size_t dim = c->decoder_dim;
@@ -371,7 +410,7 @@ codec_status nac_pack_decoder(const nac_packing *p, const float *books, nac_deco
         status = load_dense(p, "decoder.embed", frames_of(net->stack, dim), plain(net->latent),
                             &net->embed);
     if (!status) status = load_synthesis(p, &net->back);
-    const size_t spectra = net->back.per_frame, bins = c->synthesis_fft / 2 + 1;
+    const size_t spectra = c->channels * net->back.per_frame, bins = c->synthesis_fft / 2 + 1;
     if (!status)
         status = load_dense(p, "decoder.head.gain", plain(spectra * c->gain_bands), plain(dim),
                             &net->gain);

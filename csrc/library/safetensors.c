@@ -200,43 +200,50 @@ static float float_of(uint32_t bits)
     return value;
 }
 
-/* Exact: every half is a float. */
+/* Exact: every half is a float. Its bits in those of a float have an exponent that is too small by 112,
+ * which a product mends, that of subnormals too; but for infinity and NaN. */
 static float float_of_half(uint32_t half)
 {
-    const uint32_t sign = (half & 0x8000) << 16, exponent = half >> 10 & 31, rest = half & 0x3ff;
-    if (exponent == 0) { /* subnormal: rest * 2^-24 */
-        const float size = (float)rest * 0x1p-24f;
-        return sign ? -size : size;
-    }
-    if (exponent == 31) return float_of(sign | 0x7f800000 | rest << 13);
-    return float_of(sign | (exponent + 112) << 23 | rest << 13);
+    const uint32_t sign = (half & 0x8000) << 16, size = (half & 0x7fff) << 13;
+    const uint32_t special = size >= 0x0f800000 ? 0x7f800000 : 0;
+    uint32_t bits;
+    const float value = float_of(size) * 0x1p112f;
+    memcpy(&bits, &value, sizeof bits);
+    return float_of(sign | special | bits);
+}
+
+static uint32_t two_bytes(const unsigned char *bytes) { return bytes[0] | (uint32_t)bytes[1] << 8; }
+
+static uint32_t four_bytes(const unsigned char *bytes)
+{
+    return two_bytes(bytes) | two_bytes(bytes + 2) << 16;
 }
 
 int nac_tensor_floats(const nac_tensor *tensor, size_t first, size_t n, float *out)
 {
-    if (!of_floats(tensor->dtype)) return 0;
-    int finite = 1;
-    for (size_t i = 0; i < n; i++) {
-        const size_t at = first + i;
-        uint64_t wide;
-        double value;
-        switch (tensor->dtype) {
-        case NAC_DTYPE_F16:
-            out[i] = float_of_half((uint32_t)little_endian(tensor->data + 2 * at, 2));
-            break;
-        case NAC_DTYPE_BF16:
-            out[i] = float_of((uint32_t)little_endian(tensor->data + 2 * at, 2) << 16);
-            break;
-        case NAC_DTYPE_F32:
-            out[i] = float_of((uint32_t)little_endian(tensor->data + 4 * at, 4));
-            break;
-        default:
-            wide = little_endian(tensor->data + 8 * at, 8);
+    const unsigned char *at = tensor->data;
+    switch (tensor->dtype) {
+    case NAC_DTYPE_F16:
+        for (size_t i = 0; i < n; i++) out[i] = float_of_half(two_bytes(at + 2 * (first + i)));
+        break;
+    case NAC_DTYPE_BF16:
+        for (size_t i = 0; i < n; i++) out[i] = float_of(two_bytes(at + 2 * (first + i)) << 16);
+        break;
+    case NAC_DTYPE_F32:
+        for (size_t i = 0; i < n; i++) out[i] = float_of(four_bytes(at + 4 * (first + i)));
+        break;
+    case NAC_DTYPE_F64:
+        for (size_t i = 0; i < n; i++) {
+            const uint64_t wide = little_endian(at + 8 * (first + i), 8);
+            double value;
             memcpy(&value, &wide, sizeof value);
             out[i] = (float)value;
         }
-        finite &= out[i] - out[i] == 0; /* infinity less itself is NaN */
+        break;
+    default: return 0;
     }
+    int finite = 1;
+    for (size_t i = 0; i < n; i++) finite &= out[i] - out[i] == 0; /* infinity less itself is NaN */
     return finite;
 }
 

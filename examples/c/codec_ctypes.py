@@ -33,6 +33,7 @@ class Info(ctypes.Structure):
         ("encoder_latency", ctypes.c_uint32),
         ("decoder_latency", ctypes.c_uint32),
         ("id", ctypes.c_uint8 * 8),
+        ("channels", ctypes.c_uint32),
     )
 
 
@@ -130,13 +131,18 @@ class Model:
     def instruction_set(self) -> str:
         return str(self.library.codec_model_instruction_set(self.handle).decode())
 
+    def room(self, samples: int) -> Floats:
+        """Make an array for so many samples, or pairs of them."""
+        pair = () if self.info.channels == 1 else (self.info.channels,)
+        return np.empty((samples, *pair), np.float32)
+
     def check(self, status: int) -> None:
         """Raise LibraryError unless `status` is CODEC_OK."""
         if status:
             raise LibraryError(status, self.library.codec_status_text(status).decode())
 
     def encode(self, samples: Floats, codebooks: int) -> Codes:
-        """Encode float32 [samples] to uint16 [codebooks, frames]."""
+        """Encode float32 [samples], or pairs [samples, 2], to uint16 [codebooks, frames]."""
         frames = c_size_t(self.library.codec_frames(self.handle, len(samples)))
         codes = np.empty((codebooks, frames.value), np.uint16)
         given = (_floats(samples), len(samples), codebooks)
@@ -145,10 +151,10 @@ class Model:
         return codes[:, : frames.value]
 
     def decode(self, codes: Codes) -> Floats:
-        """Decode uint16 [codebooks, frames] to float32 [samples]."""
+        """Decode uint16 [codebooks, frames] to float32 [samples], or pairs [samples, 2]."""
         held = np.ascontiguousarray(codes)
         levels, frames = held.shape
-        samples, n = np.empty(frames * self.info.hop_length, np.float32), c_size_t()
+        samples, n = self.room(frames * self.info.hop_length), c_size_t()
         given = (_codes(held), frames, levels, frames)
         out = (_floats(samples), len(samples), byref(n))
         self.check(self.library.codec_decode(self.handle, *given, *out))
@@ -240,7 +246,7 @@ class Decoder:
         self.model.library.codec_decoder_reset(self.handle)
 
     def _samples(self, name: str, given: tuple[Any, ...], ready: int) -> Floats:
-        samples, n = np.empty(ready, np.float32), c_size_t()
+        samples, n = self.model.room(ready), c_size_t()
         call = getattr(self.model.library, f"codec_decoder_{name}")
         self.model.check(call(self.handle, *given, _floats(samples), ready, byref(n)))
         return samples[: n.value]
@@ -271,6 +277,8 @@ def main() -> None:
     seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 1.0
     time = np.arange(int(seconds * model.info.sample_rate)) / model.info.sample_rate
     sweep = (0.3 * np.sin(2 * np.pi * (200 + 400 * time) * time)).astype(np.float32)
+    if model.info.channels == 2:
+        sweep = np.stack([sweep, sweep], axis=1)
 
     codes = model.encode(sweep, 8)
     encoder = Encoder(model, 8)

@@ -16,16 +16,15 @@ int main(int argc, char **argv)
     codec_model_info(model, &info, sizeof info);
 
     const size_t n = info.sample_rate, levels = 8, most = codec_frames(model, n);
-    float *samples = malloc(n * sizeof *samples),
-          *back = malloc(most * info.hop_length * sizeof *back);
+    const size_t values = n * info.channels, room = most * info.hop_length;
+    float *samples = malloc(values * sizeof *samples);
+    float *back = malloc(room * info.channels * sizeof *back);
     uint16_t *codes = malloc(levels * most * sizeof *codes);
     size_t frames = 0, decoded = 0;
-    for (size_t i = 0; i < n; i++) samples[i] = i / 50 % 2 ? 0.1f : -0.1f;
+    for (size_t i = 0; i < values; i++) samples[i] = i / 50 % 2 ? 0.1f : -0.1f;
 
     int status = codec_encode(model, samples, n, levels, codes, most, &frames);
-    if (!status)
-        status = codec_decode(model, codes, most, levels, frames, back, most * info.hop_length,
-                              &decoded);
+    if (!status) status = codec_decode(model, codes, most, levels, frames, back, room, &decoded);
     if (status)
         fprintf(stderr, "%s\n", codec_status_text(status));
     else

@@ -4,7 +4,11 @@
  *     nac decompress -m default.safetensors talk.nac talk.wav
  *
  * The files are byte for byte those of `codec compress` and `codec decompress`. Audio must be at
- * the model's sample rate, as libcodec does not resample. */
+ * the model's sample rate, as libcodec does not resample.
+ *
+ * A stream of codes is that of a channel or, if the model codes two channels together, of a pair: 1 and
+ * 2, 3 and 4, and so on. Of an odd number of channels the last is a pair of itself, and comes back as
+ * the mean of the pair. */
 #include <codec.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +35,7 @@ static const char usage[] =
     "\n"
     "  -m, --model FILE    weights (.safetensors); data of the coders lie beside it (.entropy)\n"
     "  -n, --codebooks N   number of codebooks; by default all\n"
-    "  -b, --kbps RATE     kbit/s of each channel, in place of -n\n"
+    "  -b, --kbps RATE     kbit/s of each channel, or of each two that are coded together\n"
     "  --effort NAME       lossless coding: raw, fast, best; by default fast if the model has it\n"
     "  -f, --force         overwrite an output that exists\n";
 
@@ -47,9 +51,9 @@ typedef struct {
     codec_encoder *encoders[255];
     codec_decoder *decoders[255];
     wav_tags tags;
-    float *audio;
+    float *audio, *pairs;
     uint16_t *codes;
-    size_t audio_room, codes_room; /* values */
+    size_t audio_room, pairs_room, codes_room; /* values */
     codec_info info;
     char reason[REASON];
 } job;
@@ -77,6 +81,7 @@ static void release(job *j)
     codec_model_free(j->model);
     wav_free(&j->tags);
     free(j->audio);
+    free(j->pairs);
     free(j->codes);
     if (j->input) fclose(j->input);
     if (j->output) fclose(j->output);
@@ -221,8 +226,9 @@ static uint32_t choose_codebooks(job *j)
     const double ratio = 1000 * j->asked->kbps / each + 1e-6; /* a division may fall short */
     if (j->asked->kbps != 0) {
         if (ratio >= 1 && ratio <= info->codebooks + 2e-6) return (uint32_t)ratio;
-        fprintf(stderr, "nac: no %g kbit/s per channel; this model has %g to %g\n", j->asked->kbps,
-                each / 1000, each * info->codebooks / 1000);
+        fprintf(stderr, "nac: no %g kbit/s per %s; this model has %g to %g\n", j->asked->kbps,
+                info->channels == 1 ? "channel" : "two channels", each / 1000,
+                each * info->codebooks / 1000);
         return 0;
     }
     if (j->asked->codebooks == 0) return info->codebooks;
@@ -242,14 +248,24 @@ static int check_rate(job *j, uint32_t sample_rate)
 }
 
 /* Makes room for `count` samples, or codes. */
+static int reserve_floats(job *j, float **floats, size_t *room, size_t count)
+{
+    if (count <= *room) return 0;
+    float *larger = realloc(*floats, count * sizeof *larger);
+    if (!larger) return fail(j, "out of memory");
+    *floats = larger;
+    *room = count;
+    return 0;
+}
+
 static int reserve_audio(job *j, size_t count)
 {
-    if (count <= j->audio_room) return 0;
-    float *larger = realloc(j->audio, count * sizeof *larger);
-    if (!larger) return fail(j, "out of memory");
-    j->audio = larger;
-    j->audio_room = count;
-    return 0;
+    return reserve_floats(j, &j->audio, &j->audio_room, count);
+}
+
+static int reserve_pairs(job *j, size_t count)
+{
+    return reserve_floats(j, &j->pairs, &j->pairs_room, count);
 }
 
 static int reserve_codes(job *j, size_t count)
@@ -262,22 +278,58 @@ static int reserve_codes(job *j, size_t count)
     return 0;
 }
 
+/* ---- Streams of channels ---- */
+
+static size_t streams_of(const job *j, size_t channels)
+{
+    return (channels + j->info.channels - 1) / j->info.channels;
+}
+
+/* The n samples that stream i takes, out of audio [channels][stride]. */
+static const float *stream_input(job *j, size_t channels, size_t i, const float *audio,
+                                 size_t stride, size_t n)
+{
+    if (j->info.channels == 1) return audio + i * stride;
+    const float *left = audio + 2 * i * stride;
+    const float *right = 2 * i + 1 < channels ? left + stride : left;
+    for (size_t k = 0; k < n; k++) {
+        j->pairs[2 * k] = left[k];
+        j->pairs[2 * k + 1] = right[k];
+    }
+    return j->pairs;
+}
+
+/* Puts the n pairs that stream i gave into audio [channels][stride]. */
+static void put_pairs(const job *j, size_t channels, size_t i, float *audio, size_t stride,
+                      size_t n)
+{
+    float *left = audio + 2 * i * stride, *right = left + stride;
+    const int lone = 2 * i + 1 == channels;
+    for (size_t k = 0; k < n; k++) {
+        const float one = j->pairs[2 * k], other = j->pairs[2 * k + 1];
+        left[k] = lone ? (one + other) * 0.5f : one;
+        if (!lone) right[k] = other;
+    }
+}
+
 /* ---- Compress ---- */
 
 /* Encodes n samples of each channel, or the end if audio is NULL, and writes the codes. */
 static int encode(job *j, size_t channels, size_t codebooks, const float *audio, size_t stride,
                   size_t n)
 {
+    const size_t streams = streams_of(j, channels);
     const size_t room =
         audio ? codec_encoder_ready(j->encoders[0], n) : codec_encoder_left(j->encoders[0]);
     size_t frames = 0;
     codec_status status = CODEC_OK;
-    if (reserve_codes(j, channels * codebooks * (room + 1))) return 1;
-    for (size_t c = 0; c < channels && status == CODEC_OK; c++) {
-        uint16_t *codes = j->codes + c * codebooks * room;
-        status =
-            audio ? codec_encoder_push(j->encoders[c], audio + c * stride, n, codes, room, &frames)
-                  : codec_encoder_flush(j->encoders[c], codes, room, &frames);
+    if (reserve_codes(j, streams * codebooks * (room + 1)) || reserve_pairs(j, 2 * n)) return 1;
+    for (size_t i = 0; i < streams && status == CODEC_OK; i++) {
+        uint16_t *codes = j->codes + i * codebooks * room;
+        status = audio ? codec_encoder_push(j->encoders[i],
+                                            stream_input(j, channels, i, audio, stride, n), n,
+                                            codes, room, &frames)
+                       : codec_encoder_flush(j->encoders[i], codes, room, &frames);
     }
     if (status == CODEC_OK) status = codec_writer_write(j->writer, j->codes, room, frames);
     return status == CODEC_OK ? 0 : fail_status(j, status);
@@ -293,8 +345,8 @@ static int start_file(job *j, const wav_reader *wav, uint32_t codebooks)
     if (status == CODEC_OK)
         status =
             codec_writer_open(&file, j->coder, tags, j->tags.n, write_bytes, j->output, &j->writer);
-    for (size_t c = 0; c < wav->channels && status == CODEC_OK; c++)
-        status = codec_encoder_new(j->model, codebooks, &j->encoders[c]);
+    for (size_t i = 0; i < streams_of(j, wav->channels) && status == CODEC_OK; i++)
+        status = codec_encoder_new(j->model, codebooks, &j->encoders[i]);
     return status == CODEC_OK ? 0 : fail_status(j, status);
 }
 
@@ -343,15 +395,17 @@ static int decode(job *j, size_t channels, size_t codebooks, size_t frames, uint
 {
     const size_t room =
         frames ? codec_decoder_ready(j->decoders[0], frames) : codec_decoder_left(j->decoders[0]);
+    const int paired = j->info.channels == 2;
     size_t n = 0;
     codec_status status = CODEC_OK;
-    if (reserve_audio(j, channels * (room + 1))) return 1;
-    for (size_t c = 0; c < channels && status == CODEC_OK; c++) {
-        const uint16_t *codes = j->codes + c * codebooks * frames;
-        float *audio = j->audio + c * room;
-        status = frames ? codec_decoder_push(j->decoders[c], codes, frames, codebooks, frames,
+    if (reserve_audio(j, channels * (room + 1)) || reserve_pairs(j, 2 * (room + 1))) return 1;
+    for (size_t i = 0; i < streams_of(j, channels) && status == CODEC_OK; i++) {
+        const uint16_t *codes = j->codes + i * codebooks * frames;
+        float *audio = paired ? j->pairs : j->audio + i * room;
+        status = frames ? codec_decoder_push(j->decoders[i], codes, frames, codebooks, frames,
                                              audio, room, &n)
-                        : codec_decoder_flush(j->decoders[c], audio, room, &n);
+                        : codec_decoder_flush(j->decoders[i], audio, room, &n);
+        if (status == CODEC_OK && paired) put_pairs(j, channels, i, j->audio, room, n);
     }
     if (status != CODEC_OK) return fail_status(j, status);
     if (n > *left) n = (size_t)*left;
@@ -364,8 +418,8 @@ static int start_audio(job *j, const codec_file_info *file)
 {
     codec_status status = codec_reader_use(j->reader, j->coder);
     if (status == CODEC_ERROR_MODEL) return fail(j, "made with another model");
-    for (size_t c = 0; c < file->channels && status == CODEC_OK; c++)
-        status = codec_decoder_new(j->model, &j->decoders[c]);
+    for (size_t i = 0; i < codec_file_streams(file) && status == CODEC_OK; i++)
+        status = codec_decoder_new(j->model, &j->decoders[i]);
     if (status != CODEC_OK) return fail_status(j, status);
     for (size_t i = 0; i < codec_reader_tags(j->reader); i++) {
         codec_tag tag;

@@ -10,6 +10,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+import numpy as np
 
 ROOT = Path(__file__).parents[2]
 CSRC = ROOT / "csrc"
@@ -35,6 +38,11 @@ def load_parts(folder: Path, *names: str) -> ctypes.CDLL:
     """Load the named files of csrc/library as a library whose every function is visible."""
     files = [CSRC / "library" / f"{name}.c" for name in names]
     return ctypes.CDLL(str(compile_c(folder / "parts.so", files, "-O1", "-shared", "-fPIC")))
+
+
+def swapped(audio: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Turn [2, n] as Python has two channels to [n, 2] as C has them, or back; [n] stays so."""
+    return np.ascontiguousarray(audio.T)
 
 
 def binding() -> ModuleType:

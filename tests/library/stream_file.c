@@ -47,20 +47,20 @@ int main(int argc, char **argv)
     codec_decoder *decoder;
     codec_info info;
     static uint16_t codes[255 * ROOM];
-    static float samples[PIECE], out[ROOM * HOP];
+    static float samples[2 * PIECE], out[2 * ROOM * HOP];
     size_t n, frames, made;
 
     if (argc != 5) return 2;
     if (codec_model_open(argv[1], INSTRUCTION_SET, &model, reason, sizeof reason))
         return fprintf(stderr, "%s\n", reason), 1;
     check(codec_model_info(model, &info, sizeof info), "info");
-    const size_t levels = info.codebooks;
+    const size_t levels = info.codebooks, sample = info.channels * sizeof *samples;
     check(codec_encoder_new(model, levels, &encoder), "encoder");
     check(codec_decoder_new(model, &decoder), "decoder");
     FILE *clip = open_file(argv[2], "rb"), *to = open_file(argv[3], "wb");
     FILE *back = open_file(argv[4], "wb");
     do {
-        n = fread(samples, sizeof *samples, PIECE, clip);
+        n = fread(samples, sample, PIECE, clip);
         if (n)
             check(codec_encoder_push(encoder, samples, n, codes, ROOM, &frames), "push");
         else
@@ -70,11 +70,11 @@ int main(int argc, char **argv)
                 fwrite(&codes[level * ROOM + i], sizeof *codes, 1, to);
         check(codec_decoder_push(decoder, codes, ROOM, levels, frames, out, ROOM * HOP, &made),
               "decode");
-        fwrite(out, sizeof *out, made, back);
+        fwrite(out, sample, made, back);
         encoder = passed_on(model, levels, encoder);
     } while (n);
     check(codec_decoder_flush(decoder, out, ROOM * HOP, &made), "end");
-    fwrite(out, sizeof *out, made, back);
+    fwrite(out, sample, made, back);
 
     fclose(clip), fclose(to);
     const int failed = fclose(back);

@@ -11,8 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.random_weights import SMALL, noise, write_weights
-from tests.helpers.c_library import CSRC, GCC, ROOT, SANITIZED, binding, compile_c, sources
+from bench.random_weights import SMALL, STEREO, signal, write_weights
+from codec.model.config import ModelConfig
+from tests.helpers.c_library import (
+    CSRC,
+    GCC,
+    ROOT,
+    SANITIZED,
+    binding,
+    compile_c,
+    sources,
+    swapped,
+)
 
 pytest.importorskip("codec.engine._engine", reason="needs the native engine")
 from codec.engine.native import NativeBackend, isas
@@ -113,19 +123,18 @@ def streamed(folder: Path, program: Path, *runner: str | Path) -> tuple[np.ndarr
     return codes.T, np.fromfile(files[3], np.float32)
 
 
-def prepare(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+def prepare(folder: Path, config: ModelConfig) -> tuple[np.ndarray, np.ndarray]:
     """Write weights and a clip to `folder`; return what Python makes of them."""
-    python = NativeBackend(write_weights(folder / "m.safetensors", SMALL))
-    audio = noise(9000)
-    audio.tofile(folder / "clip.f32")
-    codes = python.encode(audio, SMALL.n_codebooks)
-    return codes, python.decode(codes)
+    python = NativeBackend(write_weights(folder / "m.safetensors", config))
+    audio = signal(config, 9000)
+    swapped(audio).tofile(folder / "clip.f32")
+    codes = python.encode(audio, config.n_codebooks)
+    return codes, swapped(python.decode(codes)).reshape(-1)
 
 
 @pytest.mark.parametrize("build", ["leaks", "valgrind", "aarch64"])
 def test_a_program_gives_the_bits_of_python(tmp_path: Path, build: str) -> None:
     """Opened, pushed in pieces, moved between streams and freed, without a leak."""
-    codes, samples = prepare(tmp_path)
     files = [PROGRAM, *sources()]
     compiler, flags, runner = "gcc", ["-O1"], list[str | Path]()
     if build == "leaks":
@@ -141,9 +150,11 @@ def test_a_program_gives_the_bits_of_python(tmp_path: Path, build: str) -> None:
             pytest.skip("needs aarch64-linux-gnu-gcc and qemu-aarch64")
         compiler, flags, runner = ARM_GCC, ["-O2", "-static"], [QEMU]
     program = compile_c(tmp_path / "program", files, *flags, compiler=compiler)
-    found, restored = streamed(tmp_path, program, *runner)
-    np.testing.assert_array_equal(found, codes)
-    np.testing.assert_array_equal(restored.view("u4"), samples.view("u4"))
+    for config in (SMALL, STEREO):
+        codes, samples = prepare(tmp_path, config)
+        found, restored = streamed(tmp_path, program, *runner)
+        np.testing.assert_array_equal(found, codes)
+        np.testing.assert_array_equal(restored.view("u4"), samples.view("u4"))
 
 
 @pytest.mark.skipif(not EVAL.is_dir(), reason="needs the evaluation clips beside the checkout")

@@ -16,7 +16,7 @@ import soundfile
 
 pytest.importorskip("codec.engine._engine", reason="the native engine was not built")
 
-from bench.random_weights import SMALL, noise, write_weights
+from bench.random_weights import SMALL, STEREO, noise, write_weights
 from tests.helpers.c_library import GCC, ROOT, SANITIZED, compile_c, sources
 from tests.helpers.cli import Cli
 from tests.library.nac_models import write_model
@@ -208,6 +208,42 @@ def test_a_model_without_data_makes_raw_codes(
     assert "no data" in bare("compress", source, tmp_path / "x.nac", "--effort", "fast")[1]
 
 
+@pytest.fixture(scope="module")
+def pairs(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """The command with a model that codes two channels together."""
+    path = tmp_path_factory.mktemp("pairs") / "pairs.safetensors"
+    return Command(program, write_model(path, STEREO))
+
+
+@pytest.mark.parametrize(
+    ("channels", "options"),
+    [(1, ()), (2, ("--effort", "best")), (2, ("-b", 0.3)), (3, ("-n", 2)),
+     (5, ("--effort", "raw"))],
+    ids=str,
+)  # fmt: skip
+def test_channels_in_pairs(
+    pairs: Command, cli_of_weights: Cli, tmp_path: Path, channels: int, options: tuple[object, ...]
+) -> None:
+    source = tmp_path / "in.wav"
+    soundfile.write(source, audio_of(channels, 100_003), STEREO.sample_rate, subtype="PCM_24")
+    there(pairs, cli_of_weights, source, *options)
+    assert (tmp_path / "mine.nac").read_bytes()[10] == 2
+
+
+def test_a_file_of_pairs_needs_a_model_of_pairs(
+    pairs: Command, nac: Command, tmp_path: Path
+) -> None:
+    source, file = tmp_path / "in.wav", tmp_path / "a.nac"
+    source.write_bytes(riff(form(1, 2, 16, STEREO.sample_rate), (b"data", SOUND)))
+    assert pairs("compress", source, file) == (0, "")
+    code, error = nac("decompress", file, tmp_path / "out.wav")
+    assert code == 1
+    assert error.count("\n") == 1
+    code, error = pairs("compress", source, file, "-f", "-b", 100)
+    assert code == 1
+    assert "per two channels" in error
+
+
 def nan_wav() -> bytes:
     samples = np.full(3000, np.nan, "<f4")
     return riff(form(3, 1, 32), (b"data", samples.tobytes()))
@@ -302,6 +338,12 @@ def test_the_command_is_clean_under_the_sanitizers(
     cli_of_weights: Cli, model: Path, tmp_path: Path
 ) -> None:
     program = compile_c(tmp_path / "nac", [*FILES, *sources()], *POSIX, "-O1", *SANITIZED)
+    pairs = Command(program, write_model(tmp_path / "pairs.safetensors", STEREO))
+    for channels in (1, 2, 3):
+        source = tmp_path / f"{channels} channels" / "in.wav"
+        source.parent.mkdir()
+        soundfile.write(source, audio_of(channels, 50_000), STEREO.sample_rate)
+        there(pairs, cli_of_weights, source)
     nac = Command(program, model)
     for name, data in (WAVS | BAD).items():
         folder = tmp_path / name
@@ -329,6 +371,10 @@ def test_another_processor_makes_the_same_files(
     script = tmp_path / "nac"
     script.write_text(f'#!/bin/sh\nexec {runner} {program} "$@"\n')
     script.chmod(0o755)
+    pairs = Command(script, write_model(tmp_path / "pairs.safetensors", STEREO))
+    source = tmp_path / "pair.wav"
+    soundfile.write(source, audio_of(3, 20_000), STEREO.sample_rate)
+    there(pairs, cli_of_weights, source)
     for name, effort in (("plain", "fast"), ("surround", "best"), ("double", "raw")):
         (tmp_path / name).mkdir()
         source = tmp_path / name / "in.wav"

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import codec
-from bench.random_weights import VARIANTS, noise, write_weights
-from tests.helpers.c_library import binding
+from bench.random_weights import STEREO, VARIANTS, signal, write_weights
+from tests.helpers.c_library import binding, swapped
 
 pytest.importorskip("codec.engine._engine", reason="needs the native engine")
 import itertools
@@ -24,17 +24,19 @@ from codec.engine.stream import StreamDecoder, StreamEncoder
 
 ARGUMENT, SIZE, AUDIO, CODES, STATE = 1, 2, 7, 8, 9
 FRAMES = 9
-MONO = {name: config for name, config in VARIANTS.items() if config.channels == 1}
+MODELS = VARIANTS | {"stereo": STEREO}
 
 
 class Pair:
-    """A model in C and in Python, with audio and what both make of it."""
+    """A model in C and in Python, with audio as C takes it, and what both make of it."""
 
     def __init__(self, libcodec: ctypes.CDLL, path: Path) -> None:
         self.c, self.python = binding().Model(libcodec, path), NativeBackend(path)
-        self.audio = noise(FRAMES * self.python.config.hop_length - 7)
-        self.codes = self.python.encode(self.audio, self.levels)
-        self.samples = self.python.decode(self.codes)
+        config = self.python.config
+        audio = signal(config, FRAMES * config.hop_length - 7)
+        self.audio = swapped(audio)
+        self.codes = self.python.encode(audio, self.levels)
+        self.samples = swapped(self.python.decode(self.codes))
 
     @property
     def levels(self) -> int:
@@ -47,14 +49,14 @@ class Pair:
         return binding().Decoder(self.c)
 
 
-@pytest.fixture(scope="module", params=MONO)
+@pytest.fixture(scope="module", params=MODELS)
 def pair(
     request: pytest.FixtureRequest,
     libcodec: ctypes.CDLL,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Pair:
     path = tmp_path_factory.mktemp("streams") / "m.safetensors"
-    return Pair(libcodec, write_weights(path, MONO[request.param]))
+    return Pair(libcodec, write_weights(path, MODELS[request.param]))
 
 
 def pieces(cuts: list[int], n: int) -> list[slice]:
@@ -82,12 +84,13 @@ def test_latents_are_those_of_python(pair: Pair, cuts: list[int]) -> None:
     encoder, decoder, network = pair.encoder(), pair.decoder(), pair.python.decoder
     parts = [encoder.push_latents(pair.audio[piece]) for piece in pieces(cuts, len(pair.audio))]
     latents = np.concatenate([*parts, encoder.flush_latents()])
-    expected = pair.python.encoder.latents(pair.audio)
+    expected = pair.python.encoder.latents(swapped(pair.audio))
     np.testing.assert_array_equal(latents.view("u4"), expected.view("u4"))
     samples = [decoder.push_latents(latents[piece]) for piece in pieces(cuts, FRAMES)]
     state = np.empty(network.state_size, np.int64)
     network.reset(state)
-    expected = np.concatenate([network.push_latents(state, latents), network.flush(state)])
+    parts = [network.push_latents(state, latents), network.flush(state)]
+    expected = swapped(np.concatenate(parts, axis=-1))
     whole = np.concatenate([*samples, decoder.flush()])
     np.testing.assert_array_equal(whole.view("u4"), expected.view("u4"))
 
@@ -96,21 +99,22 @@ def test_the_number_of_codebooks_may_change(pair: Pair) -> None:
     one, rest = pair.codes[:1, :4], pair.codes[:, 4:]
     decoder = pair.decoder()
     found = np.concatenate([decoder.push(one), decoder.push(rest), decoder.flush()])
-    np.testing.assert_array_equal(found, pair.python.decode_pieces([one, rest]))
+    np.testing.assert_array_equal(swapped(found), pair.python.decode_pieces([one, rest]))
 
 
 @pytest.mark.parametrize("cut", [0, 1, 1000, 4321])
 def test_states_go_to_python_and_back(pair: Pair, cut: int) -> None:
     encoder, python = pair.encoder(), StreamEncoder(pair.python)
     head = encoder.push(pair.audio[:cut])
-    np.testing.assert_array_equal(python.push(pair.audio[:cut]), head)
+    np.testing.assert_array_equal(python.push(swapped(pair.audio[:cut])), head)
     assert encoder.save() == python.save()
     python.reset()
     python.restore(encoder.save())
     other = pair.encoder()
     other.load(python.save())
-    for stream in (python, other):
-        parts = [head, stream.push(pair.audio[cut:]), stream.flush()]
+    rest = pair.audio[cut:]
+    for stream, left in ((python, swapped(rest)), (other, rest)):
+        parts = [head, stream.push(left), stream.flush()]
         np.testing.assert_array_equal(np.concatenate(parts, axis=1), pair.codes)
     assert other.save() == python.save()  # of a stream that has ended
 
@@ -188,7 +192,7 @@ def test_a_call_that_fails_changes_nothing(pair: Pair) -> None:
     assert ready > 0
     before = encoder.save()
     bad = pair.audio.copy()
-    bad[-1] = np.nan
+    bad.reshape(-1)[-1] = np.nan
     assert failure(encoder.push, bad) == AUDIO
     samples = pair.audio.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
     codes = np.zeros((pair.levels, ready), np.uint16)
@@ -217,5 +221,5 @@ def test_a_call_that_fails_changes_nothing(pair: Pair) -> None:
 def test_the_package_gives_the_same(pair: Pair, tmp_path: Path) -> None:
     """From `codec.load` on, which cuts long audio into spans."""
     path = write_weights(tmp_path / "m.safetensors", pair.python.config)
-    tokens = codec.load(path).encode(pair.audio, 24_000)
+    tokens = codec.load(path).encode(swapped(pair.audio), pair.python.config.sample_rate)
     np.testing.assert_array_equal(tokens.codes[0], pair.codes)
