@@ -5,8 +5,10 @@
     codec train-lm TOKENS ...
 
 With --shift 10, 20 or 30, every stretch of "train" begins that many milliseconds later: its frames
-of 40 ms are cut elsewhere, and so the same audio gives other codes. A model that learns from all
-four memorises less: `codec train-lm TOKENS SHIFTED ...`.
+of 40 ms are cut elsewhere, and so the same audio gives other codes. With --speed 0.9 it is played
+that fast, into FOLDER/audio: pitch and formants move, so a voice becomes another one (speed
+perturbation, Ko et al., Interspeech 2015). A model that learns from all of them memorises less:
+`codec train-lm TOKENS SHIFTED SLOWER ...`.
 
 DATA holds train/ and MANIFEST.tsv. FOLDER/manifest.tsv has a row for every clip of
 DATA/train/clips.tsv, and one for every 30 s of music and of sounds, with the columns
@@ -22,19 +24,27 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
+import math
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from bench.development import Stretch, read_list
+from codec.audio.reader import read_audio
+from codec.audio.resample import resample
+from codec.audio.writer import write_audio
 from codec.errors import CodecError, DataError
 from codec.support.atomic import replacing
 
 COLUMNS = (
     "path", "offset", "duration", "text", "speaker", "lang", "phones", "tags", "split",
 )  # fmt: skip
-SHORTEST = 0.5  # seconds of a stretch that begins later
+SHORTEST = 0.5  # seconds of a stretch that begins later or plays faster
+SAMPLE_RATE = 24_000  # Hz, of audio that plays at another speed
 EXCERPT = 30.0  # seconds of a row of music or sounds, which have no boundaries
 
 # What the sources of DATA/MANIFEST.tsv are known to hold.
@@ -125,6 +135,44 @@ def shifted(table: Sequence[Mapping[str, str]], shift: int) -> Iterator[dict[str
         }
 
 
+def replayed(
+    table: Sequence[Mapping[str, str]], speed: float, data: Path, folder: Path
+) -> Iterator[dict[str, str]]:
+    """Yield the rows of `table` for training as they are when their files play at `speed`.
+
+    The files are written into `folder`/audio, as WAV at `SAMPLE_RATE`, mono or as they are.
+    """
+    for path, group in itertools.groupby(table, lambda row: row["path"]):
+        taught = [row for row in group if row["split"] == "train"]
+        if not taught:
+            continue
+        made = (folder / "audio" / path).with_suffix(".wav").resolve()
+        audio, rate = read_audio(data / path)
+        played = round(rate * speed)
+        audio = np.stack([resample(channel, played, SAMPLE_RATE) for channel in audio])
+        with replacing(made, overwrite=True) as aside:
+            write_audio(aside, audio, SAMPLE_RATE, ".wav")
+        for row in taught:
+            offset = min(float(row["offset"]) / speed, audio.shape[1] / SAMPLE_RATE)
+            seconds = min(float(row["duration"]) / speed, audio.shape[1] / SAMPLE_RATE - offset)
+            if seconds < SHORTEST:
+                continue
+            yield {
+                **row,
+                "path": str(made),
+                "offset": f"{offset:.3f}",
+                "duration": f"{math.floor(1000 * seconds) / 1000:.3f}",
+                "speaker": f"{row['speaker']}@{speed}" if row["speaker"] else "",
+                "phones": _stretched(row["phones"], speed),
+            }
+
+
+def _stretched(phones: str, speed: float) -> str:
+    pairs = [pair.split(":", 1) for pair in phones.split()]
+    starts = {round(int(start) / speed): name for start, name in pairs}
+    return " ".join(f"{start}:{name}" for start, name in starts.items())
+
+
 def write(path: Path, data: Path, table: Sequence[Mapping[str, str]]) -> None:
     """Write the manifest; its paths are absolute, so that it may lie anywhere."""
     lines = [list(COLUMNS)]
@@ -139,12 +187,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", type=Path, help="folder that holds train/ and MANIFEST.tsv")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder to write into")
-    parser.add_argument("--shift", type=int, choices=(10, 20, 30), help="milliseconds")
+    changes = parser.add_mutually_exclusive_group()
+    changes.add_argument("--shift", type=int, choices=(10, 20, 30), help="milliseconds")
+    changes.add_argument("--speed", type=float, help="0.5 to 2: of which 1 is the recording's own")
     options = parser.parse_args()
+    if options.speed is not None and not 0.5 <= options.speed <= 2:
+        parser.error(f"a speed is 0.5 to 2, not {options.speed}")
     try:
         table = list(rows(options.data, read_list()))
         if options.shift:
             table = list(shifted(table, options.shift // 10))
+        if options.speed:
+            table = list(replayed(table, options.speed, options.data, options.output))
         write(options.output / "manifest.tsv", options.data, table)
     except CodecError as error:
         sys.exit(f"error: {error}")

@@ -9,7 +9,9 @@ import pytest
 import soundfile
 
 from bench.development import Stretch
-from bench.lm_data import COLUMNS, read_table, rows, shifted, write
+from bench.lm_data import COLUMNS, SAMPLE_RATE, read_table, replayed, rows, shifted, write
+from codec.audio.reader import read_audio
+from codec.audio.writer import write_audio
 from codec.errors import DataError
 
 CLIPS = """path\toffset\tduration\tsource\tspeaker\tlang\ttext
@@ -61,6 +63,27 @@ def test_what_begins_later_keeps_its_end_and_the_times_of_its_phones(data: Path)
     (row,) = shifted([passed], 3)
     assert row["phones"] == "0:SH 37:IY"  # what ended before is gone, what goes on begins at 0
     assert not list(shifted([{**kept[0], "duration": "0.400"}], 3))
+
+
+def test_what_plays_faster_is_another_voice_with_its_phones(data: Path, tmp_path: Path) -> None:
+    rate, out = 16_000, tmp_path / "out"
+    tone = 0.5 * np.sin(2 * np.pi * 440 / rate * np.arange(3 * rate)).astype(np.float32)
+    write_audio(data / "train" / "speech" / "a.opus", tone[None], rate, ".wav")
+    held = [Stretch("train/speech/a.opus", 1.0, 2.0, "speech", "bob", False)]
+    kept, *_ = [row for row in rows(data, held) if row["split"] == "train"]
+    short = {**kept, "offset": "2.900", "duration": "0.400"}
+    (row,) = replayed([kept, short, {**kept, "split": "validation"}], 1.25, data, out)
+    assert Path(row["path"]).is_relative_to(out.resolve())
+    assert [float(row[key]) for key in ("offset", "duration")] == [
+        pytest.approx(float(kept[key]) / 1.25, abs=1e-3) for key in ("offset", "duration")
+    ]
+    assert (row["speaker"], row["text"]) == (f"{kept['speaker']}@1.25", kept["text"])
+    assert row["phones"] == "0:SIL 16:SH 32:IY"
+    audio, own = read_audio(Path(row["path"]))
+    assert own == SAMPLE_RATE
+    assert audio.shape == (1, round(3 / 1.25 * own))
+    spectrum = np.abs(np.fft.rfft(audio[0] * np.hanning(len(audio[0]))))
+    assert spectrum.argmax() * own / audio.shape[1] == pytest.approx(1.25 * 440, abs=1)
 
 
 def test_tokens_keep_the_columns(data: Path) -> None:
