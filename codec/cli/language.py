@@ -39,7 +39,9 @@ def need_torch() -> None:
 @click.option("-o", "--output", type=FILE, required=True, help="A .safetensors file.")
 @click.option("--run", type=PATH, help="Folder of the run. [default: below ~/.cache/codec]")
 @click.option(
-    "--init", type=FILE, help="Weights to begin with, of the same shape. [default: random ones]"
+    "--init",
+    type=FILE,
+    help="Weights to begin with, of as many layers or fewer. [default: random ones]",
 )
 @click.option("--preset", default="small", show_default=True, help="Size: tiny, small or base.")
 @click.option(

@@ -13,7 +13,7 @@ from codec.errors import ModelError
 from codec.lm.model.config import LmConfig
 from codec.lm.model.data import Batch
 from codec.lm.model.loss import cross_entropy
-from codec.lm.model.network import Network
+from codec.lm.model.network import Block, Network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,12 +92,24 @@ class Learner:
         return losses.detach()
 
     def begin_with(self, network: Network) -> None:
-        """Take the weights of `network`. Raises ModelError if it has other dimensions."""
-        if network.config != self.config:
+        """Take the weights of `network`, which may have fewer layers but no other dimensions.
+
+        The layers that it does not have add nothing at first, so that the deeper model begins
+        where the other one ended (Net2Net, arXiv 1511.05641). Raises ModelError if it does not fit.
+        """
+        known = network.config.layers
+        if known > self.config.layers or self.config != dataclasses.replace(
+            network.config, layers=self.config.layers
+        ):
             raise ModelError(
                 f"the weights to begin with are of another model: {network.config.to_json()}"
             )
-        self.exact.load_state_dict(network.state_dict())
+        self.exact.load_state_dict(network.state_dict(), strict=False)
+        with torch.no_grad():
+            for block in list(self.exact.blocks)[known:]:
+                assert isinstance(block, Block)
+                block.out.weight.zero_()
+                block.down.weight.zero_()
         self._copy()
 
     def state(self) -> dict[str, Any]:

@@ -9,11 +9,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from codec.errors import DataError, TrainingError  # noqa: E402
+from codec.errors import DataError, ModelError, TrainingError  # noqa: E402
 from codec.lm.model.data import Batches, Dropping, known_tags, streams_of  # noqa: E402
-from codec.lm.model.learner import Settings  # noqa: E402
+from codec.lm.model.learner import Learner, Settings  # noqa: E402
 from codec.lm.model.run import Run, bits_of, hold_out  # noqa: E402
-from tests.lm.model.small import CONFIG, streams  # noqa: E402
+from tests.lm.model.small import CONFIG, codes, network, streams  # noqa: E402
 
 SETTINGS = Settings(batch=2, steps=6, warmup=2)
 
@@ -42,6 +42,21 @@ def test_a_run_goes_on_to_the_bit(tmp_path):
         whole.learner.exact.parameters(), part.learner.exact.parameters(), strict=True
     ):
         assert torch.equal(one, other)
+
+
+def test_a_deeper_model_begins_where_the_other_ended():
+    known, tokens = network(), codes(2, CONFIG.levels, 9)
+    deeper = Learner(dataclasses.replace(CONFIG, layers=3), SETTINGS, bfloat16=False)
+    deeper.begin_with(known)
+    with torch.no_grad():
+        torch.testing.assert_close(deeper.exact(tokens), known(tokens))
+    batches = Batches(streams(), deeper.config, 2, 0)
+    for step in range(2):
+        deeper.learn(batches.draw(step), step)
+    assert all(parameter.any() for parameter in deeper.exact.blocks[2].parameters())
+    for other in (dataclasses.replace(CONFIG, layers=1), dataclasses.replace(CONFIG, hidden=25)):
+        with pytest.raises(ModelError, match="of another model"):
+            Learner(other, SETTINGS).begin_with(known)
 
 
 def test_other_settings_do_not_continue_a_run(tmp_path):
@@ -94,9 +109,9 @@ def test_batches_are_stretches_of_streams_with_the_voice_apart():
     batches = Batches([stream], config, 4, seed=0, dropping=nothing)
     for number in range(5):
         batch = batches.draw(number)
-        for codes, voice in zip(batch.codes, batch.voice, strict=True):
-            assert np.array_equal(np.diff(codes), np.ones((3, CONFIG.context - 1)))
-            assert not np.isin(voice[0], codes[0]).any()
+        for heard, voice in zip(batch.codes, batch.voice, strict=True):
+            assert np.array_equal(np.diff(heard), np.ones((3, CONFIG.context - 1)))
+            assert not np.isin(voice[0], heard[0]).any()
             assert (voice >= 0).all()
         assert batch.kept.all()
         assert batch.phones.all()
