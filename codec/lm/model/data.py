@@ -28,13 +28,16 @@ VALIDATION = "validation"  # in the column `split`
 class Dropping:
     """How often training goes without each condition, and without frames of the history.
 
-    history: the share of frames that are hidden from those after them, in stretches that have
-    phones, so that the network listens to these.
+    prompt: how often the phones of a stretch are known only from some frame on, as where speech
+    goes on after a recording whose words nobody wrote down.
+    history: the share of frames with phones that are hidden from those after them, so that the
+    network listens to the phones.
     """
 
     tags: float = 0.2
     voice: float = 0.15
     phones: float = 0.15
+    prompt: float = 0.25
     history: float = 0.15
 
 
@@ -168,7 +171,7 @@ class Batches:
             stream = self.streams[place]
             first = int(random.integers(0, max(1, stream.frames - frames + 1)))
             fill(batch, item, stream, first)
-            keeps = random.random(3) >= (drop.tags, drop.voice, drop.phones)
+            keeps = random.random(4) >= (drop.tags, drop.voice, drop.phones, drop.prompt)
             if not keeps[0]:
                 batch.tags[item] = -1
             if keeps[1]:
@@ -176,8 +179,9 @@ class Batches:
             hidden = random.random(frames) < drop.history
             if not keeps[2]:
                 batch.phones[item] = 0
-            elif batch.phones[item].any():
-                batch.kept[item] = ~hidden
+            elif not keeps[3]:
+                batch.phones[item, : int(random.integers(1, frames))] = 0
+            batch.kept[item] = ~hidden | (batch.phones[item, :, 0] == 0)
         return batch
 
     def _show_voice(

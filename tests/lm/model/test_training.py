@@ -105,7 +105,7 @@ def test_batches_are_stretches_of_streams_with_the_voice_apart():
     count = np.arange(3 * 200, dtype=np.uint16).reshape(3, 200)
     config = dataclasses.replace(CONFIG, codebook_size=1000)
     stream = dataclasses.replace(streams(1)[0], codes=count, phones=np.ones((200, 3), np.uint8))
-    nothing = Dropping(0, 0, 0, 0)
+    nothing = Dropping(0, 0, 0, 0, 0)
     batches = Batches([stream], config, 4, seed=0, dropping=nothing)
     for number in range(5):
         batch = batches.draw(number)
@@ -115,6 +115,23 @@ def test_batches_are_stretches_of_streams_with_the_voice_apart():
             assert (voice >= 0).all()
         assert batch.kept.all()
         assert batch.phones.all()
+
+
+def test_phones_that_are_known_from_a_frame_on_hide_nothing_before_it():
+    phones = np.ones((200, 3), np.uint8)
+    stream = dataclasses.replace(streams(1, 200)[0], phones=phones)
+    shares = Dropping(tags=0, voice=0, phones=0, prompt=1, history=1)
+    batches = Batches([stream], CONFIG, 8, seed=0, dropping=shares)
+    starts = set()
+    for number in range(5):
+        batch = batches.draw(number)
+        known = batch.phones[..., 0] > 0
+        assert (np.diff(known.astype(int)) >= 0).all()  # once known, known to the end
+        assert known[:, -1].all()
+        assert not known[:, 0].any()
+        assert np.array_equal(batch.kept, ~known)
+        starts |= set(known.argmax(1).tolist())
+    assert starts == set(range(1, CONFIG.context))
 
 
 def test_streams_join_the_rows_of_a_speaker():
