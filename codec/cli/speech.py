@@ -53,7 +53,9 @@ def train_speech(
     force: bool,
     quiet: bool,
 ) -> None:
-    """Learn from tokens how long phones last, and store voices, for `codec speak`.
+    """Learn from tokens how phones follow each other and how long they last, and store voices.
+
+    `codec speak` and `codec continue` use what this writes.
 
     TOKENS is a folder of `codec tokenize` whose rows have the column phones (START:PHONE ..., START
     in units of 10 ms) and, as far as they are known, text and speaker. Rows whose column split says
@@ -66,6 +68,7 @@ def train_speech(
 
     from codec.corpus.token_rows import TokenRows
     from codec.lm.speech.durations import errors
+    from codec.lm.speech.phone_model import perplexity
     from codec.lm.speech.voices import learn, read_wanted
     from codec.support.atomic import check_writable
 
@@ -74,7 +77,7 @@ def train_speech(
         torch.set_num_threads(threads)
     wanted = read_wanted(voices) if voices is not None else []
     rows = TokenRows(tokens)
-    with Progress(epochs, shown=not quiet) as progress:
+    with Progress(2 * epochs, shown=not quiet) as progress:
         speech, held = learn(
             rows,
             str(rows.card["model"]),
@@ -85,12 +88,16 @@ def train_speech(
             report=lambda epoch, loss: progress.advance(f"epoch {epoch}, loss {loss:.3f}", 1),
         )
     speech.save(output, overwrite=force)
-    click.echo(f"{output}: durations, and {len(speech.voices)} voices: {', '.join(speech.voices)}")
+    click.echo(
+        f"{output}: durations, phones, and {len(speech.voices)} voices: {', '.join(speech.voices)}"
+    )
     if held:
         found = errors(speech.durations, held, with_rate=False)
+        assert speech.phones is not None
         click.echo(
             f"{len(held)} clips for validation: {found['error']:.1f} ms off (each phone's mean:"
-            f" {found['baseline']:.1f} ms), correlation {found['correlation']:.2f}"
+            f" {found['baseline']:.1f} ms), correlation {found['correlation']:.2f};"
+            f" perplexity of phones {perplexity(speech.phones, held):.1f}"
         )
 
 

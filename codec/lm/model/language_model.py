@@ -16,7 +16,7 @@ from torch import Tensor
 from codec.errors import OptionError, TokensError
 from codec.lm.model.config import LmConfig
 from codec.lm.model.files import read_network
-from codec.lm.model.generation import generate
+from codec.lm.model.generation import View, generate
 from codec.lm.model.network import Network
 from codec.lm.model.sampling import Sampling
 from codec.support.arguments import as_array, real, whole
@@ -70,6 +70,7 @@ class LanguageModel:
         top_k: int | None = None,
         top_p: float | None = None,
         guidance: float = 1.0,
+        prompt_guidance: float = 1.0,
         seed: int | None = None,
     ) -> Iterator[Codes]:
         """Yield `frames` frames that follow `prompt`: uint16 [levels, 1], each when it is made.
@@ -78,8 +79,11 @@ class LanguageModel:
             audio begins.
         temperature, top_k, top_p: of `codec.lm.model.sampling.Sampling`.
         guidance: how much the phones count, or the voice where there are none, or the tags where
-            there is neither: 1 for what the model says, more to follow them more closely, at twice
-            the work (classifier-free guidance, arXiv 2207.12598).
+            there is neither: 1 for what the model says, more to follow them more closely, with one
+            sequence more to compute (classifier-free guidance, arXiv 2207.12598).
+        prompt_guidance: the same for the prompt, together with the voice. Codes that are likelier
+            after this prompt than after none get likelier still, which keeps its voice
+            (context-aware decoding, arXiv 2305.14739).
         seed: the same seed gives the same codes on the same machine; by default another each time.
 
         Raises OptionError or TokensError at once, before the first frame.
@@ -88,23 +92,38 @@ class LanguageModel:
         count = whole(frames, "frames", OptionError)
         if count < 0:
             raise OptionError(f"{count} frames cannot be made")
-        strength = real(guidance, "guidance", OptionError)
+        strengths = (
+            real(guidance, "guidance", OptionError),
+            real(prompt_guidance, "prompt_guidance", OptionError),
+        )
         number = secrets.randbits(63) if seed is None else whole(seed, "the seed", OptionError)
         codes = None if prompt is None else self._codes(prompt, "the prompt")
         before = 0 if codes is None else codes.shape[1]
         with torch.inference_mode():
-            added = self._conditions(conditions or Conditions(), before + count, strength)
-        made = generate(self.network, codes, added, count, sampling, number, strength)
+            views = self._views(conditions or Conditions(), before, count, *strengths)
+        made = generate(self.network, codes, views, count, sampling, number)
         return (frame.cpu().numpy().astype(np.uint16)[:, None] for frame in made)
 
     def bits(self, codes: npt.ArrayLike, conditions: Conditions | None = None) -> Any:
         """The cost of each code in bits, float32 [levels, frames], of codes [levels, frames]."""
         own = self._codes(codes, "codes")
         with torch.inference_mode():
-            added = self._conditions(conditions or Conditions(), own.shape[1], 1.0)
+            parts = self._parts(conditions or Conditions(), own.shape[1])
+            added = self.network.conditions(own.shape[1], **parts)
             logs = torch.log_softmax(self.network(own[None], added)[:, 0].float(), -1)
             cost = -logs.gather(2, own.unsqueeze(-1)).squeeze(-1) / np.log(2)
         return cost.cpu().numpy().astype(np.float32)
+
+    def kind_of(self, codes: npt.ArrayLike) -> tuple[str, ...]:
+        """The tags of `kinds` by which codes [levels or more, frames] cost the fewest bits.
+
+        The last 3 s count (`LmConfig.voice_frames`). Without kinds or frames, no tags.
+        """
+        own = self._codes(codes, "codes")[:, -self.config.voice_frames :]
+        if not self.kinds or not own.shape[1]:
+            return ()
+        costs = [float(self.bits(own.cpu(), Conditions(tags=kind)).sum()) for kind in self.kinds]
+        return self.kinds[int(np.argmin(costs))]
 
     def _codes(self, codes: npt.ArrayLike, what: str) -> Tensor:
         config, array = self.config, as_array(codes)
@@ -120,33 +139,43 @@ class LanguageModel:
             raise TokensError(f"{what}: codes are 0 to {config.codebook_size - 1}")
         return torch.from_numpy(own).to(self.network.begin.device)
 
-    def _conditions(self, asked: Conditions, frames: int, guidance: float) -> Tensor | None:
-        network, config = self.network, self.config
-        device = network.begin.device
-        tags = voice = phones = None
+    def _parts(self, asked: Conditions, frames: int) -> dict[str, Tensor]:
+        """What `Network.conditions` takes, of the conditions that are there."""
+        config, device = self.config, self.network.begin.device
+        parts = {}
         if asked.tags:
             unknown = [word for word in asked.tags if word not in config.tags]
             if unknown:
                 known = ", ".join(config.tags) or "none"
                 raise OptionError(f"the model does not know {unknown[0]!r}; it knows {known}")
             numbers = [config.tags.index(word) for word in asked.tags]
-            tags = torch.tensor([numbers], device=device)
+            parts["tags"] = torch.tensor([numbers], device=device)
         if asked.voice is not None:
-            voice = self._codes(asked.voice, "the voice")[None]
+            parts["voice"] = self._codes(asked.voice, "the voice")[None]
         if asked.phones is not None:
             array = as_array(asked.phones)
             if array.shape != (frames, 3) or array.dtype.kind not in "iu":
                 raise TokensError(f"phones are integers [{frames}, 3], not {list(array.shape)}")
             if array.size and not 0 <= array[:, 0].min() <= array[:, 0].max() < config.phones:
                 raise TokensError(f"phones have ids 0 to {config.phones - 1}")
-            phones = torch.from_numpy(array.astype(np.int64)).to(device)[None]
-        added = network.conditions(frames, tags, voice, phones)
-        if guidance == 1 or added is None:
-            return added
-        if phones is not None:
-            without = network.conditions(frames, tags, voice)
-        else:
-            without = None if voice is None else network.conditions(frames, tags)
-        if without is None:
-            without = torch.zeros_like(added)
-        return torch.cat([added, without.expand_as(added)])
+            parts["phones"] = torch.from_numpy(array.astype(np.int64)).to(device)[None]
+        return parts
+
+    def _views(
+        self, asked: Conditions, before: int, count: int, guidance: float, prompt_guidance: float
+    ) -> list[View]:
+        """The sequences to compute, the one that knows all first."""
+        parts = self._parts(asked, before + count)
+
+        def view(without: Sequence[str] = (), weight: float = 1.0, blind: int = 0) -> View:
+            kept = {name: part for name, part in parts.items() if name not in without}
+            return View(self.network.conditions(before + count, **kept), weight, blind)
+
+        # scores + (guidance - 1) (scores - those without), for each of the two
+        less = []
+        guided = next((name for name in ("phones", "voice", "tags") if name in parts), None)
+        if guidance != 1 and guided:
+            less.append(view([guided], 1 - guidance))
+        if prompt_guidance != 1 and (before or "voice" in parts):
+            less.append(view(["voice"], 1 - prompt_guidance, before))
+        return [view(weight=1 - sum(other.weight for other in less)), *less]

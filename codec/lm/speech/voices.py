@@ -1,8 +1,9 @@
-"""What speaking needs beside the language model: durations of phones, and the voices that ship.
+"""What speaking needs beside the language model: durations of phones, what phones follow each
+other, and the voices that ship.
 
-Both lie in one safetensors file: the tensors of the duration model, and for each voice the codes of
-3 s of it with the phones that are spoken in them. Metadata says which codec the codes are of, what
-the duration model looks like, and where each voice comes from and under which licence.
+They lie in one safetensors file: the tensors of the two models, and for each voice the codes of 3 s
+of it with the phones that are spoken in them. Metadata says which codec the codes are of, what the
+models look like, and where each voice comes from and under which licence.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import nn
 
 from codec.errors import DataError, ModelError, OptionError
 from codec.lm.speech.durations import Clip, DurationModel, clip_of, fit, mean_logs, rate_of
+from codec.lm.speech.phone_model import PhoneModel, fit_phones
 from codec.lm.speech.phones import PAUSE, PHONE_IDS, Laid, lay_alignment
 from codec.support.atomic import replacing
 from codec.support.types import Codes
@@ -60,11 +63,15 @@ class Wanted:
 
 @dataclasses.dataclass(frozen=True)
 class Speech:
-    """Durations and voices. codec: the model id of the codes, 16 hexadecimal digits."""
+    """Durations, voices and phones. codec: the model id of the codes, 16 hexadecimal digits.
+
+    phones: draws what is said where no text is given; None in a file that was made without it.
+    """
 
     codec: str
     durations: DurationModel
     voices: Mapping[str, Voice]
+    phones: PhoneModel | None = None
 
     def voice(self, name: str) -> Voice:
         """Return a voice by its name. Raises OptionError, which lists the names."""
@@ -79,6 +86,9 @@ class Speech:
             f"durations.{name}": tensor.detach().half().contiguous()
             for name, tensor in self.durations.state_dict().items()
         }
+        if self.phones is not None:
+            for name, tensor in self.phones.state_dict().items():
+                tensors[f"phones.{name}"] = tensor.detach().half().contiguous()
         said = []
         for name, voice in self.voices.items():
             tensors[f"voice.{name}.codes"] = torch.from_numpy(voice.codes.astype(np.int16))
@@ -91,6 +101,8 @@ class Speech:
             "durations": json.dumps(self.durations.config()),
             "voices": json.dumps(said),
         }
+        if self.phones is not None:
+            metadata["phones"] = json.dumps(self.phones.config())
         with replacing(path, overwrite=overwrite) as aside:
             aside.write_bytes(save(tensors, metadata))
 
@@ -112,22 +124,29 @@ class Speech:
     @classmethod
     def _of(cls, metadata: Mapping[str, str], tensors: Mapping[str, Any]) -> Speech:
         durations = DurationModel(**json.loads(metadata["durations"]))
-        prefix = "durations."
-        durations.load_state_dict(
-            {
-                name.removeprefix(prefix): tensor.float()
-                for name, tensor in tensors.items()
-                if name.startswith(prefix)
-            }
-        )
-        durations.eval()
+        _fill(durations, tensors, "durations.")
+        phones = None
+        if "phones" in metadata:
+            phones = PhoneModel(**json.loads(metadata["phones"]))
+            _fill(phones, tensors, "phones.")
         voices = {}
         for said in json.loads(metadata["voices"]):
             name = said["name"]
             codes = tensors[f"voice.{name}.codes"].numpy().astype(np.uint16)
             phones = tensors[f"voice.{name}.phones"].numpy().astype(np.int64)
             voices[name] = Voice(codes=codes, phones=phones, **said)
-        return cls(metadata["codec"], durations, voices)
+        return cls(metadata["codec"], durations, voices, phones)
+
+
+def _fill(model: nn.Module, tensors: Mapping[str, Any], prefix: str) -> None:
+    model.load_state_dict(
+        {
+            name.removeprefix(prefix): tensor.float()
+            for name, tensor in tensors.items()
+            if name.startswith(prefix)
+        }
+    )
+    model.eval()
 
 
 def read_wanted(path: Path) -> list[Wanted]:
@@ -159,12 +178,14 @@ def learn(
     seed: int = 0,
     report: Callable[[int, float], None] = lambda epoch, loss: None,
 ) -> tuple[Speech, list[Clip]]:
-    """Train durations on rows with a column "phones", and store the voices `wanted` of them.
+    """Train durations and phones on rows with a column "phones", and store the voices `wanted`.
 
     rows: of `TokenRows`; "text" and "speaker" help, and where "split" is "validation" the row is
     not learned from but returned as a clip. codec: the model id of their codes. levels, frames: of
-    the stored voices. Raises DataError if no row has phones, or a voice has no stretch that is long
-    enough.
+    the stored voices. epochs: of each of the two models. report: is called after each epoch with
+    its number, from 1 to twice `epochs`, and its loss.
+
+    Raises DataError if no row has phones, or a voice has no stretch that is long enough.
     """
     clips: list[Clip] = []
     held: list[Clip] = []
@@ -187,6 +208,9 @@ def learn(
         said[clip.speaker] += len(clip.phones)
     told_apart = [name for name, count in said.items() if name and count >= MANY]
     model = fit(clips, told_apart, epochs=epochs, seed=seed, report=report)
+    phones = fit_phones(
+        clips, epochs=epochs, seed=seed, report=lambda epoch, loss: report(epochs + epoch, loss)
+    )
     means = mean_logs(clips)
     voices = {}
     for item in wanted:
@@ -197,7 +221,7 @@ def learn(
         voices[item.name] = Voice(
             item.name, *found, item.speaker, float(np.mean(rates)), item.licence, item.source
         )
-    return Speech(codec, model, voices), held
+    return Speech(codec, model, voices, phones), held
 
 
 def best_stretch(

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 import codec.lm  # noqa: E402
 from codec.errors import ModelError, OptionError, TokensError  # noqa: E402
 from codec.lm.model.files import read_network, write_network  # noqa: E402
+from codec.lm.model.generation import frame_of  # noqa: E402
 from codec.lm.model.language_model import Conditions, LanguageModel  # noqa: E402
 from codec.lm.model.sampling import Sampling, draw  # noqa: E402
 from tests.lm.model.small import CONFIG, codes, network  # noqa: E402
@@ -23,7 +24,8 @@ def made(frames=20, prompt=None, conditions=None, model=None, **options):
     model = model or LanguageModel(network())
     options = {"seed": 0, **options}
     return np.concatenate(
-        [np.zeros((LEVELS, 0)), *model.generate(prompt, conditions, frames, **options)], 1
+        [np.zeros((LEVELS, 0), np.uint16), *model.generate(prompt, conditions, frames, **options)],
+        1,
     )
 
 
@@ -53,7 +55,7 @@ def test_greedy_codes_are_the_best_of_one_pass(length):
     if length < CONFIG.context:  # a longer prompt is cut to the context
         model = LanguageModel(net)
         with torch.inference_mode():
-            added = model._conditions(asked, whole.shape[1], 1.0)
+            added = net.conditions(whole.shape[1], **model._parts(asked, whole.shape[1]))
             best = net(torch.from_numpy(whole)[None], added)[:, 0].argmax(-1).numpy()
         assert np.array_equal(best[:, length:], found)
 
@@ -89,7 +91,55 @@ def test_guidance_of_0_leaves_out_the_closest_condition(asked, less):
 
 
 def test_guidance_without_conditions_changes_nothing():
-    assert np.array_equal(made(guidance=4.0), made())
+    assert np.array_equal(made(guidance=4.0, prompt_guidance=4.0), made())
+
+
+def test_guidance_by_the_prompt():
+    one, other = codes(2, LEVELS, 8, seed=7).numpy()
+    other[:, -1] = one[:, -1]
+    asked = Conditions(voice=VOICE, phones=np.full((28, 3), 2))
+
+    def after(prompt, **options):
+        return made(prompt=prompt, conditions=asked, **options)[:, 8:]
+
+    assert np.array_equal(after(one), after(one, prompt_guidance=1.0 + 1e-7))
+    assert not np.array_equal(after(one), after(one, prompt_guidance=4.0))
+    assert not np.array_equal(after(one), after(other))
+    # without the prompt, only its last frame is heard
+    assert np.array_equal(after(one, prompt_guidance=0.0), after(other, prompt_guidance=0.0))
+
+
+def test_both_guidances_add_up():
+    net, states = (
+        network(),
+        torch.randn(3, CONFIG.width, generator=torch.Generator().manual_seed(1)),
+    )
+    weights = torch.tensor([4.0, -1.0, -2.0])  # 1 + 1 + 2 of what knows all
+    sampling, chances = Sampling(0.0), torch.zeros(LEVELS)
+    with torch.no_grad():
+        found, total = frame_of(net, states, sampling, chances, weights)
+        y = net.level_states(states, net.embedded(found[None, :, None])[:, 0].expand(3, -1, -1))
+        scores = torch.einsum("b,lbw,lcw->lc", weights, y, net.embed)
+    assert torch.equal(scores.argmax(1), found)
+    torch.testing.assert_close(total, net.embedded(found[None, :, None])[0, 0].sum(0))
+
+
+def test_the_kind_is_the_one_whose_tags_fit_best():
+    net = network()
+    with torch.no_grad():
+        net.tags.mul_(10)
+    model = LanguageModel(net, [("piano",), ("rain",), ("speech",)])
+    found = set()
+    for seed, tag in enumerate(CONFIG.tags):
+        own = made(frames=40, conditions=Conditions(tags=[tag]), model=model, seed=seed)
+        kind = model.kind_of(own)
+        own = own[:, -CONFIG.voice_frames :]
+        costs = {k: model.bits(own, Conditions(tags=k)).sum() for k in model.kinds}
+        assert costs[kind] == min(costs.values())
+        found.add(kind)
+    assert len(found) > 1
+    assert LanguageModel(net).kind_of(own) == ()
+    assert model.kind_of(own[:, :0]) == ()
 
 
 def test_bits_are_those_of_the_scores():

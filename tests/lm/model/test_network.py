@@ -46,10 +46,33 @@ def test_steps_with_a_cache_equal_one_pass(begin):
     whole = net.hidden(embedded)
     before = embedded.sum(2)
     x = torch.cat([net.begin.expand(2, 1, -1), before[:, :-1]], 1)
-    decoding = Decoding(net, 2)
+    decoding = Decoding(net, (0, 0))
     parts = [decoding.advance(x[:, :begin])]
     parts += [decoding.advance(x[:, t : t + 1]) for t in range(begin, x.shape[1])]
     torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("hidden", [1, 4, CONTEXT])
+def test_hidden_frames_change_nothing_after_them(hidden):
+    net = network()
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 2 * CONTEXT + 3, CONFIG.width, generator=random)
+    changed = x.clone()
+    changed[:, :hidden] += 1
+
+    def states(x, blind):
+        decoding = Decoding(net, (blind, 0))
+        parts = [decoding.advance(x[:, :6].expand(2, -1, -1))]
+        for t in range(6, x.shape[1]):
+            parts.append(decoding.advance(x[:, t : t + 1].expand(2, -1, -1)))
+        return torch.cat(parts, 1)
+
+    (one, plain), (other, _) = states(x, hidden), states(changed, hidden)
+    torch.testing.assert_close(one[hidden:], other[hidden:])
+    torch.testing.assert_close(one[:hidden], plain[:hidden])
+    # the frame after them would have heard them, and so, layer by layer, the later ones
+    assert not torch.allclose(one[hidden], plain[hidden])
+    torch.testing.assert_close(states(x, 0)[0], plain)
 
 
 def test_a_batch_equals_its_items():
