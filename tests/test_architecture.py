@@ -35,7 +35,7 @@ TORCH = {"benchmark/peers", "corpus/dataset", "cli/train", "kernels/torch_ops", 
 TORCH |= {"engine/torch_ops"}
 TORCH |= {"adapters", "nn", "training", "lm/model", "cli/language", "cli/speech"}
 TORCH |= {"support/scalars", "engine/torch_ops"}
-TORCH |= {"lm/speech/durations", "lm/speech/voices", "lm/speech/speak"}
+TORCH |= {"lm/speech/durations", "lm/speech/phone_model", "lm/speech/voices", "lm/speech/speak"}
 
 MODULE = re.compile(r"codec(\.\w+)+")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from codec.errors import MissingPackageError, ModelError, TrainingError
 
 if TYPE_CHECKING:
     from codec.api import Codec
-    from codec.lm.model.language_model import Conditions, LanguageModel
+    from codec.lm.model.language_model import LanguageModel
     from codec.support.types import Codes
 
 
@@ -239,23 +239,43 @@ def _sampling(
 @click.argument("prompt", type=FILE)
 @click.option("--seconds", type=_SECONDS, default=10.0, show_default=True, help="Seconds to add.")
 @click.option("--skip-prompt", is_flag=True, help="Write only what follows the prompt.")
-@_sampling(temperature=0.9, top_p=0.95, guidance=1.0, guides="the prompt's voice is")
-def continue_(prompt: Path, seconds: float, skip_prompt: bool, **chosen: Any) -> None:
+@click.option("--no-words", is_flag=True, help="Let speech go on without phones of English.")
+@click.option("--voices", type=FILE, help="A file that has phones. [default: the shipped one]")
+@_sampling(temperature=0.9, top_p=0.95, guidance=2.0, guides="the prompt is")
+def continue_(
+    prompt: Path,
+    seconds: float,
+    skip_prompt: bool,
+    no_words: bool,
+    voices: Path | None,
+    **chosen: Any,
+) -> None:
     """Go on with a recording of speech or music.
 
     The output is PROMPT and what may follow it, in mono at the codec's sample rate. The last
-    seconds of PROMPT count: about 3 s of one voice or one piece of music are enough. With -o - a
-    WAV goes to standard output while it is made. The same seed gives the same audio on the same
-    machine.
+    seconds of PROMPT count: about 3 s of one voice or one piece of music are enough. Speech goes on
+    with the sounds of English, but its words mean nothing. With -o - a WAV goes to standard output
+    while it is made. The same seed gives the same audio on the same machine.
     """
     lm, codec = _models(chosen)
     from codec.audio.reader import read_audio
-    from codec.lm.model.language_model import Conditions
+    from codec.lm.continuation import Manner, continued
+    from codec.lm.speech.speak import SPEECH
+    from codec.lm.speech.voices import Speech
 
+    phones = None if no_words else Speech.load(voices or SPEECH).phones
     audio, rate = read_audio(prompt)
     codes = codec.encode(audio.mean(0), rate, n_codebooks=lm.config.levels).codes[0]
-    voice = codes[:, -lm.config.voice_frames :]
-    _write(lm, codec, codes, Conditions(voice=voice), seconds, chosen, skip_prompt)
+    frames = _frames(lm, seconds)
+    manner = Manner(
+        chosen["temperature"],
+        chosen["top_k"],
+        chosen["top_p"],
+        prompt_guidance=chosen["guidance"],
+        seed=chosen["seed"],
+    )
+    made = continued(lm, codes, frames, phones, manner)
+    _write(codec, codes, made, frames, chosen, skip_prompt)
 
 
 @click.command()
@@ -276,7 +296,11 @@ def compose(words: str, seconds: float, **chosen: Any) -> None:
     tags, factor = read_words(words, lm.config.tags)
     chosen["temperature"] *= factor
     asked = Conditions(tags=complete(tags, lm.kinds))
-    _write(lm, codec, None, asked, seconds, chosen)
+    named = ("temperature", "top_k", "top_p", "guidance", "seed")
+    sampling = {name: chosen[name] for name in named}
+    frames = _frames(lm, seconds)
+    made = lm.generate(None, asked, frames, **sampling)
+    _write(codec, None, made, frames, chosen)
 
 
 def _models(chosen: dict[str, Any]) -> tuple[LanguageModel, Codec]:
@@ -299,22 +323,21 @@ def _models(chosen: dict[str, Any]) -> tuple[LanguageModel, Codec]:
     return found, codec
 
 
+def _frames(lm: LanguageModel, seconds: float) -> int:
+    return max(1, round(seconds * lm.config.frame_rate))
+
+
 def _write(
-    lm: LanguageModel,
     codec: Codec,
     prompt: Codes | None,
-    asked: Conditions,
-    seconds: float,
+    made: Iterator[Codes],
+    frames: int,
     chosen: dict[str, Any],
     skipped: bool = False,
 ) -> None:
-    """Generate and write `prompt` and `seconds` that follow; skipped: without the prompt."""
+    """Write `prompt` and the `frames` that follow; skipped: without the prompt."""
     from codec.cli.sound import check_output, write_frames
 
-    frames = max(1, round(seconds * lm.config.frame_rate))
-    named = ("temperature", "top_k", "top_p", "guidance", "seed")
-    sampling = {name: chosen[name] for name in named}
-    made = lm.generate(prompt, asked, frames, **sampling)
     before = [] if prompt is None else [prompt]
     n_before = sum(codes.shape[1] for codes in before)
     write_frames(

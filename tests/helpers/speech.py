@@ -10,6 +10,7 @@ from codec.lm.model.config import preset
 from codec.lm.model.language_model import LanguageModel
 from codec.lm.model.network import Network
 from codec.lm.speech.durations import DurationModel
+from codec.lm.speech.phone_model import PhoneModel
 from codec.lm.speech.phones import lay
 from codec.lm.speech.speak import Speaker
 from codec.lm.speech.voices import Speech, Voice
@@ -37,4 +38,5 @@ def tiny_speech(of: str) -> Speech:
     codes = np.random.default_rng(0).integers(0, 1024, (LEVELS, 6)).astype(np.uint16)
     phones = lay(["AA", "S"], [12, 12])
     voice = Voice("ann", codes, phones, "ann", 0.0, "CC0-1.0", "nobody")
-    return Speech(of, DurationModel(["ann"], width=8, layers=1).eval(), {"ann": voice})
+    durations = DurationModel(["ann"], width=8, layers=1)
+    return Speech(of, durations.eval(), {"ann": voice}, PhoneModel(8, 4).eval())

@@ -125,17 +125,17 @@ class Speech:
     def _of(cls, metadata: Mapping[str, str], tensors: Mapping[str, Any]) -> Speech:
         durations = DurationModel(**json.loads(metadata["durations"]))
         _fill(durations, tensors, "durations.")
-        phones = None
+        says = None
         if "phones" in metadata:
-            phones = PhoneModel(**json.loads(metadata["phones"]))
-            _fill(phones, tensors, "phones.")
+            says = PhoneModel(**json.loads(metadata["phones"]))
+            _fill(says, tensors, "phones.")
         voices = {}
         for said in json.loads(metadata["voices"]):
             name = said["name"]
             codes = tensors[f"voice.{name}.codes"].numpy().astype(np.uint16)
             phones = tensors[f"voice.{name}.phones"].numpy().astype(np.int64)
             voices[name] = Voice(codes=codes, phones=phones, **said)
-        return cls(metadata["codec"], durations, voices, phones)
+        return cls(metadata["codec"], durations, voices, says)
 
 
 def _fill(model: nn.Module, tensors: Mapping[str, Any], prefix: str) -> None:

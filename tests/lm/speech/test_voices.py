@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,12 @@ def test_a_file_has_all_of_it(speech: Speech, tmp_path: Path) -> None:
     assert (one.rate, one.licence, one.source) == (other.rate, other.licence, other.source)
     for name, tensor in speech.durations.state_dict().items():
         assert torch.equal(tensor.half().float(), read.durations.state_dict()[name])
+    assert speech.phones is not None
+    assert read.phones is not None
+    for name, tensor in speech.phones.state_dict().items():
+        assert torch.equal(tensor.half().float(), read.phones.state_dict()[name])
+    dataclasses.replace(speech, phones=None).save(tmp_path / "without.safetensors")
+    assert Speech.load(tmp_path / "without.safetensors").phones is None
     with pytest.raises(OptionError, match="no voice 'eve'; there are Ann"):
         read.voice("eve")
 

@@ -1,0 +1,70 @@
+"""How a recording goes on: what the model is told about it, and the frames that follow.
+
+The model itself says what kind of sound the prompt is: the tags by which it costs the fewest bits.
+After speech, a model of phones decides what is said next (AudioLM's two stages, arXiv 2209.03143).
+The prompt is the voice, and guidance holds the model to it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from codec.lm.model.language_model import Conditions, LanguageModel
+from codec.lm.speech.phone_model import PhoneModel, spoken
+from codec.support.types import Codes
+
+SPEECH = "speech"  # the tag
+
+
+@dataclasses.dataclass(frozen=True)
+class Manner:
+    """How codes are drawn; the fields are those of `LanguageModel.generate`.
+
+    `bench/lm.md` compares temperatures and guidances.
+    """
+
+    temperature: float = 0.9
+    top_k: int | None = None
+    top_p: float | None = 0.95
+    guidance: float = 1.0
+    prompt_guidance: float = 2.0
+    seed: int = 0
+
+
+MANNER = Manner()
+
+
+def asked_after(
+    lm: LanguageModel, prompt: Codes, frames: int, phones: PhoneModel | None, seed: int
+) -> Conditions:
+    """Return what to ask for where `frames` frames follow `prompt`, codes [levels or more, T].
+
+    phones: draws what is said, in English; None for speech without words. The same seed draws the
+    same phones.
+    """
+    tags = lm.kind_of(prompt)
+    laid = None
+    if phones is not None and SPEECH in tags:
+        before = np.zeros((prompt.shape[1], 3), np.int64)  # nobody says what the prompt says
+        drawn = spoken(phones, frames, seed, frame_rate=lm.config.frame_rate)
+        laid = np.concatenate([before, drawn])
+    return Conditions(tags=tags, voice=prompt[:, -lm.config.voice_frames :], phones=laid)
+
+
+def continued(
+    lm: LanguageModel,
+    prompt: Codes,
+    frames: int,
+    phones: PhoneModel | None = None,
+    manner: Manner = MANNER,
+) -> Iterator[Codes]:
+    """Yield `frames` frames that follow `prompt`: uint16 [levels, 1], each when it is made.
+
+    prompt: codes [levels or more, T]; its last seconds count. phones: as in `asked_after`. Raises
+    OptionError or TokensError at once.
+    """
+    asked = asked_after(lm, prompt, frames, phones, manner.seed)
+    return lm.generate(prompt, asked, frames, **dataclasses.asdict(manner))

@@ -1,0 +1,53 @@
+"""What a model is told when a recording goes on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from codec.lm.continuation import Manner, asked_after, continued
+from codec.lm.model.config import preset
+from codec.lm.model.language_model import LanguageModel
+from codec.lm.model.network import Network
+from codec.lm.speech.phone_model import PhoneModel, spoken
+
+PHONES = PhoneModel(8, 4).eval()
+
+
+def model(*kinds: str) -> LanguageModel:
+    config = preset("tiny", levels=2, codebook_size=16, tags=("piano", "speech"))
+    return LanguageModel(Network(config).eval(), [(kind,) for kind in kinds])
+
+
+def codes(frames: int) -> np.ndarray:
+    return np.random.default_rng(frames).integers(0, 16, (3, frames)).astype(np.uint16)
+
+
+def test_speech_gets_phones_after_the_prompt() -> None:
+    lm, prompt = model("speech"), codes(90)
+    asked = asked_after(lm, prompt, 30, PHONES, seed=3)
+    assert tuple(asked.tags) == ("speech",)
+    np.testing.assert_array_equal(asked.voice, prompt[:, -lm.config.voice_frames :])
+    phones = np.asarray(asked.phones)
+    assert not phones[:90].any()
+    np.testing.assert_array_equal(phones[90:], spoken(PHONES, 30, 3))
+    assert asked_after(lm, prompt, 30, None, seed=3).phones is None
+
+
+def test_music_gets_none() -> None:
+    asked = asked_after(model("piano"), codes(20), 30, PHONES, seed=0)
+    assert (tuple(asked.tags), asked.phones) == (("piano",), None)
+    assert tuple(asked_after(model(), codes(20), 30, PHONES, seed=0).tags) == ()
+
+
+def test_frames_follow_by_the_seed() -> None:
+    lm, prompt = model("speech"), codes(20)
+
+    def made(seed: int) -> np.ndarray:
+        return np.concatenate([*continued(lm, prompt, 9, PHONES, Manner(seed=seed))], 1)
+
+    assert made(1).shape == (2, 9)
+    np.testing.assert_array_equal(made(1), made(1))
+    assert not np.array_equal(made(1), made(2))
