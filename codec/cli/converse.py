@@ -114,7 +114,10 @@ def converse(
         if codebooks not in (None, lm.config.levels):
             raise OptionError(f"the language model has {lm.config.levels} codebooks")
         levels = lm.config.levels
-        callback = continuation(lm)
+        from codec.lm.speech.speak import SPEECH
+        from codec.lm.speech.voices import Speech
+
+        callback = continuation(lm, phones=Speech.load(SPEECH).phones)
     else:
         levels = 8 if codebooks is None else codebooks
         callback = repeat if reply == "repeat" else recording(Path(reply), loaded, levels)

@@ -8,7 +8,7 @@ The prompt is the voice, and guidance holds the model to it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -38,14 +38,19 @@ MANNER = Manner()
 
 
 def asked_after(
-    lm: LanguageModel, prompt: Codes, frames: int, phones: PhoneModel | None, seed: int
+    lm: LanguageModel,
+    prompt: Codes,
+    frames: int,
+    phones: PhoneModel | None,
+    seed: int,
+    tags: Sequence[str] | None = None,
 ) -> Conditions:
     """Return what to ask for where `frames` frames follow `prompt`, codes [levels or more, T].
 
     phones: draws what is said, in English; None for speech without words. The same seed draws the
-    same phones.
+    same phones. tags: of the prompt; by default the model finds them (`LanguageModel.kind_of`).
     """
-    tags = lm.kind_of(prompt)
+    tags = lm.kind_of(prompt) if tags is None else tags
     laid = None
     if phones is not None and SPEECH in tags:
         before = np.zeros((prompt.shape[1], 3), np.int64)  # nobody says what the prompt says
@@ -60,11 +65,12 @@ def continued(
     frames: int,
     phones: PhoneModel | None = None,
     manner: Manner = MANNER,
+    tags: Sequence[str] | None = None,
 ) -> Iterator[Codes]:
     """Yield `frames` frames that follow `prompt`: uint16 [levels, 1], each when it is made.
 
-    prompt: codes [levels or more, T]; its last seconds count. phones: as in `asked_after`. Raises
-    OptionError or TokensError at once.
+    prompt: codes [levels or more, T]; its last seconds count. phones, tags: as in
+    `asked_after`. Raises OptionError or TokensError at once.
     """
-    asked = asked_after(lm, prompt, frames, phones, manner.seed)
+    asked = asked_after(lm, prompt, frames, phones, manner.seed, tags)
     return lm.generate(prompt, asked, frames, **dataclasses.asdict(manner))

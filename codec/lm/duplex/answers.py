@@ -16,6 +16,7 @@ from codec.support.types import Codes
 
 if TYPE_CHECKING:
     from codec.lm.model.language_model import LanguageModel
+    from codec.lm.speech.phone_model import PhoneModel
     from codec.lm.speech.speak import Speaker
     from codec.lm.speech.voices import Voice
 
@@ -44,18 +45,24 @@ def recording(path: Path, model: Codec, n_codebooks: int) -> Callable[[Turn], Co
     return lambda turn: codes
 
 
-def continuation(lm: LanguageModel, frames: int = 100) -> Callable[[Turn], Iterator[Codes]]:
+def continuation(
+    lm: LanguageModel, frames: int = 100, phones: PhoneModel | None = None
+) -> Callable[[Turn], Iterator[Codes]]:
     """Make a callback that goes on with what was said, in the same voice, as AudioLM does.
 
     Codes have `lm.config.levels` codebooks, which the conversation must have, too. The same turn at
-    the same time gives the same codes on the same machine. frames: that are said at most.
+    the same time gives the same codes on the same machine. frames: that are said at most. phones:
+    draws what is said, in English (`codec.lm.speech.voices.Speech.phones`).
     """
-    from codec.lm import Conditions
+    from codec.lm.continuation import SPEECH, Manner, continued
+
+    tags = (
+        [SPEECH] if SPEECH in lm.config.tags else []
+    )  # to find them takes longer than a reply may
 
     def reply(turn: Turn) -> Iterator[Codes]:
         prompt = turn.codes[:, -lm.config.context + frames :]
-        voice = turn.codes[:, -lm.config.voice_frames :]
-        yield from lm.generate(prompt, Conditions(voice=voice), frames, seed=turn.start)
+        yield from continued(lm, prompt, frames, phones, Manner(seed=turn.start), tags)
 
     return reply
 
