@@ -38,8 +38,12 @@ from codec.coders.base import CODER_IDS
 from codec.corpus.token_rows import TokenRows
 from codec.errors import CodecError
 from codec.lm import DEFAULT_LM
+from codec.lm.continuation import MANNER, SPEECH, Manner, continued
 from codec.lm.model.data import VALIDATION, words_of
 from codec.lm.model.language_model import Conditions, LanguageModel
+from codec.lm.speech.phone_model import PhoneModel
+from codec.lm.speech.speak import SPEECH as SPEECH_FILE
+from codec.lm.speech.voices import Speech
 from codec.mel import log_mel
 from codec.model.location import DEFAULT_WEIGHTS
 from codec.quality.blind import distillmos
@@ -57,7 +61,7 @@ PIECE = 5.0  # seconds of music or sounds that the classifier hears
 PIECES = 20  # of a kind
 MEL_RATE = 16_000  # Hz: of `log_mel`'s default
 TEMPERATURES = (0.8, 0.9)
-GUIDANCES = (1.0, 2.0)
+GUIDANCES = (1.0, 2.0)  # by the prompt
 TAG_GUIDANCES = (1.0, 3.0)
 
 
@@ -173,24 +177,22 @@ class Bench:
         return Continuations(*np.mean(np.array(rows, np.float64), axis=0).tolist())
 
     def continued(
-        self, temperature: float, guidance: float, seconds: float
+        self, manner: Manner, seconds: float, phones: PhoneModel | None
     ) -> list[npt.NDArray[np.uint16]]:
-        """The prompt of each recording with a continuation."""
+        """The prompt of each recording with a continuation, each with a seed of its own."""
         count = round(seconds * self.lm.config.frame_rate)
         result = []
         for place, codes in enumerate(self.codes):
             prompt = codes[:, : self.frames]
-            made = self.lm.generate(
-                prompt,
-                Conditions(voice=prompt),
-                count,
-                temperature=temperature,
-                top_p=0.95,
-                guidance=guidance,
-                seed=place,
-            )
+            seeded = dataclasses.replace(manner, seed=place)
+            made = continued(self.lm, prompt, count, phones, seeded)
             result.append(np.concatenate([prompt, *made], 1))
         return result
+
+    def told(self) -> float:
+        """The share of prompts that the model takes for speech."""
+        kinds = [self.lm.kind_of(codes[:, : self.frames]) for codes in self.codes]
+        return float(np.mean([SPEECH in kind for kind in kinds]))
 
     def bits(self) -> tuple[Floats, Floats, Floats]:
         """Bits a code of each level, of what really followed the prompts: by the entropy coder's
@@ -209,13 +211,14 @@ class Bench:
         return first, second, third
 
 
-def speed(lm: LanguageModel, frames: int = 250) -> tuple[float, float]:
-    """Frames a second of processor time, and milliseconds to the first after a prompt of 3 s."""
+def speed(lm: LanguageModel, phones: PhoneModel | None, frames: int = 250) -> tuple[float, float]:
+    """Frames a second of processor time, and milliseconds to the first after 3 s of speech."""
+    tags = [SPEECH]
     prompt = np.zeros((lm.config.levels, round(PROMPT * lm.config.frame_rate)), np.uint16)
     rates, firsts = [], []
     for seed in range(3):
         began = time.process_time()
-        made = lm.generate(prompt, Conditions(voice=prompt), frames, top_p=0.95, seed=seed)
+        made = continued(lm, prompt, frames, phones, dataclasses.replace(MANNER, seed=seed), tags)
         next(made)
         first = time.process_time()
         count = sum(1 for _ in made)
@@ -345,11 +348,19 @@ def report(arguments: argparse.Namespace, command: str) -> str:
     levels, rate = lm.config.levels, lm.config.frame_rate
     head = ["", "similarity to the prompt", "above all others", "DistillMOS", "silent", "loops"]
     rows = [["recording, coded", *shown(bench.measured(bench.codes))]]
+    phones = Speech.load(arguments.voices).phones
+    plain_manner = Manner(guidance=1.0, prompt_guidance=1.0)
+    variants: list[tuple[str, Manner, PhoneModel | None]] = [
+        ("no phones, guidance 1", plain_manner, None)
+    ]
     for temperature in arguments.temperatures:
         for guidance in arguments.guidances:
-            follows = bench.continued(temperature, guidance, arguments.seconds)
+            manner = dataclasses.replace(MANNER, temperature=temperature, prompt_guidance=guidance)
             name = f"temperature {temperature:g}, guidance {guidance:g}"
-            rows.append([name, *shown(bench.measured(follows))])
+            variants.append((name, manner, phones))
+    for name, manner, says in variants:
+        follows = bench.continued(manner, arguments.seconds, says)
+        rows.append([name, *shown(bench.measured(follows))])
     prior, plain, voiced = bench.bits()
     bit_rows = [
         [name, *(f"{value:.2f}" for value in bits), f"{bits.sum() * rate:.0f}",
@@ -359,7 +370,7 @@ def report(arguments: argparse.Namespace, command: str) -> str:
     kind_head, kinds, chance = composed(
         lm, model, arguments.tokens, arguments.pieces, arguments.tag_guidances
     )
-    frames, first = speed(lm)
+    frames, first = speed(lm, phones)
     return TEMPLATE.format(
         command=command,
         machine=machine(),
@@ -371,6 +382,9 @@ def report(arguments: argparse.Namespace, command: str) -> str:
         prompt=PROMPT,
         speakers=len({item.speaker for item in items}),
         seconds=arguments.seconds,
+        top_p=MANNER.top_p,
+        phone_guidance=MANNER.guidance,
+        told=bench.told(),
         silent=SILENT,
         quiet=QUIET,
         loop=LOOP,
@@ -400,7 +414,9 @@ The model has {parameters:.1f} M parameters and {levels} levels ({kbits:g} kbit/
 ## Continuation
 
 {count} prompts of {prompt:g} s, {speakers} speakers that training did not hear;
-continuations of {seconds:g} s, top-p 0.95. Similarity is the cosine of Resemblyzer's embeddings.
+continuations of {seconds:g} s, top-p {top_p:g}, with drawn phones that are followed with a guidance
+of {phone_guidance:g}. *Guidance* in the table is that by the prompt. The model takes {told:.0%} of
+the prompts for speech. Similarity is the cosine of Resemblyzer's embeddings.
 *Above all others*:
 the share that is more like its prompt than like the mean of any other speaker. *Silent*: at least
 {silent:g} s in a row are {quiet:g} dB below the prompt. *Loops*: {loop} frames in a row repeat,
@@ -427,8 +443,8 @@ or sound*: at least that much is right.
 
 ## Speed
 
-One thread, after a prompt of 3 s: {frames:.0f} frames a second of processor time ({real_time:.1f} x
-real time), {first:.0f} ms to the first.
+One thread, after a prompt of 3 s, with phones and guidance: {frames:.0f} frames a second of
+processor time ({real_time:.1f} x real time), {first:.0f} ms to the first.
 """
 
 
@@ -439,6 +455,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--tokens", type=Path, required=True)
     parser.add_argument("--weights", type=Path, default=DEFAULT_LM)
+    parser.add_argument("--voices", type=Path, default=SPEECH_FILE, help="a file that has phones")
     parser.add_argument("--count", type=int, default=50, help="prompts")
     parser.add_argument("--seconds", type=float, default=5.0, help="of a continuation")
     parser.add_argument("--temperatures", type=float, nargs="+", default=TEMPERATURES)
