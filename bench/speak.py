@@ -215,11 +215,14 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=STYLE.temperature)
     parser.add_argument("--top-k", type=int, default=STYLE.top_k)
     parser.add_argument("--guidance", type=float, default=STYLE.guidance)
+    parser.add_argument("--voice-guidance", type=float, default=STYLE.prompt_guidance)
     parser.add_argument("--recordings", action="store_true", help="judge the recordings too")
     parser.add_argument("--keep", type=Path, help="folder to write the speech to")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    chosen = Style(options.temperature, options.top_k or None, options.guidance)
+    chosen = Style(
+        options.temperature, options.top_k or None, options.guidance, options.voice_guidance
+    )
     try:
         speaker = Speaker.load(options.weights, options.voices)
         wanted = sentences(options.data, options.sentences)

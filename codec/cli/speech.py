@@ -122,6 +122,11 @@ def train_speech(
     type=click.FloatRange(0, 100),
     help="How strictly phones are followed. [default: 2]",
 )
+@click.option(
+    "--voice-guidance",
+    type=click.FloatRange(0, 100),
+    help="How strictly the voice is followed. [default: 1]",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
 @click.option("--weights", type=FILE, help="A language model. [default: the shipped one]")
 @click.option("--voices", type=FILE, help="Durations and voices. [default: the shipped ones]")
@@ -139,6 +144,7 @@ def speak(
     temperature: float | None,
     top_k: int | None,
     guidance: float | None,
+    voice_guidance: float | None,
     seed: int,
     weights: Path | None,
     voices: Path | None,
@@ -167,7 +173,12 @@ def speak(
         text = sys.stdin.buffer.read().decode("utf-8", "replace")
     torch.set_num_threads(threads)
     speaker = Speaker.load(weights or WEIGHTS, voices or SPEECH, load(model))
-    chosen: dict[str, Any] = {"temperature": temperature, "guidance": guidance, "seed": seed}
+    chosen: dict[str, Any] = {
+        "temperature": temperature,
+        "guidance": guidance,
+        "prompt_guidance": voice_guidance,
+        "seed": seed,
+    }
     if top_k is not None:
         chosen["top_k"] = top_k or None
     given = {name: value for name, value in chosen.items() if value is not None or name == "top_k"}

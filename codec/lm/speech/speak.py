@@ -1,8 +1,7 @@
 """Speech from text: phones with predicted durations, laid along frames that the model then draws.
 
-Each sentence is drawn by itself, so that the first is heard before the next is begun. A stored
-voice stands before it as history, with its phones; a voice known from a recording alone is heard as
-a whole, without phones.
+Each sentence is drawn by itself, so that the first is heard before the next is begun. The voice
+stands before it as history: a stored one with its phones, one known from a recording without.
 """
 
 from __future__ import annotations
@@ -40,13 +39,15 @@ class Style:
     """How codes are drawn; the fields are those of `LanguageModel.generate`.
 
     temperature: 0 takes the likeliest codes, above 0 the seed decides; `bench/speak.md` compares.
-    guidance: how closely phones are followed; 1 runs the network once a frame, else twice.
+    guidance, prompt_guidance: how closely phones and the voice are followed; each that is not 1
+        runs the network on one sequence more.
     seed: the same seed gives the same speech on the same machine; None gives another each time.
     """
 
     temperature: float = 0.3
     top_k: int | None = 50
     guidance: float = 2.0
+    prompt_guidance: float = 1.0
     seed: int | None = 0
 
 
@@ -135,15 +136,17 @@ class Speaker:
 
     def draw(self, script: list[Laid], voice: Voice, *, style: Style = STYLE) -> Iterator[Codes]:
         """Yield the frames of a script, uint16 [levels, 1], each as soon as it is drawn."""
-        with_phones = len(voice.phones) > 0
+        before = voice.phones
+        if not len(before):
+            before = np.zeros((voice.codes.shape[1], 3), np.int64)
         for laid in script:
             asked = Conditions(
                 tags=["speech"] if "speech" in self.language_model.config.tags else [],
                 voice=voice.codes,
-                phones=np.concatenate([voice.phones, laid]),
+                phones=np.concatenate([before, laid]),
             )
             yield from self.language_model.generate(
-                voice.codes if with_phones else None,
+                voice.codes,
                 asked,
                 len(laid),
                 **dataclasses.asdict(style),
