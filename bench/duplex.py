@@ -11,8 +11,8 @@ cannot be computed before it has been heard. The sound card's own buffers come o
 
 With --paced, one conversation takes its minutes for real, beside a second process that never rests,
 on the same core: each block comes when its time has come, and a frame is late if its sound is ready
-more than 40 ms after that. Its table is added to the output. As a sound card's thread does, it runs
-at a raised priority (nice -10), where the user may raise it.
+more than 40 ms after that. Its table is added to the output. As a sound server's thread does, it
+runs with a real-time priority (SCHED_RR), where the user may have one.
 """
 
 from __future__ import annotations
@@ -208,8 +208,16 @@ def cost(name: str, values: list[float]) -> str:
     )
 
 
+def in_real_time() -> str:
+    """Ask for a real-time priority, and say what this thread got."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(10))
+    except PermissionError:
+        return "ordinary priority"
+    return "real-time priority (SCHED_RR)"
+
+
 def busy() -> None:
-    os.setpriority(os.PRIO_PROCESS, 0, 0)
     while True:
         pass
 
@@ -242,9 +250,8 @@ def main() -> None:
     ).codes[0]
     seconds = 60 * options.minutes
     if options.paced:
-        with contextlib.suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, 0, -10)
         with rival():
+            scheduling = in_real_time()
             given = session(turns, seconds, BACKGROUND, APART)
             result = converse(given, reply, "silero", EAGER, paced=True)
         lines = [
@@ -252,8 +259,8 @@ def main() -> None:
             "## In real time, under load",
             "",
             f"`python -m bench.duplex DATA --minutes {options.minutes:g} --paced`:"
-            f" Silero, headphones, on one core that a second process keeps busy; priority"
-            f" {os.getpriority(os.PRIO_PROCESS, 0)}. Milliseconds for each frame.",
+            f" Silero, headphones, on one core that a second process keeps busy;"
+            f" {scheduling}. Milliseconds for each frame.",
             "",
             "| | median | 95 % | most | frames beyond 40 ms |",
             "|---|--:|--:|--:|--:|",
