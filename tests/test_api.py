@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import subprocess
-import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -26,19 +24,9 @@ from codec.errors import (
 from codec.model.config import ModelConfig
 from codec.model.limits import frames_for
 from tests.helpers.mean_backend import MeanBackend, steps
+from tests.helpers.processes import python
 
 SMALL = codec.load(backend=MeanBackend())
-
-
-def python(code, *args):
-    """What `code` prints in a Python of its own."""
-    return subprocess.run(
-        [sys.executable, "-c", code, *args],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(codec.__file__).parents[1],
-    ).stdout
 
 
 def test_import_is_light():

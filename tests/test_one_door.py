@@ -7,10 +7,7 @@ import inspect
 import io
 import multiprocessing
 import pickle
-import subprocess
-import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +19,7 @@ from bench.random_weights import SMALL as SMALL_CONFIG
 from bench.random_weights import noise, write_weights
 from codec.model.location import DEFAULT_WEIGHTS
 from tests.helpers.mean_backend import MeanBackend
+from tests.helpers.processes import python
 
 SMALL = codec.load(backend=MeanBackend())
 SILENCE = np.zeros(960, np.float32)
@@ -32,17 +30,6 @@ def model(tmp_path_factory):
     pytest.importorskip("codec.engine._engine", reason="needs the native engine")
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
     return codec.load(write_weights(path, SMALL_CONFIG), backend="native")
-
-
-def python(code):
-    """What `code` prints in a Python of its own."""
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(codec.__file__).parents[1],
-    ).stdout
 
 
 def test_every_error_is_at_the_door():

@@ -6,8 +6,6 @@ import base64
 import io
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from codec.benchmark.page import as_json, choose_clips, loudness_gain, write_pag
 from codec.benchmark.peers import Options
 from codec.benchmark.run import Plan, run
 from codec.errors import DataError, FormatError
+from tests.helpers.processes import python
 from tests.helpers.signals import noise
 
 HOSTILE = "speech_<img src=x onerror=alert(1)>&quot;"
@@ -291,7 +290,7 @@ def test_the_command_makes_a_page_without_torch(tmp_path: Path) -> None:
         "cli.main(['report', *sys.argv[1:]], standalone_mode=False)\n"
         "assert 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", script, source, "-o", target], check=True, cwd=ROOT)
+    python(script, source, "-o", target)
     assert target.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 

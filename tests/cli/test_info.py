@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 
 import codec
 from codec.model.catalogue import DEFAULT_MODEL, release_named
+from tests.helpers.processes import python
 
 # Runs `codec info FILE`, then prints what was loaded for it, and the names of tensors read.
 SCRIPT = """
@@ -35,10 +34,8 @@ print("loaded", [name for name in unwanted if name in sys.modules], "read", read
 def test_info_loads_no_engine_and_no_weights(shipped: codec.Codec, tmp_path: Path) -> None:
     path = tmp_path / "a.nac"
     path.write_bytes(shipped.compress(np.zeros(24_000, np.float32), 24_000))
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(path)], capture_output=True, text=True, check=True
-    )
+    said = python(SCRIPT, path)
     release = release_named(DEFAULT_MODEL)
     assert release is not None
-    assert f"{release.model_id.hex()}: {release.name}, the default" in done.stdout
-    assert done.stdout.splitlines()[-1] == "loaded [] read []"
+    assert f"{release.model_id.hex()}: {release.name}, the default" in said
+    assert said.splitlines()[-1] == "loaded [] read []"

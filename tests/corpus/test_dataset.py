@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +23,7 @@ from codec.errors import DataError
 from codec.lm.layouts import make_layout
 from codec.lm.vocabulary import Audio, Vocabulary
 from tests.helpers.mean_backend import MeanBackend
+from tests.helpers.processes import python
 
 CONFIG = MeanBackend().config
 LEVELS, SIZE = CONFIG.n_codebooks, CONFIG.codebook_size
@@ -196,5 +195,4 @@ def test_what_does_not_fit_is_refused(tokens: dict[str, Path], tmp_path: Path) -
 
 def test_making_shards_does_not_load_torch() -> None:
     code = "import sys, codec.corpus, codec.corpus.run; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert python(code).strip() == "False"

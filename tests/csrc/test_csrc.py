@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.processes import python_with_sanitizers
+
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "csrc").rglob("*.c"))
 GCC = shutil.which("gcc")
@@ -172,23 +174,6 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("name", "script"), [("_native", KERNELS), ("_engine", ENGINE), ("_entropy", ENTROPY)]
 )
 def test_sanitizers(sanitized: Path, tmp_path: Path, name: str, script: str) -> None:
-    runtime = subprocess.run(
-        [str(GCC), "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    if not Path(runtime).is_absolute():
-        pytest.skip("needs libasan")
     (extension,) = sanitized.rglob(f"{name}*.so")
-    result = subprocess.run(
-        [sys.executable, "-c", script, str(extension), str(tmp_path)],
-        cwd=ROOT,
-        env=os.environ
-        | {
-            "LD_PRELOAD": runtime,
-            "ASAN_OPTIONS": "detect_leaks=0",  # Python itself never frees everything
-            "UBSAN_OPTIONS": "halt_on_error=1",
-            "PYTHONMALLOC": "malloc",  # so that ASan sees every allocation
-        },
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
+    # PYTHONMALLOC: so that ASan sees every allocation
+    python_with_sanitizers(script, extension, tmp_path, PYTHONMALLOC="malloc")

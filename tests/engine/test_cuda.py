@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import pickle
 import shutil
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -30,6 +28,7 @@ from codec.model.location import DEFAULT_WEIGHTS
 from codec.model.receptive_field import decoder_reach, encoder_reach
 from codec.model.weights_file import WeightsFile
 from tests.helpers.cuda_host import ROOT, build
+from tests.helpers.processes import python_with_sanitizers
 
 
 @pytest.fixture(autouse=True)
@@ -285,29 +284,8 @@ for name in cases.VARIANTS:
 
 @pytest.mark.slow
 def test_sanitizers(tmp_path: Path) -> None:
-    runtime = subprocess.run(
-        [str(shutil.which("gcc")), "-print-file-name=libasan.so"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
-    if not Path(runtime).is_absolute():
-        pytest.skip("needs libasan")
     build(tmp_path / "host.so", "-O1", "-g", "-fsanitize=address,undefined")
-    result = subprocess.run(
-        [sys.executable, "-c", SANITIZED, str(tmp_path)],
-        cwd=ROOT,
-        env=os.environ
-        | {
-            "LD_PRELOAD": runtime,
-            "CODEC_CUDA_LIBRARY": str(tmp_path / "host.so"),
-            "ASAN_OPTIONS": "detect_leaks=0",  # Python itself never frees everything
-            "UBSAN_OPTIONS": "halt_on_error=1",
-        },
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
+    python_with_sanitizers(SANITIZED, tmp_path, CODEC_CUDA_LIBRARY=str(tmp_path / "host.so"))
 
 
 NVCC = shutil.which("nvcc")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from codec.engine.backend import load_backend
 from codec.errors import AudioError, BackendError, BitrateError, ModelError, TokensError
 from codec.model.config import ModelConfig
 from tests.helpers.fma import fma
+from tests.helpers.processes import python
 
 _engine = pytest.importorskip("codec.engine._engine", reason="needs the native engine")
 from codec.engine.native import NativeBackend, isas  # noqa: E402
@@ -375,4 +374,4 @@ def test_torch_is_not_imported(small_path: Path) -> None:
         "b.decode(b.encode(numpy.zeros(5000, 'f4'), 3));"
         "assert not {'torch', 'numba', 'scipy'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    python(code)

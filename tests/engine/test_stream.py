@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import struct
-import subprocess
-import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +19,7 @@ from codec.errors import AudioError, BitrateError, StateError, TokensError
 pytest.importorskip("codec.engine._engine", reason="needs the native engine")
 from codec.engine.native import NativeBackend, isas
 from codec.engine.stream import StreamDecoder, StreamEncoder
+from tests.helpers.processes import python
 
 AHEAD = dataclasses.replace(
     SMALL, encoder_lookahead=1, decoder_lookahead=2, hop_length=1920, encoder_stack=2
@@ -216,7 +215,7 @@ def test_pushes_leave_nothing_behind(small_path: Path) -> None:
         "assert grown < 100_000, grown;"
         "del encoder, backend"  # a chain of wrappers would overflow the stack here
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    python(code)
 
 
 def test_fewer_codebooks(small: NativeBackend) -> None:

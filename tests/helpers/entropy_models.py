@@ -23,25 +23,33 @@ def small_codebooks() -> np.ndarray:
     return np.random.default_rng(2).standard_normal((LEVELS, WORDS, DIM)).astype(np.float32)
 
 
-def small_prior() -> Prior:
-    random = np.random.default_rng(3)
+def noise(random: np.random.Generator, *shape: int) -> np.ndarray:
+    return (random.standard_normal(shape) / shape[-1] ** 0.5).astype(np.float32)
 
-    def noise(*shape: int) -> np.ndarray:
-        return (random.standard_normal(shape) / shape[-1] ** 0.5).astype(np.float32)
+
+def random_prior(random: np.random.Generator, levels: int, words: int, dim: int) -> Prior:
+    """Draw the network of the coder `best` for such codebooks."""
+
+    def draw(*shape: int) -> np.ndarray:
+        return noise(random, *shape)
 
     return Prior(
         input_scale=np.array([0.7], np.float32),
-        gru_input=noise(3 * STATE, DIM + 1),
-        gru_state=noise(3 * STATE, STATE),
-        gru_input_bias=noise(3 * STATE),
-        gru_state_bias=noise(3 * STATE),
-        from_state=noise(LEVELS, HIDDEN, STATE),
-        from_sum=noise(LEVELS, HIDDEN, DIM + 1),
-        bias=noise(LEVELS, HIDDEN),
-        predict=noise(LEVELS, DIM + 1, HIDDEN),
-        centre=noise(LEVELS, DIM + 1),
-        norms=noise(LEVELS, WORDS).astype(np.float16).astype(np.float32),
+        gru_input=draw(3 * STATE, dim + 1),
+        gru_state=draw(3 * STATE, STATE),
+        gru_input_bias=draw(3 * STATE),
+        gru_state_bias=draw(3 * STATE),
+        from_state=draw(levels, HIDDEN, STATE),
+        from_sum=draw(levels, HIDDEN, dim + 1),
+        bias=draw(levels, HIDDEN),
+        predict=draw(levels, dim + 1, HIDDEN),
+        centre=draw(levels, dim + 1),
+        norms=draw(levels, words).astype(np.float16).astype(np.float32),
     )
+
+
+def small_prior() -> Prior:
+    return random_prior(np.random.default_rng(3), LEVELS, WORDS, DIM)
 
 
 def small_data() -> EntropyData:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +13,9 @@ from hypothesis import strategies as st
 from codec import mel, rvq
 from codec.kernels import available
 from codec.mel import MelSpec
-from tests.helpers.cuda_host import GXX, ROOT, Host, build, check_codes, check_mel
+from tests.helpers.cuda_host import GXX, Host, build, check_codes, check_mel
 from tests.helpers.kernel_cases import LENGTHS, SPECS, case, clips_of
+from tests.helpers.processes import python_with_sanitizers
 
 pytestmark = [
     pytest.mark.skipif(GXX is None, reason="needs g++"),
@@ -132,25 +129,5 @@ for n_fft in (3, 6, 20, 40, 75, 96, 256):
 
 @pytest.mark.slow
 def test_sanitizers(tmp_path: Path) -> None:
-    runtime = subprocess.run(
-        [str(shutil.which("gcc")), "-print-file-name=libasan.so"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
-    if not Path(runtime).is_absolute():
-        pytest.skip("needs libasan")
     build(tmp_path / "host.so", "-O0", "-g", "-fsanitize=address,undefined")
-    result = subprocess.run(
-        [sys.executable, "-c", SANITIZED, str(tmp_path / "host.so")],
-        cwd=ROOT,
-        env=os.environ
-        | {
-            "LD_PRELOAD": runtime,
-            "ASAN_OPTIONS": "detect_leaks=0",  # Python itself never frees everything
-            "UBSAN_OPTIONS": "halt_on_error=1",
-        },
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
+    python_with_sanitizers(SANITIZED, tmp_path / "host.so")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from typing import Any
@@ -18,6 +16,7 @@ from codec.errors import ArrayError, BackendError, TokensError
 from codec.kernels import available, load
 from tests.helpers.fma import fma
 from tests.helpers.kernel_cases import case
+from tests.helpers.processes import python
 
 EXACT = [name for name in ("native", "numba") if name in available()]
 BACKENDS = available()
@@ -376,7 +375,7 @@ def test_native_imports_neither_torch_nor_numba() -> None:
         "codec.rvq.encode(f, f[None], backend='native');"
         "assert not {'torch', 'numba'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    python(code)
 
 
 @pytest.mark.skipif(not ISAS, reason="needs the native kernels")

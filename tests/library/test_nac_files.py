@@ -21,30 +21,14 @@ from codec.model.limits import frames_for
 from codec.nac import Header, Writer
 from codec.nac.layout import HEADER_BYTES
 from codec.nac.tags import pack_metadata, unpack_metadata
-from codec.tokens import Tokens, write_tokens
 from tests.fuzz.attacks import attacks, resealed, tokens
 from tests.fuzz.attacks import written as raw_file
 from tests.helpers.c_library import GCC, ROOT, load_parts
+from tests.helpers.nac_files import ANY_TOKENS, make, written
 from tests.library import nac_binding as nac
 
 PAGE = ROOT / "docs" / "format.md"
 pytestmark = pytest.mark.skipif(GCC is None, reason="needs gcc")
-
-
-def make(
-    channels=2, n_codebooks=3, codebook_size=1024, n_samples=3000, sample_rate=24_000,
-    frame_rate=50.0,
-):  # fmt: skip
-    frames = frames_for(n_samples, sample_rate, Fraction(frame_rate).limit_denominator(1 << 16))
-    shape = (channels, n_codebooks, frames)
-    codes = np.random.default_rng(0).integers(0, codebook_size, shape, np.uint16)
-    return Tokens(codes, frame_rate, n_samples, sample_rate, codebook_size, b"\x00\x01modelZ")
-
-
-def raw_tokens(of: Tokens) -> bytes:
-    file = io.BytesIO()
-    write_tokens(file, of)
-    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -68,29 +52,22 @@ def raw(library: ctypes.CDLL) -> Iterator[ctypes.c_void_p]:
         yield coder
 
 
-@given(
-    st.integers(1, 9), st.integers(1, 9), st.integers(2, 1 << 16), st.integers(1, 200_000),
-    st.sampled_from([8000, 24_000, 44_100, 768_000]),
-    st.sampled_from([25.0, 50.0, 12.5, 24_000 / 320, 1 / 3]),
-)  # fmt: skip
+@given(of=ANY_TOKENS)
 @settings(max_examples=40, deadline=None)
-def test_raw_codes_of_any_model(
-    library, raw, channels, n_codebooks, size, n_samples, rate, frame_rate
-):
-    of = make(channels, n_codebooks, size, n_samples, rate, frame_rate)
-    data = raw_tokens(of)
+def test_raw_codes_of_any_model(library, raw, of):
+    data = written(of)
     _, chunks = nac.read(library, raw, data)
     assert np.array_equal(np.concatenate(chunks, axis=2), of.codes)
     writer = nac.Written(library, raw, dataclasses.replace(Header.unpack(data), n_samples=None))
     writer.write(of.codes)
-    header = writer.finish(n_samples)
+    header = writer.finish(of.n_samples)
     assert header + bytes(writer.data[HEADER_BYTES:]) == data
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_codes_of_two_channels_together(library, raw, channels):
     of = make(channels=-(-channels // 2), n_samples=3000)
-    data = raw_tokens(of)
+    data = written(of)
     header = dataclasses.replace(Header.unpack(data), channels=channels, together=2)
     file = io.BytesIO()
     python = Writer(file, dataclasses.replace(header, n_samples=None))
@@ -128,7 +105,7 @@ SPACED = st.text("\t \x1c\x85\xa0\u2003\u3000x", max_size=9)
 
 @given(st.dictionaries(KEYS, st.one_of(TEXT, SPACED), max_size=9))
 def test_tags_are_packed_as_python_packs_them(library, raw, tags):
-    header = Header.unpack(raw_tokens(make()))
+    header = Header.unpack(written(make()))
     encoded = {key: value.encode() for key, value in tags.items()}
     writer = nac.Written(library, raw, dataclasses.replace(header, n_samples=None), encoded)
     expected = pack_metadata(tags)
@@ -137,7 +114,7 @@ def test_tags_are_packed_as_python_packs_them(library, raw, tags):
 
 
 def test_tags_beyond_the_limits_are_left_out(library, raw):
-    header = dataclasses.replace(Header.unpack(raw_tokens(make())), n_samples=None)
+    header = dataclasses.replace(Header.unpack(written(make())), n_samples=None)
     for tags in (
         {f"k{i}": "x" for i in range(300)},
         {f"k{i}": "x" * 6000 for i in range(20)},
@@ -194,7 +171,7 @@ def test_hostile_files_are_refused(library, raw, attack):
 
 def test_wrong_calls_are_refused(library: ctypes.CDLL, raw: ctypes.c_void_p) -> None:
     of = make(channels=1, n_codebooks=2, codebook_size=9, n_samples=1000)
-    header = dataclasses.replace(Header.unpack(raw_tokens(of)), n_samples=None)
+    header = dataclasses.replace(Header.unpack(written(of)), n_samples=None)
     writer = nac.Written(library, raw, header)
     with pytest.raises(nac.StatusError):
         writer.write(np.full((1, 2, 1), 9))
@@ -226,7 +203,7 @@ def test_failures_of_callbacks_are_passed_on(library: ctypes.CDLL, raw: ctypes.c
             nac.read(library, raw, data[:size], 10, fails=True)
         assert caught.value.status == nac.IO
     of = make()
-    header = dataclasses.replace(Header.unpack(raw_tokens(of)), n_samples=None)
+    header = dataclasses.replace(Header.unpack(written(of)), n_samples=None)
     for n_bytes in (0, 64, 200):
         with pytest.raises(nac.StatusError) as caught:
             nac.written(library, raw, header, of.codes, of.n_samples, most=n_bytes)

@@ -6,7 +6,6 @@ import dataclasses
 import io
 import re
 import tracemalloc
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from hypothesis import strategies as st
 
 from codec.coders.base import RawCoder, pack_codes, unpack_codes
 from codec.errors import FormatError, TokensError
-from codec.model.limits import frames_for
 from codec.nac.layout import (
     HEADER_BYTES,
     MAGIC,
@@ -28,24 +26,9 @@ from codec.nac.reader import Reader
 from codec.nac.tags import MAX_TAGS, pack_metadata, unpack_metadata
 from codec.nac.writer import Writer
 from codec.tokens import Tokens, header_of, read_tokens, write_tokens
+from tests.helpers.nac_files import ANY_TOKENS, make, written
 
 PAGE = Path(__file__).parents[2] / "docs" / "format.md"
-
-
-def make(
-    channels=2, n_codebooks=3, codebook_size=1024, n_samples=3000, sample_rate=24_000,
-    frame_rate=50.0, seed=0,
-):  # fmt: skip
-    frames = frames_for(n_samples, sample_rate, Fraction(frame_rate).limit_denominator(1 << 16))
-    shape = (channels, n_codebooks, frames)
-    codes = np.random.default_rng(seed).integers(0, codebook_size, shape, np.uint16)
-    return Tokens(codes, frame_rate, n_samples, sample_rate, codebook_size, b"\x00\x01modelZ")
-
-
-def written(tokens, **kind):
-    file = io.BytesIO()
-    write_tokens(file, tokens, **kind)
-    return file.getvalue()
 
 
 def read(data):
@@ -65,14 +48,9 @@ class Trickle(io.RawIOBase):
         return self._data.read(min(size, 3))
 
 
-@given(
-    st.integers(1, 9), st.integers(1, 9), st.integers(2, 1 << 16), st.integers(1, 200_000),
-    st.sampled_from([8000, 24_000, 44_100, 768_000]),
-    st.sampled_from([25.0, 50.0, 12.5, 24_000 / 320, 1 / 3]),
-)  # fmt: skip
+@given(ANY_TOKENS)
 @settings(max_examples=40, deadline=None)
-def test_any_tokens_there_and_back(channels, n_codebooks, size, n_samples, rate, frame_rate):
-    tokens = make(channels, n_codebooks, size, n_samples, rate, frame_rate)
+def test_any_tokens_there_and_back(tokens):
     assert read(written(tokens)) == tokens
 
 

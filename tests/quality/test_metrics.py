@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -18,6 +17,7 @@ from codec.errors import MetricError, MissingPackageError
 from codec.quality import METRICS, measure, perceptual, spectral, words
 from codec.quality.alignment import find_delay
 from codec.quality.pair import trim_silence
+from tests.helpers.processes import python
 from tests.helpers.signals import noise, syllables
 
 RATE = 24_000
@@ -167,8 +167,7 @@ def test_a_missing_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_nothing_heavy_loads_before_it_is_used() -> None:
     code = "import sys, codec.quality; print([n for n in ('torch', 'librosa') if n in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert python(code).strip() == "[]"
 
 
 def test_silence_is_trimmed_alike() -> None:

@@ -25,6 +25,7 @@ from codec.training.decoders import Decoders
 from codec.training.decoding import Spectrum, is_full_band
 from codec.training.prepare import open_prepared, prepare
 from tests.helpers import audio_inputs as inputs
+from tests.helpers.processes import python
 from tests.helpers.signals import noise
 
 RATE = 24_000
@@ -470,6 +471,4 @@ def test_spectrum_does_not_depend_on_the_cutting(cuts: list[int]) -> None:
 
 
 def test_needs_no_torch() -> None:
-    check = "import sys, codec.training.prepare; sys.exit('torch' in sys.modules)"
-    root = Path(module.__file__).parents[2]
-    assert subprocess.run([sys.executable, "-c", check], cwd=root).returncode == 0
+    python("import sys, codec.training.prepare; assert 'torch' not in sys.modules")
