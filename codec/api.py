@@ -45,6 +45,7 @@ from codec.nac.reader import Reader
 from codec.nac.seek import SeekableReader
 from codec.pipeline import Pipeline, stretch_of
 from codec.support.arguments import real, shown, whole
+from codec.support.immutable import Immutable
 from codec.support.workers import Workers
 from codec.tokens import Tokens, as_codes, header_of, write_tokens
 
@@ -52,7 +53,7 @@ from codec.tokens import Tokens, as_codes, header_of, write_tokens
 LOUDEST = 2.0
 
 
-class Codec:
+class Codec(Immutable):
     """A model, ready to encode and decode. Made by `codec.load`.
 
     Threads may share it. It pickles and copies by the path of its weights, so it goes into
@@ -69,12 +70,6 @@ class Codec:
     def __reduce__(self) -> tuple[Any, ...]:
         weights = None if self._weights is None else weights_name(self._weights)
         return _reopened, (self.backend, weights, self.model_id)
-
-    def __copy__(self) -> Codec:
-        return self  # it never changes
-
-    def __deepcopy__(self, memo: object) -> Codec:
-        return self
 
     @property
     def backend(self) -> Backend:

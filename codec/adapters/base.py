@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import hashlib
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +15,7 @@ from codec.errors import BackendError, MissingPackageError, ModelError, TokensEr
 from codec.model.checks import check_audio, check_codebooks, check_codes
 from codec.model.config import ModelConfig
 from codec.model.identity import MODEL_ID_BYTES
+from codec.support.immutable import Immutable
 from codec.support.types import Codes
 
 Floats = npt.NDArray[np.float32]
@@ -37,7 +37,7 @@ class AdapterConfig(ModelConfig):
         raise ModelError("the latency of this model is not known")
 
 
-class TorchAdapter(abc.ABC):
+class TorchAdapter(Immutable, abc.ABC):
     """A codec in PyTorch from a folder or the local cache of the Hugging Face hub.
 
     Threads may share it. It pickles by its name. Nothing is downloaded.
@@ -71,14 +71,10 @@ class TorchAdapter(abc.ABC):
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (type(self), self.source, self._asked_device, self.model_id)
 
-    def __copy__(self) -> TorchAdapter:
-        return self  # it never changes
-
-    def __deepcopy__(self, memo: object) -> TorchAdapter:
-        return self
-
     def account(self) -> dict[str, Any]:
         """Return what the card of a corpus says of the codes of this model."""
+        from importlib import metadata  # of the time that `import codec` takes, it is a sixth
+
         libraries = {name: metadata.version(name) for name in ("torch", self.library)}
         return {"name": self.name, "note": NOTE, "libraries": libraries}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from codec.cli import options
 from codec.errors import OptionError
 
 if TYPE_CHECKING:
@@ -66,12 +67,7 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="Silence that ends your turn.  [default: 0.06; grows to 0.8 where that was too short]",
 )
-@click.option(
-    "--model",
-    default="default",
-    show_default=True,
-    help="A model of `codec models`, or a .safetensors file.",
-)
+@options.model
 def converse(
     reply: str,
     ask: str | None,

@@ -14,24 +14,12 @@ import click
 from codec.cli import options
 from codec.cli.options import Command
 from codec.cli.paths import FILE, PATH, TEXT
-from codec.errors import MissingPackageError, ModelError, TrainingError
+from codec.errors import ModelError, TrainingError
 
 if TYPE_CHECKING:
     from codec.api import Codec
     from codec.lm.model.language_model import LanguageModel
     from codec.support.types import Codes
-
-
-def need_torch() -> None:
-    """Raise MissingPackageError if PyTorch is not installed."""
-    try:
-        import torch  # noqa: F401
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingPackageError(
-            "language models need PyTorch: pip install 'codec[torch]'"
-        ) from None
 
 
 @click.command("train-lm")
@@ -80,9 +68,9 @@ def need_torch() -> None:
     show_default=True,
     help="License string stored in the file.",
 )
-@click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's choice]")
+@options.torch_threads
 @click.option("--device", help="A PyTorch device. [default: cuda if available, else cpu]")
-@click.option("-f", "--force", is_flag=True, help="Overwrite an output that exists.")
+@options.force_one
 def train_lm(
     tokens: tuple[Path, ...],
     output: Path,
@@ -112,8 +100,10 @@ def train_lm(
     number of --steps.
     The learning rate falls to 0 over the last quarter of the steps.
     """
-    need_torch()
-    import torch
+    from codec.lm import need_torch
+
+    with need_torch():
+        import torch
 
     from codec.corpus.token_rows import TokenRows
     from codec.lm.model import config as configs
@@ -305,10 +295,11 @@ def compose(words: str, seconds: float, **chosen: Any) -> None:
 
 def _models(chosen: dict[str, Any]) -> tuple[LanguageModel, Codec]:
     """Load both models, once the output is known to be writable. Raises CodecError."""
-    need_torch()
-    import torch
-
     from codec import lm
+
+    with lm.need_torch():
+        import torch
+
     from codec.api import load
     from codec.cli.sound import check_output
 

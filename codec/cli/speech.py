@@ -64,7 +64,10 @@ def train_speech(
     --voices is tab-separated, with the columns name, speaker (as the rows spell it), licence and
     source. Each voice is 3 s of that speaker.
     """
-    import torch
+    from codec.lm import need_torch
+
+    with need_torch():
+        import torch
 
     from codec.corpus.token_rows import TokenRows
     from codec.lm.speech.durations import errors
@@ -159,10 +162,10 @@ def speak(
     needs one second at least; three or more are better. With -o - a WAV goes to standard output
     while it is made. The same seed gives the same speech on the same machine.
     """
-    from codec.cli.language import need_torch
+    from codec.lm import need_torch
 
-    need_torch()
-    import torch
+    with need_torch():
+        import torch
 
     from codec.api import load
     from codec.cli.sound import check_output, write_frames
@@ -210,12 +213,12 @@ def speaking(
     model: Codec, weights: Path | None, voice: str, ask: str | None
 ) -> tuple[int, Callable[[Turn], Any]]:
     """Return the codebooks of a reply that speaks, and the callback that makes it."""
-    from codec.cli.language import need_torch
+    from codec.lm import need_torch
     from codec.quality import whisper
 
-    need_torch()
+    with need_torch():
+        import torch
     whisper.model_folder()  # raises if there is none
-    import torch
 
     from codec.lm.duplex.answers import asked, spoken
     from codec.lm.speech.speak import WEIGHTS, Speaker

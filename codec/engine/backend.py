@@ -12,6 +12,7 @@ import numpy.typing as npt
 from codec.errors import BackendError, ModelError
 from codec.model.config import ModelConfig
 from codec.support.arguments import shown
+from codec.support.packages import needed
 from codec.support.types import Codes
 
 Floats = npt.NDArray[np.float32]
@@ -148,7 +149,8 @@ def load_backend(weights: Path, backend: str | None = None, device: Any = None) 
     if backend == "torch":
         return _torch(weights, "cpu" if device is None else device)
     try:
-        from codec.engine.native import NativeBackend, UnsupportedModelError
+        from codec.engine.halves import UnsupportedModelError
+        from codec.engine.native import NativeBackend
     except ModuleNotFoundError as error:
         if error.name != "codec.engine._engine":
             raise
@@ -183,10 +185,7 @@ def _cuda(weights: Path, device: Any) -> Backend:
 
 
 def _torch(weights: Path, device: Any) -> Backend:
-    try:
+    missing = BackendError("the torch backend needs PyTorch: pip install 'codec[torch]'")
+    with needed("torch", missing):
         from codec.nn.backend import TorchBackend
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise BackendError("the torch backend needs PyTorch: pip install 'codec[torch]'") from None
     return TorchBackend(weights, device=device)

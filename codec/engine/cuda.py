@@ -17,12 +17,10 @@ import numpy.typing as npt
 
 from codec.engine.cuda_library import CudaDecoder, CudaEncoder, Times, check_device
 from codec.engine.cuda_packing import pack_decoder, pack_encoder
-from codec.engine.native import UnsupportedModelError, supports
+from codec.engine.halves import Halves, UnsupportedModelError
 from codec.errors import BackendError
 from codec.model.checks import check_audio, check_codebooks, check_codes
-from codec.model.config import ModelConfig
 from codec.model.location import check_reopened, weights_name, weights_path
-from codec.model.weights_file import WeightsFile
 from codec.support.arguments import shown
 from codec.support.types import Codes
 
@@ -34,7 +32,7 @@ R = TypeVar("R")
 BATCH_FRAMES = 16_384
 
 
-class CudaBackend:
+class CudaBackend(Halves[CudaEncoder, CudaDecoder]):
     """A `codec.engine.backend.BatchBackend` on an NVIDIA GPU.
 
     Threads may share it: what they ask for while the GPU works goes into one batch. No result
@@ -53,22 +51,15 @@ class CudaBackend:
     def __init__(
         self, weights: Path, device: Any = "cuda", batch_frames: int = BATCH_FRAMES
     ) -> None:
-        self._path, self._batch_frames = weights, batch_frames
+        self._batch_frames = batch_frames
         self._device = device_index(device)
         check_device(self._device)
-        self._weights = WeightsFile(weights)
-        if not supports(self.config):
-            raise UnsupportedModelError(
-                f"{weights.name}: the CUDA engine has no head {self.config.head!r}"
-            )
+        super().__init__(weights, "CUDA")
         if self.config.channels != 1:
             raise UnsupportedModelError(
                 f"{weights.name}: the CUDA engine codes one channel at a time,"
                 f" not {self.config.channels} together; the native engine on the CPU does"
             )
-        self._lock = threading.Lock()
-        self._encoder: CudaEncoder | None = None
-        self._decoder: CudaDecoder | None = None
         self._encoding: _Together[tuple[int, Floats], Codes] = _Together(self._encode)
         self._decoding: _Together[tuple[Codes, Codes], Floats] = _Together(self._decode)
 
@@ -76,39 +67,11 @@ class CudaBackend:
         name = weights_name(self._path)
         return _reopened, (name, f"cuda:{self._device}", self._batch_frames, self.model_id)
 
-    def __copy__(self) -> CudaBackend:
-        return self  # it never changes
+    def _pack_encoder(self) -> CudaEncoder:
+        return CudaEncoder(pack_encoder(self._weights), self._device, self._batch_frames)
 
-    def __deepcopy__(self, memo: object) -> CudaBackend:
-        return self
-
-    @property
-    def config(self) -> ModelConfig:
-        """The dimensions of the model."""
-        return self._weights.config
-
-    @property
-    def model_id(self) -> bytes:
-        """The 8 bytes that name the weights."""
-        return self._weights.model_id
-
-    @property
-    def encoder(self) -> CudaEncoder:
-        """The encoder of the network, which goes to the GPU on first use."""
-        with self._lock:
-            if self._encoder is None:
-                packed = pack_encoder(self._weights)
-                self._encoder = CudaEncoder(packed, self._device, self._batch_frames)
-            return self._encoder
-
-    @property
-    def decoder(self) -> CudaDecoder:
-        """The decoder of the network, which goes to the GPU on first use."""
-        with self._lock:
-            if self._decoder is None:
-                packed = pack_decoder(self._weights)
-                self._decoder = CudaDecoder(packed, self._device, self._batch_frames)
-            return self._decoder
+    def _pack_decoder(self) -> CudaDecoder:
+        return CudaDecoder(pack_decoder(self._weights), self._device, self._batch_frames)
 
     def encode(self, audio: Floats, n_codebooks: int) -> Codes:
         """Encode `audio` float32 [samples] to uint16 [n_codebooks, config.n_frames(samples)].

@@ -7,7 +7,6 @@ threads, or how the audio was cut into pieces. It needs no torch.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,25 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.engine import _engine
+from codec.engine.halves import Halves
 from codec.engine.packing import pack_decoder, pack_encoder
-from codec.errors import BackendError, ModelError
+from codec.errors import BackendError
 from codec.model.checks import check_audio, check_codebooks, check_codes
-from codec.model.config import ModelConfig
 from codec.model.location import check_reopened, weights_name, weights_path
-from codec.model.weights_file import WeightsFile
 from codec.support.types import Codes
 
 Floats = npt.NDArray[np.float32]
 
 
-class UnsupportedModelError(ModelError):
-    """The weights are valid, but the native engine has no code for a layer that this model uses.
-
-    Use backend="torch".
-    """
-
-
-class NativeBackend:
+class NativeBackend(Halves[_engine.Encoder, _engine.Decoder]):
     """A `codec.engine.backend.StreamingBackend` in C.
 
     Threads may share it: calls release the GIL. It pickles by the path of its weights.
@@ -49,31 +40,18 @@ class NativeBackend:
     """
 
     def __init__(self, weights: Path, isa: str | None = None, block: int = _engine.BLOCK) -> None:
-        self._path, self._asked_isa = weights, isa
+        self._asked_isa = isa
         isa = isa or os.environ.get("CODEC_ISA") or None
         if isa is not None and isa not in isas():
             raise BackendError(f"this CPU runs {', '.join(isas())}, not {isa}")
         if block < 1:
             raise BackendError(f"a block is at least 1 frame, not {block}")
         self._isa, self._block = isa, block
-        self._weights = WeightsFile(weights)
-        if not supports(self.config):
-            raise UnsupportedModelError(
-                f"{weights.name}: the native engine has no head {self.config.head!r}"
-            )
-        self._lock = threading.Lock()
-        self._encoder: _engine.Encoder | None = None
-        self._decoder: _engine.Decoder | None = None
+        super().__init__(weights, "native")
 
     def __reduce__(self) -> tuple[Any, ...]:
         name = weights_name(self._path)
         return _reopened, (name, self._asked_isa, self._block, self.model_id)
-
-    def __copy__(self) -> NativeBackend:
-        return self  # it never changes
-
-    def __deepcopy__(self, memo: object) -> NativeBackend:
-        return self
 
     @property
     def streaming(self) -> NativeBackend:
@@ -81,35 +59,15 @@ class NativeBackend:
         return self
 
     @property
-    def config(self) -> ModelConfig:
-        """The dimensions of the model."""
-        return self._weights.config
-
-    @property
-    def model_id(self) -> bytes:
-        """The 8 bytes that name the weights."""
-        return self._weights.model_id
-
-    @property
     def isa(self) -> str:
         """The instruction set that runs."""
         return self._isa or isas()[-1]
 
-    @property
-    def encoder(self) -> _engine.Encoder:
-        """The encoder of the network, whose weights are packed on first use."""
-        with self._lock:
-            if self._encoder is None:
-                self._encoder = pack_encoder(self._weights, self._isa, self._block)
-            return self._encoder
+    def _pack_encoder(self) -> _engine.Encoder:
+        return pack_encoder(self._weights, self._isa, self._block)
 
-    @property
-    def decoder(self) -> _engine.Decoder:
-        """The decoder of the network, whose weights are packed on first use."""
-        with self._lock:
-            if self._decoder is None:
-                self._decoder = pack_decoder(self._weights, self._isa, self._block)
-            return self._decoder
+    def _pack_decoder(self) -> _engine.Decoder:
+        return pack_decoder(self._weights, self._isa, self._block)
 
     def encode(self, audio: Floats, n_codebooks: int) -> Codes:
         """Encode `audio` float32 [samples] to uint16 [n_codebooks, config.n_frames(samples)].
@@ -154,8 +112,3 @@ def _reopened(model: str, isa: str | None, block: int, model_id: bytes) -> Nativ
 def isas() -> tuple[str, ...]:
     """Name the instruction sets that this CPU runs, out of scalar, avx2, avx512 and neon."""
     return _engine.isas()
-
-
-def supports(config: ModelConfig) -> bool:
-    """Tell whether the engine has code for every layer of such a model."""
-    return config.head == "gain_shape"

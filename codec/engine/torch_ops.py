@@ -29,7 +29,8 @@ import numpy as np
 import torch
 
 from codec.engine.cuda import CudaBackend
-from codec.engine.native import NativeBackend, UnsupportedModelError
+from codec.engine.halves import UnsupportedModelError
+from codec.engine.native import NativeBackend
 from codec.errors import AudioError, TokensError
 from codec.model.checks import check_codebooks
 from codec.model.config import ModelConfig

@@ -10,11 +10,13 @@ The model needs PyTorch, which is imported when it is first asked for.
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codec.errors import MissingPackageError
 from codec.model.catalogue import FOLDER
+from codec.support.packages import needed
 
 if TYPE_CHECKING:
     from codec.lm.model.language_model import Conditions, LanguageModel
@@ -43,13 +45,14 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def need_torch() -> AbstractContextManager[None]:
+    """Raise MissingPackageError if PyTorch, imported in this block, is not installed."""
+    return needed(
+        "torch", MissingPackageError("language models need PyTorch: pip install 'codec[torch]'")
+    )
+
+
 def _module() -> Any:
-    try:
+    with need_torch():
         import codec.lm.model.language_model as model
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingPackageError(
-            "language models need PyTorch: pip install 'codec[torch]'"
-        ) from None
     return model

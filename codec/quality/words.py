@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,17 @@ def word_error_rate(reference: Audio, decoded: Audio, sample_rate: int, text: st
     US English model hears the decoded audio; 0 at best. The recogniser errs on originals too: what
     counts is the difference to theirs."""
     check_pair(reference, decoded)
-    wanted = words(text or "")
+    return error_rate(text, lambda: recognise(decoded, sample_rate), words)
+
+
+def error_rate(
+    text: str | None, hear: Callable[[], str], split: Callable[[str], list[str]]
+) -> float:
+    """Errors in what is heard, over the words of `text`. Raises MetricError without words."""
+    wanted = split(text or "")
     if not wanted:
         raise MetricError("the word error rate needs a transcript")
-    heard = words(recognise(decoded, sample_rate))
-    return finite(edits(wanted, heard) / len(wanted))
+    return finite(edits(wanted, split(hear())) / len(wanted))
 
 
 def recognise(audio: Audio, sample_rate: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from codec.errors import (
 from codec.lm.model.config import preset
 from codec.lm.model.files import write_network
 from codec.lm.model.network import Network
+from tests.helpers.processes import python
 
 CLIP = Path(__file__).parents[1] / "clips" / "speech.flac"
 
@@ -140,11 +140,11 @@ def test_without_pytorch_the_error_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.setitem(sys.modules, "codec.lm.model.language_model", None)
-    for command in ("continue", "compose"):
+    for command in ("continue", "compose", "speak", "train-lm", "train-speech"):
         with pytest.raises(MissingPackageError, match="pip install"):
             call(command, prompt, "-o", tmp_path / "x.wav")
 
 
 def test_the_language_model_waits_for_pytorch_until_it_is_asked_for() -> None:
     code = "import sys, codec.lm; assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    python(code)

@@ -22,7 +22,8 @@ from codec.engine import cuda_library
 from codec.engine.cuda import CudaBackend
 from codec.engine.cuda_library import STAGES, CudaEncoder, Times
 from codec.engine.cuda_packing import Packed, pack_encoder
-from codec.engine.native import NativeBackend, UnsupportedModelError
+from codec.engine.halves import UnsupportedModelError
+from codec.engine.native import NativeBackend
 from codec.errors import AudioError, BackendError, ModelError, TokensError
 from codec.model.location import DEFAULT_WEIGHTS
 from codec.model.receptive_field import decoder_reach, encoder_reach
