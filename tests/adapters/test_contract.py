@@ -212,12 +212,14 @@ def test_streams_where_there_are_any(model: codec.Codec, source: str) -> None:
     codes, samples = [], []
     for part in np.split(audio, np.sort(rng.integers(0, len(audio), 12))):
         codes.append(encoder.push(part))
-        encoder = pickle.loads(pickle.dumps(encoder))
+        if len(codes) % 4 == 1:
+            encoder = pickle.loads(pickle.dumps(encoder))
     codes.append(encoder.flush())
     np.testing.assert_array_equal(np.concatenate(codes, axis=1), whole)
     for part in np.split(whole, [0, 1, 1, 2, 9, 14], axis=1):
         samples.append(decoder.push(part))
-        decoder = pickle.loads(pickle.dumps(decoder))
+        if len(samples) % 3 == 1:
+            decoder = pickle.loads(pickle.dumps(decoder))
     samples.append(decoder.flush())
     joined, expected = np.concatenate(samples), model.backend.decode(whole)
     if name == "ours":

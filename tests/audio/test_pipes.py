@@ -254,8 +254,8 @@ def test_no_audio_is_an_error_and_no_output(weights):
         assert err.startswith(b"codec: standard input: ")
 
 
-@pytest.mark.parametrize("existing", [False, True])
-def test_killed_at_any_moment(weights, tmp_path, existing):
+@pytest.mark.parametrize(("existing", "waits"), [(False, (0, 0.1)), (True, (0.03,))])
+def test_killed_at_any_moment(cli_of_weights, weights, tmp_path, existing, waits):
     """Nothing under the final name, and what was there untouched."""
     source, packed, restored = (tmp_path / name for name in ("a.wav", "a.nac", "b.wav"))
     soundfile.write(source, np.tile(noise(24_000) * 0.3, 150), 24_000, subtype="PCM_16")
@@ -264,10 +264,9 @@ def test_killed_at_any_moment(weights, tmp_path, existing):
         restored: ("decompress", packed, "-o", restored, "-f", "-t", 1, "--model", weights),
     }
     for target, args in jobs.items():
-        whole = start(*args)
-        assert whole.wait() == 0
+        assert cli_of_weights(*args)[0] == 0
         content = target.read_bytes()
-        for wait in (0, 0.03, 0.1):
+        for wait in waits:
             target.unlink()
             if existing:
                 target.write_bytes(b"precious")

@@ -7,8 +7,6 @@ import io
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from codec.errors import BackendError
 from codec.nac.layout import HEADER_BYTES, Header
 from codec.nac.writer import Writer
 from codec.tokens import header_of
+from tests.helpers.processes import python
 
 
 def tree(root):
@@ -57,8 +56,11 @@ def test_there_and_back(cli, wav, tmp_path, channels, samples, rate):
     assert tree(tmp_path) == ["back.wav", "in.nac", "in.wav"]
 
 
-@pytest.mark.parametrize("channels", [1, 2, 8])
-@pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 24_000, 44_100, 48_000])
+@pytest.mark.parametrize(
+    ("channels", "rate"),
+    [(1, 8000), (8, 8000), (2, 16_000), (1, 22_050), (2, 24_000), (8, 24_000), (1, 44_100),
+     (2, 44_100), (1, 48_000)],
+)  # fmt: skip
 def test_files_are_coded_as_arrays_are(cli, wav, tmp_path, monkeypatch, small, channels, rate):
     # Many blocks and spans, none of which ends where another does.
     monkeypatch.setattr("codec.audio.arrays._BLOCK_VALUES", 7777)
@@ -103,11 +105,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         ("compress", tmp_path / "a.wav"),
         ("decompress", tmp_path / "a.nac", "-o", tmp_path / "b.flac"),
     ):
-        run = subprocess.run(
-            [sys.executable, "-c", code, *map(str, (*command, *weights))],
-            capture_output=True, text=True, check=True, cwd=Path(codec.__file__).parents[1],
-        )  # fmt: skip
-        assert int(run.stdout) < 150_000, command  # KiB
+        assert int(python(code, *command, *weights)) < 150_000, command  # KiB
     assert soundfile.info(tmp_path / "b.flac").frames == 120 * 80_000
 
 

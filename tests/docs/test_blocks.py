@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import pytest
 import soundfile
 
 import codec
+from tests.helpers.cli import Cli
 
 pytest.importorskip("codec.engine._engine", reason="the native engine was not built")
 
@@ -77,18 +79,39 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run_shell(block: Block, names: dict[str, Any], page: Path) -> None:
-    command = ["bash", "-e", "-o", "pipefail", "-c", block.text]
+def words(line: str) -> list[str] | None:
+    """Split a line that runs `codec` and asks nothing else of the shell; None for others."""
+    if not line.startswith("codec ") or set("|&;<>()$`\\*?[]{}~!") & set(line.partition("#")[0]):
+        return None
+    return shlex.split(line, comments=True)[1:]
+
+
+def run_shell(block: Block, names: dict[str, Any], page: Path, cli: Cli) -> None:
+    """Run the lines in this process if they are commands of `codec`, else the block in bash."""
+    lines = [line for line in block.text.splitlines() if line and not line.startswith("#")]
+    if all(line.startswith("codec ") and not line.endswith("\\") for line in lines):
+        for line in lines:
+            if (given := words(line)) is None:
+                run_bash(line, f"{page.name}:{block.line}")
+            else:
+                code, _, error = cli(*given)
+                assert code == 0, f"{page.name}:{block.line}: {line}: {error}"
+    else:
+        run_bash(block.text, f"{page.name}:{block.line}")
+
+
+def run_bash(text: str, place: str) -> None:
+    command = ["bash", "-e", "-o", "pipefail", "-c", text]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, f"{page.name}:{block.line}: {done.stderr}"
+    assert done.returncode == 0, f"{place}: {done.stderr}"
 
 
-def run_python(block: Block, names: dict[str, Any], page: Path) -> None:
+def run_python(block: Block, names: dict[str, Any], page: Path, cli: Cli) -> None:
     source = "\n" * (block.line - 1) + block.text  # so that a traceback names the page's line
     exec(compile(source, str(page), "exec"), names)
 
 
-def run_c(block: Block, names: dict[str, Any], page: Path) -> None:
+def run_c(block: Block, names: dict[str, Any], page: Path, cli: Cli) -> None:
     """Compile the block; what it declares and does not define stays open."""
     if (compiler := shutil.which("cc")) is None:
         pytest.skip("needs a C compiler")
@@ -98,7 +121,7 @@ def run_c(block: Block, names: dict[str, Any], page: Path) -> None:
     assert done.returncode == 0, f"{page.name}:{block.line}: {done.stderr}"
 
 
-RUN: dict[str, Callable[[Block, dict[str, Any], Path], None]] = {
+RUN: dict[str, Callable[[Block, dict[str, Any], Path, Cli], None]] = {
     "c": run_c,
     "python": run_python,
     "sh": run_shell,
@@ -106,13 +129,13 @@ RUN: dict[str, Callable[[Block, dict[str, Any], Path], None]] = {
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_blocks_run(page: Path, folder: Path) -> None:
+def test_blocks_run(page: Path, folder: Path, cli_of_weights: Cli) -> None:
     audio, rate = soundfile.read(folder / "talk.wav", dtype="float32", always_2d=True)
     names: dict[str, Any] = {"audio": audio.T, "sample_rate": rate, "samples": audio[:, 0].copy()}
     for block in blocks(page):
         missing = [name for name in block.needs if importlib.util.find_spec(name) is None]
         if block.language in RUN and not block.not_run and not missing:
-            RUN[block.language](block, names, page)
+            RUN[block.language](block, names, page, cli_of_weights)
 
 
 def test_every_block_says_what_it_is() -> None:

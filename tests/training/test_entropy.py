@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,14 @@ def test_files_are_held_out_whole():
         choose_held_out([100])
 
 
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count a hundredth of a second for each step of training, on any machine."""
+    ticks = itertools.count()
+    monkeypatch.setattr("codec.training.entropy.tables.time.monotonic", lambda: next(ticks) / 100)
+
+
+@pytest.mark.usefixtures("steps")
 def test_tables_learn_what_follows_from_what():
     random = np.random.default_rng(0)
     codes = np.zeros((2, 4000), np.uint16)
@@ -95,6 +104,7 @@ def test_tables_learn_what_follows_from_what():
     assert bits[0, 1].mean() < 0.5
 
 
+@pytest.mark.usefixtures("steps")
 def test_what_only_the_recordings_say_costs_nothing():
     random = np.random.default_rng(0)
     codes, others = random.integers(0, 64, (2, 2, 3000)).astype(np.uint16)
