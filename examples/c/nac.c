@@ -153,8 +153,12 @@ static int64_t read_bytes(void *user, void *bytes, size_t n)
 static int open_model(job *j)
 {
     const char *path = j->asked->weights;
-    if (codec_model_open(path, NULL, &j->model, j->reason, REASON) != CODEC_OK) {
-        fprintf(stderr, "nac: %s: %s\n", path, j->reason);
+    const codec_status status = codec_model_open(path, NULL, &j->model, j->reason, REASON);
+    if (status != CODEC_OK) {
+        if (status == CODEC_ERROR_IO) /* it names the file */
+            fprintf(stderr, "nac: %s\n", j->reason);
+        else
+            fprintf(stderr, "nac: %s: %s\n", path, j->reason);
         return 1;
     }
     codec_model_info(j->model, &j->info, sizeof j->info);

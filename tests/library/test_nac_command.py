@@ -333,6 +333,19 @@ def test_limits_of_options_are_those_of_the_model(nac: Command, tmp_path: Path) 
         assert error.count("\n") == 1
 
 
+def test_what_is_wrong_with_weights_names_their_file_once(program: Path, tmp_path: Path) -> None:
+    source, weights = tmp_path / "in.wav", tmp_path / "m.safetensors"
+    source.write_bytes(WAVS["plain"])
+    nac = Command(program, weights)
+    error = f"nac: {weights}: cannot be opened\n"
+    assert nac("compress", source, tmp_path / "a.nac") == (1, error)
+    weights.write_bytes(b"no weights")
+    code, error = nac("compress", source, tmp_path / "a.nac")
+    assert code == 1
+    assert error.startswith(f"nac: {weights}: ")
+    assert (error.count(str(weights)), error.count("\n")) == (1, 1)
+
+
 @pytest.mark.slow
 def test_the_command_is_clean_under_the_sanitizers(
     cli_of_weights: Cli, model: Path, tmp_path: Path

@@ -1,0 +1,158 @@
+//! The wrapper on the models that NAC_TEST_MODEL and NAC_TEST_PAIRS name. tests/library/test_rust.py makes
+//! them: of one channel, and of two together.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::{env, thread};
+
+use nac::files::{describe, streams, Coder, Effort, Reader, Writer};
+use nac::{Codes, Decoder, Encoder, Model};
+
+fn open(variable: &str) -> Model {
+    let path = env::var_os(variable).expect("the variable names a model");
+    Model::open(Path::new(&path)).unwrap()
+}
+
+fn model() -> Model {
+    open("NAC_TEST_MODEL")
+}
+
+fn tone(n: usize) -> Vec<f32> {
+    (0..n).map(|i| 0.3 * (i as f32 * 0.05).sin()).collect()
+}
+
+/// One after the other, codebook by codebook.
+fn joined(parts: &[Codes]) -> Codes {
+    let (books, frames) = (parts[0].codebooks(), parts.iter().map(Codes::frames).sum());
+    let row = |level| {
+        parts.iter().flat_map(move |part| {
+            part.values()[level * part.frames()..][..part.frames()].iter().copied()
+        })
+    };
+    Codes::new(books, frames, (0..books).flat_map(row).collect())
+}
+
+#[test]
+fn pieces_give_what_the_whole_gives() {
+    for (model, channels) in [(model(), 1), (open("NAC_TEST_PAIRS"), 2)] {
+        let (audio, books) = (tone(30_000), 2);
+        let codes = model.encode(&audio, books).unwrap();
+        let frames = model.frames(audio.len() / channels);
+        assert_eq!((codes.codebooks(), codes.frames()), (books, frames));
+        let mut encoder = Encoder::new(&model, books).unwrap();
+        let mut parts: Vec<_> = audio.chunks(770).map(|part| encoder.push(part).unwrap()).collect();
+        parts.push(encoder.flush().unwrap());
+        assert_eq!(joined(&parts), codes);
+
+        let samples = model.decode(&codes).unwrap();
+        assert_eq!(samples.len(), channels * frames * model.info().hop_length as usize);
+        let mut decoder = Decoder::new(&model).unwrap();
+        let mut pieces = Vec::new();
+        parts.iter().for_each(|part| pieces.extend(decoder.push(part).unwrap()));
+        pieces.extend(decoder.flush().unwrap());
+        assert_eq!(pieces, samples);
+    }
+}
+
+#[test]
+fn threads_share_a_model() {
+    let model = model();
+    let expected = model.encode(&tone(9000), 3).unwrap();
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| assert_eq!(model.encode(&tone(9000), 3).unwrap(), expected));
+        }
+    });
+}
+
+#[test]
+fn errors_have_the_status_and_the_words_of_c() {
+    let model = model();
+    let status = |result: nac::Result<Codes>| result.unwrap_err().status;
+    assert_eq!(status(model.encode(&[f32::NAN; 5000], 1)), 7);
+    assert_eq!(status(model.encode(&tone(5000), 0)), 1);
+    assert_eq!(status(model.encode(&tone(5000), usize::MAX)), 1);
+    assert_eq!(status(open("NAC_TEST_PAIRS").encode(&tone(5001), 1)), 1);
+    let mut encoder = Encoder::new(&model, 1).unwrap();
+    encoder.flush().unwrap();
+    assert_eq!(status(encoder.push(&tone(5000))), 9);
+    let error = model.decode(&Codes::new(1, 2, vec![0, u16::MAX])).unwrap_err();
+    assert_eq!(
+        (error.status, error.to_string().as_str()),
+        (8, "codes or latents are out of range")
+    );
+    let missing = Model::open(Path::new("/none.safetensors")).err().unwrap();
+    assert_eq!(
+        (missing.status, missing.reason.as_str()),
+        (4, "/none.safetensors: cannot be opened")
+    );
+    assert_eq!(Model::open(Path::new("a\0b")).err().unwrap().status, 1);
+    assert_eq!(Coder::open(Effort::Fast, &model, b"no data").err().unwrap().status, 5);
+}
+
+/// A file of two streams, in memory.
+fn file(model: &Model, coder: &Coder) -> (Vec<u8>, Codes) {
+    let codes = model.encode(&tone(70_000), 3).unwrap();
+    let mut bytes = Vec::new();
+    let info = describe(model, 2, 3).unwrap();
+    let tags = [("title", "caf\u{e9}"), ("comment", "")];
+    let mut writer = Writer::open(info, coder, &tags, &mut bytes).unwrap();
+    writer.write(&[codes.clone(), codes.clone()]).unwrap();
+    let header = writer.finish(70_000).unwrap();
+    drop(writer);
+    bytes[..header.len()].copy_from_slice(&header);
+    (bytes, codes)
+}
+
+#[test]
+fn a_file_keeps_codes_and_tags() {
+    let model = model();
+    let coder = Coder::open(Effort::Raw, &model, &[]).unwrap();
+    let (bytes, codes) = file(&model, &coder);
+    let mut reader = Reader::open(&bytes[..]).unwrap();
+    assert_eq!((reader.n_samples(), streams(&reader.info())), (Some(70_000), 2));
+    let tags = reader.tags().unwrap();
+    assert!(tags.contains(&("title".into(), "caf\u{e9}".into())), "{tags:?}");
+    reader.decode_with(&coder).unwrap();
+    let mut found = [Vec::new(), Vec::new()];
+    while let Some(chunk) = reader.next_chunk().unwrap() {
+        for (all, part) in found.iter_mut().zip(chunk) {
+            all.push(part);
+        }
+    }
+    assert!(found[0].len() > 1);
+    assert!(found.iter().all(|parts| joined(parts) == codes));
+}
+
+struct Broken;
+
+impl Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::other("the cable is cut"))
+    }
+}
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::Error::other("the cable is cut"))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_callback_says_is_the_reason() {
+    let model = model();
+    let coder = Coder::open(Effort::Raw, &model, &[]).unwrap();
+    let (bytes, _) = file(&model, &coder);
+    let told = |error: nac::Error| (error.status, error.reason);
+    let expected = (4, "the cable is cut".to_owned());
+    assert_eq!(told(Reader::open(Broken).err().unwrap()), expected);
+    let info = describe(&model, 1, 1).unwrap();
+    assert_eq!(told(Writer::open(info, &coder, &[], Broken).err().unwrap()), expected);
+    let mut reader = Reader::open(bytes[..200].chain(Broken)).unwrap();
+    reader.decode_with(&coder).unwrap();
+    assert_eq!(told(reader.next_chunk().unwrap_err()), expected);
+}
