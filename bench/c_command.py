@@ -1,10 +1,13 @@
 """Check on whole recordings that examples/c/nac.c makes the files of `codec`, byte for byte.
 
     python -m bench.c_command EVAL_DIR --nac build/nac [--runner qemu-aarch64] [--every N]
+        [--way NAME ...]
 
 Every clip becomes a WAV of 16 bits at 24 kHz. `nac compress` and `codec compress` make files of it
 with each coder, `nac decompress` and `codec decompress` restore them. What is printed are the
-numbers of files and bytes compared and of the files that differ; the exit code is 1 if one does.
+numbers of clips, files and bytes compared and of the files that differ; the exit code is 1 if one
+does. An emulator is a hundred times slower: --way chooses among the ways, and Ctrl-C (or `timeout
+-s INT`) ends the run with the numbers so far.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ class Bench:
     def __init__(self, nac: list[str], weights: Path, folder: Path) -> None:
         self._nac, self._weights, self._folder = nac, weights, folder
         self._pipeline = codec.load(weights).pipeline
-        self.bytes = self.files = self.differing = 0
+        self.bytes = self.files = self.clips = self.differing = 0
 
     def compare(self, wav: Path, options: list[str], count: int | None, effort: str | None) -> None:
         mine, other = self._folder / "mine", self._folder / "other"
@@ -58,6 +61,7 @@ class Bench:
             self.files += 1
             self.bytes += len(data)
             self.differing += one.read_bytes() != data
+        self.clips += 1
 
     def _run(self, command: str, *words: str | Path) -> None:
         call = [*self._nac, command, "-f", "-m", self._weights, *words]
@@ -74,23 +78,34 @@ def main() -> None:
     parser.add_argument("--runner", default="", help="what runs the command")
     parser.add_argument("--weights", type=Path, default=DEFAULT_WEIGHTS)
     parser.add_argument("--every", type=int, default=1, help="use every N-th clip only")
+    parser.add_argument(
+        "--way", choices=WAYS, action="append", help="one of the ways only; repeats"
+    )
     options = parser.parse_args()
     clips = read_clips(options.clips)[:: options.every]
     command = [*shlex.split(options.runner), str(options.nac)]
     seconds = sum(len(clip.audio) for clip in clips) / SAMPLE_RATE
     print(f"{len(clips)} clips, {seconds:.0f} s; {machine()}")
     failed = False
-    print("| way | files | bytes | differ |\n|---|--:|--:|--:|")
+    print("| way | clips | files | bytes | differ |\n|---|--:|--:|--:|--:|", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for way, (words, count, effort) in WAYS.items():
+        for way in options.way or WAYS:
+            words, count, effort = WAYS[way]
             bench = Bench(command, options.weights, folder)
-            for clip in tqdm(clips, way, disable=None):
-                wav = folder / "clip.wav"
-                soundfile.write(wav, np.clip(clip.audio, -1, 1), SAMPLE_RATE, subtype="PCM_16")
-                bench.compare(wav, words, count, effort)
-            print(f"| {way} | {bench.files} | {bench.bytes:,} | {bench.differing} |", flush=True)
+            stopped = False
+            try:
+                for clip in tqdm(clips, way, disable=None):
+                    wav = folder / "clip.wav"
+                    soundfile.write(wav, np.clip(clip.audio, -1, 1), SAMPLE_RATE, subtype="PCM_16")
+                    bench.compare(wav, words, count, effort)
+            except KeyboardInterrupt:
+                stopped = True
+            numbers = f"{bench.clips} | {bench.files} | {bench.bytes:,} | {bench.differing}"
+            print(f"| {way} | {numbers} |", flush=True)
             failed |= bench.differing > 0
+            if stopped:
+                break
     sys.exit(failed)
 
 
