@@ -60,7 +60,8 @@ def native_extension() -> list[Extension]:
         return []
     folders_of = {
         "codec.kernels._native": ("common", "mel", "rvq"),
-        "codec.engine._engine": ("engine", "kernels", "rvq"),
+        # all of libcodec, whose symbols stay inside
+        "codec.engine._engine": ("common", "engine", "entropy", "kernels", "library", "rvq"),
         "codec.coders._entropy": ("entropy", "kernels"),
     }
     extensions = [
@@ -74,6 +75,7 @@ def native_extension() -> list[Extension]:
             ],
             depends=sorted(map(str, [*Path("csrc").rglob("*.h"), *Path("codec").rglob("*.pxi")])),
             include_dirs=["csrc"],
+            define_macros=[("CODEC_API", "")],
             libraries=[] if sys.platform == "win32" else ["m"],
         )
         for name, folders in folders_of.items()

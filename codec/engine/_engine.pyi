@@ -1,19 +1,17 @@
 """Types of codec/engine/_engine.pyx."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+import mmap
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from codec.model.config import ModelConfig
 from codec.support.types import Codes
 
 Floats = npt.NDArray[np.float32]
 State = npt.NDArray[np.int64]
 
 BLOCK: int
-PANEL_WIDTH: int
 
 def isas() -> tuple[str, ...]: ...
 def elementwise(name: Literal["exp", "log", "gelu"], x: Floats) -> Floats: ...
@@ -21,9 +19,9 @@ def elementwise(name: Literal["exp", "log", "gelu"], x: Floats) -> Floats: ...
 class _Network:  # what both have; for type checkers only
     def __init__(
         self,
-        config: ModelConfig,
-        tables: Mapping[str, Any],
-        weights: Mapping[str, Any],
+        data: bytes | mmap.mmap,
+        config: bytes,
+        books: Floats,
         isa: str | None = None,
         block: int = ...,
     ) -> None: ...
@@ -38,6 +36,7 @@ class _Network:  # what both have; for type checkers only
     def reset(self, state: State) -> None: ...
     def valid(self, state: State) -> bool: ...
     def ended(self, state: State) -> bool: ...
+    def cuda_arrays(self) -> tuple[bytes, npt.NDArray[np.int32], Floats]: ...
 
 class Encoder(_Network):
     def push(self, state: State, audio: Floats, levels: int) -> Codes: ...

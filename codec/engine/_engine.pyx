@@ -1,193 +1,178 @@
 # cython: boundscheck=False, wraparound=False, cdivision=True
-"""Bindings of csrc/engine/: sizes are checked here, before C sees a pointer; the GIL is released.
+"""libcodec for Python: halves of a model that its C packs, and the steps of its streams.
 
-Internal: `codec.engine.native` and `codec.engine.stream` are the public faces.
+csrc/library checks what it is given; the GIL is released. Internal: `codec.engine.native` and
+`codec.engine.stream` are the public faces.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint16_t
-from libc.stdlib cimport calloc, free
 
 import numpy as np
 
 include "../kernels/_kernel_tables.pxi"
-include "../kernels/_rvq_plan.pxi"
-
-cdef extern from "kernels/fft.h" nogil:
-    ctypedef struct nac_fft_plan:
-        size_t n, n_steps
-        const int32_t *radices
-        const float *twiddles
-        const float *unpack
-
-cdef extern from "kernels/kernels.h" nogil:
-    ctypedef struct nac_conv_norm:
-        size_t dim, width, taps
-        const float *weight
-        const float *bias
-        const float *gain
-        const float *shift
-    ctypedef struct nac_analysis:
-        nac_fft_plan long_fft, short_fft
-        const float *long_window
-        const float *short_window
-        const float *mean
-        const float *scale
-        size_t hop, per_frame, phase_bins, size
-        int waveform
-        size_t left, right
-    ctypedef struct nac_synthesis:
-        nac_fft_plan fft
-        const float *window
-        const int32_t *band
-        const float *lower
-        const float *upper
-        size_t hop, per_frame, bands, noise_bin
-    void elementary(int which, const float *x, size_t n, float *y)
-
-cdef extern from "engine/backbone.h" nogil:
-    ctypedef struct nac_block:
-        nac_conv_norm conv
-        size_t lookahead
-        nac_dense expand, reduce
-    ctypedef struct nac_backbone:
-        size_t n_blocks
-        const nac_block *blocks
-        nac_conv_norm norm
-        size_t width, hidden, taps, lookahead
 
 cdef extern from "engine/encoder.h" nogil:
     ctypedef struct nac_encoder:
-        const nac_kernels *k
-        nac_analysis front
-        size_t gather
-        nac_dense embed
-        nac_backbone body
-        size_t stack
-        nac_dense project
         size_t latent
-        nac_rvq_plan rvq
-        size_t block
         int stereo
-        nac_analysis side
-        nac_dense embed_side
     size_t nac_encoder_state_size(const nac_encoder *net)
     size_t nac_encoder_scratch(const nac_encoder *net)
+    size_t nac_encoder_lookahead(const nac_encoder *net)
+    size_t nac_encoder_context(const nac_encoder *net)
     void nac_encoder_reset(const nac_encoder *net, void *state)
     int nac_encoder_valid(const nac_encoder *net, const void *state)
-    size_t nac_encoder_ready(const nac_encoder *net, const void *state, size_t n)
-    size_t nac_encoder_left(const nac_encoder *net, const void *state)
     int nac_encoder_done(const void *state)
-    void nac_encoder_push(const nac_encoder *net, void *state, const float *audio, size_t n, size_t levels,
-                      uint16_t *codes, size_t stride, float *scratch)
-    void nac_encoder_flush(const nac_encoder *net, void *state, size_t levels, uint16_t *codes,
-                       size_t stride, float *scratch)
-    void nac_encoder_push_latents(const nac_encoder *net, void *state, const float *audio, size_t n,
-                              float *latents, float *scratch)
-    void nac_encoder_flush_latents(const nac_encoder *net, void *state, float *latents, float *scratch)
 
 cdef extern from "engine/decoder.h" nogil:
     ctypedef struct nac_decoder:
-        const nac_kernels *k
-        const float *codebooks
-        size_t levels, codewords, latent
-        nac_dense embed
-        size_t stack
-        nac_backbone body
-        nac_dense gain, shape
-        nac_synthesis back
-        size_t block
+        size_t latent
         int stereo
     size_t nac_decoder_state_size(const nac_decoder *net)
     size_t nac_decoder_scratch(const nac_decoder *net)
+    size_t nac_decoder_lookahead(const nac_decoder *net)
+    size_t nac_decoder_context(const nac_decoder *net)
     void nac_decoder_reset(const nac_decoder *net, void *state)
     int nac_decoder_valid(const nac_decoder *net, const void *state)
-    size_t nac_decoder_ready(const nac_decoder *net, const void *state, size_t n)
-    size_t nac_decoder_left(const nac_decoder *net, const void *state)
     int nac_decoder_done(const void *state)
-    void nac_decoder_push(const nac_decoder *net, void *state, const uint16_t *codes, size_t stride,
-                      size_t n, size_t levels, float *audio, float *scratch)
-    void nac_decoder_push_latents(const nac_decoder *net, void *state, const float *latents,
-                                  size_t n, float *audio, float *scratch)
-    void nac_decoder_flush(const nac_decoder *net, void *state, float *audio, float *scratch)
+
+cdef extern from "library/stream.h" nogil:
+    ctypedef struct nac_encoded:
+        size_t levels
+        uint16_t *codes
+        size_t stride
+        float *latents
+        size_t room
+    size_t nac_stream_encodes(const nac_encoder *net, const void *state, size_t n)
+    size_t nac_stream_encodes_last(const nac_encoder *net, const void *state)
+    int nac_stream_encode(const nac_encoder *net, void *state, float *scratch, const float *samples,
+                          size_t n, const nac_encoded *to, size_t *frames)
+    int nac_stream_encode_last(const nac_encoder *net, void *state, float *scratch,
+                               const nac_encoded *to, size_t *frames)
+    ctypedef struct nac_coded:
+        size_t frames, levels
+        const uint16_t *codes
+        size_t stride
+        const float *latents
+    size_t nac_stream_decodes(const nac_decoder *net, const void *state, size_t frames)
+    size_t nac_stream_decodes_last(const nac_decoder *net, const void *state)
+    int nac_stream_decode(const nac_decoder *net, void *state, float *scratch,
+                          const nac_coded *source, float *samples, size_t room, size_t *n)
+    int nac_stream_decode_last(const nac_decoder *net, void *state, float *scratch, float *samples,
+                               size_t room, size_t *n)
+
+cdef extern from "library/model.h" nogil:
+    enum:
+        CODEC_OK
+        CODEC_ERROR_MEMORY
+        NAC_BLOCK
+        NAC_ENCODER
+        NAC_DECODER
+    ctypedef struct nac_reason:
+        char *text
+        size_t size
+    ctypedef struct codec_model:
+        const nac_kernels *kernels
+        nac_encoder encoder
+        nac_decoder decoder
+    ctypedef struct nac_model_source:
+        const void *data
+        size_t size
+        const char *config
+        size_t config_size
+        const float *books
+        size_t n_books
+        const char *instruction_set
+        size_t block
+        unsigned halves
+    int nac_model_make(const nac_model_source *source, codec_model **model, nac_reason reason)
+    void codec_model_free(codec_model *model)
+    const char *codec_status_text(int status)
+
+cdef extern from "library/cuda_arrays.h" nogil:
+    ctypedef struct nac_cuda_encoder_sizes:
+        pass
+    ctypedef struct nac_cuda_decoder_sizes:
+        pass
+    void nac_cuda_encoder_fill(const codec_model *model, nac_cuda_encoder_sizes *sizes)
+    void nac_cuda_decoder_fill(const codec_model *model, nac_cuda_decoder_sizes *sizes)
+    size_t nac_cuda_encoder_ints(const codec_model *model, int32_t *ints)
+    size_t nac_cuda_decoder_ints(const codec_model *model, int32_t *ints)
+    size_t nac_cuda_encoder_floats(const codec_model *model, float *floats)
+    size_t nac_cuda_decoder_floats(const codec_model *model, float *floats)
+
+cdef extern from "kernels/kernels.h" nogil:
+    void elementary(int which, const float *x, size_t n, float *y)
 
 
-# Frames worked on at a time: a multiple of every tile, enough to use each weight often (measured:
-# 1.2 x the speed of 48, and no less than 288), few enough to be small beside the weights.
-BLOCK = 144
-PANEL_WIDTH = NAC_PANEL
+BLOCK = NAC_BLOCK
 
 
-cdef class _Weights(_Buffers):
-    """Owns the memory that a network's C structures point to, and fills the structures."""
+cdef int _check(int status) except -1:
+    if status == CODEC_ERROR_MEMORY:
+        raise MemoryError
+    if status != CODEC_OK:
+        raise ValueError(codec_status_text(status).decode())
+    return 0
 
-    cdef nac_block *blocks
+
+cdef class _Network:
+    """One half of a model, packed; immutable, so threads may share it.
+
+    A state is an int64 array of `state_size` elements, used by one call at a time.
+    """
+
+    cdef codec_model *model
+    cdef const float[:, :, ::1] books  # which the model points to
+    cdef size_t state_bytes, scratch_floats
     cdef list spare  # scratch memory that no call uses at the moment
 
+    cdef int load(self, unsigned half, const unsigned char[::1] data, bytes config,
+                  const float[:, :, ::1] books, isa, size_t block) except -1:
+        cdef char text[256]
+        cdef nac_reason reason
+        cdef nac_model_source source
+        cdef bytes name = b"" if isa is None else isa.encode()
+        cdef int status
+        text[0] = 0
+        reason.text, reason.size = text, sizeof(text)
+        source.size, source.data = data.shape[0], &data[0] if data.shape[0] else NULL
+        source.config, source.config_size = config, len(config)
+        source.n_books = books.shape[0] * books.shape[1] * books.shape[2]
+        source.books = &books[0, 0, 0] if source.n_books else NULL
+        source.instruction_set = NULL
+        if isa is not None:
+            source.instruction_set = name
+        source.block, source.halves = block, half
+        with nogil:
+            status = nac_model_make(&source, &self.model, reason)
+        if status != CODEC_OK and status != CODEC_ERROR_MEMORY:
+            raise ValueError(text.decode())
+        _check(status)
+        self.books, self.spare = books, []
+        return 0
+
     def __dealloc__(self):
-        free(self.blocks)
+        codec_model_free(self.model)
 
-    cdef int load_fft(self, nac_fft_plan *plan, tables) except -1:
-        cdef const int32_t[::1] radices = tables.radices
-        cdef size_t n = tables.n, length = n // 2, twiddles = 0, radix
-        for radix in tables.radices:
-            if radix not in (2, 3, 4, 5) or length % radix:
-                raise ValueError("the radices do not multiply to n / 2")
-            length //= radix
-            twiddles += length * (radix - 1) * 2
-        if n < 4 or n % 2 or length != 1:
-            raise ValueError("the radices do not multiply to n / 2")
-        self.keep.append(radices)
-        plan.n, plan.n_steps, plan.radices = n, radices.shape[0], &radices[0]
-        plan.twiddles = self.floats(tables.twiddles, twiddles)
-        plan.unpack = self.floats(tables.unpack, (n // 4 + 1) * 2)
-        return 0
+    @property
+    def isa(self):
+        return self.model.kernels.name.decode()
 
-    cdef int load_norm(self, nac_conv_norm *layer, weights, size_t dim) except -1:
-        layer.dim, layer.width = dim, _padded(dim)
-        layer.gain = self.padded(weights["weight"], dim)
-        layer.shift = self.padded(weights["bias"], dim)
-        return 0
+    @property
+    def state_size(self):
+        return self.state_bytes // 8
 
-    cdef int load_body(self, nac_backbone *body, weights, size_t dim, size_t hidden, size_t taps,
-                  size_t lookahead) except -1:
-        """weights: {"blocks": [{"conv", "norm", "expand", "reduce"}], "norm"}."""
-        cdef size_t n = len(weights["blocks"]), i
-        cdef nac_block *b
-        if dim < 1 or hidden < 1 or taps < 1 or lookahead > n or (lookahead and taps < 2):
-            raise ValueError("the dimensions of the backbone make no sense")
-        self.blocks = <nac_block *>calloc(n + 1, sizeof(nac_block))
-        if self.blocks == NULL:
-            raise MemoryError
-        for i in range(n):
-            b, w = &self.blocks[i], weights["blocks"][i]
-            b.lookahead = i < lookahead
-            self.load_norm(&b.conv, w["norm"], dim)
-            b.conv.taps = taps
-            if np.shape(w["conv"]["weight"]) != (taps, dim):
-                raise ValueError("the taps of a convolution do not fit")
-            kernel = np.zeros((taps, _padded(dim)), np.float32)
-            kernel[:, :dim] = w["conv"]["weight"]
-            b.conv.weight = self.floats(kernel, taps * _padded(dim))
-            b.conv.bias = self.padded(w["conv"]["bias"], dim)
-            self.load_dense(&b.expand, w["expand"]["weight"], w["expand"]["bias"], hidden, dim)
-            self.load_dense(&b.reduce, w["reduce"]["weight"], None, dim, hidden)
-        self.load_norm(&body.norm, weights["norm"], dim)
-        body.n_blocks, body.blocks, body.taps, body.lookahead = n, self.blocks, taps, lookahead
-        body.width, body.hidden = _padded(dim), _padded(hidden)
-        return 0
+    cdef int64_t *memory(self, int64_t[::1] state) except NULL:
+        if <size_t>state.shape[0] * 8 != self.state_bytes:
+            raise ValueError("not a state of this half of the model")
+        return &state[0]
 
-    @staticmethod
-    cdef int is_stereo(config) except -1:
-        if config.channels not in (1, 2):
-            raise ValueError(f"{config.channels} channels together; the engine has 1 and 2")
-        return config.channels == 2
-
-    cdef borrow(self, size_t floats):
+    cdef borrow(self):
         # An array: a memoryview would get one more wrapper each time it is lent.
         try:
             return self.spare.pop()
         except IndexError:
-            return _aligned(floats)
+            return _aligned(self.scratch_floats)
 
 
 cdef _interleaved(audio, int stereo):
@@ -204,194 +189,88 @@ cdef _separated(audio, int stereo):
     return np.ascontiguousarray(audio.reshape(-1, 2).T) if stereo else audio
 
 
-cdef class Encoder(_Weights):
-    """csrc/engine/encoder.h with its weights; immutable, so threads may share it.
+cdef class Encoder(_Network):
+    """The half of a model that makes codes."""
 
-    A state is an int64 array of `state_size` elements, used by one call at a time.
-    """
-
-    cdef nac_encoder net
-
-    def __init__(self, config, tables, weights, isa=None, size_t block=BLOCK):
-        """config: ModelConfig; tables, weights: as `codec.engine` prepares them."""
-        cdef const float[:, :, ::1] books
-        cdef float[::1] panels, half, screen
-        cdef nac_encoder *net = &self.net
-        self.spare = []
-        net.k = _kernels(isa)
-        if (config.encoder_stack < 1 or config.backbone_hop < 1 or config.hop_length < 1
-                or config.hop_length % (config.backbone_hop * config.encoder_stack)):
-            raise ValueError("the frames of the encoder do not fit the hop")
-        net.gather = config.encoder_stack
-        net.stack = config.hop_length // (config.backbone_hop * config.encoder_stack)
-        net.block = _padded(block, net.stack)
-        front = &net.front
-        self.load_fft(&front.long_fft, tables["long_fft"])
-        self.load_fft(&front.short_fft, tables["short_fft"])
-        front.long_window = self.floats(tables["long_window"], front.long_fft.n)
-        front.short_window = self.floats(tables["short_window"], front.short_fft.n)
-        front.hop, front.phase_bins = config.backbone_hop, config.phase_bins
-        cdef size_t short_hop = front.short_fft.n // 2
-        if front.hop < short_hop or front.hop % short_hop or front.long_fft.n < front.hop:
-            raise ValueError("the analysis windows do not fit the hop")
-        if front.phase_bins > front.long_fft.n // 2:
-            raise ValueError("more phase bins than bins")
-        front.per_frame = front.hop // short_hop
-        front.waveform = bool(config.waveform)
-        front.size = (front.long_fft.n // 2 + 1
-                      + front.per_frame * (front.short_fft.n // 2 + 1) + 2 * front.phase_bins
-                      + front.long_fft.n * front.waveform)
-        net.stereo = _Weights.is_stereo(config)
-        mean, scale = (np.reshape(weights[name], (config.channels, -1)) for name in ("mean", "scale"))
-        front.mean = self.floats(mean[0], front.size)
-        front.scale = self.floats(scale[0], front.size)
-        cdef size_t long_left = (front.long_fft.n - front.hop) // 2
-        cdef size_t long_right = front.long_fft.n - front.hop - long_left
-        cdef size_t short_left = (front.short_fft.n - short_hop) // 2
-        cdef size_t short_right = front.short_fft.n - short_hop - short_left
-        front.left = max(long_left, short_left)
-        front.right = max(long_right, short_right)
-
-        cdef size_t dim = config.encoder_dim, depth = net.gather * front.size
-        embed = weights["embed"]["weight"]
-        if np.shape(embed) != (dim, depth * config.channels):
-            raise ValueError(f"the embedding has shape {np.shape(embed)}")
-        self.load_dense(&net.embed, embed[:, :depth], weights["embed"]["bias"], dim, depth)
-        if net.stereo:
-            net.side = front[0]
-            net.side.mean = self.floats(mean[1], front.size)
-            net.side.scale = self.floats(scale[1], front.size)
-            self.load_dense(&net.embed_side, embed[:, depth:], None, dim, depth)
-        self.load_body(&net.body, weights["body"], dim, config.encoder_hidden, config.kernel_size,
-                  config.encoder_lookahead)
-        net.latent = config.latent_dim
-        self.load_dense(&net.project, weights["project"]["weight"], weights["project"]["bias"],
-                   net.latent, net.stack * net.body.width)
-
-        books = np.ascontiguousarray(weights["codebooks"], np.float32)
-        cdef nac_rvq_plan *rvq = &net.rvq
-        if (books.shape[0] < 1 or not 1 <= books.shape[1] <= 65536
-                or <size_t>books.shape[2] != net.latent or net.latent < 1):
-            raise ValueError("the codebooks do not fit the latents")
-        rvq.levels, rvq.codewords, rvq.dim = books.shape[0], books.shape[1], books.shape[2]
-        panels = _aligned(nac_rvq_panels_size(rvq.levels, rvq.codewords, rvq.dim))
-        half = _aligned(nac_rvq_half_size(rvq.levels, rvq.codewords))
-        self.keep += [books, panels, half]
-        rvq.codebooks, rvq.panels, rvq.half = &books[0, 0, 0], &panels[0], &half[0]
-        cdef size_t screened = nac_rvq_screen_size(net.k.isa, rvq.levels, rvq.codewords, rvq.dim)
-        if screened:
-            screen = _aligned(screened // sizeof(float))
-            self.keep.append(screen)
-            rvq.screen = &screen[0]
-        with nogil:
-            nac_rvq_pack(rvq, self.net.k.isa)
-
-    @property
-    def isa(self):
-        return self.net.k.name.decode()
+    def __cinit__(self, data, config, books, isa=None, size_t block=NAC_BLOCK):
+        """data: a safetensors file; config: ModelConfig as JSON; books: float32 [Q, K, dim], its
+        codewords. Raises ValueError with the reason."""
+        self.load(NAC_ENCODER, data, config, books, isa, block)
+        self.state_bytes = nac_encoder_state_size(&self.model.encoder)
+        self.scratch_floats = nac_encoder_scratch(&self.model.encoder)
 
     @property
     def lookahead(self):
         """Samples past the end of a token frame that its codes depend on."""
-        return self.net.front.right \
-            + self.net.body.lookahead * self.net.gather * self.net.front.hop
+        return nac_encoder_lookahead(&self.model.encoder)
 
     @property
     def context(self):
         """Token frames before one that its codes depend on, rounded up."""
-        cdef size_t past = self.net.body.n_blocks * (self.net.body.taps - 1)
-        past -= self.net.body.lookahead
-        cdef size_t hop = self.net.gather * self.net.front.hop
-        past += (self.net.front.left + hop - 1) // hop
-        return (past + self.net.stack - 1) // self.net.stack
-
-    @property
-    def state_size(self):
-        return nac_encoder_state_size(&self.net) // 8
-
-    cdef int64_t *memory(self, int64_t[::1] state) except NULL:
-        if <size_t>state.shape[0] * 8 != nac_encoder_state_size(&self.net):
-            raise ValueError("not a state of this encoder")
-        return &state[0]
-
-    cdef int check(self, int64_t[::1] state, size_t levels) except -1:
-        if nac_encoder_done(self.memory(state)):
-            raise ValueError("the stream has ended")
-        if not 1 <= levels <= self.net.rvq.levels:
-            raise ValueError("the number of codebooks is out of range")
-        return 0
+        return nac_encoder_context(&self.model.encoder)
 
     def reset(self, int64_t[::1] state):
-        nac_encoder_reset(&self.net, self.memory(state))
+        nac_encoder_reset(&self.model.encoder, self.memory(state))
 
     def valid(self, int64_t[::1] state):
         """Whether `state`, from outside, is safe to run on."""
-        return bool(nac_encoder_valid(&self.net, self.memory(state)))
+        return bool(nac_encoder_valid(&self.model.encoder, self.memory(state)))
 
     def ended(self, int64_t[::1] state):
         return bool(nac_encoder_done(self.memory(state)))
 
-    def push(self, int64_t[::1] state, audio, size_t levels):
-        """Codes uint16 [levels, frames that `audio` [n] or, with stereo, [2, n] completes]."""
-        self.check(state, levels)
-        cdef const float[::1] samples = _interleaved(audio, self.net.stereo)
-        cdef size_t n = samples.shape[0] // (1 + self.net.stereo)
-        cdef size_t frames = nac_encoder_ready(&self.net, &state[0], n)
-        codes = np.empty((levels, frames), np.uint16)
-        cdef uint16_t[:, ::1] view = codes
-        cdef uint16_t *out = &view[0, 0] if frames else NULL
-        if n == 0:
-            return codes
-        memory = self.borrow(nac_encoder_scratch(&self.net))
+    cdef run(self, int64_t[::1] state, audio, size_t levels):
+        """Encode `audio`, or end the stream if it is None: codes [levels, frames], or latents
+        [frames, latent_dim] if `levels` is 0."""
+        cdef const nac_encoder *net = &self.model.encoder
+        cdef int64_t *place = self.memory(state)
+        cdef const float[::1] samples
+        cdef const float *first = NULL
+        cdef uint16_t[:, ::1] codes
+        cdef float[:, ::1] latents
+        cdef size_t n = 0, frames = 0
+        cdef nac_encoded to
+        cdef int status, last = audio is None
+        if last:
+            to.room = nac_stream_encodes_last(net, place)
+        else:
+            samples = _interleaved(audio, net.stereo)
+            n = samples.shape[0] // (1 + net.stereo)
+            first = &samples[0] if n else NULL
+            to.room = nac_stream_encodes(net, place, n)
+        to.levels, to.stride, to.codes, to.latents = levels, to.room, NULL, NULL
+        if levels:
+            codes = out = np.empty((levels, to.room), np.uint16)
+            to.codes = &codes[0, 0] if to.room else NULL
+        else:
+            latents = out = np.empty((to.room, net.latent), np.float32)
+            to.latents = &latents[0, 0] if to.room else NULL
+        memory = self.borrow()
         cdef float[::1] scratch = memory
         with nogil:
-            nac_encoder_push(&self.net, &state[0], &samples[0], n, levels, out, frames, &scratch[0])
+            if last:
+                status = nac_stream_encode_last(net, place, &scratch[0], &to, &frames)
+            else:
+                status = nac_stream_encode(net, place, &scratch[0], first, n, &to, &frames)
         self.spare.append(memory)
-        return codes
+        _check(status)
+        return out
+
+    def push(self, int64_t[::1] state, audio not None, size_t levels):
+        """Codes uint16 [levels, frames that `audio` [n] or, with stereo, [2, n] completes]."""
+        return self.run(state, audio, _at_least_one(levels))
 
     def flush(self, int64_t[::1] state, size_t levels):
         """Codes of the frames that are left; the stream ends."""
-        self.check(state, levels)
-        cdef size_t frames = nac_encoder_left(&self.net, &state[0])
-        codes = np.empty((levels, frames), np.uint16)
-        cdef uint16_t[:, ::1] view = codes
-        cdef uint16_t *out = &view[0, 0] if frames else NULL
-        memory = self.borrow(nac_encoder_scratch(&self.net))
-        cdef float[::1] scratch = memory
-        with nogil:
-            nac_encoder_flush(&self.net, &state[0], levels, out, frames, &scratch[0])
-        self.spare.append(memory)
-        return codes
+        return self.run(state, None, _at_least_one(levels))
 
-    def push_latents(self, int64_t[::1] state, audio):
+    def push_latents(self, int64_t[::1] state, audio not None):
         """As `push`, but latents float32 [frames, latent_dim]: what the quantiser gets."""
-        self.check(state, 1)
-        cdef const float[::1] samples = _interleaved(audio, self.net.stereo)
-        cdef size_t n = samples.shape[0] // (1 + self.net.stereo)
-        cdef size_t frames = nac_encoder_ready(&self.net, &state[0], n)
-        latents = np.empty((frames, self.net.latent), np.float32)
-        if n == 0:
-            return latents
-        cdef float[:, ::1] view = latents if frames else np.empty((1, 1), np.float32)
-        memory = self.borrow(nac_encoder_scratch(&self.net))
-        cdef float[::1] scratch = memory
-        with nogil:
-            nac_encoder_push_latents(&self.net, &state[0], &samples[0], n, &view[0, 0], &scratch[0])
-        self.spare.append(memory)
-        return latents
+        return self.run(state, audio, 0)
 
     def flush_latents(self, int64_t[::1] state):
         """As `flush`, but latents float32 [frames, latent_dim]."""
-        self.check(state, 1)
-        cdef size_t frames = nac_encoder_left(&self.net, &state[0])
-        latents = np.empty((frames, self.net.latent), np.float32)
-        cdef float[:, ::1] view = latents if frames else np.empty((1, 1), np.float32)
-        memory = self.borrow(nac_encoder_scratch(&self.net))
-        cdef float[::1] scratch = memory
-        with nogil:
-            nac_encoder_flush_latents(&self.net, &state[0], &view[0, 0], &scratch[0])
-        self.spare.append(memory)
-        return latents
+        return self.run(state, None, 0)
 
     def latents(self, audio):
         """Latents float32 [frames, latent_dim] of all of `audio`, before quantisation."""
@@ -399,159 +278,114 @@ cdef class Encoder(_Weights):
         self.reset(state)
         return np.concatenate([self.push_latents(state, audio), self.flush_latents(state)])
 
+    def cuda_arrays(self):
+        """The arguments of nac_cuda_encoder_open: sizes as bytes, ints and floats."""
+        cdef nac_cuda_encoder_sizes sizes
+        nac_cuda_encoder_fill(self.model, &sizes)
+        cdef int32_t[::1] ints = np.empty(nac_cuda_encoder_ints(self.model, NULL), np.int32)
+        cdef float[::1] floats = np.empty(nac_cuda_encoder_floats(self.model, NULL), np.float32)
+        nac_cuda_encoder_ints(self.model, &ints[0])
+        nac_cuda_encoder_floats(self.model, &floats[0])
+        return (<const char *>&sizes)[:sizeof(sizes)], np.asarray(ints), np.asarray(floats)
 
-cdef class Decoder(_Weights):
-    """csrc/engine/decoder.h with its weights; states are as `Encoder`'s."""
 
-    cdef nac_decoder net
+cdef size_t _at_least_one(size_t levels) except 0:
+    if levels == 0:
+        raise ValueError("the number of codebooks is out of range")
+    return levels
 
-    def __init__(self, config, tables, weights, isa=None, size_t block=BLOCK):
-        cdef nac_decoder *net = &self.net
-        self.spare = []
-        net.k = _kernels(isa)
-        if (config.backbone_hop < 1 or config.hop_length < 1
-                or config.hop_length % config.backbone_hop):
-            raise ValueError("the frames of the decoder do not fit the hop")
-        net.stack = config.hop_length // config.backbone_hop
-        net.block = _padded(block, net.stack)
-        books = weights["codebooks"]
-        if np.ndim(books) != 3 or not 1 <= books.shape[1] <= 65536:
-            raise ValueError("codebooks are [Q, K, D], K at most 65536")
-        net.levels, net.codewords, net.latent = books.shape
-        net.codebooks = self.floats(books, net.levels * net.codewords * net.latent)
 
-        cdef size_t dim = config.decoder_dim
-        self.load_body(&net.body, weights["body"], dim, config.decoder_hidden, config.kernel_size,
-                  config.decoder_lookahead)
-        self.load_dense(&net.embed, weights["embed"]["weight"], weights["embed"]["bias"],
-                   net.stack * net.body.width, net.latent)
+cdef class Decoder(_Network):
+    """The half of a model that makes audio."""
 
-        back = &net.back
-        self.load_fft(&back.fft, tables["fft"])
-        cdef size_t n = back.fft.n, bins = n // 2 + 1
-        back.hop, back.bands = config.synthesis_hop, config.gain_bands
-        if back.hop < 1 or config.backbone_hop % back.hop or n < back.hop or (n - back.hop) % 2:
-            raise ValueError("the synthesis window does not fit the hop")
-        back.per_frame = config.backbone_hop // back.hop
-        back.noise_bin = min(max(tables["noise_bin"], 0), bins)
-        back.window = self.floats(tables["window"], n)
-        cdef const int32_t[::1] band = tables["band"]
-        if <size_t>band.shape[0] != bins or not 0 <= min(band) <= max(band) < config.gain_bands - 1:
-            raise ValueError("the bands do not fit the spectrum")
-        self.keep.append(band)
-        back.band = &band[0]
-        back.lower = self.floats(tables["lower"], bins)
-        back.upper = self.floats(tables["upper"], bins)
-        net.stereo = _Weights.is_stereo(config)
-        cdef size_t spectra = back.per_frame * (1 + net.stereo)
-        self.load_dense(&net.gain, weights["gain"]["weight"], weights["gain"]["bias"],
-                   spectra * back.bands, dim)
-        self.load_dense(&net.shape, weights["shape"]["weight"], weights["shape"]["bias"],
-                   spectra * bins * 2, dim)
-
-    @property
-    def isa(self):
-        return self.net.k.name.decode()
+    def __cinit__(self, data, config, books, isa=None, size_t block=NAC_BLOCK):
+        """As for `Encoder`."""
+        self.load(NAC_DECODER, data, config, books, isa, block)
+        self.state_bytes = nac_decoder_state_size(&self.model.decoder)
+        self.scratch_floats = nac_decoder_scratch(&self.model.decoder)
 
     @property
     def lookahead(self):
         """Samples before the end of the last token frame that still wait for what follows."""
-        return (self.net.back.fft.n - self.net.back.hop) // 2 \
-            + self.net.body.lookahead * self.net.back.hop * self.net.back.per_frame
+        return nac_decoder_lookahead(&self.model.decoder)
 
     @property
     def context(self):
         """Token frames before one that its samples depend on, rounded up."""
-        cdef size_t past = self.net.body.n_blocks * (self.net.body.taps - 1)
-        cdef size_t row = self.net.back.hop * self.net.back.per_frame
-        past -= self.net.body.lookahead
-        past = past * row + (self.net.back.fft.n - self.net.back.hop) // 2
-        return (past + row * self.net.stack - 1) // (row * self.net.stack)
-
-    @property
-    def state_size(self):
-        return nac_decoder_state_size(&self.net) // 8
-
-    cdef int64_t *memory(self, int64_t[::1] state) except NULL:
-        if <size_t>state.shape[0] * 8 != nac_decoder_state_size(&self.net):
-            raise ValueError("not a state of this decoder")
-        return &state[0]
-
-    cdef int check(self, int64_t[::1] state) except -1:
-        if nac_decoder_done(self.memory(state)):
-            raise ValueError("the stream has ended")
-        return 0
+        return nac_decoder_context(&self.model.decoder)
 
     def reset(self, int64_t[::1] state):
-        nac_decoder_reset(&self.net, self.memory(state))
+        nac_decoder_reset(&self.model.decoder, self.memory(state))
 
     def valid(self, int64_t[::1] state):
         """Whether `state`, from outside, is safe to run on."""
-        return bool(nac_decoder_valid(&self.net, self.memory(state)))
+        return bool(nac_decoder_valid(&self.model.decoder, self.memory(state)))
 
     def ended(self, int64_t[::1] state):
         return bool(nac_decoder_done(self.memory(state)))
 
-    def push(self, int64_t[::1] state, const uint16_t[:, ::1] codes):
-        """Audio float32 [samples that are final now], with stereo [2, these], of codes [levels, n]."""
-        self.check(state)
-        cdef size_t levels = codes.shape[0], n = codes.shape[1]
-        if not 1 <= levels <= self.net.levels:
-            raise ValueError("the number of codebooks is out of range")
-        if n and int(np.max(codes)) >= self.net.codewords:
-            raise ValueError("a code is out of range")
-        cdef size_t samples = nac_decoder_ready(&self.net, &state[0], n)
-        audio = np.empty(samples * (1 + self.net.stereo), np.float32)
-        if n == 0:
-            return _separated(audio, self.net.stereo)
-        cdef float[::1] view = audio if samples else np.empty(1, np.float32)
-        memory = self.borrow(nac_decoder_scratch(&self.net))
+    cdef run(self, int64_t[::1] state, const nac_coded *source):
+        """Decode `source`, or end the stream if it is NULL: audio [samples], with stereo
+        [2, samples]."""
+        cdef const nac_decoder *net = &self.model.decoder
+        cdef int64_t *place = self.memory(state)
+        cdef size_t n = 0, room
+        cdef int status
+        room = (nac_stream_decodes_last(net, place) if source == NULL
+                else nac_stream_decodes(net, place, source.frames))
+        audio = np.empty(room * (1 + net.stereo), np.float32)
+        cdef float[::1] view = audio
+        cdef float *first = &view[0] if room else NULL
+        memory = self.borrow()
         cdef float[::1] scratch = memory
         with nogil:
-            nac_decoder_push(&self.net, &state[0], &codes[0, 0], n, n, levels, &view[0], &scratch[0])
+            if source == NULL:
+                status = nac_stream_decode_last(net, place, &scratch[0], first, room, &n)
+            else:
+                status = nac_stream_decode(net, place, &scratch[0], source, first, room, &n)
         self.spare.append(memory)
-        return _separated(audio, self.net.stereo)
+        _check(status)
+        return _separated(audio, net.stereo)
+
+    def push(self, int64_t[::1] state, const uint16_t[:, ::1] codes):
+        """Audio float32 [samples that are final now], with stereo [2, these], of codes [levels, n]."""
+        cdef nac_coded source
+        source.levels, source.frames = _at_least_one(codes.shape[0]), codes.shape[1]
+        source.codes, source.stride = &codes[0, 0] if source.frames else NULL, source.frames
+        source.latents = NULL
+        return self.run(state, &source)
 
     def push_latents(self, int64_t[::1] state, const float[:, ::1] latents):
         """As `push`, of latents [n, latent_dim] in place of codes."""
-        self.check(state)
-        cdef size_t n = latents.shape[0]
-        if <size_t>latents.shape[1] != self.net.latent:
+        cdef nac_coded source
+        if <size_t>latents.shape[1] != self.model.decoder.latent:
             raise ValueError("the latents have another dimension")
-        cdef size_t samples = nac_decoder_ready(&self.net, &state[0], n)
-        audio = np.empty(samples * (1 + self.net.stereo), np.float32)
-        if n == 0:
-            return _separated(audio, self.net.stereo)
-        cdef float[::1] view = audio if samples else np.empty(1, np.float32)
-        memory = self.borrow(nac_decoder_scratch(&self.net))
-        cdef float[::1] scratch = memory
-        with nogil:
-            nac_decoder_push_latents(&self.net, &state[0], &latents[0, 0], n, &view[0], &scratch[0])
-        self.spare.append(memory)
-        return _separated(audio, self.net.stereo)
+        source.levels, source.frames, source.stride = 0, latents.shape[0], 0
+        source.codes, source.latents = NULL, &latents[0, 0] if source.frames else NULL
+        return self.run(state, &source)
 
     def flush(self, int64_t[::1] state):
         """The audio that is left; the stream ends."""
-        self.check(state)
-        cdef size_t samples = nac_decoder_left(&self.net, &state[0])
-        audio = np.empty(samples * (1 + self.net.stereo), np.float32)
-        cdef float[::1] view = audio if samples else np.empty(1, np.float32)
-        memory = self.borrow(nac_decoder_scratch(&self.net))
-        cdef float[::1] scratch = memory
-        with nogil:
-            nac_decoder_flush(&self.net, &state[0], &view[0], &scratch[0])
-        self.spare.append(memory)
-        return _separated(audio, self.net.stereo)
+        return self.run(state, NULL)
+
+    def cuda_arrays(self):
+        """The arguments of nac_cuda_decoder_open: sizes as bytes, ints and floats."""
+        cdef nac_cuda_decoder_sizes sizes
+        nac_cuda_decoder_fill(self.model, &sizes)
+        cdef int32_t[::1] ints = np.empty(nac_cuda_decoder_ints(self.model, NULL), np.int32)
+        cdef float[::1] floats = np.empty(nac_cuda_decoder_floats(self.model, NULL), np.float32)
+        nac_cuda_decoder_ints(self.model, &ints[0])
+        nac_cuda_decoder_floats(self.model, &floats[0])
+        return (<const char *>&sizes)[:sizeof(sizes)], np.asarray(ints), np.asarray(floats)
 
 
-cdef class Dense(_Weights):
+cdef class Dense(_Buffers):
     """One matrix product, for tests and benchmarks: weight [columns, depth], bias [columns]."""
 
     cdef nac_dense layer
     cdef size_t columns
 
     def __init__(self, weight, bias):
-        self.spare = []
         self.columns = weight.shape[0]
         self.load_dense(&self.layer, weight, bias, weight.shape[0], weight.shape[1])
 

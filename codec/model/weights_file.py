@@ -56,11 +56,19 @@ class WeightsFile:
     @functools.cached_property
     def model_id(self) -> bytes:
         """The 8 bytes of `codec.model.identity.model_id`."""
-        with (
-            self._path.open("rb") as whole,
-            mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_READ) as data,
-        ):
+        with self.mapped() as data:
             return model_id(data, self.config)
+
+    @contextlib.contextmanager
+    def mapped(self) -> Iterator[mmap.mmap]:
+        """The bytes of the file, until the context ends. Raises ModelError."""
+        try:
+            with self._path.open("rb") as file:
+                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{self.name} cannot be read: {error}") from None
+        with data:
+            yield data
 
     @property
     def codebooks(self) -> Floats:

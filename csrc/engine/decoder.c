@@ -66,6 +66,18 @@ int nac_decoder_valid(const nac_decoder *net, const void *state)
 
 int nac_decoder_done(const void *state) { return ((const int64_t *)state)[DONE] != 0; }
 
+size_t nac_decoder_lookahead(const nac_decoder *net)
+{
+    return reach(net) + net->body.lookahead * frame_size(net);
+}
+
+size_t nac_decoder_context(const nac_decoder *net)
+{
+    const size_t layers = net->body.n_blocks * (net->body.taps - 1) - net->body.lookahead;
+    const size_t token = frame_size(net) * net->stack;
+    return (layers * frame_size(net) + reach(net) + token - 1) / token;
+}
+
 static size_t samples(const nac_decoder *net, const int64_t *fields, size_t n, int flush)
 {
     const size_t rows = nac_backbone_ready(&net->body, fields + FIELDS, n * net->stack, flush);

@@ -31,6 +31,11 @@ size_t nac_decoder_scratch(const nac_decoder *net);    /* floats, aligned to NAC
 void nac_decoder_reset(const nac_decoder *net, void *state);
 int nac_decoder_valid(const nac_decoder *net, const void *state);
 
+/* Samples before the end of the last token frame that still wait for what follows; token frames before
+ * one that its samples depend on, rounded up. */
+size_t nac_decoder_lookahead(const nac_decoder *net);
+size_t nac_decoder_context(const nac_decoder *net);
+
 /* Samples that nac_decoder_push makes of n token frames, or nac_decoder_flush. */
 size_t nac_decoder_ready(const nac_decoder *net, const void *state, size_t n);
 size_t nac_decoder_left(const nac_decoder *net, const void *state);

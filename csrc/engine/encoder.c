@@ -68,6 +68,18 @@ int nac_encoder_valid(const nac_encoder *net, const void *state)
 
 int nac_encoder_done(const void *state) { return ((const int64_t *)state)[DONE] != 0; }
 
+size_t nac_encoder_lookahead(const nac_encoder *net)
+{
+    return net->front.right + net->body.lookahead * hop_of(net);
+}
+
+size_t nac_encoder_context(const nac_encoder *net)
+{
+    const size_t layers = net->body.n_blocks * (net->body.taps - 1) - net->body.lookahead;
+    const size_t past = layers + (net->front.left + hop_of(net) - 1) / hop_of(net);
+    return (past + net->stack - 1) / net->stack;
+}
+
 /* Backbone frames whose windows are complete once n more samples are there. */
 static size_t complete(const nac_encoder *net, size_t held, size_t n)
 {

@@ -40,6 +40,10 @@ void nac_encoder_reset(const nac_encoder *net, void *state);
 /* Whether the bytes could be a state: every number in them that addresses memory is in range. */
 int nac_encoder_valid(const nac_encoder *net, const void *state);
 
+/* Samples past the end of a token frame that its codes depend on; token frames before it, rounded up. */
+size_t nac_encoder_lookahead(const nac_encoder *net);
+size_t nac_encoder_context(const nac_encoder *net);
+
 /* Token frames that nac_encoder_push makes of n samples, or nac_encoder_flush. */
 size_t nac_encoder_ready(const nac_encoder *net, const void *state, size_t n);
 size_t nac_encoder_left(const nac_encoder *net, const void *state);

@@ -30,7 +30,8 @@
 #define CODEC_VERSION "0.1.0"
 #define CODEC_ABI_VERSION 1 /* changes when a program must be compiled anew; that of the soname */
 
-#if defined(__GNUC__)
+#if defined(CODEC_API) /* the build's own choice */
+#elif defined(__GNUC__)
 #define CODEC_API __attribute__((visibility("default")))
 #else
 #define CODEC_API

@@ -1,6 +1,5 @@
-#include <string.h>
-
 #include "model.h"
+#include "stream.h"
 #include "stream_state.h"
 
 struct codec_decoder {
@@ -45,78 +44,41 @@ void codec_decoder_reset(codec_decoder *decoder)
 
 size_t codec_decoder_ready(const codec_decoder *decoder, size_t frames)
 {
-    if (!decoder || nac_decoder_done(decoder->state)) return 0;
-    if (frames > NAC_MOST / decoder->model->config.hop_length) return SIZE_MAX;
-    return nac_decoder_ready(net_of(decoder), decoder->state, frames);
+    return decoder ? nac_stream_decodes(net_of(decoder), decoder->state, frames) : 0;
 }
 
 size_t codec_decoder_left(const codec_decoder *decoder)
 {
-    if (!decoder || nac_decoder_done(decoder->state)) return 0;
-    return nac_decoder_left(net_of(decoder), decoder->state);
+    return decoder ? nac_stream_decodes_last(net_of(decoder), decoder->state) : 0;
 }
 
-/* What every push checks: how many samples come out, and whether they fit. */
-static codec_status check_push(const codec_decoder *decoder, const void *in, size_t frames,
-                               const float *samples, size_t capacity, size_t *n)
+static codec_status push(codec_decoder *decoder, nac_coded from, float *samples, size_t capacity,
+                         size_t *n)
 {
-    if (!decoder || !n || (frames && !in)) return CODEC_ERROR_ARGUMENT;
-    if (frames > NAC_MOST / decoder->model->config.hop_length) return CODEC_ERROR_ARGUMENT;
-    if (nac_decoder_done(decoder->state)) return CODEC_ERROR_STATE;
-    const size_t ready = nac_decoder_ready(net_of(decoder), decoder->state, frames);
-    if (ready > capacity) return CODEC_ERROR_SIZE;
-    if (ready && !samples) return CODEC_ERROR_ARGUMENT;
-    *n = ready;
-    return CODEC_OK;
+    return nac_stream_decode(net_of(decoder), decoder->state, decoder->scratch, &from, samples,
+                             capacity, n);
 }
 
 codec_status codec_decoder_push(codec_decoder *decoder, const uint16_t *codes, size_t stride,
                                 size_t codebooks, size_t frames, float *samples, size_t capacity,
                                 size_t *n)
 {
-    size_t ready = 0;
-    float nowhere; /* the engine copies nothing to a place that must not be NULL */
-    const codec_status status = check_push(decoder, codes, frames, samples, capacity, &ready);
-    if (status) return status;
-    const nac_config *c = &decoder->model->config;
-    if (codebooks < 1 || codebooks > c->n_codebooks || (codebooks > 1 && stride < frames))
-        return CODEC_ERROR_ARGUMENT;
-    if (!nac_codes_fit(codes, stride, codebooks, frames, c->codebook_size))
-        return CODEC_ERROR_CODES;
-    if (frames)
-        nac_decoder_push(net_of(decoder), decoder->state, codes, stride, frames, codebooks,
-                         ready ? samples : &nowhere, decoder->scratch);
-    *n = ready;
-    return CODEC_OK;
+    if (!decoder || codebooks < 1) return CODEC_ERROR_ARGUMENT;
+    return push(decoder, (nac_coded){frames, codebooks, codes, stride, NULL}, samples, capacity, n);
 }
 
 codec_status codec_decoder_push_latents(codec_decoder *decoder, const float *latents, size_t frames,
                                         float *samples, size_t capacity, size_t *n)
 {
-    size_t ready = 0;
-    float nowhere;
-    const codec_status status = check_push(decoder, latents, frames, samples, capacity, &ready);
-    if (status) return status;
-    if (!nac_latents_fit(latents, frames * decoder->model->config.latent_dim))
-        return CODEC_ERROR_CODES;
-    if (frames)
-        nac_decoder_push_latents(net_of(decoder), decoder->state, latents, frames,
-                                 ready ? samples : &nowhere, decoder->scratch);
-    *n = ready;
-    return CODEC_OK;
+    if (!decoder) return CODEC_ERROR_ARGUMENT;
+    return push(decoder, (nac_coded){frames, 0, NULL, 0, latents}, samples, capacity, n);
 }
 
 codec_status codec_decoder_flush(codec_decoder *decoder, float *samples, size_t capacity, size_t *n)
 {
-    float nowhere;
-    if (!decoder || !n) return CODEC_ERROR_ARGUMENT;
-    if (nac_decoder_done(decoder->state)) return CODEC_ERROR_STATE;
-    const size_t left = nac_decoder_left(net_of(decoder), decoder->state);
-    if (left > capacity) return CODEC_ERROR_SIZE;
-    if (left && !samples) return CODEC_ERROR_ARGUMENT;
-    nac_decoder_flush(net_of(decoder), decoder->state, left ? samples : &nowhere, decoder->scratch);
-    *n = left;
-    return CODEC_OK;
+    if (!decoder) return CODEC_ERROR_ARGUMENT;
+    return nac_stream_decode_last(net_of(decoder), decoder->state, decoder->scratch, samples,
+                                  capacity, n);
 }
 
 static nac_state_of saved(const codec_decoder *decoder)

@@ -1,6 +1,5 @@
-#include <string.h>
-
 #include "model.h"
+#include "stream.h"
 #include "stream_state.h"
 
 struct codec_encoder {
@@ -47,79 +46,61 @@ void codec_encoder_reset(codec_encoder *encoder)
 
 size_t codec_encoder_ready(const codec_encoder *encoder, size_t n)
 {
-    if (!encoder || nac_encoder_done(encoder->state)) return 0;
-    return n > NAC_MOST ? SIZE_MAX : nac_encoder_ready(net_of(encoder), encoder->state, n);
+    return encoder ? nac_stream_encodes(net_of(encoder), encoder->state, n) : 0;
 }
 
 size_t codec_encoder_left(const codec_encoder *encoder)
 {
-    if (!encoder || nac_encoder_done(encoder->state)) return 0;
-    return nac_encoder_left(net_of(encoder), encoder->state);
+    return encoder ? nac_stream_encodes_last(net_of(encoder), encoder->state) : 0;
 }
 
-/* What every push checks: how many frames come out, and whether they fit. */
-static codec_status check_push(const codec_encoder *encoder, const float *samples, size_t n,
-                               const void *out, size_t capacity, size_t *frames)
+static codec_status push(codec_encoder *encoder, const float *samples, size_t n, nac_encoded to,
+                         size_t *frames)
 {
-    if (!encoder || !frames || (n && !samples) || n > NAC_MOST) return CODEC_ERROR_ARGUMENT;
-    if (nac_encoder_done(encoder->state)) return CODEC_ERROR_STATE;
-    const size_t ready = nac_encoder_ready(net_of(encoder), encoder->state, n);
-    if (ready > capacity) return CODEC_ERROR_SIZE;
-    if (ready && !out) return CODEC_ERROR_ARGUMENT;
-    if (!nac_finite(samples, n * encoder->model->config.channels)) return CODEC_ERROR_AUDIO;
-    *frames = ready;
-    return CODEC_OK;
+    return nac_stream_encode(net_of(encoder), encoder->state, encoder->scratch, samples, n, &to,
+                             frames);
 }
 
-static codec_status check_flush(const codec_encoder *encoder, const void *out, size_t capacity,
-                                size_t *frames)
+static codec_status flush(codec_encoder *encoder, nac_encoded to, size_t *frames)
 {
-    if (!encoder || !frames) return CODEC_ERROR_ARGUMENT;
-    if (nac_encoder_done(encoder->state)) return CODEC_ERROR_STATE;
-    const size_t left = nac_encoder_left(net_of(encoder), encoder->state);
-    if (left > capacity) return CODEC_ERROR_SIZE;
-    if (left && !out) return CODEC_ERROR_ARGUMENT;
-    *frames = left;
-    return CODEC_OK;
+    return nac_stream_encode_last(net_of(encoder), encoder->state, encoder->scratch, &to, frames);
+}
+
+static nac_encoded to_codes(const codec_encoder *encoder, uint16_t *codes, size_t stride)
+{
+    return (nac_encoded){encoder->codebooks, codes, stride, NULL, stride};
+}
+
+static nac_encoded to_latents(float *latents, size_t capacity)
+{
+    return (nac_encoded){0, NULL, 0, latents, capacity};
 }
 
 codec_status codec_encoder_push(codec_encoder *encoder, const float *samples, size_t n,
                                 uint16_t *codes, size_t stride, size_t *frames)
 {
-    const codec_status status = check_push(encoder, samples, n, codes, stride, frames);
-    if (!status && n)
-        nac_encoder_push(net_of(encoder), encoder->state, samples, n, encoder->codebooks, codes,
-                         stride, encoder->scratch);
-    return status;
+    if (!encoder) return CODEC_ERROR_ARGUMENT;
+    return push(encoder, samples, n, to_codes(encoder, codes, stride), frames);
 }
 
 codec_status codec_encoder_flush(codec_encoder *encoder, uint16_t *codes, size_t stride,
                                  size_t *frames)
 {
-    const codec_status status = check_flush(encoder, codes, stride, frames);
-    if (!status)
-        nac_encoder_flush(net_of(encoder), encoder->state, encoder->codebooks, codes, stride,
-                          encoder->scratch);
-    return status;
+    return encoder ? flush(encoder, to_codes(encoder, codes, stride), frames)
+                   : CODEC_ERROR_ARGUMENT;
 }
 
 codec_status codec_encoder_push_latents(codec_encoder *encoder, const float *samples, size_t n,
                                         float *latents, size_t capacity, size_t *frames)
 {
-    const codec_status status = check_push(encoder, samples, n, latents, capacity, frames);
-    if (!status && n)
-        nac_encoder_push_latents(net_of(encoder), encoder->state, samples, n, latents,
-                                 encoder->scratch);
-    return status;
+    if (!encoder) return CODEC_ERROR_ARGUMENT;
+    return push(encoder, samples, n, to_latents(latents, capacity), frames);
 }
 
 codec_status codec_encoder_flush_latents(codec_encoder *encoder, float *latents, size_t capacity,
                                          size_t *frames)
 {
-    const codec_status status = check_flush(encoder, latents, capacity, frames);
-    if (!status)
-        nac_encoder_flush_latents(net_of(encoder), encoder->state, latents, encoder->scratch);
-    return status;
+    return encoder ? flush(encoder, to_latents(latents, capacity), frames) : CODEC_ERROR_ARGUMENT;
 }
 
 static nac_state_of saved(const codec_encoder *encoder)
@@ -165,13 +146,12 @@ codec_status codec_encode(const codec_model *model, const float *samples, size_t
     codec_status status = codec_encoder_new(model, codebooks, &encoder);
     if (!status) status = codec_encoder_push(encoder, samples, n, codes, stride, &first);
     /* What is left goes behind, with the stride of the whole. */
-    if (!status) {
-        const nac_encoder *net = net_of(encoder);
-        last = nac_encoder_left(net, encoder->state);
-        nac_encoder_flush(net, encoder->state, codebooks, n ? codes + first : codes, stride,
-                          encoder->scratch);
-        *frames = first + last;
-    }
+    if (!status)
+        status =
+            flush(encoder,
+                  (nac_encoded){codebooks, n ? codes + first : codes, stride, NULL, stride - first},
+                  &last);
+    if (!status) *frames = first + last;
     codec_encoder_free(encoder);
     return status;
 }

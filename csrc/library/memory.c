@@ -2,7 +2,6 @@
 
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/align.h"
 
@@ -12,14 +11,14 @@ struct nac_memory_block {
 
 void *nac_memory_new(nac_memory *memory, size_t count, size_t size)
 {
-    if (size && count > (PTRDIFF_MAX - 2 * NAC_ALIGN) / size) return NULL;
-    const size_t bytes = nac_round_up(count * size, NAC_ALIGN) + NAC_ALIGN;
-    nac_memory_block *block = aligned_alloc(NAC_ALIGN, bytes);
+    if (size && count > (PTRDIFF_MAX - 3 * NAC_ALIGN) / size) return NULL;
+    nac_memory_block *block = calloc(1, nac_round_up(count * size, NAC_ALIGN) + 2 * NAC_ALIGN);
     if (!block) return NULL;
-    memset(block, 0, bytes);
     block->before = memory->last;
     memory->last = block;
-    return (char *)block + NAC_ALIGN;
+    /* the first place past the struct that is aligned */
+    char *place = (char *)(block + 1);
+    return place + (NAC_ALIGN - (uintptr_t)place % NAC_ALIGN) % NAC_ALIGN;
 }
 
 void nac_memory_free(nac_memory *memory)

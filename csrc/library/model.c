@@ -35,20 +35,57 @@ static codec_status read_config(const nac_safetensors *file, nac_config *config,
     return status;
 }
 
-/* Fills `model` from the file in `data`; `aside` is for what is not needed afterwards. */
-static codec_status load(codec_model *model, const void *data, size_t size, nac_memory *aside,
+/* The codewords that are given, or those of the file. */
+static codec_status find_books(const nac_model_source *source, const nac_packing *packing,
+                               const float **books)
+{
+    const nac_config *c = packing->config;
+    if (!source->books) return nac_pack_codebooks(packing, books);
+    if (source->n_books != c->n_codebooks * c->codebook_size * c->latent_dim)
+        return nac_fail(packing->reason, CODEC_ERROR_MODEL, "the codebooks do not fit the model");
+    *books = source->books;
+    return CODEC_OK;
+}
+
+/* Fills `model`; `aside` is for what is not needed afterwards. */
+static codec_status load(codec_model *model, const nac_model_source *source, nac_memory *aside,
                          nac_reason reason)
 {
     nac_safetensors file;
-    codec_status status = nac_safetensors_open(data, size, aside, &file, reason);
-    if (!status) status = read_config(&file, &model->config, reason);
-    if (status) return status;
-    const nac_packing packing = {&file,     &model->config, model->kernels,
-                                 NAC_BLOCK, &model->memory, reason};
-    nac_model_id(&file, &model->config, model->id);
-    status = nac_pack_codebooks(&packing, &model->books);
-    if (!status) status = nac_pack_encoder(&packing, model->books, &model->encoder);
-    if (!status) status = nac_pack_decoder(&packing, model->books, &model->decoder);
+    const nac_packing packing = {&file,         &model->config, model->kernels,
+                                 source->block, &model->memory, reason};
+    codec_status status = nac_safetensors_open(source->data, source->size, aside, &file, reason);
+    if (!status)
+        status = source->config
+                     ? nac_config_read(source->config, source->config_size, &model->config, reason)
+                     : read_config(&file, &model->config, reason);
+    if (!status) status = find_books(source, &packing, &model->books);
+    if (!status && source->halves & NAC_ENCODER)
+        status = nac_pack_encoder(&packing, model->books, &model->encoder);
+    if (!status && source->halves & NAC_DECODER)
+        status = nac_pack_decoder(&packing, model->books, &model->decoder);
+    if (!status && source->halves == (NAC_ENCODER | NAC_DECODER))
+        nac_model_id(&file, &model->config, model->id);
+    return status;
+}
+
+codec_status nac_model_make(const nac_model_source *source, codec_model **model, nac_reason reason)
+{
+    *model = NULL;
+    codec_model *made = calloc(1, sizeof *made);
+    if (!made) return nac_fail(reason, CODEC_ERROR_MEMORY, "no memory for a model");
+    codec_status status = find_kernels(source->instruction_set, &made->kernels, reason);
+    if (!status) {
+        nac_memory aside = {NULL};
+        const nac_fp_env caller = nac_fp_env_enter();
+        status = load(made, source, &aside, reason);
+        nac_fp_env_leave(caller);
+        nac_memory_free(&aside);
+    }
+    if (status)
+        codec_model_free(made);
+    else
+        *model = made;
     return status;
 }
 
@@ -58,22 +95,12 @@ codec_status codec_model_read(const void *data, size_t size, const char *instruc
     const nac_reason reason = nac_reason_begin(message, message_size);
     if (!model || !data)
         return nac_fail(reason, CODEC_ERROR_ARGUMENT, "the weights or the model are NULL");
-    *model = NULL;
-    codec_model *made = calloc(1, sizeof *made);
-    if (!made) return nac_fail(reason, CODEC_ERROR_MEMORY, "no memory for a model");
-    codec_status status = find_kernels(instruction_set, &made->kernels, reason);
-    if (!status) {
-        nac_memory aside = {NULL};
-        const nac_fp_env caller = nac_fp_env_enter();
-        status = load(made, data, size, &aside, reason);
-        nac_fp_env_leave(caller);
-        nac_memory_free(&aside);
-    }
-    if (status)
-        codec_model_free(made);
-    else
-        *model = made;
-    return status;
+    const nac_model_source source = {.data = data,
+                                     .size = size,
+                                     .instruction_set = instruction_set,
+                                     .block = NAC_BLOCK,
+                                     .halves = NAC_ENCODER | NAC_DECODER};
+    return nac_model_make(&source, model, reason);
 }
 
 codec_status codec_model_open(const char *path, const char *instruction_set, codec_model **model,
@@ -109,20 +136,16 @@ codec_status codec_model_info(const codec_model *model, codec_info *info, size_t
 {
     if (!model || !info) return CODEC_ERROR_ARGUMENT;
     const nac_config *c = &model->config;
-    const nac_analysis *front = &model->encoder.front;
-    const nac_synthesis *back = &model->decoder.back;
     codec_info all = {
         .sample_rate = (uint32_t)c->sample_rate,
         .hop_length = (uint32_t)c->hop_length,
         .codebooks = (uint32_t)c->n_codebooks,
         .codebook_size = (uint32_t)c->codebook_size,
         .latent_dim = (uint32_t)c->latent_dim,
-        .encoder_latency = latency(front->right + model->encoder.body.lookahead *
-                                                      model->encoder.gather * front->hop),
-        .decoder_latency = latency((back->fft.n - back->hop) / 2 +
-                                   model->decoder.body.lookahead * back->hop * back->per_frame),
+        .encoder_latency = latency(nac_encoder_lookahead(&model->encoder)),
+        .decoder_latency = latency(nac_decoder_lookahead(&model->decoder)),
+        .channels = (uint32_t)c->channels,
     };
-    all.channels = (uint32_t)c->channels;
     memcpy(all.id, model->id, sizeof all.id);
     memcpy(info, &all, info_size < sizeof all ? info_size : sizeof all);
     return CODEC_OK;
@@ -138,29 +161,4 @@ size_t codec_frames(const codec_model *model, size_t n)
     if (!model) return 0;
     const size_t hop = model->config.hop_length;
     return n / hop + (n % hop != 0);
-}
-
-int nac_finite(const float *samples, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, samples + i, sizeof bits);
-        if ((bits & 0x7f800000) == 0x7f800000) return 0;
-    }
-    return 1;
-}
-
-int nac_codes_fit(const uint16_t *codes, size_t stride, size_t levels, size_t n, size_t codewords)
-{
-    for (size_t level = 0; level < levels; level++)
-        for (size_t i = 0; i < n; i++)
-            if (codes[level * stride + i] >= codewords) return 0;
-    return 1;
-}
-
-int nac_latents_fit(const float *latents, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (!(latents[i] >= -1e30f && latents[i] <= 1e30f)) return 0; /* also NaN */
-    return 1;
 }

@@ -1,4 +1,4 @@
-/* The model inside: what the streams and the readers of files need of it. */
+/* The model inside: what the streams, the readers of files and Python's engine need of it. */
 #ifndef NAC_MODEL_H
 #define NAC_MODEL_H
 
@@ -15,16 +15,24 @@ struct codec_model {
     nac_decoder decoder;
 };
 
-/* The most samples, frames or values that a call takes, so that no size in bytes overflows. */
-#define NAC_MOST ((size_t)1 << 40)
+enum { NAC_ENCODER = 1, NAC_DECODER = 2 };
 
-/* Whether n samples are finite numbers. */
-int nac_finite(const float *samples, size_t n);
+/* What a model is made of, and how. */
+typedef struct {
+    const void *data; /* a safetensors file, not needed afterwards */
+    size_t size;
+    const char *config; /* JSON; NULL: that of the file */
+    size_t config_size;
+    const float
+        *books;     /* the file's codewords, which outlive the model; NULL: made from the file */
+    size_t n_books; /* values of `books` */
+    const char *instruction_set; /* as for codec_model_open */
+    size_t block;                /* as for nac_packing */
+    unsigned
+        halves; /* NAC_ENCODER, NAC_DECODER: what is packed; with less than both there is no id */
+} nac_model_source;
 
-/* Whether all codes [levels][stride], n of each, are below `codewords`. */
-int nac_codes_fit(const uint16_t *codes, size_t stride, size_t levels, size_t n, size_t codewords);
-
-/* Whether latents [n] are within +-1e30, beyond which sums of squares in the decoder may overflow. */
-int nac_latents_fit(const float *latents, size_t n);
+/* Makes a model for codec_model_free; on failure *model is NULL. */
+codec_status nac_model_make(const nac_model_source *source, codec_model **model, nac_reason reason);
 
 #endif

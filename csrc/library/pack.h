@@ -1,5 +1,4 @@
-/* Weights of a file, checked against the configuration and packed as the engine reads them:
- * codec/engine/packing.py in C, with the same bits. */
+/* Weights of a file, checked against the configuration and packed as the engine reads them. */
 #ifndef NAC_PACK_H
 #define NAC_PACK_H
 

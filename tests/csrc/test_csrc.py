@@ -102,6 +102,7 @@ for config in (*VARIANTS.values(), STEREO):
         decoder.flush()
         loud = np.full_like(signal(config, 5000), 3e38)
         latents = backend.encoder.latents(loud)
+        latents = np.nan_to_num(latents, nan=-1e30, posinf=1e30, neginf=-1e30)
         state = np.empty(backend.decoder.state_size, np.int64)
         backend.decoder.reset(state)
         backend.decoder.push_latents(state, latents)

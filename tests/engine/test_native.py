@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -23,10 +24,11 @@ from bench.random_weights import (
     signal,
     write_weights,
 )
-from codec.engine import tables as engine_tables
 from codec.engine.backend import load_backend
 from codec.errors import AudioError, BackendError, BitrateError, ModelError, TokensError
 from codec.model.config import ModelConfig
+from codec.model.weights_file import WeightsFile
+from tests.helpers import engine_tables
 from tests.helpers.fma import fma
 from tests.helpers.processes import python
 
@@ -348,6 +350,67 @@ def test_configurations_that_make_no_model(tmp_path: Path, change: dict[str, Any
 
     with pytest.raises(ModelError):
         build()
+
+
+def test_what_is_packed_is_checked_in_c(small_path: Path) -> None:
+    data, config = small_path.read_bytes(), SMALL.to_json().encode()
+    books = WeightsFile(small_path).codebooks
+    with pytest.raises(ValueError, match="codebooks do not fit"):
+        _engine.Encoder(data, config, books[:2])
+    with pytest.raises(ValueError, match="not a safetensors file"):
+        _engine.Decoder(b"", config, books)
+    with pytest.raises(ValueError, match="configuration is damaged"):
+        _engine.Decoder(data, b"", books)
+    with pytest.raises(ValueError, match="no instruction set mmx"):
+        _engine.Encoder(data, config, books, "mmx")
+    with pytest.raises(TypeError):
+        _engine.Encoder()
+
+
+def test_steps_are_checked_in_c(small: NativeBackend) -> None:
+    encoder, decoder = small.encoder, small.decoder
+    state, other = (np.empty(half.state_size, np.int64) for half in (encoder, decoder))
+    encoder.reset(state)
+    decoder.reset(other)
+    audio, latents = noise(5000), np.zeros((2, SMALL.latent_dim), np.float32)
+    for levels in (0, SMALL.n_codebooks + 1):
+        with pytest.raises(ValueError, match="out of range"):
+            encoder.push(state, audio, levels)
+        with pytest.raises(ValueError, match="out of range"):
+            encoder.flush(state, levels)
+        with pytest.raises(ValueError, match="out of range"):
+            decoder.push(other, np.zeros((levels, 1), np.uint16))
+    for value in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="finite"):
+            encoder.push(state, np.append(audio, np.float32(value)), 1)
+    with pytest.raises(ValueError, match="out of range"):
+        decoder.push(other, np.full((1, 3), SMALL.codebook_size, np.uint16))
+    for value in (np.nan, 2e30):
+        latents[1, 1] = value
+        with pytest.raises(ValueError, match="out of range"):
+            decoder.push_latents(other, latents)
+    with pytest.raises(ValueError, match="dimension"):
+        decoder.push_latents(other, latents[:, 1:].copy())
+    for half, wrong in ((encoder, other), (decoder, state)):
+        with pytest.raises(ValueError, match="not a state"):
+            half.reset(wrong)
+    codes = [encoder.push(state, audio, 2), encoder.flush(state, 2)]
+    np.testing.assert_array_equal(np.concatenate(codes, axis=1), small.encode(audio, 2))
+    decoder.flush(other)
+    assert encoder.ended(state)
+    assert decoder.ended(other)
+    with pytest.raises(ValueError, match="has ended"):
+        encoder.push(state, audio, 2)
+    with pytest.raises(ValueError, match="has ended"):
+        decoder.flush(other)
+
+
+def test_the_library_stays_inside_the_extension() -> None:
+    """Its symbols must not meet those of a libcodec.so in the same process."""
+    library = ctypes.CDLL(_engine.__file__)
+    assert hasattr(library, "PyInit__engine")
+    for name in ("codec_encode", "codec_model_open", "nac_model_make"):
+        assert not hasattr(library, name)
 
 
 def test_files_that_are_no_weights(tmp_path: Path, small_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""csrc/library/tables.c gives the bits of codec/engine/tables.py, for all sizes."""
+"""csrc/library/tables.c gives the bits of its definition in Python, for all sizes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codec.engine import tables
 from codec.errors import ModelError
 from codec.kernels.mel_tables import factors
 from codec.model.limits import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
+from tests.helpers import engine_tables as tables
 from tests.helpers.c_library import GCC, load_parts
 
 pytestmark = pytest.mark.skipif(GCC is None, reason="needs gcc")

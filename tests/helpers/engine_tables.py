@@ -1,8 +1,7 @@
-"""Tables that the native engine reads beside the weights: the same bits on every machine.
+"""The tables of csrc/library/tables.c a second time, whose bits it must have.
 
-What a C library computes differs in its last bit between systems, so none is asked: angles go
-through a Taylor series in float64, whose sums and products IEEE 754 defines, and band edges through
-Python's decimal arithmetic, which rounds logarithms and exponentials correctly.
+Angles go through the same Taylor series in float64, band edges through Python's decimal arithmetic,
+which rounds logarithms and exponentials correctly.
 """
 
 from __future__ import annotations
