@@ -279,14 +279,6 @@ def _prepare(
     """
     rate, channels = wanted
     with Progress() as bar:
-        done = 0
-
-        def show(name: str, so_far: int, total: int, seconds: float) -> None:
-            nonlocal done
-            bar.expect(total)
-            bar.advance(name, so_far - done, seconds)
-            done = so_far
-
         return prepare_audio(
             data,
             output,
@@ -294,7 +286,7 @@ def _prepare(
             channels=channels,
             kind=kind,
             jobs=jobs,
-            progress=show,
+            progress=bar.follow(),
             report=bar.say,
         )
 

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from codec.support.terminal import shown as escaped
@@ -89,6 +90,22 @@ class Progress:
             with _unheard:
                 self._bar.set_description_str(what, refresh=False)
                 self._bar.update(n)
+
+    def follow(self) -> Callable[[str, float, float, float], None]:
+        """Return a callback that takes what is done so far, as `codec.training.prepare` gives it.
+
+        It is called with a name, the units done so far and in all, and the seconds of audio since
+        the call before. The bar appears at the first call.
+        """
+        before = 0.0
+
+        def show(what: str, so_far: float, total: float, seconds: float) -> None:
+            nonlocal before
+            self.expect(total)
+            self.advance(what, so_far - before, seconds)
+            before = so_far
+
+        return show
 
     def stop(self) -> None:
         """Let every thread that reports from now on end with `Stopped`."""

@@ -47,6 +47,19 @@ def test_inputs_count_by_bytes_and_pass_by_audio_time(terminal):
     assert "a line\n" in terminal.getvalue()
 
 
+def test_totals_so_far_become_steps(terminal):
+    with Progress() as progress:
+        show = progress.follow()
+        assert not progress.visible
+        for so_far, seconds in ((30, 2.0), (30, 0.0), (100, 3.0)):
+            show(f"{so_far}.wav", so_far, 100, seconds)
+            assert progress._bar.n == so_far
+            assert f"{so_far}.wav" in str(progress._bar)
+        assert progress._seconds == 5
+        assert progress._bar.total == 100
+    assert "100%" in terminal.getvalue()
+
+
 @pytest.mark.parametrize("shown", [True, False])
 def test_silence(shown, terminal, monkeypatch):
     if shown:
