@@ -372,6 +372,26 @@ def test_the_command_is_clean_under_the_sanitizers(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("effort", ["raw", "fast", "best"])
+def test_the_command_is_clean_under_valgrind(
+    program: Path, model: Path, tmp_path: Path, effort: str
+) -> None:
+    """In both directions, and nothing that was allocated is lost at the end."""
+    valgrind = shutil.which("valgrind")
+    if valgrind is None:
+        pytest.skip("needs valgrind")
+    script = tmp_path / "nac"
+    options = "-q --error-exitcode=9 --leak-check=full"
+    script.write_text(f'#!/bin/sh\nexec {valgrind} {options} {program} "$@"\n')
+    script.chmod(0o755)
+    nac = Command(script, model)
+    source, file, target = (tmp_path / name for name in ("in.wav", "a.nac", "out.wav"))
+    source.write_bytes(WAVS["plain"])
+    assert nac("compress", source, file, "--effort", effort) == (0, "")
+    assert nac("decompress", file, target) == (0, "")
+
+
+@pytest.mark.slow
 def test_another_processor_makes_the_same_files(
     cli_of_weights: Cli, model: Path, tmp_path: Path
 ) -> None:
