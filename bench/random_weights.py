@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,34 @@ STEREO = dataclasses.replace(
 )
 
 
-def random_weights(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]:
-    """Tensors float16 and codewords int8, scaled so that activations keep their size."""
-    rng = np.random.default_rng(seed)
+class Steady:
+    """Draws numbers that are nearly normal, the same on every machine and by every NumPy.
+
+    Only the integers of a bit generator are promised to stay. Of twelve uniform ones the sum less
+    its mean has the variance 1 (Irwin-Hall), and is exact in float64.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._bits = np.random.PCG64(seed)
+
+    def standard_normal(self, shape: tuple[int, ...]) -> np.ndarray:
+        words = self._bits.random_raw(3 * math.prod(shape)).astype("<u8")
+        parts = words.view("<u2").reshape(*shape, 12).astype(np.int64)
+        return (parts.sum(-1) - 12 * 32_768) / 65_536
+
+
+def random_weights(
+    config: ModelConfig, seed: int = 0, rng: Steady | None = None
+) -> dict[str, np.ndarray]:
+    """Tensors float16 and codewords int8, scaled so that activations keep their size.
+
+    rng: what draws them, in place of NumPy's generator for `seed`.
+    """
+    draw = (rng or np.random.default_rng(seed)).standard_normal
     tensors: dict[str, np.ndarray] = {}
 
     def put(name: str, *shape: int, std: float = 1.0, mean: float = 0.0) -> None:
-        tensors[name] = (mean + std * rng.standard_normal(shape)).astype(np.float16)
+        tensors[name] = (mean + std * draw(shape)).astype(np.float16)
 
     def linear(name: str, rows: int, columns: int, bias: bool = True, std: float = 1.0) -> None:
         put(f"{name}.weight", rows, columns, std=std / columns**0.5)
@@ -103,7 +125,7 @@ def random_weights(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]:
     backbone("encoder.backbone", config.encoder_dim, config.encoder_hidden, config.encoder_blocks)
     stack = config.hop_length // (config.backbone_hop * config.encoder_stack)
     linear("encoder.project", config.latent_dim, config.encoder_dim * stack)
-    books = rng.standard_normal((config.n_codebooks, config.codebook_size, config.latent_dim))
+    books = draw((config.n_codebooks, config.codebook_size, config.latent_dim))
     packed = codebooks.pack(books.astype(np.float32))
     tensors["quantiser.codewords"], tensors["quantiser.scales"] = packed
     stack = config.hop_length // config.backbone_hop
@@ -116,8 +138,10 @@ def random_weights(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]:
     return tensors
 
 
-def write_weights(path: Path, config: ModelConfig, seed: int = 0) -> Path:
-    save_file(random_weights(config, seed), path, metadata={"config": config.to_json()})
+def write_weights(
+    path: Path, config: ModelConfig, seed: int = 0, rng: Steady | None = None
+) -> Path:
+    save_file(random_weights(config, seed, rng), path, metadata={"config": config.to_json()})
     return path
 
 

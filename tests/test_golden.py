@@ -2,18 +2,25 @@
 
 The golden file was written on one machine and holds on all: whatever the instruction set, compiler
 or release. New weights need a new one: `python -m tests.test_golden`.
+
+Of a model that codes two channels together none ships. A small one of steady random numbers pins
+its tokens, its samples and the bytes of its file.
 """
 
 import hashlib
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import codec
+from bench.random_weights import STEREO, Steady, write_weights
 from codec.model.location import DEFAULT_WEIGHTS
 
 GOLDEN = Path(__file__).parent / "golden" / "tokens.json"
+STEREO_GOLDEN = GOLDEN.with_name("stereo.json")
 SECONDS = 4
 
 
@@ -67,5 +74,42 @@ def test_tokens_and_samples_are_those_of_every_machine():
     assert made_here() == json.loads(GOLDEN.read_text())
 
 
+def stereo_model(folder: Path) -> codec.Codec:
+    return codec.load(write_weights(folder / "stereo.safetensors", STEREO, rng=Steady(1)))
+
+
+def three_channels() -> np.ndarray:
+    """Float32 [3, samples] at 48 kHz: a pair and a channel alone, in two chunks of a file."""
+    one = np.concatenate([signal(), signal()[:20_000]])
+    return np.stack([one, one[::-1] * np.float32(0.5), np.roll(one, 5000)])
+
+
+def stereo_made_here(model: codec.Codec) -> dict[str, object]:
+    audio = three_channels()
+    file = model.compress(audio, STEREO.sample_rate, effort="raw").hex()
+    tokens = model.encode(audio, STEREO.sample_rate)
+    return {
+        "model_id": model.model_id.hex(),
+        "signal": digest(audio, "<f4"),
+        "codes": digest(tokens.codes, "<u2"),
+        "audio": digest(model.decode(tokens), "<f4"),
+        "file": [file[i : i + 64] for i in range(0, len(file), 64)],
+    }
+
+
+def test_two_channels_together_are_those_of_every_machine(tmp_path: Path) -> None:
+    pytest.importorskip("codec.engine._engine", reason="the native engine was not built")
+    model = stereo_model(tmp_path)
+    golden = json.loads(STEREO_GOLDEN.read_text())
+    assert stereo_made_here(model) == golden
+    file = bytes.fromhex("".join(golden["file"]))
+    audio, rate = model.decompress(file)
+    assert (rate, audio.shape) == (STEREO.sample_rate, three_channels().shape)
+    assert digest(audio, "<f4") == golden["audio"]
+
+
 if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        found = stereo_made_here(stereo_model(Path(name)))
+    STEREO_GOLDEN.write_text(json.dumps(found, indent=1) + "\n")
     GOLDEN.write_text(json.dumps(made_here(), indent=1) + "\n")
