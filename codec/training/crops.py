@@ -54,7 +54,7 @@ class CropSampler:
     it gets a random sign and a gain of -12 to +3 dB, less where that would clip.
 
     Audio that was prepared with two channels gives crops of both, with the same augmentations: the
-    same speed, filter, noise and gain.
+    same speed, filter, room and gain, and noise of the same kind, but drawn for each.
 
     frame_samples: where the audio has labels of phones (`codec.training.phones`), crops carry the
     phone in the middle of each frame of so many samples. A change of speed moves them, too. Where

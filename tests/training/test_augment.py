@@ -278,8 +278,8 @@ def test_a_gpu_augments_alike() -> None:
 
 def test_normal_numbers_of_a_row_are_apart_from_those_of_another_use() -> None:
     rows = torch.arange(2)
-    streams = [counter.words(7, torch.tensor(3), rows, stream, 64) for stream in range(10)]
-    assert len({int(word) for stream in streams for word in stream.flatten()}) == 10 * 2 * 64
+    streams = [counter.words(7, torch.tensor(3), rows, stream, 64) for stream in range(11)]
+    assert len({int(word) for stream in streams for word in stream.flatten()}) == 11 * 2 * 64
 
 
 @pytest.mark.parametrize(

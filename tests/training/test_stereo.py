@@ -17,6 +17,7 @@ import torch
 
 import codec
 from codec.errors import TrainingError
+from codec.training.augment.chain import Chain
 from codec.training.augment.settings import Augmentations
 from codec.training.config import TrainConfig
 from codec.training.crops import CropSampler
@@ -124,6 +125,32 @@ def test_augmentations_keep_the_balance(audio: PreparedAudio, tmp_path: Path) ->
     noisy = dataclasses.replace(loud, noise_share=1.0, noise_db=(20.0, 20.0))
     ratio = CropSampler(data, 4800, 16, seed=1, augmentations=noisy).batch(0).square().sum(-1)
     assert (ratio[:, 1] < 0.5 * ratio[:, 0]).all()
+
+
+def test_each_channel_has_noise_of_its_own() -> None:
+    """Of a pair of equal channels: as loud in both, not the same, and on the left as in mono."""
+    batch, samples, share = 64, 4000, torch.arange(64)
+    settings = Augmentations(
+        gain_db=(0.0, 0.0), sign_share=0.0, noise_share=1.0, noise_db=(20.0, 20.0)
+    )
+    audio = torch.from_numpy(chirps(samples)).repeat(batch, 1)
+    mono, pair = (
+        Chain(settings, samples, RATE, 7, torch.device("cpu"), channels) for channels in (1, 2)
+    )
+    alone = mono(audio, None, torch.tensor(3), share) - audio
+    both = pair(audio.repeat_interleave(2, 0), None, torch.tensor(3), share)
+    noise = (both - audio.repeat_interleave(2, 0)).view(batch, 2, samples)
+    left, right = noise.unbind(1)
+
+    def correlation(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cosine_similarity(one, other, dim=1)
+
+    torch.testing.assert_close(correlation(left, alone), torch.ones(batch), atol=1e-4, rtol=0)
+    assert correlation(left, right).abs().mean() < 0.1  # 1 / sqrt(4000) if white
+    energy = noise.square().sum(2)
+    assert (energy[:, 0] / energy[:, 1]).log2().abs().mean() < 0.25
+    expected = audio.square().sum(1) * 2 / 100  # 20 dB below both
+    torch.testing.assert_close(energy.sum(1), expected, atol=0, rtol=1e-3)
 
 
 def test_a_run_learns_and_its_weights_run_in_the_engine(

@@ -19,7 +19,7 @@ from codec.training.augment.speed import change_speed, margin, places_before
 from codec.training.augment.tilt import tilt
 
 # The counter's stream of each use. 0 and 1 are those of crops and of the crops mixed into them.
-LEVEL, SPEED, MIX, TILT, ROOM, ROOM_NOISE, NOISE, NOISE_SAMPLES = range(2, 10)
+LEVEL, SPEED, MIX, TILT, ROOM, ROOM_NOISE, NOISE, NOISE_SAMPLES, OTHER_NOISE_SAMPLES = range(2, 11)
 
 
 class Chain:
@@ -55,13 +55,14 @@ class Chain:
         """Augment float32 [batch, samples_read] to float32 [batch, samples] within [-1, 1].
 
         other: crops of the same shape to mix in, if `mixes`. step: int64 scalar. rows: int64
-        [batch], the crops' places in the whole batch. Of several `channels`, audio is [batch *
-        channels, samples], a crop's channels one after another, and all get the same.
+        [batch], the crops' places in the whole batch. Of two `channels`, audio is [2 * batch,
+        samples], a crop's channels one after the other. Both get the same, but for noise: each has
+        its own, of the same density.
 
         Without speed, mixing, tilt, room and noise the result is the same bits on every device, and
         otherwise but for rounding.
         """
-        settings, channels = self.settings, self.channels
+        settings, channels, crops = self.settings, self.channels, rows
         if channels > 1:
             rows = rows.repeat_interleave(channels)
         speed = self._speed(step, rows) if settings.speed_share else None
@@ -89,8 +90,7 @@ class Chain:
             audio = _choose(share < settings.room_share, convolve(audio, room), audio)
         if settings.noise_share:
             share, exponent, below = self._draw(step, rows, NOISE, 3).unbind(1)
-            white = self._normal(step, rows, NOISE_SAMPLES, self.samples)
-            noise = colour(white, exponent, self.sample_rate)
+            noise = colour(self._white(step, crops), exponent, self.sample_rate)
             noisy = add_below(audio, noise, _between(settings.noise_db, below), channels)
             audio = _choose(share < settings.noise_share, noisy, audio)
         return self._at_level(audio, step, rows)
@@ -120,6 +120,12 @@ class Chain:
         factor = self._gains[gain * GAIN_STEPS >> 32]
         turned = counter.unit(sign) < self.settings.sign_share
         return scale(audio, torch.where(turned, -factor, factor), self.channels)
+
+    def _white(self, step: Tensor, crops: Tensor) -> Tensor:
+        """Draw white noise for each channel of `crops`, float32 [batch * channels, samples]."""
+        streams = (NOISE_SAMPLES, OTHER_NOISE_SAMPLES)[: self.channels]
+        each = [self._normal(step, crops, stream, self.samples) for stream in streams]
+        return torch.stack(each, 1).flatten(0, 1)
 
     def _draw(self, step: Tensor, rows: Tensor, stream: int, count: int) -> Tensor:
         """Draw `count` numbers in [0, 1) for each row, float32."""
