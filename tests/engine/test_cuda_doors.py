@@ -10,9 +10,9 @@ import pytest
 pytest.importorskip("codec.engine._engine")
 
 import codec
-from bench.random_weights import SMALL, noise, write_weights
+from bench.random_weights import SMALL, STEREO, noise, write_weights
 from codec.engine.cuda import CudaBackend
-from codec.errors import BackendError, TokensError
+from codec.errors import BackendError, ModelError, TokensError
 
 pytestmark = pytest.mark.usefixtures("stand_in")
 
@@ -103,3 +103,17 @@ def test_what_is_missing_is_one_line(
     assert "does not load" in err
     with pytest.raises(BackendError, match="cpu and cuda"):
         codec.load(weights, device="mps")
+
+
+def test_a_model_of_two_channels_is_refused_in_a_line(
+    cli_of_weights, folder: Path, tmp_path: Path
+) -> None:
+    pairs = write_weights(tmp_path / "pairs.safetensors", STEREO)
+    reason = "pairs.safetensors: the CUDA engine codes one channel at a time, not 2 together"
+    with pytest.raises(ModelError, match=reason):
+        codec.load(pairs, device="cuda")
+    for command in (("compress", folder, "-o", tmp_path / "x"),
+                    ("tokenize", folder, "-o", tmp_path / "y", "--format", "bin")):  # fmt: skip
+        code, _, err = cli_of_weights(*command, "--model", pairs, "--device", "cuda")
+        assert (code, len(err.strip().splitlines())) == (1, 1)
+        assert reason in err
