@@ -1,18 +1,19 @@
-"""Make the training sets of stereo models: music from Debian's packages, prepared at 48 kHz.
+"""Make the training sets of stereo models: music from packages and git repositories, at 48 kHz.
 
-    python -m bench.stereo_sets OUT [PACKAGE ...]
+    python -m bench.stereo_sets OUT [SOURCE ...]
 
-The packages are those of `bench/stereo_sets.tsv`, or those that are named. Each is downloaded by
-apt-get, which checks its hash. Of its files those are kept that are music in stereo: two channels,
-44.1 kHz or more, at least 5 s, and a side that is more than rounding. Writes
+The sources are those of `bench/stereo_sets.tsv`, or those that are named: a package of Debian,
+which apt-get downloads and whose hash it checks; or a git repository, its address or the folder of
+a clone, of which the newest commit is taken. Of its files those are kept that are music in stereo:
+two channels, 44.1 kHz or more, at least 5 s, and a side that is more than rounding. Writes
 
-    OUT/audio/PACKAGE/...       the files, and the package's copyright, which says their licences
-    OUT/sources.jsonl           a line a package: version, SHA-256, and why files were left out
+    OUT/audio/SOURCE/...        the files, and those that say the licences
+    OUT/sources.jsonl           a line a source: version, hash, and why files were left out
     OUT/prepared/               all of it as `codec train` takes it, 48 kHz and two channels
 
-A package counts once its line is in sources.jsonl, so a run that was killed goes on with the first
+A source counts once its line is in sources.jsonl, so a run that was killed goes on with the first
 one that has none, and a preparation goes on at the file where it stopped. Needs apt-get and
-dpkg-deb; a package takes three times its size on the disk while it is unpacked.
+dpkg-deb, or git; a source takes three times its size on the disk while it is unpacked.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -42,12 +45,13 @@ LEAST_RATE = 44_100  # of a file: below it there is no full band
 LEAST_SECONDS = 5.0  # shorter sounds are effects, which are mono at heart
 LEAST_SIDE = 1e-6  # energy of the side beside that of the mid, -60 dB
 SUFFIXES = (".ogg", ".oga", ".opus", ".flac", ".wav", ".mp3")
+LEGAL = re.compile(r"copyright|licen[cs]e|copying|authors|credits", re.IGNORECASE)  # of a stem
 
 
 def read_list(path: Path = LIST) -> list[str]:
-    """Read the names of the packages."""
+    """Read the names of the packages and the addresses of the repositories."""
     with path.open(newline="") as file:
-        return [row["package"] for row in csv.DictReader(file, delimiter="\t")]
+        return [row["source"] for row in csv.DictReader(file, delimiter="\t")]
 
 
 def download(package: str, folder: Path) -> Path:
@@ -98,6 +102,60 @@ def unpack(deb: Path, folder: Path) -> Iterator[Path]:
         raise DataError(f"{deb.name} is damaged: dpkg-deb ended with {process.returncode}")
 
 
+def is_repository(source: str) -> bool:
+    """Tell a repository, its address or folder, from a package, whose name has no slash."""
+    return "/" in source
+
+
+def folder_name(source: str) -> str:
+    """Name the folder of a source: a package's name, or the last two parts of an address."""
+    if not is_repository(source):
+        return source
+    parts = re.split(r"[/:]+", source.rstrip("/").removesuffix(".git"))
+    return re.sub(r"[^\w.-]", "_", "-".join(part for part in parts[-2:] if part)).strip(".")
+
+
+def clone(source: str, folder: Path) -> str:
+    """Check the newest commit of a repository out to `folder`; its hash. Raises DataError."""
+    plain = os.environ | {"GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1"}
+
+    def git(*words: str) -> str:
+        try:
+            done = subprocess.run(
+                ["git", *words], env=plain, capture_output=True, text=True, errors="replace"
+            )
+        except OSError as error:
+            raise DataError(f"git cannot be run: {error.strerror}") from None
+        if done.returncode:
+            said = [line for line in done.stderr.splitlines() if line.startswith("fatal:")]
+            reason = said[0] if said else "no reason given"
+            raise DataError(f"{source} cannot be cloned: {reason}")
+        return done.stdout.strip()
+
+    address = Path(source).resolve().as_uri() if Path(source).is_dir() else source
+    git("clone", "--quiet", "--depth", "1", "--", address, str(folder))
+    return git("-C", str(folder), "rev-parse", "HEAD")
+
+
+def pick(tree: Path, folder: Path) -> Iterator[Path]:
+    """Move the audio of a clone to `folder`, and give each file; also what says the licences.
+
+    Nothing but plain files is taken.
+    """
+    for path in sorted(tree.rglob("*")):
+        name = path.relative_to(tree)
+        if name.parts[0] == ".git" or path.is_symlink() or not path.is_file():
+            continue
+        legal = LEGAL.search(path.stem) is not None and path.suffix.lower() not in SUFFIXES
+        if not legal and path.suffix.lower() not in SUFFIXES:
+            continue
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+        if not legal:
+            yield target
+
+
 def why_not(path: Path) -> tuple[str, float]:
     """Say why a file is no music in stereo, "" if it is, and how many seconds it lasts."""
     mid = side = 0.0
@@ -121,72 +179,77 @@ def why_not(path: Path) -> tuple[str, float]:
     return "", seconds
 
 
-def add_package(package: str, out: Path, bar: Progress) -> dict[str, Any]:
-    """Put the music of a package into OUT/audio/PACKAGE; what is to be said of it."""
-    work = out / ".work"
-    for folder in (work, out / "audio" / package):  # of a run that was killed
+def add_source(source: str, out: Path, bar: Progress) -> dict[str, Any]:
+    """Put the music of a source into OUT/audio; what is to be said of it. Raises DataError."""
+    work, target = out / ".work", out / "audio" / folder_name(source)
+    for folder in (work, target):  # of a run that was killed
         shutil.rmtree(folder, ignore_errors=True)
     work.mkdir(parents=True)
+    aside = work / "files"
     try:
-        return _add(package, out / "audio" / package, work, bar)
+        bar.advance(f"{source}: download", 0)
+        if is_repository(source):
+            record = {"source": source, "commit": clone(source, work / "clone")}
+            files = pick(work / "clone", aside)
+        else:
+            deb = download(source, work)
+            record = {"source": source, "file": deb.name, "sha256": _sha256(deb)}
+            files = unpack(deb, aside)
+        return record | _keep(source, files, aside, target, bar)
     finally:
         shutil.rmtree(work)
 
 
-def _add(package: str, target: Path, work: Path, bar: Progress) -> dict[str, Any]:
-    bar.advance(f"{package}: download", 0)
-    deb = download(package, work)
-    kept, seconds, refused = [], 0.0, {}
-    aside = work / "files"
-    for path in unpack(deb, aside):
-        name = path.relative_to(aside).as_posix()
+def _keep(
+    source: str, files: Iterator[Path], aside: Path, target: Path, bar: Progress
+) -> dict[str, Any]:
+    """Keep the music among `files`, which lie in `aside`, in `target`."""
+    kept, seconds, refused = 0, 0.0, {}
+    for path in files:
         reason, length = why_not(path)
         if reason:
-            refused[name] = reason
+            refused[path.relative_to(aside).as_posix()] = reason
             path.unlink()
         else:
-            kept.append(name)
+            kept += 1
             seconds += length
-        bar.advance(f"{package}: {path.name}", 0, length)
+        bar.advance(f"{source}: {path.name}", 0, length)
     if kept:
         target.parent.mkdir(parents=True, exist_ok=True)
         aside.rename(target)
+    return {"kept": kept, "hours": round(seconds / 3600, 4), "refused": refused}
+
+
+def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    with deb.open("rb") as file:
+    with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
-    return {
-        "package": package,
-        "file": deb.name,
-        "sha256": digest.hexdigest(),
-        "kept": len(kept),
-        "hours": round(seconds / 3600, 4),
-        "refused": refused,
-    }
+    return digest.hexdigest()
 
 
-def collect(out: Path, packages: list[str]) -> list[dict[str, Any]]:
-    """Add all packages that are not there yet; the records of all.
+def collect(out: Path, sources: list[str]) -> list[dict[str, Any]]:
+    """Add all sources that are not there yet; the records of all.
 
-    A package that cannot be had is told of and left out: the next run tries it again. Raises
+    One that cannot be downloaded is told of and left out: the next run tries it again. Raises
     OutputError if another process works on `out`.
     """
     (out / "audio").mkdir(parents=True, exist_ok=True)
-    with Journal(out / "sources.jsonl") as journal, Progress(len(packages)) as bar:
-        done = {record["package"] for record in journal.records}
-        bar.expect(len(packages), len(done & set(packages)))
-        for package in packages:
-            if package in done:
+    with Journal(out / "sources.jsonl") as journal, Progress(len(sources)) as bar:
+        done = {record["source"] for record in journal.records}
+        bar.expect(len(sources), len(done & set(sources)))
+        for source in sources:
+            if source in done:
                 continue
             try:
-                record = add_package(package, out, bar)
+                record = add_source(source, out, bar)
             except DataError as error:
                 bar.say(str(error))
                 continue
             journal.add(record)
-            bar.advance(package, 1)
+            bar.advance(source, 1)
             bar.say(
-                f"{package}: {record['hours']:.2f} hours in {record['kept']} files,"
+                f"{source}: {record['hours']:.2f} hours in {record['kept']} files,"
                 f" {len(record['refused'])} left out"
             )
         return list(journal.records)
@@ -195,27 +258,19 @@ def collect(out: Path, packages: list[str]) -> list[dict[str, Any]]:
 def prepare_all(out: Path) -> PreparedAudio:
     """Prepare what was collected. Raises DataError if that is nothing."""
     with Progress() as bar:
-        done = 0
-
-        def show(name: str, so_far: int, total: int, seconds: float) -> None:
-            nonlocal done
-            bar.expect(total)
-            bar.advance(name, so_far - done, seconds)
-            done = so_far
-
         return prepare(
             out / "audio", out / "prepared", SAMPLE_RATE,
-            channels=2, progress=show, report=bar.say,
+            channels=2, progress=bar.follow(), report=bar.say,
         )  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("out", type=Path, help="folder to write to, or to go on in")
-    parser.add_argument("packages", nargs="*", help="in place of those of stereo_sets.tsv")
+    parser.add_argument("sources", nargs="*", help="in place of those of stereo_sets.tsv")
     options = parser.parse_args()
     try:
-        collect(options.out, options.packages or read_list())
+        collect(options.out, options.sources or read_list())
         prepared = prepare_all(options.out)
     except CodecError as error:
         sys.exit(f"error: {error}")

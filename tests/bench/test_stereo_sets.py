@@ -1,4 +1,4 @@
-"""Stereo music out of packages: what is kept, what is left out, and a run that goes on."""
+"""Stereo music out of packages and repositories: what is kept, and a run that goes on."""
 
 from __future__ import annotations
 
@@ -12,12 +12,21 @@ import pytest
 import soundfile
 
 from bench import stereo_sets
-from bench.stereo_sets import collect, prepare_all, read_list, unpack, why_not
+from bench.stereo_sets import (
+    collect,
+    folder_name,
+    is_repository,
+    prepare_all,
+    read_list,
+    unpack,
+    why_not,
+)
 from codec.errors import DataError
 
 RATE = 48_000
 
-pytestmark = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb")
+needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb")
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
 
 def noise(channels: int, seconds: float = 6.0) -> np.ndarray:
@@ -51,11 +60,15 @@ def deb(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_list_names_packages() -> None:
-    packages = read_list()
-    assert len(set(packages)) == len(packages) > 5
+def test_the_list_names_sources() -> None:
+    sources = read_list()
+    assert len(set(sources)) == len(sources) > 5
+    folders = [folder_name(source) for source in sources]
+    assert len(set(folders)) == len(folders)
+    assert {is_repository(source) for source in sources} == {True, False}
 
 
+@needs_dpkg
 def test_music_in_stereo_is_kept(
     deb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +104,7 @@ def test_music_in_stereo_is_kept(
     assert not (out / ".work").exists()
 
 
+@needs_dpkg
 def test_a_damaged_package_is_told_of(deb: Path, tmp_path: Path) -> None:
     data = deb.read_bytes()
     deb.write_bytes(data[: len(data) // 2])
@@ -109,6 +123,71 @@ def test_a_package_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (fake / "apt-get").unlink()
     with pytest.raises(DataError, match="apt-get cannot be run"):
         stereo_sets.download("x", tmp_path)
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository of two commits with music, a pointer of git-lfs and links out of it."""
+    root = tmp_path / "games" / "some-music.git"
+    (root / "sounds" / "deep").mkdir(parents=True)
+    for name in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{name}_NAME", "a")
+        monkeypatch.setenv(f"GIT_{name}_EMAIL", "a@b.c")
+    git(root, "init", "--quiet")
+    soundfile.write(root / "sounds/old.flac", noise(2), RATE)
+    (root / "LICENSE.md").write_text("CC0-1.0")
+    commit(root)
+    git(root, "rm", "--quiet", "sounds/old.flac")
+    soundfile.write(root / "sounds/deep/a b.flac", noise(2), RATE)
+    soundfile.write(root / "sounds/mono.flac", noise(1), RATE)
+    (root / "sounds/large.ogg").write_text("version https://git-lfs.github.com/spec/v1\n")
+    (root / "sounds/CREDITS").write_text("a")
+    (root / "code.py").write_text("")
+    (root / "link.flac").symlink_to("sounds/mono.flac")
+    (root / "out").symlink_to(tmp_path)
+    commit(root)
+    soundfile.write(root / "uncommitted.flac", noise(2), RATE)
+    return root
+
+
+def git(root: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", root, *words], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def commit(root: Path) -> None:
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message", "files")
+
+
+@needs_git
+def test_a_repository_is_cloned(repository: Path, tmp_path: Path) -> None:
+    """By its folder and by its address; what is in its newest commit counts."""
+    for i, source in enumerate((str(repository), repository.as_uri())):
+        out = tmp_path / f"out {i}"
+        (record,) = collect(out, [source, str(tmp_path / "none" / "x"), "file:///none/at-all"])
+        found = {path.relative_to(out / "audio").as_posix() for path in out.rglob("*.flac")}
+        assert found == {"games-some-music/sounds/deep/a b.flac"}
+        names = {path.name for path in (out / "audio").rglob("*") if path.is_file()}
+        assert names == {"a b.flac", "LICENSE.md", "CREDITS"}
+        assert record["source"] == source
+        assert record["commit"] == git(repository, "rev-parse", "HEAD")
+        assert record["kept"] == 1
+        assert record["refused"].keys() == {"sounds/mono.flac", "sounds/large.ogg"}
+        assert collect(out, [source]) == [record]
+        prepared = prepare_all(out)
+        assert [entry.group for entry in prepared.files] == ["games-some-music"]
+        assert (prepared.channels, prepared.sample_rate) == (2, RATE)
+        assert not (out / ".work").exists()
+
+
+@needs_git
+def test_a_repository_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match="cannot be cloned: fatal: "):
+        stereo_sets.clone((tmp_path / "none").as_uri(), tmp_path / "x")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DataError, match="git cannot be run"):
+        stereo_sets.clone("https://example.org/a/b", tmp_path / "x")
 
 
 def test_quiet_sides_count(tmp_path: Path) -> None:
