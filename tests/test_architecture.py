@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,7 +63,8 @@ def named(path: Path) -> Iterator[str]:
                 yield text
 
 
-def arrows() -> set[tuple[str, str]]:
+@functools.cache
+def arrows() -> frozenset[tuple[str, str]]:
     """Pairs of modules of codec: the first names the second."""
     known = modules()
     known |= {f"codec.{path.parent.name}.{path.stem}": path for path in ROOT.rglob("*.pyx")}
@@ -73,7 +75,7 @@ def arrows() -> set[tuple[str, str]]:
                 name = name.rpartition(".")[0]
             if name in known and name != module:
                 found.add((module, name))
-    return found
+    return frozenset(found)
 
 
 def room(module: str) -> str:

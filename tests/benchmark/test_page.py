@@ -303,7 +303,7 @@ def test_a_damaged_file_is_one_line(cli: Any, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [source]
 
 
-@given(st.recursive(st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
+@given(st.recursive(st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x), max_leaves=9))
 def test_json_in_a_script_is_itself_and_no_markup(value: Any) -> None:
     text = as_json(value)
     assert json.loads(text) == value

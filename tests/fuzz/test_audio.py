@@ -19,6 +19,6 @@ IN_A_PROCESS = {"alaw", "adpcm", "aiff", "au", "caf", "sphere"}  # which takes a
 def test_damaged_files_are_read_or_refused(name, seeds, capfd):
     data = EVERYTHING[name]()
     assert replay(data)
-    for seed in seeds[:: 5 if name in IN_A_PROCESS else 1]:
+    for seed in seeds[:: 8 if name in IN_A_PROCESS else 1]:
         replay(mutated(data, random.Random(seed)))
     assert capfd.readouterr().err == ""

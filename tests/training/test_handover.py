@@ -274,16 +274,16 @@ FAMILIES = {
 
 def test_critics_of_every_family_are_saved_and_handed_over(audio, tmp_path: Path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    go(audio, whole, Until(steps=7), FAMILIES)
-    for steps in (5, 7):  # critics learn from step 3 on
-        go(audio, cut, Until(steps=steps), FAMILIES if steps == 5 else None)
+    go(audio, whole, Until(steps=5), FAMILIES)
+    for steps in (4, 5):  # critics learn from step 3 on
+        go(audio, cut, Until(steps=steps), FAMILIES if steps == 4 else None)
     states = [checkpoints.load(folder / LATEST).learner for folder in (whole, cut)]
     assert states[0]["chosen"] == states[1]["chosen"]
     torch.testing.assert_close(*({**state, "chosen": None} for state in states), atol=0, rtol=0)
     hand_over(whole / LATEST, tmp_path / "handover", moments=True)
     assert_near(states[0], take_over(tmp_path / "handover").learner)
     taken = tmp_path / "taken"
-    go(audio, taken, Until(steps=8), resume_from=tmp_path / "handover")
+    go(audio, taken, Until(steps=6), resume_from=tmp_path / "handover")
     after = checkpoints.load(taken / LATEST)
     assert after.config.critics == FAMILIES["critics"]
     assert all(math.isfinite(after.losses[name]) for name in ("critic", "adversarial", "features"))

@@ -77,13 +77,20 @@ def first_steps(audio, count: int, config: TrainConfig = TRAINING) -> Learner:
     return learner
 
 
+@pytest.fixture(scope="module")
+def whole(audio, tmp_path_factory: pytest.TempPathFactory) -> checkpoints.Checkpoint:
+    """The end of a run of seven steps."""
+    run = tmp_path_factory.mktemp("whole")
+    go(audio, run, Until(steps=7))
+    return checkpoints.load(run / LATEST)
+
+
 @pytest.mark.parametrize("stop", [1, 2, 5])  # before the codebooks, at them, with critics
-def test_a_run_cut_in_two_is_the_run(audio, tmp_path: Path, stop: int):
-    go(audio, tmp_path / "whole", Until(steps=7))
-    go(audio, tmp_path / "cut", Until(steps=stop))
+def test_a_run_cut_in_two_is_the_run(audio, whole, tmp_path: Path, stop: int):
+    go(audio, tmp_path, Until(steps=stop))
     torch.rand(17)  # what a new process would not know either
-    go(audio, tmp_path / "cut", Until(steps=7))
-    whole, cut = (checkpoints.load(tmp_path / name / LATEST) for name in ("whole", "cut"))
+    go(audio, tmp_path, Until(steps=7))
+    cut = checkpoints.load(tmp_path / LATEST)
     assert "critics" in whole.learner
     assert_same(whole.learner, cut.learner)
     assert (whole.step, whole.audio_seconds) == (cut.step, cut.audio_seconds)

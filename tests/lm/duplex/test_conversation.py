@@ -99,8 +99,13 @@ ONE_TURN = microphone(0.5, SPEECH, 3.0)
 INTERRUPTED = microphone(0.5, SPEECH, 1.0, SPEECH, 3.0)
 
 
+@functools.cache
+def answered() -> Heard:
+    return Heard(ONE_TURN, answer)
+
+
 def test_a_turn_is_heard_and_answered() -> None:
-    heard = Heard(ONE_TURN, answer)
+    heard = answered()
     assert heard.kinds == [
         "turn began", "turn paused", "turn ended", "reply began", "reply ended",
     ]  # fmt: skip
@@ -121,7 +126,7 @@ def test_a_turn_is_heard_and_answered() -> None:
 
 
 def test_both_streams_lie_on_one_clock() -> None:
-    conversation = Heard(ONE_TURN, answer).conversation
+    conversation = answered().conversation
     frames = len(ONE_TURN) // SLOT
     listened, spoken = conversation.listened(), conversation.spoken()
     whole = MODEL.encode(ONE_TURN, RATE, n_codebooks=LEVELS).codes[0]
@@ -207,8 +212,7 @@ def test_an_interruption_at_any_sample_leaves_all_consistent(after: int, adaptiv
 
 def test_a_click_costs_no_word_of_the_reply() -> None:
     mic = ONE_TURN.copy()
-    heard = Heard(mic, answer)
-    click = heard.at("reply began") + 20_000
+    click = answered().at("reply began") + 20_000
     mic[click : click + 480] += 0.3
     found = Heard(mic, answer)
     assert found.kinds == [
@@ -398,7 +402,6 @@ def wait_for(condition: Callable[[], Any]) -> None:
 
 def test_a_thread_gives_what_the_clock_s_own_would() -> None:
     """With frames that are all ready before they are due."""
-    expected = Heard(ONE_TURN, answer)
     events: list[Event] = []
     rules = TurnTaking(patience=0.5, pause=0.096)
     expected = Heard(ONE_TURN, answer, rules=rules)
