@@ -21,6 +21,7 @@ import argparse
 import contextlib
 import csv
 import dataclasses
+import gc
 import multiprocessing
 import os
 import time
@@ -252,6 +253,7 @@ def main() -> None:
     if options.paced:
         with rival():
             scheduling = in_real_time()
+            gc.freeze()  # as `codec converse` does: a full collection would make a frame late
             given = session(turns, seconds, BACKGROUND, APART)
             result = converse(given, reply, "silero", EAGER, paced=True)
         lines = [

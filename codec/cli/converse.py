@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,6 +132,8 @@ def converse(
 
     heard: list[Event] = []
     make(heard.append).close()  # a mistake is an error now, not at the first visit
+
+    gc.freeze()  # or a full collection goes through all modules and models, and a frame comes late
 
     def started(address: str) -> None:
         click.echo(f"open {address} in a browser; Ctrl-C stops", err=True)
