@@ -38,7 +38,7 @@ from codec.coders.base import CODER_IDS
 from codec.corpus.token_rows import TokenRows
 from codec.errors import CodecError
 from codec.lm import DEFAULT_LM
-from codec.lm.continuation import MANNER, SPEECH, Manner, continued
+from codec.lm.continuation import MANNER, PRIOR, SPEECH, Manner, continued
 from codec.lm.model.data import VALIDATION, words_of
 from codec.lm.model.language_model import Conditions, LanguageModel
 from codec.lm.speech.phone_model import PhoneModel
@@ -60,7 +60,7 @@ LAGS = range(1, 51)  # frames
 PIECE = 5.0  # seconds of music or sounds that the classifier hears
 PIECES = 20  # of a kind
 MEL_RATE = 16_000  # Hz: of `log_mel`'s default
-TEMPERATURES = (0.8, 0.9)
+TEMPERATURES = (0.7,)  # beside the default
 GUIDANCES = (1.0, 2.0)  # by the prompt
 TAG_GUIDANCES = (1.0, 3.0)
 
@@ -191,7 +191,7 @@ class Bench:
 
     def told(self) -> float:
         """The share of prompts that the model takes for speech."""
-        kinds = [self.lm.kind_of(codes[:, : self.frames]) for codes in self.codes]
+        kinds = [self.lm.kind_of(codes[:, : self.frames], PRIOR) for codes in self.codes]
         return float(np.mean([SPEECH in kind for kind in kinds]))
 
     def bits(self) -> tuple[Floats, Floats, Floats]:
@@ -353,11 +353,12 @@ def report(arguments: argparse.Namespace, command: str) -> str:
     variants: list[tuple[str, Manner, PhoneModel | None]] = [
         ("no phones, guidance 1", plain_manner, None)
     ]
+    for guidance in arguments.guidances:
+        manner = dataclasses.replace(MANNER, prompt_guidance=guidance)
+        variants.append((f"guidance {guidance:g}", manner, phones))
     for temperature in arguments.temperatures:
-        for guidance in arguments.guidances:
-            manner = dataclasses.replace(MANNER, temperature=temperature, prompt_guidance=guidance)
-            name = f"temperature {temperature:g}, guidance {guidance:g}"
-            variants.append((name, manner, phones))
+        manner = dataclasses.replace(MANNER, temperature=temperature)
+        variants.append((f"temperature {temperature:g}", manner, phones))
     for name, manner, says in variants:
         follows = bench.continued(manner, arguments.seconds, says)
         rows.append([name, *shown(bench.measured(follows))])
@@ -458,7 +459,7 @@ def main() -> None:
     parser.add_argument("--voices", type=Path, default=SPEECH_FILE, help="a file that has phones")
     parser.add_argument("--count", type=int, default=50, help="prompts")
     parser.add_argument("--seconds", type=float, default=5.0, help="of a continuation")
-    parser.add_argument("--temperatures", type=float, nargs="+", default=TEMPERATURES)
+    parser.add_argument("--temperatures", type=float, nargs="*", default=TEMPERATURES)
     parser.add_argument("--guidances", type=float, nargs="+", default=GUIDANCES)
     parser.add_argument("--tag-guidances", type=float, nargs="+", default=TAG_GUIDANCES)
     parser.add_argument("--pieces", type=int, default=5, help="compositions of a kind")
@@ -467,7 +468,7 @@ def main() -> None:
     try:
         command = f"python -m bench.lm DATA --tokens TOKENS --count {arguments.count} --seconds"
         command += f" {arguments.seconds:g} --pieces {arguments.pieces}"
-        for name in ("temperatures", "guidances", "tag_guidances"):
+        for name in ("guidances", "temperatures", "tag_guidances"):
             given = " ".join(f"{value:g}" for value in getattr(arguments, name))
             command += f" --{name.replace('_', '-')} {given}"
         text = report(arguments, command)

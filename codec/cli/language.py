@@ -167,7 +167,7 @@ _SECONDS = click.FloatRange(0, 24 * 3600, min_open=True)
 
 
 def _sampling(
-    temperature: float, top_p: float, guidance: float, guides: str
+    temperature: float | None, top_p: float, guidance: float, guides: str
 ) -> Callable[[Command], Command]:
     """The options of generation, with these defaults."""
 
@@ -209,7 +209,10 @@ def _sampling(
                 type=float,
                 default=temperature,
                 show_default=True,
-                help="How freely codes are drawn.",
+                help="How freely codes are drawn."
+                + (
+                    " [default: 0.5 for speech with words, else 0.9]" if temperature is None else ""
+                ),
             ),
             click.option(
                 "-o",
@@ -231,7 +234,7 @@ def _sampling(
 @click.option("--skip-prompt", is_flag=True, help="Write only what follows the prompt.")
 @click.option("--no-words", is_flag=True, help="Let speech go on without phones of English.")
 @click.option("--voices", type=FILE, help="A file that has phones. [default: the shipped one]")
-@_sampling(temperature=0.9, top_p=0.95, guidance=2.0, guides="the prompt is")
+@_sampling(temperature=None, top_p=0.95, guidance=2.0, guides="the prompt is")
 def continue_(
     prompt: Path,
     seconds: float,

@@ -17,19 +17,22 @@ from codec.lm.speech.phone_model import PhoneModel, spoken
 from codec.support.types import Codes
 
 SPEECH = "speech"  # the tag
+# Bits. Most of what people let go on is speech; chosen by the clips of bench/development.tsv.
+PRIOR = {SPEECH: 7.0}
 
 
 @dataclasses.dataclass(frozen=True)
 class Manner:
     """How codes are drawn; the fields are those of `LanguageModel.generate`.
 
-    `bench/lm.md` compares temperatures and guidances.
+    temperature: by default .5 where phones are drawn, which say what the codes do not leave open,
+        else .9. `bench/lm.md` compares temperatures and guidances.
     """
 
-    temperature: float = 0.9
+    temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = 0.95
-    guidance: float = 1.0
+    guidance: float = 1.5
     prompt_guidance: float = 2.0
     seed: int = 0
 
@@ -50,7 +53,7 @@ def asked_after(
     phones: draws what is said, in English; None for speech without words. The same seed draws the
     same phones. tags: of the prompt; by default the model finds them (`LanguageModel.kind_of`).
     """
-    tags = lm.kind_of(prompt) if tags is None else tags
+    tags = lm.kind_of(prompt, PRIOR) if tags is None else tags
     laid = None
     if phones is not None and SPEECH in tags:
         before = np.zeros((prompt.shape[1], 3), np.int64)  # nobody says what the prompt says
@@ -73,4 +76,9 @@ def continued(
     `asked_after`. Raises OptionError or TokensError at once.
     """
     asked = asked_after(lm, prompt, frames, phones, manner.seed, tags)
+    told = asked.phones is not None
+    if manner.temperature is None:
+        manner = dataclasses.replace(manner, temperature=0.5 if told else 0.9)
+    if not told:  # without phones, the prompt alone guides
+        manner = dataclasses.replace(manner, guidance=1.0)
     return lm.generate(prompt, asked, frames, **dataclasses.asdict(manner))

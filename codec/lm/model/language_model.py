@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,15 +114,23 @@ class LanguageModel:
             cost = -logs.gather(2, own.unsqueeze(-1)).squeeze(-1) / np.log(2)
         return cost.cpu().numpy().astype(np.float32)
 
-    def kind_of(self, codes: npt.ArrayLike) -> tuple[str, ...]:
+    def kind_of(
+        self, codes: npt.ArrayLike, prior: Mapping[str, float] | None = None
+    ) -> tuple[str, ...]:
         """The tags of `kinds` by which codes [levels or more, frames] cost the fewest bits.
 
-        The last 3 s count (`LmConfig.voice_frames`). Without kinds or frames, no tags.
+        The last 3 s count (`LmConfig.voice_frames`). Without kinds or frames, no tags. prior: bits
+        that a tag saves: 7 make it 128 times as likely beforehand.
         """
         own = self._codes(codes, "codes")[:, -self.config.voice_frames :]
         if not self.kinds or not own.shape[1]:
             return ()
-        costs = [float(self.bits(own.cpu(), Conditions(tags=kind)).sum()) for kind in self.kinds]
+        saved = prior or {}
+        costs = [
+            float(self.bits(own.cpu(), Conditions(tags=kind)).sum())
+            - sum(saved.get(tag, 0.0) for tag in kind)
+            for kind in self.kinds
+        ]
         return self.kinds[int(np.argmin(costs))]
 
     def _codes(self, codes: npt.ArrayLike, what: str) -> Tensor:

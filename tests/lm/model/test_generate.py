@@ -136,6 +136,8 @@ def test_the_kind_is_the_one_whose_tags_fit_best():
         own = own[:, -CONFIG.voice_frames :]
         costs = {k: model.bits(own, Conditions(tags=k)).sum() for k in model.kinds}
         assert costs[kind] == min(costs.values())
+        for name in CONFIG.tags:  # enough bits decide
+            assert model.kind_of(own, {name: 1e6}) == (name,)
         found.add(kind)
     assert len(found) > 1
     assert LanguageModel(net).kind_of(own) == ()
