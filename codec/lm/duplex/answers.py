@@ -56,9 +56,8 @@ def continuation(
     """
     from codec.lm.continuation import SPEECH, Manner, continued
 
-    tags = (
-        [SPEECH] if SPEECH in lm.config.tags else []
-    )  # to find them takes longer than a reply may
+    # A turn is speech. To ask the model for its kind would take longer than a reply may.
+    tags = [SPEECH] if SPEECH in lm.config.tags else []
 
     def reply(turn: Turn) -> Iterator[Codes]:
         prompt = turn.codes[:, -lm.config.context + frames :]
