@@ -202,7 +202,7 @@ def _sampling(
                 type=click.FloatRange(0, 100),
                 default=guidance,
                 show_default=True,
-                help=f"How closely {guides} followed; other values than 1 take twice the time.",
+                help=f"How closely {guides} followed; other values than 1 take longer.",
             ),
             click.option(
                 "--temperature",
