@@ -1,13 +1,13 @@
 """Check on whole recordings that examples/c/nac.c makes the files of `codec`, byte for byte.
 
-    python -m bench.c_command EVAL_DIR --nac build/nac [--runner qemu-aarch64] [--every N]
+    python -m bench.c_command EVAL_DIR --nac build/nac [--runner qemu-aarch64] [--every N [--first K]]
         [--way NAME ...]
 
 Every clip becomes a WAV of 16 bits at 24 kHz. `nac compress` and `codec compress` make files of it
 with each coder, `nac decompress` and `codec decompress` restore them. What is printed are the
 numbers of clips, files and bytes compared and of the files that differ; the exit code is 1 if one
-does. An emulator is a hundred times slower: --way chooses among the ways, and Ctrl-C (or `timeout
--s INT`) ends the run with the numbers so far.
+does. An emulator is a hundred times slower: --way chooses among the ways, --every and --first cut the
+clips into parts, and Ctrl-C (or `timeout -s INT`) ends the run with the numbers so far.
 """
 
 from __future__ import annotations
@@ -78,11 +78,12 @@ def main() -> None:
     parser.add_argument("--runner", default="", help="what runs the command")
     parser.add_argument("--weights", type=Path, default=DEFAULT_WEIGHTS)
     parser.add_argument("--every", type=int, default=1, help="use every N-th clip only")
+    parser.add_argument("--first", type=int, default=0, help="the clip to begin with, from 0")
     parser.add_argument(
         "--way", choices=WAYS, action="append", help="one of the ways only; repeats"
     )
     options = parser.parse_args()
-    clips = read_clips(options.clips)[:: options.every]
+    clips = read_clips(options.clips)[options.first :: options.every]
     command = [*shlex.split(options.runner), str(options.nac)]
     seconds = sum(len(clip.audio) for clip in clips) / SAMPLE_RATE
     print(f"{len(clips)} clips, {seconds:.0f} s; {machine()}")
