@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from codec.api import Codec
+from codec.engine.stream import StreamEncoder
 from codec.errors import TokensError
 from codec.lm.duplex.events import Turn
 from codec.support.arguments import shown
@@ -34,8 +35,7 @@ def frames_of(callback: Callback, turn: Turn, model: Codec, n_codebooks: int) ->
     (floats [n] at the model's rate), which are encoded. Raises TokensError on anything else, and
     whatever the callback raises.
     """
-    encoder = model.stream_encoder(n_codebooks=n_codebooks)
-    sampled = False
+    encoder: StreamEncoder | None = None  # of samples: a reply of codes needs none
     pieces = _pieces(callback(turn))
     try:
         for piece in pieces:
@@ -44,7 +44,8 @@ def frames_of(callback: Callback, turn: Turn, model: Codec, n_codebooks: int) ->
             else:
                 array = np.asarray(piece.detach().cpu() if hasattr(piece, "detach") else piece)
                 if array.dtype.kind == "f" and array.ndim == 1:
-                    codes, sampled = encoder.push(array), True
+                    encoder = encoder or model.stream_encoder(n_codebooks=n_codebooks)
+                    codes = encoder.push(array)
                 elif array.dtype.kind in "iu" and array.ndim == 2 and len(array) == n_codebooks:
                     codes = array
                 else:
@@ -53,7 +54,7 @@ def frames_of(callback: Callback, turn: Turn, model: Codec, n_codebooks: int) ->
                         f" Tokens, not {array.dtype} {list(array.shape)}"
                     )
             yield from _single(codes, model)
-        if sampled:
+        if encoder is not None:
             yield from _single(encoder.flush(), model)
     finally:
         close = getattr(pieces, "close", None)  # a generator ends here, not when it is collected
