@@ -14,7 +14,6 @@ does so at a number of samples since the beginning, whatever the pieces were.
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 
@@ -29,6 +28,7 @@ from codec.lm.duplex.echo import EchoGate
 from codec.lm.duplex.events import Event, Kind, State, Turn
 from codec.lm.duplex.player import Player
 from codec.lm.duplex.replies import Callback, Ended, Inline, Threaded, frames_of
+from codec.lm.duplex.tape import Tape
 from codec.lm.duplex.turns import Action, TurnTaker, TurnTaking, hops
 from codec.lm.vocabulary import Audio, End, Segment
 from codec.lm.vocabulary import Turn as TurnMark
@@ -91,12 +91,11 @@ class Conversation:
         self._hop, self._slot = hop_samples(rate), model.config.hop_length
         self._clock = 0
         self._closed = False
-        self._heard_now: list[Floats] = []  # of the present hop
-        self._played_now: list[Floats] = []
-        self._listened: list[Codes] = []
-        self._spoken: list[Codes] = [self._player.silence]
-        self._kept: deque[Floats] = deque()  # the last hops, as far back as a turn may need them
-        self._kept_from = 0  # the number of the first of them
+        self._heard = Tape(np.float32)  # the microphone, as far back as a turn may need it
+        self._played_now: list[Floats] = []  # of the present hop
+        self._listened = Tape(np.uint16, n_codebooks)
+        self._spoken = Tape(np.uint16, n_codebooks)
+        self._spoken.append(self._player.silence)
         self._state: State = "listening"
         self._in_turn = False
         self._turn_start = 0  # the frame at which the present or last turn began
@@ -142,11 +141,11 @@ class Conversation:
 
         Frame t is that of clock samples [t, t + 1) times the model's hop length.
         """
-        return np.concatenate([self._player.silence[:, :0], *self._listened], axis=1)
+        return self._listened.read(0, len(self._listened))
 
     def spoken(self) -> Codes:
         """Return the tokens of the loudspeaker on the same clock, those of silence included."""
-        return np.concatenate(self._spoken, axis=1)[:, : self._clock // self._slot]
+        return self._spoken.read(0, self._clock // self._slot)
 
     def exchange(self, samples: npt.ArrayLike) -> Floats:
         """Take samples of the microphone; give as many for the loudspeaker, float32 [n].
@@ -164,7 +163,7 @@ class Conversation:
             )
             piece, heard = heard[:due], heard[due:]
             played.append(self._player.render(len(piece)))
-            self._heard_now.append(piece)
+            self._heard.append(piece)
             self._played_now.append(played[-1])
             self._clock += len(piece)
             if len(piece) == due:
@@ -179,7 +178,7 @@ class Conversation:
         if self._player.active:
             self._interrupt()
         elif self._in_turn:
-            codes = self._codes(self._part_start, None)
+            codes = self._listened.read(self._part_start, len(self._listened))
             self._write(self._part_start, codes, they=True, end="open")
         self._source.close()
 
@@ -203,13 +202,11 @@ class Conversation:
             self._spoken.append(self._player.frame())
 
     def _end_hop(self) -> None:
-        heard, played = np.concatenate(self._heard_now), np.concatenate(self._played_now)
-        self._heard_now, self._played_now = [], []
+        heard = self._heard.read(self._clock - self._hop, self._clock)
+        played, self._played_now = np.concatenate(self._played_now), []
         self._listened.append(self._encoder.push(heard))
-        self._kept.append(heard)
-        while not self._turn_may_go_on() and len(self._kept) > hops(KEPT):
-            self._kept.popleft()
-            self._kept_from += 1
+        if not self._turn_may_go_on():
+            self._heard.forget(self._clock - hops(KEPT) * self._hop)
         probability = self._detector.push(heard)
         echo = self._gate is not None and self._gate.push(heard, played)
         if echo and not self._in_turn:  # in a turn nothing is played: they may speak softly
@@ -230,7 +227,8 @@ class Conversation:
             self._cancel()
         elif action == "end":
             self._unanswered = len(self.transcript), self._they_spoke_last
-            self._write(self._part_start, self._codes(self._part_start, self._stop()), they=True)
+            codes = self._listened.read(self._part_start, self._stop())
+            self._write(self._part_start, codes, they=True)
             self._in_turn, self._may_speak, self._state = False, True, "thinking"
             self._emit("turn ended")
         elif action == "drop":
@@ -310,11 +308,9 @@ class Conversation:
 
     def _turn(self) -> Turn:
         start, stop = self._turn_start, self._stop()
-        first = start * self._slot
-        samples = np.concatenate(self._kept)[first - self._kept_from * self._hop :]
         return Turn(
-            self._codes(start, stop),
-            samples[: (stop - start) * self._slot],
+            self._listened.read(start, stop),
+            self._heard.read(start * self._slot, stop * self._slot),
             start,
             self._history,
             self._interrupted,
@@ -323,9 +319,6 @@ class Conversation:
     def _stop(self) -> int:
         """Return the frame after the last speech."""
         return -(-self._taker.last * self._hop // self._slot)
-
-    def _codes(self, start: int, stop: int | None) -> Codes:
-        return np.ascontiguousarray(self.listened()[:, start:stop])
 
     def _write_reply(self, end: End) -> None:
         self._write(self._reply_start, self._player.heard_codes(), they=False, end=end)

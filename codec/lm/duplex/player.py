@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from codec.api import Codec
 from codec.lm.duplex.replies import Ended
+from codec.lm.duplex.tape import Tape
 from codec.support.types import Codes
 
 Floats = npt.NDArray[np.float32]
@@ -35,15 +36,15 @@ class Player:
     bit for bit, but for fades of 8 ms where it is held, goes on or is cut off. A held reply goes on
     at the same place of a later slot, so that its frames stay on the clock.
 
-    frames: the frames of this reply that were taken, frames of silence included that fill in where
-        the callback was late.
+    frames: the frames of this reply that were taken, uint16 [n_codebooks, n], frames of silence
+        included that fill in where the callback was late.
     underruns: how many those are, in all replies.
     heard: samples of this reply that were played, or will be when a fade that has begun ends.
     """
 
     def __init__(self, model: Codec, n_codebooks: int) -> None:
         self.silence = silence_frame(model, n_codebooks)
-        self.frames: list[Codes] = []
+        self.frames = Tape(np.uint16, n_codebooks)
         self.underruns = 0
         self.heard = 0
         self._decoder = model.stream_decoder()
@@ -70,7 +71,8 @@ class Player:
         """
         self._decoder.reset()
         self._mode, self._finished, self._risen = "playing", False, self._fade
-        self._ready, self.frames, self.heard = np.zeros(0, np.float32), [], 0
+        self._ready, self.heard = np.zeros(0, np.float32), 0
+        self.frames = Tape(np.uint16, len(self.silence))
         self._push(first)
         while len(self._ready) < self._slot and self._take(take):
             pass
@@ -94,7 +96,7 @@ class Player:
         """Return the codes of the slot that begins now: of the reply, or of silence."""
         number = -(-self.heard // self._slot)
         if self._mode == "playing" and number < len(self.frames):
-            return self.frames[number]
+            return self.frames.read(number, number + 1)
         return self.silence
 
     def render(self, count: int) -> Floats:
@@ -136,8 +138,7 @@ class Player:
 
     def heard_codes(self) -> Codes:
         """Return the frames of the reply of which something was heard, uint16 [codebooks, n]."""
-        count = -(-self.heard // self._slot)
-        return np.concatenate([self.silence[:, :0], *self.frames[:count]], axis=1)
+        return self.frames.read(0, -(-self.heard // self._slot))
 
     def _take(self, take: Take) -> bool:
         """Push the next frame, if there is one."""

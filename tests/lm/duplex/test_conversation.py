@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 import codec
 from codec.lm.duplex import Conversation, EnergyDetector, Event, Turn, TurnTaking
 from codec.lm.duplex.player import silence_frame
+from codec.lm.duplex.tape import Tape
 from codec.lm.layouts import Flat
 from codec.lm.vocabulary import Audio, Vocabulary
 from codec.lm.vocabulary import Turn as TurnMark
@@ -159,6 +161,82 @@ def test_how_the_microphone_is_cut_changes_nothing(pieces: list[int]) -> None:
     assert np.array_equal(found.conversation.listened(), expected.conversation.listened())
     assert np.array_equal(found.conversation.spoken(), expected.conversation.spoken())
     assert found.conversation.transcript == expected.conversation.transcript
+
+
+def test_the_microphone_may_use_one_buffer_again_and_again() -> None:
+    expected = in_frames()
+    buffer, out = np.zeros(240, np.float32), []
+    with Conversation(
+        MODEL, answer, n_codebooks=LEVELS, detector=EnergyDetector(RATE), echo=None, threaded=False
+    ) as conversation:
+        for at in range(0, len(INTERRUPTED) // 240 * 240, 240):
+            buffer[:] = INTERRUPTED[at : at + 240]
+            out.append(conversation.exchange(buffer))
+        listened = conversation.listened()
+    assert np.array_equal(np.concatenate(out), expected.out[: 240 * len(out)])
+    assert np.array_equal(listened, expected.conversation.listened()[:, : listened.shape[1]])
+
+
+PERIOD = microphone(0.5, SPEECH, 3.0)
+PERIOD = np.pad(PERIOD, (0, -len(PERIOD) % 1920))  # whole slots, and whole hops
+
+
+@dataclasses.dataclass
+class Worst:
+    """The exchange, of a frame, that put together most: how many arrays, and bytes."""
+
+    arrays: int = 0
+    bytes: int = 0
+
+
+def costs(periods: int, monkeypatch: pytest.MonkeyPatch) -> list[Worst]:
+    """What each period of a conversation cost, as the same turn comes again and again.
+
+    At the start of each, all that is older than it is taken from the conversation.
+    """
+    now = Worst()
+    join = np.concatenate
+
+    def joined(arrays: Any, *args: Any, **options: Any) -> Any:
+        made = join(arrays, *args, **options)
+        now.arrays += len(arrays)
+        now.bytes += made.nbytes
+        return made
+
+    def read(self: Tape[Any], start: int, stop: int) -> Any:
+        made = plain(self, start, stop)
+        now.bytes += made.nbytes
+        return made
+
+    plain = Tape.read
+    monkeypatch.setattr(np, "concatenate", joined)
+    monkeypatch.setattr(Tape, "read", read)
+    events: list[Event] = []
+    conversation = Conversation(
+        MODEL, answer, n_codebooks=LEVELS, detector=EnergyDetector(RATE), echo=None, threaded=False,
+        rules=TurnTaking(adaptive=False), on_event=events.append,
+    )  # fmt: skip
+    found = []
+    for period in range(periods):
+        conversation._listened.forget(period * len(PERIOD) // SLOT - 1)
+        conversation._spoken.forget(period * len(PERIOD) // SLOT)
+        worst = Worst()
+        events.clear()
+        for at in range(0, len(PERIOD), SLOT):
+            now.arrays = now.bytes = 0
+            conversation.exchange(PERIOD[at : at + SLOT])
+            worst = Worst(max(worst.arrays, now.arrays), max(worst.bytes, now.bytes))
+        assert [event.kind for event in events] == answered().kinds
+        found.append(worst)
+    return found
+
+
+def test_a_turn_costs_the_same_however_long_the_conversation_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing that is older than the turn is copied, walked through, or read at all."""
+    first, *later = costs(6, monkeypatch)
+    assert later == [first] * 5
 
 
 def check_replies(heard: Heard) -> None:
