@@ -1,13 +1,13 @@
 """Check on whole recordings that examples/c/nac.c makes the files of `codec`, byte for byte.
 
-    python -m bench.c_command EVAL_DIR --nac build/nac [--runner qemu-aarch64] [--every N [--first K]]
-        [--way NAME ...]
+    python -m bench.c_command EVAL_DIR --nac build/nac [--runner qemu-aarch64] [--way NAME ...]
+        [--every N [--first K]]
 
 Every clip becomes a WAV of 16 bits at 24 kHz. `nac compress` and `codec compress` make files of it
 with each coder, `nac decompress` and `codec decompress` restore them. What is printed are the
 numbers of clips, files and bytes compared and of the files that differ; the exit code is 1 if one
-does. An emulator is a hundred times slower: --way chooses among the ways, --every and --first cut the
-clips into parts, and Ctrl-C (or `timeout -s INT`) ends the run with the numbers so far.
+does. An emulator is a hundred times slower: --way chooses among the ways, --every and --first cut
+the clips into parts, and Ctrl-C (or `timeout -s INT`) ends the run with the numbers so far.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ from bench.lm_data import read_table
 from codec.audio.reader import AudioReader, read_audio
 from codec.audio.writer import write_audio
 from codec.errors import CodecError
+from codec.lm.model.language_model import STEPS
 from codec.lm.speech.speak import SPEECH, STYLE, WEIGHTS, Speaker, Style
 from codec.lm.speech.voices import Voice
 from codec.quality import phones, prosody, whisper
@@ -182,7 +183,9 @@ def spoken(
     return np.concatenate(parts), first, speed
 
 
-def voices_of(speaker: Speaker, data: Path, names: Sequence[str]) -> list[tuple[str, Voice, Any]]:
+def voices_of(
+    speaker: Speaker, data: Path, names: Sequence[str], steps: int
+) -> list[tuple[str, Voice, Any]]:
     """Return name, voice and mean embedding of each voice that was asked for."""
     found: list[tuple[str, Voice, np.ndarray | None]] = []
     for name in names:
@@ -197,11 +200,11 @@ def voices_of(speaker: Speaker, data: Path, names: Sequence[str]) -> list[tuple[
                 others = (
                     (read_audio(data / row["path"])[0][0], rate) for row in rows[1 : COMPARED + 1]
                 )
-                voice = speaker.voice_of(audio[0, : 3 * rate], rate)
+                voice = speaker.voice_of(audio[0, : 3 * rate], rate, steps=steps)
                 found.append((f"{own}, 3 s", voice, _mean(others)))
         else:
             audio, rate = read_audio(Path(name))
-            found.append((Path(name).stem, speaker.voice_of(audio, rate), None))
+            found.append((Path(name).stem, speaker.voice_of(audio, rate, steps=steps), None))
     return found
 
 
@@ -216,6 +219,7 @@ def main() -> None:
     parser.add_argument("--top-k", type=int, default=STYLE.top_k)
     parser.add_argument("--guidance", type=float, default=STYLE.guidance)
     parser.add_argument("--voice-guidance", type=float, default=STYLE.prompt_guidance)
+    parser.add_argument("--adapt", type=int, default=STEPS, help="steps, for recorded voices")
     parser.add_argument("--recordings", action="store_true", help="judge the recordings too")
     parser.add_argument("--keep", type=Path, help="folder to write the speech to")
     options = parser.parse_args()
@@ -227,7 +231,7 @@ def main() -> None:
         speaker = Speaker.load(options.weights, options.voices)
         wanted = sentences(options.data, options.sentences)
         names = options.voice or [*speaker.speech.voices, HELD_OUT]
-        voices = voices_of(speaker, options.data, names)
+        voices = voices_of(speaker, options.data, names, options.adapt)
     except CodecError as error:
         sys.exit(f"error: {error}")
     print(f"{len(wanted)} sentences, {chosen}\n\n{HEADER}", flush=True)

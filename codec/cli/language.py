@@ -232,6 +232,13 @@ def _sampling(
 @click.argument("prompt", type=FILE)
 @click.option("--seconds", type=_SECONDS, default=10.0, show_default=True, help="Seconds to add.")
 @click.option("--skip-prompt", is_flag=True, help="Write only what follows the prompt.")
+@click.option(
+    "--adapt",
+    type=click.IntRange(0),
+    default=8,
+    show_default=True,
+    help="Steps in which the model first learns from PROMPT, a second for three.",
+)
 @click.option("--no-words", is_flag=True, help="Let speech go on without phones of English.")
 @click.option("--voices", type=FILE, help="A file that has phones. [default: the shipped one]")
 @_sampling(temperature=None, top_p=0.95, guidance=2.0, guides="the prompt is")
@@ -239,6 +246,7 @@ def continue_(
     prompt: Path,
     seconds: float,
     skip_prompt: bool,
+    adapt: int,
     no_words: bool,
     voices: Path | None,
     **chosen: Any,
@@ -246,13 +254,15 @@ def continue_(
     """Go on with a recording of speech or music.
 
     The output is PROMPT and what may follow it, in mono at the codec's sample rate. The last
-    seconds of PROMPT count: about 3 s of one voice or one piece of music are enough. Speech goes on
+    seconds of PROMPT count: about 3 s of one voice or one piece of music are enough. The model
+    learns from them before it goes on, which keeps the voice. Speech goes on
     with the sounds of English, but its words mean nothing. With -o - a WAV goes to standard output
     while it is made. The same seed gives the same audio on the same machine.
     """
     lm, codec = _models(chosen)
     from codec.audio.reader import read_audio
-    from codec.lm.continuation import Manner, continued
+    from codec.lm.continuation import PRIOR, Manner, attuned, continued
+    from codec.lm.cuts import cuts_of
     from codec.lm.speech.speak import SPEECH
     from codec.lm.speech.voices import Speech
 
@@ -267,7 +277,11 @@ def continue_(
         prompt_guidance=chosen["guidance"],
         seed=chosen["seed"],
     )
-    made = continued(lm, codes, frames, phones, manner)
+    tags = lm.kind_of(codes, PRIOR)
+    if adapt:
+        cuts = cuts_of(codec, audio.mean(0), rate, lm.config.levels)
+        lm = attuned(lm, cuts, tags, adapt)
+    made = continued(lm, codes, frames, phones, manner, tags)
     _write(codec, codes, made, frames, chosen, skip_prompt)
 
 

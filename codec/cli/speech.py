@@ -130,6 +130,13 @@ def train_speech(
     type=click.FloatRange(0, 100),
     help="How strictly the voice is followed. [default: 1]",
 )
+@click.option(
+    "--adapt",
+    type=click.IntRange(0),
+    default=8,
+    show_default=True,
+    help="Steps in which the model first learns from a recorded voice, a second for three.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
 @click.option("--weights", type=FILE, help="A language model. [default: the shipped one]")
 @click.option("--voices", type=FILE, help="Durations and voices. [default: the shipped ones]")
@@ -148,6 +155,7 @@ def speak(
     top_k: int | None,
     guidance: float | None,
     voice_guidance: float | None,
+    adapt: int,
     seed: int,
     weights: Path | None,
     voices: Path | None,
@@ -186,7 +194,7 @@ def speak(
         chosen["top_k"] = top_k or None
     given = {name: value for name, value in chosen.items() if value is not None or name == "top_k"}
     style = dataclasses.replace(STYLE, **given)
-    known = voice_named(speaker, voice)
+    known = voice_named(speaker, voice, adapt)
     script = speaker.script(text, known, rate=rate)
     frames = speaker.draw(script, known, style=style)
     write_frames(
@@ -199,14 +207,14 @@ def speak(
     )
 
 
-def voice_named(speaker: Speaker, name: str) -> Voice:
-    """Return a stored voice, or that of the recording at this path."""
+def voice_named(speaker: Speaker, name: str, steps: int = 8) -> Voice:
+    """Return a stored voice, or that of the recording at this path, learned in so many steps."""
     if name in speaker.speech.voices or not Path(name).exists():
         return speaker.speech.voice(name)
     from codec.audio.reader import read_audio
 
     audio, sample_rate = read_audio(Path(name))
-    return speaker.voice_of(audio, sample_rate)
+    return speaker.voice_of(audio, sample_rate, steps=steps)
 
 
 def speaking(

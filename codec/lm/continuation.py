@@ -2,7 +2,8 @@
 
 The model itself says what kind of sound the prompt is: the tags by which it costs the fewest bits.
 After speech, a model of phones decides what is said next (AudioLM's two stages, arXiv 2209.03143).
-The prompt is the voice, and guidance holds the model to it.
+The prompt is the voice. The model learns from it before it goes on, and guidance holds the model to
+it.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from codec.lm.model.language_model import Conditions, LanguageModel
+from codec.lm.model.language_model import STEPS, Conditions, LanguageModel
 from codec.lm.speech.phone_model import PhoneModel, spoken
+from codec.support.arguments import as_array
 from codec.support.types import Codes
 
 SPEECH = "speech"  # the tag
 # Bits. Most of what people let go on is speech; chosen by the clips of bench/development.tsv.
 PRIOR = {SPEECH: 7.0}
+LEARNED = 150  # frames of a prompt that the model learns from, at most: 6 s
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +42,21 @@ class Manner:
 
 
 MANNER = Manner()
+
+
+def attuned(
+    lm: LanguageModel, cuts: npt.ArrayLike, tags: Sequence[str] | None = None, steps: int = STEPS
+) -> LanguageModel:
+    """Return a model that has learned from the last seconds of a prompt (`LanguageModel.adapted`).
+
+    cuts: codes [cuts, levels or more, T] of `codec.lm.cuts.cuts_of`. tags: as in `asked_after`.
+    """
+    heard = as_array(cuts)[:, :, -LEARNED:]
+    if not steps or not len(heard) or not heard.shape[2]:
+        return lm
+    tags = lm.kind_of(heard[0], PRIOR) if tags is None else tags
+    asked = Conditions(tags=tags, voice=heard[0, :, -lm.config.voice_frames :])
+    return lm.adapted(heard, asked, steps=steps)
 
 
 def asked_after(

@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from codec.lm.continuation import Manner, asked_after, continued
+from codec.lm.continuation import LEARNED, Manner, asked_after, attuned, continued
 from codec.lm.model.config import preset
-from codec.lm.model.language_model import LanguageModel
+from codec.lm.model.language_model import Conditions, LanguageModel
 from codec.lm.model.network import Network
 from codec.lm.speech.phone_model import PhoneModel, spoken
 
@@ -51,3 +51,14 @@ def test_frames_follow_by_the_seed() -> None:
     assert made(1).shape == (2, 9)
     np.testing.assert_array_equal(made(1), made(1))
     assert not np.array_equal(made(1), made(2))
+
+
+@pytest.mark.parametrize("kind", ["piano", "speech"])
+def test_the_model_learns_from_the_last_seconds_of_the_prompt(kind: str) -> None:
+    lm, cuts = model(kind), np.stack([codes(LEARNED + 20), codes(LEARNED + 20) % 5])
+    learned, heard = attuned(lm, cuts, steps=2), cuts[:, :, -LEARNED:]
+    asked = Conditions(tags=[kind], voice=heard[0, :, -lm.config.voice_frames :])
+    expected = lm.adapted(heard, asked, steps=2).bits(codes(9))
+    np.testing.assert_array_equal(learned.bits(codes(9)), expected)
+    assert attuned(lm, cuts, steps=0) is lm
+    assert attuned(lm, cuts[:, :, :0]) is lm

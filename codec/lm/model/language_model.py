@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from codec.errors import OptionError, TokensError
+from codec.lm.model.adaptation import adapted
 from codec.lm.model.config import LmConfig
 from codec.lm.model.files import read_network
 from codec.lm.model.generation import View, generate
@@ -21,6 +22,9 @@ from codec.lm.model.network import Network
 from codec.lm.model.sampling import Sampling
 from codec.support.arguments import as_array, real, whole
 from codec.support.types import Codes
+
+STEPS = 8  # of learning from a prompt; `bench/lm.md` has others
+LEARNING_RATE = 3e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +107,41 @@ class LanguageModel:
             views = self._views(conditions or Conditions(), before, count, *strengths)
         made = generate(self.network, codes, views, count, sampling, number)
         return (frame.cpu().numpy().astype(np.uint16)[:, None] for frame in made)
+
+    def adapted(
+        self,
+        cuts: npt.ArrayLike,
+        conditions: Conditions | None = None,
+        *,
+        steps: int = STEPS,
+        learning_rate: float = LEARNING_RATE,
+    ) -> LanguageModel:
+        """Return a model that has learned from a stretch which it is to go on with.
+
+        Its voice, or its instruments and its room, become likelier (`codec.lm.model.adaptation`).
+        This model stays as it is.
+
+        cuts: codes [levels or more, frames], or [cuts, levels or more, frames] of the same audio
+            that is cut into frames at other places (`codec.lm.cuts.cuts_of`). The last `context`
+            frames count.
+        conditions: of the stretch.
+        steps, learning_rate: of Adam. More steps follow the stretch more closely, until they know
+            it by heart. `bench/lm.md` compares.
+
+        Raises OptionError or TokensError.
+        """
+        count = whole(steps, "steps", OptionError)
+        rate = real(learning_rate, "learning_rate", OptionError)
+        if count < 0 or not 0 < rate < float("inf"):
+            raise OptionError("a model learns in 0 or more steps, at a rate above 0")
+        array = as_array(cuts)
+        each = [self._codes(codes, "cuts") for codes in (array if array.ndim == 3 else [array])]
+        if not count or not each or not each[0].shape[1]:
+            return self
+        together = torch.stack(each)[:, :, -self.config.context :]
+        parts = self._parts(conditions or Conditions(), together.shape[2])
+        network = adapted(self.network, together, parts, steps=count, learning_rate=rate)
+        return LanguageModel(network, self.kinds)
 
     def bits(self, codes: npt.ArrayLike, conditions: Conditions | None = None) -> Any:
         """The cost of each code in bits, float32 [levels, frames], of codes [levels, frames]."""

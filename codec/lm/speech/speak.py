@@ -16,7 +16,10 @@ import numpy.typing as npt
 
 from codec.api import Codec, load
 from codec.errors import AudioError, ModelError, OptionError
-from codec.lm.model.language_model import Conditions, LanguageModel
+from codec.lm.continuation import SPEECH as SPEECH_TAG
+from codec.lm.continuation import attuned
+from codec.lm.cuts import cuts_of
+from codec.lm.model.language_model import STEPS, Conditions, LanguageModel
 from codec.lm.speech.phones import PAUSE, Laid, lay
 from codec.lm.speech.pronounce import phones_of
 from codec.lm.speech.voices import Speech, Voice
@@ -75,10 +78,12 @@ class Speaker:
         """Read the weights; by default those that ship. Raises ModelError."""
         return cls(codec or load(), LanguageModel.read(weights), Speech.load(speech))
 
-    def voice_of(self, audio: npt.ArrayLike, sample_rate: int) -> Voice:
+    def voice_of(self, audio: npt.ArrayLike, sample_rate: int, *, steps: int = STEPS) -> Voice:
         """Return the voice of a recording, mono or a channel of it: its first 10 s at most.
 
-        audio: as `Codec.encode` takes it. Raises AudioError if it is shorter than 1 s.
+        audio: as `Codec.encode` takes it. steps: in which the model learns from the voice first
+        (`LanguageModel.adapted`), a second for three of them; 0 for none. Raises AudioError if the
+        recording is shorter than 1 s, and OptionError on negative steps.
         """
         samples = np.atleast_2d(np.asarray(audio))
         samples = samples[:, : int(LONGEST_PROMPT * sample_rate)]
@@ -86,7 +91,12 @@ class Speaker:
             raise AudioError(f"a voice needs {SHORTEST_PROMPT:g} s of speech, better 3 s")
         levels = self.language_model.config.levels
         codes = self.codec.encode(samples[:1], sample_rate, n_codebooks=levels).codes[0]
-        return Voice("", codes, np.zeros((0, 3), np.int64), "", 0.0, "", "")
+        voice = Voice("", codes, np.zeros((0, 3), np.int64), "", 0.0, "", "")
+        if not steps:
+            return voice
+        cuts = cuts_of(self.codec, samples[0], sample_rate, levels)
+        model = attuned(self.language_model, cuts, self._tags(), steps)
+        return dataclasses.replace(voice, model=model)
 
     def script(self, text: str, voice: Voice, *, rate: float = 1.0) -> list[Laid]:
         """Return the phones of each sentence along its frames: int64 [frames, 3].
@@ -136,21 +146,24 @@ class Speaker:
 
     def draw(self, script: list[Laid], voice: Voice, *, style: Style = STYLE) -> Iterator[Codes]:
         """Yield the frames of a script, uint16 [levels, 1], each as soon as it is drawn."""
-        before = voice.phones
+        before, model = voice.phones, voice.model or self.language_model
         if not len(before):
             before = np.zeros((voice.codes.shape[1], 3), np.int64)
         for laid in script:
             asked = Conditions(
-                tags=["speech"] if "speech" in self.language_model.config.tags else [],
+                tags=self._tags(),
                 voice=voice.codes,
                 phones=np.concatenate([before, laid]),
             )
-            yield from self.language_model.generate(
+            yield from model.generate(
                 voice.codes,
                 asked,
                 len(laid),
                 **dataclasses.asdict(style),
             )
+
+    def _tags(self) -> list[str]:
+        return [tag for tag in self.language_model.config.tags if tag == SPEECH_TAG]
 
     def speak(
         self,

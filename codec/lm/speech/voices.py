@@ -14,7 +14,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -29,6 +29,9 @@ from codec.lm.speech.phones import PAUSE, PHONE_IDS, Laid, lay_alignment
 from codec.support.atomic import replacing
 from codec.support.types import Codes
 
+if TYPE_CHECKING:
+    from codec.lm.model.language_model import LanguageModel
+
 FORMAT = "codec speech 1"
 VOICE_FRAMES = 75  # 3 s
 MANY = 3000  # phones: how much a speaker must say to be told apart in durations
@@ -39,7 +42,7 @@ class Voice:
     """A voice that ships: codes [levels, frames], and the phones [frames, 3] spoken in them.
 
     speaker: its name in the duration model. rate: how much longer than usual its phones are, a
-    logarithm.
+    logarithm. model: a language model that has learned from this voice; by default the speaker's.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Voice:
     rate: float
     licence: str
     source: str
+    model: LanguageModel | None = None
 
 
 @dataclasses.dataclass(frozen=True)

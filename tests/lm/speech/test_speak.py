@@ -54,6 +54,11 @@ def test_a_recording_is_a_voice(speaker: Speaker) -> None:
     voice = speaker.voice_of(noise, RATE)
     assert voice.codes.shape == (LEVELS, 250)  # of 10 s
     assert len(list(speaker.frames("go", voice))) > 3
+    assert voice.model is not None
+    plain = speaker.voice_of(noise, RATE, steps=0)
+    assert plain.model is None
+    one, other = (np.concatenate([*speaker.frames("go", each)], 1) for each in (voice, plain))
+    assert not np.array_equal(one, other)
     with pytest.raises(AudioError, match="a voice needs 1 s"):
         speaker.voice_of(noise[0, : RATE // 2], RATE)
 

@@ -1,0 +1,34 @@
+"""The same audio, cut into frames at several places."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codec.errors import AudioError
+from codec.lm.cuts import CUTS, cuts_of
+from tests.helpers.speech import LEVELS, MODEL
+
+RATE, HOP = MODEL.config.sample_rate, MODEL.config.hop_length
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 6 * HOP), st.integers(0, 9))
+def test_each_cut_is_the_audio_from_a_part_of_a_frame_on(samples: int, seed: int) -> None:
+    audio = np.random.default_rng(seed).normal(0, 0.1, samples).astype(np.float32)
+    cuts = cuts_of(MODEL, audio, RATE, LEVELS)
+    last = (CUTS - 1) * HOP // CUTS
+    assert cuts.shape == (CUTS, LEVELS, max(0, samples - last) // HOP)
+    for number, codes in enumerate(cuts if cuts.size else ()):
+        start = number * HOP // CUTS
+        whole = MODEL.encode(audio[start:], RATE, n_codebooks=LEVELS).codes[0]
+        np.testing.assert_array_equal(codes, whole[:, : codes.shape[1]])
+
+
+def test_audio_of_another_rate_is_resampled() -> None:
+    audio = np.random.default_rng(0).normal(0, 0.1, RATE).astype(np.float32)
+    assert cuts_of(MODEL, audio, RATE // 2, LEVELS).shape[2] == (2 * RATE - 3 * HOP // 4) // HOP
+    with pytest.raises(AudioError):
+        cuts_of(MODEL, audio * np.nan, RATE, LEVELS)
