@@ -38,9 +38,10 @@ from codec.coders.base import CODER_IDS
 from codec.corpus.token_rows import TokenRows
 from codec.errors import CodecError
 from codec.lm import DEFAULT_LM
-from codec.lm.continuation import MANNER, PRIOR, SPEECH, Manner, continued
+from codec.lm.continuation import MANNER, PRIOR, SPEECH, Manner, attuned, continued
+from codec.lm.cuts import cuts_of
 from codec.lm.model.data import VALIDATION, words_of
-from codec.lm.model.language_model import Conditions, LanguageModel
+from codec.lm.model.language_model import STEPS, Conditions, LanguageModel
 from codec.lm.speech.phone_model import PhoneModel
 from codec.lm.speech.speak import SPEECH as SPEECH_FILE
 from codec.lm.speech.voices import Speech
@@ -60,8 +61,9 @@ LAGS = range(1, 51)  # frames
 PIECE = 5.0  # seconds of music or sounds that the classifier hears
 PIECES = 20  # of a kind
 MEL_RATE = 16_000  # Hz: of `log_mel`'s default
+ADAPTATIONS = (0, STEPS)  # steps of learning from the prompt
 TEMPERATURES = (0.7,)  # beside the default
-GUIDANCES = (1.0, 2.0)  # by the prompt
+GUIDANCES = (1.0, 3.0)  # by the prompt, beside the default
 TAG_GUIDANCES = (1.0, 3.0)
 
 
@@ -139,6 +141,7 @@ class Bench:
         ]
         heard = [item.audio[: round(PROMPT * self.rate)] for item in items]
         self.prompts = np.stack([self.embedded(audio) for audio in heard])
+        self.cuts = [cuts_of(model, audio, self.rate, levels) for audio in heard]
         speakers = sorted({item.speaker for item in items})
         owner = np.array([item.speaker for item in items])
         self.voices = {name: self.prompts[owner == name].mean(0) for name in speakers}
@@ -177,15 +180,20 @@ class Bench:
         return Continuations(*np.mean(np.array(rows, np.float64), axis=0).tolist())
 
     def continued(
-        self, manner: Manner, seconds: float, phones: PhoneModel | None
+        self, manner: Manner, seconds: float, phones: PhoneModel | None, steps: int
     ) -> list[npt.NDArray[np.uint16]]:
-        """The prompt of each recording with a continuation, each with a seed of its own."""
+        """The prompt of each recording with a continuation, each with a seed of its own.
+
+        steps: of learning from the prompt.
+        """
         count = round(seconds * self.lm.config.frame_rate)
         result = []
         for place, codes in enumerate(self.codes):
             prompt = codes[:, : self.frames]
             seeded = dataclasses.replace(manner, seed=place)
-            made = continued(self.lm, prompt, count, phones, seeded)
+            tags = self.lm.kind_of(prompt, PRIOR)
+            lm = attuned(self.lm, self.cuts[place], tags, steps)
+            made = continued(lm, prompt, count, phones, seeded, tags)
             result.append(np.concatenate([prompt, *made], 1))
         return result
 
@@ -194,21 +202,21 @@ class Bench:
         kinds = [self.lm.kind_of(codes[:, : self.frames], PRIOR) for codes in self.codes]
         return float(np.mean([SPEECH in kind for kind in kinds]))
 
-    def bits(self) -> tuple[Floats, Floats, Floats]:
-        """Bits a code of each level, of what really followed the prompts: by the entropy coder's
-        prior, by the model, and by the model with the prompt as its voice. All know the prompt."""
+    def bits(self) -> dict[str, Floats]:
+        """Bits a code of each level, of what really followed the prompts, which all have read."""
         prior = entropy.load(DEFAULT_WEIGHTS, CODER_IDS["best"])
-        costs: list[list[Floats]] = [[], [], []]
-        for codes in self.codes:
-            voice = Conditions(voice=codes[:, : self.frames])
-            for kept, cost in zip(
-                costs,
-                (prior.costs(codes[None])[1][0], self.lm.bits(codes), self.lm.bits(codes, voice)),
-                strict=True,
+        costs: dict[str, list[Floats]] = {}
+        for codes, cuts in zip(self.codes, self.cuts, strict=True):
+            voice = Conditions([SPEECH], codes[:, : self.frames])
+            learned = attuned(self.lm, cuts, [SPEECH])
+            for name, cost in (
+                ("entropy prior", prior.costs(codes[None])[1][0]),
+                ("model", self.lm.bits(codes)),
+                ("model, told the voice", self.lm.bits(codes, voice)),
+                (f"model, after {STEPS} steps on the prompt", learned.bits(codes, voice)),
             ):
-                kept.append(cost[:, self.frames :].astype(np.float64))
-        first, second, third = (np.concatenate(kept, 1).mean(1) for kept in costs)
-        return first, second, third
+                costs.setdefault(name, []).append(cost[:, self.frames :].astype(np.float64))
+        return {name: np.concatenate(kept, 1).mean(1) for name, kept in costs.items()}
 
 
 def speed(lm: LanguageModel, phones: PhoneModel | None, frames: int = 250) -> tuple[float, float]:
@@ -225,6 +233,14 @@ def speed(lm: LanguageModel, phones: PhoneModel | None, frames: int = 250) -> tu
         rates.append(count / (time.process_time() - first))
         firsts.append(1000 * (first - began))
     return max(rates), min(firsts)
+
+
+def learning(lm: LanguageModel) -> float:
+    """Seconds of processor time to learn from a prompt of 3 s."""
+    cuts = np.zeros((4, lm.config.levels, round(PROMPT * lm.config.frame_rate)), np.uint16)
+    begun = time.process_time()
+    attuned(lm, cuts, [SPEECH])
+    return time.process_time() - begun
 
 
 def features(audio: npt.NDArray[np.float32], rate: int) -> Floats:
@@ -349,24 +365,28 @@ def report(arguments: argparse.Namespace, command: str) -> str:
     head = ["", "similarity to the prompt", "above all others", "DistillMOS", "silent", "loops"]
     rows = [["recording, coded", *shown(bench.measured(bench.codes))]]
     phones = Speech.load(arguments.voices).phones
-    plain_manner = Manner(guidance=1.0, prompt_guidance=1.0)
-    variants: list[tuple[str, Manner, PhoneModel | None]] = [
-        ("no phones, guidance 1", plain_manner, None)
+    plain = Manner(guidance=1.0, prompt_guidance=1.0)
+    variants: list[tuple[str, Manner, PhoneModel | None, int]] = [
+        ("nothing of these", plain, None, 0),
     ]
+    for steps in arguments.adaptations:
+        variants.append((f"the defaults, {steps} steps", MANNER, phones, steps))
     for guidance in arguments.guidances:
         manner = dataclasses.replace(MANNER, prompt_guidance=guidance)
-        variants.append((f"guidance {guidance:g}", manner, phones))
+        variants.append((f"guidance {guidance:g}", manner, phones, STEPS))
     for temperature in arguments.temperatures:
         manner = dataclasses.replace(MANNER, temperature=temperature)
-        variants.append((f"temperature {temperature:g}", manner, phones))
-    for name, manner, says in variants:
-        follows = bench.continued(manner, arguments.seconds, says)
+        variants.append((f"temperature {temperature:g}", manner, phones, STEPS))
+    for name, manner, says, steps in variants:
+        follows = bench.continued(manner, arguments.seconds, says, steps)
         rows.append([name, *shown(bench.measured(follows))])
-    prior, plain, voiced = bench.bits()
+        print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
+    costs = bench.bits()
+    prior = costs["entropy prior"].mean()
     bit_rows = [
         [name, *(f"{value:.2f}" for value in bits), f"{bits.sum() * rate:.0f}",
-         f"{1 - 2 ** (bits.mean() - prior.mean()):.1%}"]
-        for name, bits in (("entropy prior", prior), ("model", plain), ("model, voice", voiced))
+         f"{1 - 2 ** (bits.mean() - prior):.1%}"]
+        for name, bits in costs.items()
     ]  # fmt: skip
     kind_head, kinds, chance = composed(
         lm, model, arguments.tokens, arguments.pieces, arguments.tag_guidances
@@ -385,6 +405,9 @@ def report(arguments: argparse.Namespace, command: str) -> str:
         seconds=arguments.seconds,
         top_p=MANNER.top_p,
         phone_guidance=MANNER.guidance,
+        prompt_guidance=MANNER.prompt_guidance,
+        steps=STEPS,
+        learning=learning(lm),
         told=bench.told(),
         silent=SILENT,
         quiet=QUIET,
@@ -415,8 +438,9 @@ The model has {parameters:.1f} M parameters and {levels} levels ({kbits:g} kbit/
 ## Continuation
 
 {count} prompts of {prompt:g} s, {speakers} speakers that training did not hear;
-continuations of {seconds:g} s, top-p {top_p:g}, with drawn phones that are followed with a guidance
-of {phone_guidance:g}. *Guidance* in the table is that by the prompt. The model takes {told:.0%} of
+continuations of {seconds:g} s, top-p {top_p:g}. By default the model learns from the prompt in
+{steps} steps, follows drawn phones with a guidance of {phone_guidance:g}, and the prompt with one
+of {prompt_guidance:g}; *guidance* in the table is that by the prompt. The model takes {told:.0%} of
 the prompts for speech. Similarity is the cosine of Resemblyzer's embeddings.
 *Above all others*:
 the share that is more like its prompt than like the mean of any other speaker. *Silent*: at least
@@ -429,8 +453,7 @@ levels.
 ## Bits
 
 Bits a code of what really followed the prompts, by level; bit/s of all levels; and by how much the
-perplexity lies below that of the shipped entropy prior (`--effort best`). All three have read the
-prompt.
+perplexity lies below that of the shipped entropy prior (`--effort best`). All have read the prompt.
 
 {bits}
 
@@ -445,7 +468,8 @@ or sound*: at least that much is right.
 ## Speed
 
 One thread, after a prompt of 3 s, with phones and guidance: {frames:.0f} frames a second of
-processor time ({real_time:.1f} x real time), {first:.0f} ms to the first.
+processor time ({real_time:.1f} x real time), {first:.0f} ms to the first. To learn from the prompt
+takes {learning:.1f} s before that.
 """
 
 
@@ -459,8 +483,9 @@ def main() -> None:
     parser.add_argument("--voices", type=Path, default=SPEECH_FILE, help="a file that has phones")
     parser.add_argument("--count", type=int, default=50, help="prompts")
     parser.add_argument("--seconds", type=float, default=5.0, help="of a continuation")
+    parser.add_argument("--adaptations", type=int, nargs="*", default=ADAPTATIONS)
     parser.add_argument("--temperatures", type=float, nargs="*", default=TEMPERATURES)
-    parser.add_argument("--guidances", type=float, nargs="+", default=GUIDANCES)
+    parser.add_argument("--guidances", type=float, nargs="*", default=GUIDANCES)
     parser.add_argument("--tag-guidances", type=float, nargs="+", default=TAG_GUIDANCES)
     parser.add_argument("--pieces", type=int, default=5, help="compositions of a kind")
     parser.add_argument("-o", "--output", type=Path)
@@ -468,7 +493,7 @@ def main() -> None:
     try:
         command = f"python -m bench.lm DATA --tokens TOKENS --count {arguments.count} --seconds"
         command += f" {arguments.seconds:g} --pieces {arguments.pieces}"
-        for name in ("guidances", "temperatures", "tag_guidances"):
+        for name in ("adaptations", "guidances", "temperatures", "tag_guidances"):
             given = " ".join(f"{value:g}" for value in getattr(arguments, name))
             command += f" --{name.replace('_', '-')} {given}"
         text = report(arguments, command)
