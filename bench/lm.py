@@ -38,10 +38,10 @@ from codec.coders.base import CODER_IDS
 from codec.corpus.token_rows import TokenRows
 from codec.errors import CodecError
 from codec.lm import DEFAULT_LM
-from codec.lm.continuation import MANNER, PRIOR, SPEECH, Manner, attuned, continued
+from codec.lm.continuation import MANNER, PRIOR, SPEECH, VOICE_STEPS, Manner, attuned, continued
 from codec.lm.cuts import cuts_of
 from codec.lm.model.data import VALIDATION, words_of
-from codec.lm.model.language_model import STEPS, Conditions, LanguageModel
+from codec.lm.model.language_model import Conditions, LanguageModel
 from codec.lm.speech.phone_model import PhoneModel
 from codec.lm.speech.speak import SPEECH as SPEECH_FILE
 from codec.lm.speech.voices import Speech
@@ -61,7 +61,7 @@ LAGS = range(1, 51)  # frames
 PIECE = 5.0  # seconds of music or sounds that the classifier hears
 PIECES = 20  # of a kind
 MEL_RATE = 16_000  # Hz: of `log_mel`'s default
-ADAPTATIONS = (0, STEPS)  # steps of learning from the prompt
+ADAPTATIONS = (0, VOICE_STEPS)  # steps of learning from the prompt
 TEMPERATURES = (0.7,)  # beside the default
 GUIDANCES = (1.0, 3.0)  # by the prompt, beside the default
 TAG_GUIDANCES = (1.0, 3.0)
@@ -213,7 +213,7 @@ class Bench:
                 ("entropy prior", prior.costs(codes[None])[1][0]),
                 ("model", self.lm.bits(codes)),
                 ("model, told the voice", self.lm.bits(codes, voice)),
-                (f"model, after {STEPS} steps on the prompt", learned.bits(codes, voice)),
+                (f"model, after {VOICE_STEPS} steps on the prompt", learned.bits(codes, voice)),
             ):
                 costs.setdefault(name, []).append(cost[:, self.frames :].astype(np.float64))
         return {name: np.concatenate(kept, 1).mean(1) for name, kept in costs.items()}
@@ -373,10 +373,10 @@ def report(arguments: argparse.Namespace, command: str) -> str:
         variants.append((f"the defaults, {steps} steps", MANNER, phones, steps))
     for guidance in arguments.guidances:
         manner = dataclasses.replace(MANNER, prompt_guidance=guidance)
-        variants.append((f"guidance {guidance:g}", manner, phones, STEPS))
+        variants.append((f"guidance {guidance:g}", manner, phones, VOICE_STEPS))
     for temperature in arguments.temperatures:
         manner = dataclasses.replace(MANNER, temperature=temperature)
-        variants.append((f"temperature {temperature:g}", manner, phones, STEPS))
+        variants.append((f"temperature {temperature:g}", manner, phones, VOICE_STEPS))
     for name, manner, says, steps in variants:
         follows = bench.continued(manner, arguments.seconds, says, steps)
         rows.append([name, *shown(bench.measured(follows))])
@@ -406,7 +406,7 @@ def report(arguments: argparse.Namespace, command: str) -> str:
         top_p=MANNER.top_p,
         phone_guidance=MANNER.guidance,
         prompt_guidance=MANNER.prompt_guidance,
-        steps=STEPS,
+        steps=VOICE_STEPS,
         learning=learning(lm),
         told=bench.told(),
         silent=SILENT,

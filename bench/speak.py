@@ -30,7 +30,7 @@ from bench.lm_data import read_table
 from codec.audio.reader import AudioReader, read_audio
 from codec.audio.writer import write_audio
 from codec.errors import CodecError
-from codec.lm.model.language_model import STEPS
+from codec.lm.continuation import VOICE_STEPS
 from codec.lm.speech.speak import SPEECH, STYLE, WEIGHTS, Speaker, Style
 from codec.lm.speech.voices import Voice
 from codec.quality import phones, prosody, whisper
@@ -219,7 +219,7 @@ def main() -> None:
     parser.add_argument("--top-k", type=int, default=STYLE.top_k)
     parser.add_argument("--guidance", type=float, default=STYLE.guidance)
     parser.add_argument("--voice-guidance", type=float, default=STYLE.prompt_guidance)
-    parser.add_argument("--adapt", type=int, default=STEPS, help="steps, for recorded voices")
+    parser.add_argument("--adapt", type=int, default=VOICE_STEPS, help="steps, for recorded voices")
     parser.add_argument("--recordings", action="store_true", help="judge the recordings too")
     parser.add_argument("--keep", type=Path, help="folder to write the speech to")
     options = parser.parse_args()

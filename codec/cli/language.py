@@ -235,9 +235,8 @@ def _sampling(
 @click.option(
     "--adapt",
     type=click.IntRange(0),
-    default=8,
-    show_default=True,
-    help="Steps in which the model first learns from PROMPT, a second for three.",
+    help="Steps in which the model first learns from PROMPT, a second for three."
+    " [default: 8 for speech, else 3]",
 )
 @click.option("--no-words", is_flag=True, help="Let speech go on without phones of English.")
 @click.option("--voices", type=FILE, help="A file that has phones. [default: the shipped one]")
@@ -246,7 +245,7 @@ def continue_(
     prompt: Path,
     seconds: float,
     skip_prompt: bool,
-    adapt: int,
+    adapt: int | None,
     no_words: bool,
     voices: Path | None,
     **chosen: Any,
@@ -278,7 +277,7 @@ def continue_(
         seed=chosen["seed"],
     )
     tags = lm.kind_of(codes, PRIOR)
-    if adapt:
+    if adapt != 0:
         cuts = cuts_of(codec, audio.mean(0), rate, lm.config.levels)
         lm = attuned(lm, cuts, tags, adapt)
     made = continued(lm, codes, frames, phones, manner, tags)

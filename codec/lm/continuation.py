@@ -23,6 +23,7 @@ SPEECH = "speech"  # the tag
 # Bits. Most of what people let go on is speech; chosen by the clips of bench/development.tsv.
 PRIOR = {SPEECH: 7.0}
 LEARNED = 150  # frames of a prompt that the model learns from, at most: 6 s
+VOICE_STEPS = 8  # of learning from speech: the voice is nearer than after `STEPS` (`bench/lm.md`)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,16 +46,22 @@ MANNER = Manner()
 
 
 def attuned(
-    lm: LanguageModel, cuts: npt.ArrayLike, tags: Sequence[str] | None = None, steps: int = STEPS
+    lm: LanguageModel,
+    cuts: npt.ArrayLike,
+    tags: Sequence[str] | None = None,
+    steps: int | None = None,
 ) -> LanguageModel:
     """Return a model that has learned from the last seconds of a prompt (`LanguageModel.adapted`).
 
     cuts: codes [cuts, levels or more, T] of `codec.lm.cuts.cuts_of`. tags: as in `asked_after`.
+    steps: by default 8 for speech, and 3 for music and sounds. Raises OptionError or TokensError.
     """
     heard = as_array(cuts)[:, :, -LEARNED:]
-    if not steps or not len(heard) or not heard.shape[2]:
+    if steps == 0 or not len(heard) or not heard.shape[2]:
         return lm
     tags = lm.kind_of(heard[0], PRIOR) if tags is None else tags
+    if steps is None:
+        steps = VOICE_STEPS if SPEECH in tags else STEPS
     asked = Conditions(tags=tags, voice=heard[0, :, -lm.config.voice_frames :])
     return lm.adapted(heard, asked, steps=steps)
 

@@ -17,9 +17,9 @@ import numpy.typing as npt
 from codec.api import Codec, load
 from codec.errors import AudioError, ModelError, OptionError
 from codec.lm.continuation import SPEECH as SPEECH_TAG
-from codec.lm.continuation import attuned
+from codec.lm.continuation import VOICE_STEPS, attuned
 from codec.lm.cuts import cuts_of
-from codec.lm.model.language_model import STEPS, Conditions, LanguageModel
+from codec.lm.model.language_model import Conditions, LanguageModel
 from codec.lm.speech.phones import PAUSE, Laid, lay
 from codec.lm.speech.pronounce import phones_of
 from codec.lm.speech.voices import Speech, Voice
@@ -78,7 +78,9 @@ class Speaker:
         """Read the weights; by default those that ship. Raises ModelError."""
         return cls(codec or load(), LanguageModel.read(weights), Speech.load(speech))
 
-    def voice_of(self, audio: npt.ArrayLike, sample_rate: int, *, steps: int = STEPS) -> Voice:
+    def voice_of(
+        self, audio: npt.ArrayLike, sample_rate: int, *, steps: int = VOICE_STEPS
+    ) -> Voice:
         """Return the voice of a recording, mono or a channel of it: its first 10 s at most.
 
         audio: as `Codec.encode` takes it. steps: in which the model learns from the voice first
