@@ -63,6 +63,7 @@ PIECES = 20  # of a kind
 MEL_RATE = 16_000  # Hz: of `log_mel`'s default
 ADAPTATIONS = (0, VOICE_STEPS)  # steps of learning from the prompt
 TEMPERATURES = (0.7,)  # beside the default
+PHONE_GUIDANCES = (1.5,)  # beside the default
 GUIDANCES = (1.0, 3.0)  # by the prompt, beside the default
 TAG_GUIDANCES = (1.0, 3.0)
 
@@ -371,6 +372,9 @@ def report(arguments: argparse.Namespace, command: str) -> str:
     ]
     for steps in arguments.adaptations:
         variants.append((f"the defaults, {steps} steps", MANNER, phones, steps))
+    for guidance in arguments.phone_guidances:
+        manner = dataclasses.replace(MANNER, guidance=guidance)
+        variants.append((f"phones with guidance {guidance:g}", manner, phones, VOICE_STEPS))
     for guidance in arguments.guidances:
         manner = dataclasses.replace(MANNER, prompt_guidance=guidance)
         variants.append((f"guidance {guidance:g}", manner, phones, VOICE_STEPS))
@@ -485,6 +489,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="of a continuation")
     parser.add_argument("--adaptations", type=int, nargs="*", default=ADAPTATIONS)
     parser.add_argument("--temperatures", type=float, nargs="*", default=TEMPERATURES)
+    parser.add_argument("--phone-guidances", type=float, nargs="*", default=PHONE_GUIDANCES)
     parser.add_argument("--guidances", type=float, nargs="*", default=GUIDANCES)
     parser.add_argument("--tag-guidances", type=float, nargs="+", default=TAG_GUIDANCES)
     parser.add_argument("--pieces", type=int, default=5, help="compositions of a kind")
@@ -493,7 +498,13 @@ def main() -> None:
     try:
         command = f"python -m bench.lm DATA --tokens TOKENS --count {arguments.count} --seconds"
         command += f" {arguments.seconds:g} --pieces {arguments.pieces}"
-        for name in ("adaptations", "guidances", "temperatures", "tag_guidances"):
+        for name in (
+            "adaptations",
+            "phone_guidances",
+            "guidances",
+            "temperatures",
+            "tag_guidances",
+        ):
             given = " ".join(f"{value:g}" for value in getattr(arguments, name))
             command += f" --{name.replace('_', '-')} {given}"
         text = report(arguments, command)

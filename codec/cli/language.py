@@ -211,7 +211,7 @@ def _sampling(
                 show_default=True,
                 help="How freely codes are drawn."
                 + (
-                    " [default: 0.5 for speech with words, else 0.9]" if temperature is None else ""
+                    " [default: 0.4 for speech with words, else 0.9]" if temperature is None else ""
                 ),
             ),
             click.option(

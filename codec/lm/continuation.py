@@ -30,14 +30,14 @@ VOICE_STEPS = 8  # of learning from speech: the voice is nearer than after `STEP
 class Manner:
     """How codes are drawn; the fields are those of `LanguageModel.generate`.
 
-    temperature: by default .5 where phones are drawn, which say what the codes do not leave open,
-        else .9. `bench/lm.md` compares temperatures and guidances.
+    temperature: by default .4 where phones are drawn, which say what the codes do not leave open,
+        else .9. guidance: by phones, where 1 lets the voice count most. `bench/lm.md` compares.
     """
 
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = 0.95
-    guidance: float = 1.5
+    guidance: float = 1.0
     prompt_guidance: float = 2.0
     seed: int = 0
 
@@ -104,7 +104,7 @@ def continued(
     asked = asked_after(lm, prompt, frames, phones, manner.seed, tags)
     told = asked.phones is not None
     if manner.temperature is None:
-        manner = dataclasses.replace(manner, temperature=0.5 if told else 0.9)
+        manner = dataclasses.replace(manner, temperature=0.4 if told else 0.9)
     if not told:  # without phones, the prompt alone guides
         manner = dataclasses.replace(manner, guidance=1.0)
     return lm.generate(prompt, asked, frames, **dataclasses.asdict(manner))
