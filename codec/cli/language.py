@@ -260,7 +260,7 @@ def continue_(
     """
     lm, codec = _models(chosen)
     from codec.audio.reader import read_audio
-    from codec.lm.continuation import PRIOR, Manner, attuned, continued
+    from codec.lm.continuation import LEARNED, PRIOR, Manner, attuned, continued
     from codec.lm.cuts import cuts_of
     from codec.lm.speech.speak import SPEECH
     from codec.lm.speech.voices import Speech
@@ -278,7 +278,7 @@ def continue_(
     )
     tags = lm.kind_of(codes, PRIOR)
     if adapt != 0:
-        cuts = cuts_of(codec, audio.mean(0), rate, lm.config.levels)
+        cuts = cuts_of(codec, audio.mean(0), rate, lm.config.levels, LEARNED)
         lm = attuned(lm, cuts, tags, adapt)
     made = continued(lm, codes, frames, phones, manner, tags)
     _write(codec, codes, made, frames, chosen, skip_prompt)

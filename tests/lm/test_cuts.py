@@ -32,3 +32,14 @@ def test_audio_of_another_rate_is_resampled() -> None:
     assert cuts_of(MODEL, audio, RATE // 2, LEVELS).shape[2] == (2 * RATE - 3 * HOP // 4) // HOP
     with pytest.raises(AudioError):
         cuts_of(MODEL, audio * np.nan, RATE, LEVELS)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 9 * HOP), st.integers(1, 5), st.sampled_from([RATE, RATE // 2, 2 * RATE]))
+def test_the_last_frames_are_enough(samples: int, frames: int, rate: int) -> None:
+    audio = np.random.default_rng(samples).normal(0, 0.1, samples).astype(np.float32)
+    last = cuts_of(MODEL, audio, rate, LEVELS, frames)
+    tail = audio[max(0, samples - (frames + 1) * HOP * rate // RATE) :]
+    np.testing.assert_array_equal(last, cuts_of(MODEL, tail, rate, LEVELS)[:, :, -frames:])
+    if samples * RATE >= (frames + 2) * HOP * rate:
+        assert last.shape[2] == frames
