@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from codec.lm.model.language_model import STEPS, Conditions, LanguageModel
+from codec.errors import TokensError
+from codec.lm.model.language_model import STEPS, Conditions, LanguageModel, array_of
 from codec.lm.speech.phone_model import PhoneModel, spoken
-from codec.support.arguments import as_array
 from codec.support.types import Codes
 
 SPEECH = "speech"  # the tag
@@ -56,7 +56,10 @@ def attuned(
     cuts: codes [cuts, levels or more, T] of `codec.lm.cuts.cuts_of`. tags: as in `asked_after`.
     steps: by default 8 for speech, and 3 for music and sounds. Raises OptionError or TokensError.
     """
-    heard = as_array(cuts)[:, :, -LEARNED:]
+    heard = array_of(cuts, "cuts")
+    if heard.ndim != 3:
+        raise TokensError(f"cuts: codes are [cuts, levels, frames], not {list(heard.shape)}")
+    heard = heard[:, :, -LEARNED:]
     if steps == 0 or not len(heard) or not heard.shape[2]:
         return lm
     tags = lm.kind_of(heard[0], PRIOR) if tags is None else tags

@@ -6,9 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.api import Codec
-from codec.audio.arrays import as_float32
+from codec.audio.arrays import as_channels, as_float32, check_sample_rate, in_blocks
 from codec.audio.resample import resample
+from codec.errors import AudioError, OptionError
+from codec.support.arguments import whole
 from codec.support.types import Codes
+from codec.support.workers import Workers
 
 CUTS = 4  # in the length of a frame
 
@@ -18,19 +21,33 @@ def cuts_of(
 ) -> Codes:
     """Return codes of `audio` from its start and from quarters of a frame later.
 
-    audio: float32, float64 or int16 [samples]. frames: of which only the last so many are cut, and
-    the rest is not looked at. The result is uint16 [4, levels, frames], of as many frames as the
-    shortest cut has: three quarters of a frame at the end can be missing. Raises what
-    `Codec.encode` does.
+    audio: float32, float64 or int16 [samples]. sample_rate: of it, in Hz. levels: codebooks.
+    frames: 1 or more; only the last so many are cut, and what lies before is not checked.
+
+    The result is uint16 [4, levels, frames], of as many frames as the shortest cut has: three
+    quarters of a frame at the end can be missing. Raises AudioError, BitrateError or OptionError.
     """
+    given = whole(sample_rate, "the sample rate", AudioError)
+    check_sample_rate(given)
+    levels = codec.pipeline.n_codebooks(levels, None)
     rate, hop = codec.config.sample_rate, codec.config.hop_length
     samples = as_float32(audio)
+    if samples.ndim != 1:
+        raise AudioError(f"audio that is cut is [samples], not {samples.ndim}-D")
     if frames is not None:
-        samples = samples[max(0, len(samples) - (frames + 1) * hop * sample_rate // rate) :]
-    samples = resample(samples, sample_rate, rate)
+        frames = whole(frames, "frames", OptionError)
+        if frames < 1:
+            raise OptionError(f"{frames} frames cannot be cut")
+        samples = samples[max(0, len(samples) - (frames + 1) * hop * given // rate) :]
+    samples = resample(as_channels(samples)[0], given, rate)
     starts = [k * hop // CUTS for k in range(CUTS)]
     kept = (len(samples) - starts[-1]) // hop
     if kept <= 0:
         return np.zeros((CUTS, levels, 0), np.uint16)
-    found = [codec.encode(samples[start:], rate, n_codebooks=levels).codes[0] for start in starts]
-    return np.stack([codes[:, :kept] for codes in found])[:, :, -(frames or kept) :]
+    found = []
+    with Workers(1) as workers:
+        for start in starts:
+            blocks = in_blocks(samples[None, start:])
+            codes = list(codec.pipeline.encode_blocks(blocks, rate, levels, workers))
+            found.append(np.concatenate(codes, axis=2)[0, :, :kept])
+    return np.stack(found)[:, :, -(frames or kept) :]

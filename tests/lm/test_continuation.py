@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from codec.errors import TokensError
 from codec.lm.continuation import LEARNED, Manner, asked_after, attuned, continued
 from codec.lm.model.config import preset
 from codec.lm.model.language_model import Conditions, LanguageModel
@@ -62,3 +63,6 @@ def test_the_model_learns_from_the_last_seconds_of_the_prompt(kind: str) -> None
     np.testing.assert_array_equal(learned.bits(codes(9)), expected)
     assert attuned(lm, cuts, steps=0) is lm
     assert attuned(lm, cuts[:, :, :0]) is lm
+    for wrong in (cuts[0], None, [[1, 2], [3]]):
+        with pytest.raises(TokensError, match="cuts"):
+            attuned(lm, wrong)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codec.errors import AudioError
+from codec.errors import AudioError, BitrateError, OptionError
 from codec.lm.cuts import CUTS, cuts_of
 from tests.helpers.speech import LEVELS, MODEL
 
@@ -30,8 +30,21 @@ def test_each_cut_is_the_audio_from_a_part_of_a_frame_on(samples: int, seed: int
 def test_audio_of_another_rate_is_resampled() -> None:
     audio = np.random.default_rng(0).normal(0, 0.1, RATE).astype(np.float32)
     assert cuts_of(MODEL, audio, RATE // 2, LEVELS).shape[2] == (2 * RATE - 3 * HOP // 4) // HOP
-    with pytest.raises(AudioError):
-        cuts_of(MODEL, audio * np.nan, RATE, LEVELS)
+
+
+def test_what_cannot_be_cut_is_refused() -> None:
+    audio = np.zeros(RATE, np.float32)
+    for wrong in (audio * np.nan, audio[:0], audio[None], np.float32(0.5), audio.astype(int)):
+        with pytest.raises(AudioError):
+            cuts_of(MODEL, wrong, RATE, LEVELS)
+    for rate in (0, -RATE, 44_100.5, "24000"):
+        with pytest.raises(AudioError, match="sample rate"):
+            cuts_of(MODEL, audio, rate, LEVELS)  # type: ignore[arg-type]
+    for frames in (0, -1, 1.5):
+        with pytest.raises(OptionError, match="frames"):
+            cuts_of(MODEL, audio, RATE, LEVELS, frames)  # type: ignore[arg-type]
+    with pytest.raises(BitrateError):
+        cuts_of(MODEL, audio[:9], RATE, -1)
 
 
 @settings(max_examples=15, deadline=None)

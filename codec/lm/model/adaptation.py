@@ -43,4 +43,5 @@ def adapted(
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
+        optimiser.zero_grad()  # gradients take as much memory as the weights
     return learner.requires_grad_(False)

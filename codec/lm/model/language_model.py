@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -100,6 +101,8 @@ class LanguageModel:
             real(guidance, "guidance", OptionError),
             real(prompt_guidance, "prompt_guidance", OptionError),
         )
+        if not all(map(math.isfinite, strengths)):
+            raise OptionError("guidance and prompt_guidance are finite numbers")
         number = secrets.randbits(63) if seed is None else whole(seed, "the seed", OptionError)
         codes = None if prompt is None else self._codes(prompt, "the prompt")
         before = 0 if codes is None else codes.shape[1]
@@ -124,7 +127,7 @@ class LanguageModel:
         cuts: codes [levels or more, frames], or [cuts, levels or more, frames] of the same audio
             that is cut into frames at other places (`codec.lm.cuts.cuts_of`). The last `context`
             frames count.
-        conditions: of the stretch.
+        conditions: of the stretch; phones has a row for each of its frames.
         steps, learning_rate: of Adam. More steps follow the stretch more closely, until they know
             it by heart. `bench/lm.md` compares.
 
@@ -132,14 +135,16 @@ class LanguageModel:
         """
         count = whole(steps, "steps", OptionError)
         rate = real(learning_rate, "learning_rate", OptionError)
-        if count < 0 or not 0 < rate < float("inf"):
+        if count < 0 or not 0 < rate < math.inf:
             raise OptionError("a model learns in 0 or more steps, at a rate above 0")
-        array = as_array(cuts)
+        array = array_of(cuts, "cuts")
         each = [self._codes(codes, "cuts") for codes in (array if array.ndim == 3 else [array])]
         if not count or not each or not each[0].shape[1]:
             return self
+        parts = self._parts(conditions or Conditions(), each[0].shape[1])
         together = torch.stack(each)[:, :, -self.config.context :]
-        parts = self._parts(conditions or Conditions(), together.shape[2])
+        if "phones" in parts:
+            parts["phones"] = parts["phones"][:, -self.config.context :]
         network = adapted(self.network, together, parts, steps=count, learning_rate=rate)
         return LanguageModel(network, self.kinds)
 
@@ -173,7 +178,7 @@ class LanguageModel:
         return self.kinds[int(np.argmin(costs))]
 
     def _codes(self, codes: npt.ArrayLike, what: str) -> Tensor:
-        config, array = self.config, as_array(codes)
+        config, array = self.config, array_of(codes, what)
         if array.ndim == 3 and len(array) == 1:
             array = array[0]
         if array.ndim != 2 or array.dtype.kind not in "iu" or len(array) < config.levels:
@@ -200,7 +205,7 @@ class LanguageModel:
         if asked.voice is not None:
             parts["voice"] = self._codes(asked.voice, "the voice")[None]
         if asked.phones is not None:
-            array = as_array(asked.phones)
+            array = array_of(asked.phones, "phones")
             if array.shape != (frames, 3) or array.dtype.kind not in "iu":
                 raise TokensError(f"phones are integers [{frames}, 3], not {list(array.shape)}")
             if array.size and not 0 <= array[:, 0].min() <= array[:, 0].max() < config.phones:
@@ -226,3 +231,14 @@ class LanguageModel:
         if prompt_guidance != 1 and (before or "voice" in parts):
             less.append(view(["voice"], 1 - prompt_guidance, before))
         return [view(weight=1 - sum(other.weight for other in less)), *less]
+
+
+def array_of(value: npt.ArrayLike, what: str) -> npt.NDArray[Any]:
+    """Convert lists, an array or a tensor to an array of any shape and dtype.
+
+    what: its name in the message. Raises TokensError on what is no array.
+    """
+    try:
+        return as_array(value)
+    except ValueError as error:
+        raise TokensError(f"{what}: {error}") from None

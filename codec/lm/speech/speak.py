@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.api import Codec, load
+from codec.audio.arrays import as_channels, check_sample_rate
 from codec.errors import AudioError, ModelError, OptionError
 from codec.lm.continuation import SPEECH as SPEECH_TAG
 from codec.lm.continuation import VOICE_STEPS, attuned
@@ -24,6 +25,7 @@ from codec.lm.speech.phones import PAUSE, Laid, lay
 from codec.lm.speech.pronounce import phones_of
 from codec.lm.speech.voices import Speech, Voice
 from codec.model.catalogue import FOLDER
+from codec.support.arguments import whole
 from codec.support.types import Codes
 from codec.tokens import Tokens
 
@@ -81,20 +83,21 @@ class Speaker:
     def voice_of(
         self, audio: npt.ArrayLike, sample_rate: int, *, steps: int = VOICE_STEPS
     ) -> Voice:
-        """Return the voice of a recording, mono or a channel of it: its first 10 s at most.
+        """Return the voice of a recording: of its first channel, and its first 10 s at most.
 
-        audio: as `Codec.encode` takes it. steps: in which the model learns from the voice first
-        (`LanguageModel.adapted`), a second for three of them; 0 for none. Raises AudioError if the
-        recording is shorter than 1 s, and OptionError on negative steps.
+        audio, sample_rate: as `Codec.encode` takes them. steps: in which the model learns from the
+        voice first (`LanguageModel.adapted`), a second for three of them; 0 for none. Raises
+        AudioError, also if the recording is shorter than 1 s, and OptionError on wrong steps.
         """
-        samples = np.atleast_2d(np.asarray(audio))
-        samples = samples[:, : int(LONGEST_PROMPT * sample_rate)]
+        sample_rate = whole(sample_rate, "the sample rate", AudioError)
+        check_sample_rate(sample_rate)
+        samples = as_channels(audio)[:, : int(LONGEST_PROMPT * sample_rate)]
         if samples.shape[1] < SHORTEST_PROMPT * sample_rate:
             raise AudioError(f"a voice needs {SHORTEST_PROMPT:g} s of speech, better 3 s")
         levels = self.language_model.config.levels
         codes = self.codec.encode(samples[:1], sample_rate, n_codebooks=levels).codes[0]
         voice = Voice("", codes, np.zeros((0, 3), np.int64), "", 0.0, "", "")
-        if not steps:
+        if steps == 0:
             return voice
         cuts = cuts_of(self.codec, samples[0], sample_rate, levels)
         model = attuned(self.language_model, cuts, self._tags(), steps)

@@ -59,6 +59,22 @@ def test_the_last_frames_of_the_context_count() -> None:
     np.testing.assert_array_equal(one, other)
 
 
+def test_phones_are_those_of_the_whole_stretch() -> None:
+    model = LanguageModel(network())
+    phones = np.random.default_rng(0).integers(1, CONFIG.phones, (CONFIG.context + 9, 3))
+    long = np.concatenate([codes(CONFIG.levels, 9).numpy(), stretch(1)], 1)
+    one = model.adapted(long, Conditions(phones=phones), steps=1)
+    other = model.adapted(stretch(1), Conditions(phones=phones[9:]), steps=1)
+    np.testing.assert_array_equal(one.bits(stretch(2)), other.bits(stretch(2)))
+    with pytest.raises(TokensError, match="phones"):
+        model.adapted(long, Conditions(phones=phones[9:]))
+
+
+def test_no_gradient_is_kept() -> None:
+    learned = LanguageModel(network()).adapted(stretch(1), steps=1)
+    assert all(parameter.grad is None for parameter in learned.network.parameters())
+
+
 def test_nothing_to_learn_gives_the_model_itself() -> None:
     model = LanguageModel(network())
     assert model.adapted(stretch(1), steps=0) is model
@@ -75,7 +91,8 @@ def test_what_makes_no_sense_is_refused() -> None:
             model.adapted(stretch(1), learning_rate=rate)
     with pytest.raises(OptionError):
         model.adapted(stretch(1), learning_rate=float("nan"))
-    with pytest.raises(TokensError, match="cuts"):
-        model.adapted(stretch(1)[:2])
+    for wrong in (stretch(1)[:2], [[1, 2], [3]], "codes", None):
+        with pytest.raises(TokensError, match="cuts"):
+            model.adapted(wrong)
     with pytest.raises(TokensError, match="cuts"):
         model.adapted(stretch(1).astype(float))

@@ -184,6 +184,9 @@ def test_wrong_arguments_are_named():
         model.generate(temperature=-1)
     with pytest.raises(OptionError, match="top_p"):
         model.generate(top_p=0.0)
+    for strength in ("guidance", "prompt_guidance"):
+        with pytest.raises(OptionError, match="finite"):
+            model.generate(**{strength: float("nan")})
     with pytest.raises(TokensError, match="levels"):
         model.generate(np.zeros((LEVELS - 1, 4), int))
     with pytest.raises(TokensError, match="codes are 0 to"):

@@ -61,6 +61,10 @@ def test_a_recording_is_a_voice(speaker: Speaker) -> None:
     assert not np.array_equal(one, other)
     with pytest.raises(AudioError, match="a voice needs 1 s"):
         speaker.voice_of(noise[0, : RATE // 2], RATE)
+    with pytest.raises(AudioError, match="sample rate"):
+        speaker.voice_of(noise, 0)
+    with pytest.raises(OptionError, match="steps"):
+        speaker.voice_of(noise, RATE, steps=-1)
 
 
 def test_what_does_not_fit_is_refused_at_once(speaker: Speaker) -> None:
