@@ -176,7 +176,7 @@ def bench(
 @click.option("-f", "--force", is_flag=True, help="Overwrite a page that exists.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(1),
+    type=options.Number(1),
     default=60.0,
     show_default=True,
     help="Seconds to draw and embed.",

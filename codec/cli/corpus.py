@@ -46,13 +46,13 @@ from codec.errors import DataError
 )
 @click.option(
     "--min-duration",
-    type=click.FloatRange(0),
+    type=options.Number(0),
     default=0.0,
     help="Leave out shorter inputs: seconds.",
 )
 @click.option(
     "--max-duration",
-    type=click.FloatRange(0, min_open=True),
+    type=options.Number(0, min_open=True),
     help="Leave out longer inputs: seconds.",
 )
 @click.option(

@@ -79,7 +79,7 @@ def _raw_format(text: str) -> tuple[int, int]:
 @click.option("-n", "--codebooks", type=int, help="Number of codebooks, instead of --bitrate.")
 @click.option(
     "--quality",
-    type=click.FloatRange(0, 10),
+    type=options.Number(0, 10),
     help="Constant quality, 0 to 10, instead of a constant bitrate.",
 )
 @click.option(

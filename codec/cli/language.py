@@ -48,13 +48,13 @@ if TYPE_CHECKING:
 @click.option(
     "--steps", type=click.IntRange(1), default=10_000, show_default=True, help="Training steps."
 )
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Stop after this time.")
+@click.option("--minutes", type=options.Number(0, min_open=True), help="Stop after this time.")
 @click.option(
     "--batch", type=click.IntRange(1), default=8, show_default=True, help="Sequences per step."
 )
 @click.option(
     "--lr",
-    type=click.FloatRange(0, min_open=True),
+    type=options.Number(0, min_open=True),
     default=2e-3,
     show_default=True,
     help="Highest learning rate.",
@@ -163,7 +163,7 @@ def train_lm(
     click.echo(f"{output}: {size / 1e6:.1f} MB" + ("" if finished else ", of an unfinished run"))
 
 
-_SECONDS = click.FloatRange(0, 24 * 3600, min_open=True)
+_SECONDS = options.Number(0, 24 * 3600, min_open=True)
 
 
 def _sampling(
@@ -189,24 +189,26 @@ def _sampling(
             ),
             click.option(
                 "--top-p",
-                type=float,
+                type=options.Number(0, 1, min_open=True),
                 default=top_p,
                 show_default=True,
                 help="Draw among the likeliest codes, up to this probability.",
             ),
             click.option(
-                "--top-k", type=int, help="Draw among the K likeliest codes. [default: all]"
+                "--top-k",
+                type=click.IntRange(1),
+                help="Draw among the K likeliest codes. [default: all]",
             ),
             click.option(
                 "--guidance",
-                type=click.FloatRange(0, 100),
+                type=options.Number(0, 100),
                 default=guidance,
                 show_default=True,
                 help=f"How closely {guides} followed; other values than 1 take longer.",
             ),
             click.option(
                 "--temperature",
-                type=float,
+                type=options.Number(0),
                 default=temperature,
                 show_default=True,
                 help="How freely codes are drawn."

@@ -6,12 +6,14 @@ import contextlib
 import importlib
 import os
 import sys
-from typing import NoReturn
+import warnings
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 import click
 
 from codec.cli.habits import well_behaved
-from codec.errors import CodecError
+from codec.errors import CodecError, CodecWarning
 from codec.support.terminal import shown
 from codec.support.version import __version__
 
@@ -97,8 +99,24 @@ def _version(context: click.Context) -> None:
 
 def main() -> NoReturn:
     """Run the command line. Exit with 0 on success, 1 on an error, 2 on wrong usage."""
-    with well_behaved():
+    with well_behaved(), _warnings_of_one_line():
         _run()
+
+
+@contextlib.contextmanager
+def _warnings_of_one_line() -> Iterator[None]:
+    """Show what the library warns of as errors are shown, and not where in our source it did."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *where: Any) -> None:
+            if issubclass(category, CodecWarning):
+                _say(str(message))
+            else:
+                others(message, category, *where)
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 def _run() -> NoReturn:
@@ -127,6 +145,10 @@ def _run() -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
+    _say(message)
+    sys.exit(code)
+
+
+def _say(message: str) -> None:
     with contextlib.suppress(OSError):  # the terminal is gone
         click.echo(f"codec: {shown(' '.join(message.split()))}", err=True)
-    sys.exit(code)

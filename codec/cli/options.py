@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from codec.cli.paths import TEXT
 
 Command = TypeVar("Command", bound=Callable[..., object])
+
+
+class Number(click.FloatRange):
+    """Take a number in a range. NaN lies in none, though it is neither below nor above one."""
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> Any:
+        """Return `value` as `click.FloatRange` does. Raises UsageError on NaN, too."""
+        number = super().convert(value, parameter, context)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", parameter, context)
+        return number
+
 
 force = click.option("-f", "--force", is_flag=True, help="Overwrite outputs that exist.")
 force_one = click.option("-f", "--force", is_flag=True, help="Overwrite an output that exists.")

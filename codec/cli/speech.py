@@ -113,21 +113,23 @@ def train_speech(
     help="A stored voice, or a recording of 3 s or more.",
 )
 @click.option("-o", "--output", type=TEXT, required=True, help="Audio file, or -.")
-@click.option("--rate", type=float, default=1.0, show_default=True, help="How fast: 0.25 to 4.")
+@click.option(
+    "--rate", type=options.Number(0.25, 4), default=1.0, show_default=True, help="How fast."
+)
 @click.option(
     "--temperature",
-    type=click.FloatRange(0),
+    type=options.Number(0),
     help="How freely codes are drawn; 0 takes the likeliest. [default: 0.3]",
 )
 @click.option("--top-k", type=click.IntRange(0), help="Draw from the likeliest K codes; 0: all.")
 @click.option(
     "--guidance",
-    type=click.FloatRange(0, 100),
+    type=options.Number(0, 100),
     help="How strictly phones are followed. [default: 2]",
 )
 @click.option(
     "--voice-guidance",
-    type=click.FloatRange(0, 100),
+    type=options.Number(0, 100),
     help="How strictly the voice is followed. [default: 1]",
 )
 @click.option(

@@ -19,7 +19,7 @@ from codec.training.phones import write_labels
 from codec.training.prepare import INDEX_NAME, PreparedAudio, open_prepared
 from codec.training.prepare import prepare as prepare_audio
 
-_minutes = click.FloatRange(0, min_open=True)
+_minutes = options.Number(0, min_open=True)
 
 
 @click.command()

@@ -89,7 +89,8 @@ class Progress:
                 what = f"{what}, {speed:.0f}x real time"
             with _unheard:
                 self._bar.set_description_str(what, refresh=False)
-                self._bar.update(n)
+                left = n if self._bar.total is None else self._bar.total - self._bar.n
+                self._bar.update(min(n, left))  # beyond the end, tqdm prints a warning
 
     def follow(self) -> Callable[[str, float, float, float], None]:
         """Return a callback that takes what is done so far, as `codec.training.prepare` gives it.

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
 
 import codec
 from codec.cli import habits
+from codec.cli.main import _warnings_of_one_line
 
 ROOT = Path(codec.__file__).parents[1]
 
@@ -30,6 +32,23 @@ def shell(folder: Path, line: str, **environment: str) -> subprocess.CompletedPr
     return subprocess.run(
         ["bash", "-c", text], capture_output=True, cwd=folder, env=environment, timeout=300
     )
+
+
+def test_a_warning_is_one_line(capsys):
+    with _warnings_of_one_line():
+        warnings.warn("loud\n\x1b[31m", codec.CodecWarning, stacklevel=1)
+        assert capsys.readouterr().err == "codec: loud \\x1b[31m\n"
+
+
+def test_a_warning_of_others_stays_theirs(capsys):
+    with pytest.warns(UserWarning, match="other"):
+        _warn_of("other")
+    assert not capsys.readouterr().err
+
+
+def _warn_of(text):
+    with _warnings_of_one_line():
+        warnings.warn(text, UserWarning, stacklevel=1)
 
 
 def test_closed_standard_streams(folder):

@@ -85,6 +85,21 @@ def test_words_become_audio_or_a_clear_error(weights: Path, tmp_path: Path) -> N
         call("compose", "tuba", *options, "-f")
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    ["--seconds nan", "--seconds 0", "--guidance nan", "--temperature -1", "--top-p 2",
+     "--top-k 0", "--adapt -1", "--threads 0"],
+)  # fmt: skip
+def test_numbers_that_cannot_be_meant_are_wrong_usage(
+    weights: Path, prompt: Path, tmp_path: Path, wrong: str
+) -> None:
+    arguments = [str(prompt), "--weights", str(weights), "-o", str(tmp_path / "o.wav")]
+    result = CliRunner().invoke(cli, ["continue", *arguments, *wrong.split()])
+    assert result.exit_code == 2
+    assert wrong.split()[0] in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_model_of_another_codec_is_refused(prompt: Path, tmp_path: Path) -> None:
     path = tmp_path / "lm.safetensors"
     write_network(Network(preset("tiny", codec="00" * 8)), path)

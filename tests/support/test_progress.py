@@ -47,6 +47,18 @@ def test_inputs_count_by_bytes_and_pass_by_audio_time(terminal):
     assert "a line\n" in terminal.getvalue()
 
 
+def test_sums_that_round_up_end_at_the_end(terminal):
+    with Progress(4.0) as progress:
+        progress.advance("2.8 s", 2.8)
+        for _ in range(30):
+            progress.advance("4 s", 0.04)
+        assert progress._bar.n == 4.0
+        assert "100%" in str(progress._bar)
+        progress.advance("5 s", 1)
+        assert "100%" in str(progress._bar)
+    assert "clamping" not in terminal.getvalue()
+
+
 def test_totals_so_far_become_steps(terminal):
     with Progress() as progress:
         show = progress.follow()
