@@ -90,7 +90,7 @@ def converse(
     """
     from codec.api import load
     from codec.lm.duplex import Conversation, Event, TurnTaking, load_detector
-    from codec.lm.duplex.answers import continuation, recording, repeat
+    from codec.lm.duplex.answers import recording, repeat
     from codec.lm.duplex.server import serve
 
     loaded = load(model)
@@ -105,16 +105,11 @@ def converse(
         if codebooks not in (None, levels):
             raise OptionError(f"the language model has {levels} codebooks")
     elif reply == "continue":
-        import codec.lm
+        from codec.cli.language import continuing
 
-        lm = codec.lm.load(weights)
-        if codebooks not in (None, lm.config.levels):
-            raise OptionError(f"the language model has {lm.config.levels} codebooks")
-        levels = lm.config.levels
-        from codec.lm.speech.speak import SPEECH
-        from codec.lm.speech.voices import Speech
-
-        callback = continuation(lm, phones=Speech.load(SPEECH).phones)
+        levels, callback = continuing(weights)
+        if codebooks not in (None, levels):
+            raise OptionError(f"the language model has {levels} codebooks")
     else:
         levels = 8 if codebooks is None else codebooks
         callback = repeat if reply == "repeat" else recording(Path(reply), loaded, levels)

@@ -18,6 +18,7 @@ from codec.errors import ModelError, TrainingError
 
 if TYPE_CHECKING:
     from codec.api import Codec
+    from codec.lm.duplex import Turn
     from codec.lm.model.language_model import LanguageModel
     from codec.support.types import Codes
 
@@ -175,7 +176,7 @@ def _sampling(
         for option in (
             options.quiet,
             options.force_one,
-            options.torch_threads,
+            options.one_thread,
             options.model,
             click.option(
                 "--weights", type=FILE, help="A language model. [default: the shipped one]"
@@ -311,6 +312,22 @@ def compose(words: str, seconds: float, **chosen: Any) -> None:
     _write(codec, None, made, frames, chosen)
 
 
+def continuing(weights: Path | None) -> tuple[int, Callable[[Turn], Iterator[Codes]]]:
+    """Return the codebooks of a reply that goes on with what was said, and the callback for it."""
+    from codec import lm
+
+    with lm.need_torch():
+        import torch
+
+    from codec.lm.duplex.answers import continuation
+    from codec.lm.speech.speak import SPEECH
+    from codec.lm.speech.voices import Speech
+
+    torch.set_num_threads(1)
+    found = lm.load(weights)
+    return found.config.levels, continuation(found, phones=Speech.load(SPEECH).phones)
+
+
 def _models(chosen: dict[str, Any]) -> tuple[LanguageModel, Codec]:
     """Load both models, once the output is known to be writable. Raises CodecError."""
     from codec import lm
@@ -322,8 +339,7 @@ def _models(chosen: dict[str, Any]) -> tuple[LanguageModel, Codec]:
     from codec.cli.sound import check_output
 
     check_output(chosen["output"], overwrite=chosen["force"])
-    if chosen["threads"] is not None:
-        torch.set_num_threads(chosen["threads"])
+    torch.set_num_threads(chosen["threads"])
     found, codec = lm.load(chosen["weights"]), load(chosen["model"])
     if found.config.codec and found.config.codec != codec.model_id.hex():
         raise ModelError(

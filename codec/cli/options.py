@@ -44,6 +44,10 @@ device = click.option(
 torch_threads = click.option(
     "--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's choice]"
 )
+# A frame is so little work that threads wait for each other, for long where cores are busy.
+one_thread = click.option(
+    "--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads."
+)
 
 
 def threads(purpose: str) -> Callable[[Command], Command]:

@@ -143,9 +143,7 @@ def train_speech(
 @click.option("--weights", type=FILE, help="A language model. [default: the shipped one]")
 @click.option("--voices", type=FILE, help="Durations and voices. [default: the shipped ones]")
 @options.model
-@click.option(
-    "--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads."
-)
+@options.one_thread
 @options.force_one
 @options.quiet
 def speak(
