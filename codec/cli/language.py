@@ -15,6 +15,7 @@ from codec.cli import options
 from codec.cli.options import Command
 from codec.cli.paths import FILE, PATH, TEXT
 from codec.errors import ModelError, TrainingError
+from codec.support.progress import Progress
 
 if TYPE_CHECKING:
     from codec.api import Codec
@@ -263,6 +264,7 @@ def continue_(
     """
     lm, codec = _models(chosen)
     from codec.audio.reader import read_audio
+    from codec.cli.sound import learning
     from codec.lm.continuation import LEARNED, PRIOR, Manner, attuned, continued
     from codec.lm.cuts import cuts_of
     from codec.lm.speech.speak import SPEECH
@@ -270,7 +272,8 @@ def continue_(
 
     phones = None if no_words else Speech.load(voices or SPEECH).phones
     audio, rate = read_audio(prompt)
-    codes = codec.encode(audio.mean(0), rate, n_codebooks=lm.config.levels).codes[0]
+    mono = audio.mean(0)
+    codes = codec.encode(mono, rate, n_codebooks=lm.config.levels).codes[0]
     frames = _frames(lm, seconds)
     manner = Manner(
         chosen["temperature"],
@@ -281,8 +284,9 @@ def continue_(
     )
     tags = lm.kind_of(codes, PRIOR)
     if adapt != 0:
-        cuts = cuts_of(codec, audio.mean(0), rate, lm.config.levels, LEARNED)
-        lm = attuned(lm, cuts, tags, adapt)
+        cuts = cuts_of(codec, mono, rate, lm.config.levels, LEARNED)
+        with Progress(shown=not chosen["quiet"]) as progress:
+            lm = attuned(lm, cuts, tags, adapt, learning(progress))
     made = continued(lm, codes, frames, phones, manner, tags)
     _write(codec, codes, made, frames, chosen, skip_prompt)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from codec.api import Codec
@@ -65,6 +65,12 @@ def write_frames(
             samples += block.shape[1]
             progress.advance(f"{samples / rate:.1f} s", block.shape[1] / rate)
     return samples / rate
+
+
+def learning(progress: Progress) -> Callable[[int, int], None]:
+    """Return a callback for `LanguageModel.adapted`; its bar appears when the model learns."""
+    show = progress.follow()
+    return lambda done, steps: show("learns from the recording", done, steps, 0.0)
 
 
 def decoded(codec: Codec, frames: Iterable[Codes]) -> Iterator[Audio]:

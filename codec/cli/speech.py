@@ -194,7 +194,7 @@ def speak(
         chosen["top_k"] = top_k or None
     given = {name: value for name, value in chosen.items() if value is not None or name == "top_k"}
     style = dataclasses.replace(STYLE, **given)
-    known = voice_named(speaker, voice, adapt)
+    known = voice_named(speaker, voice, adapt, shown=not quiet)
     script = speaker.script(text, known, rate=rate)
     frames = speaker.draw(script, known, style=style)
     write_frames(
@@ -207,14 +207,20 @@ def speak(
     )
 
 
-def voice_named(speaker: Speaker, name: str, steps: int = 8) -> Voice:
-    """Return a stored voice, or that of the recording at this path, learned in so many steps."""
+def voice_named(speaker: Speaker, name: str, steps: int = 8, *, shown: bool = True) -> Voice:
+    """Return a stored voice, or that of the recording at this path, learned in so many steps.
+
+    shown: whether a terminal shows that the model learns.
+    """
     if name in speaker.speech.voices or not Path(name).exists():
         return speaker.speech.voice(name)
     from codec.audio.reader import read_audio
+    from codec.cli.sound import learning
 
     audio, sample_rate = read_audio(Path(name))
-    return speaker.voice_of(audio, sample_rate, steps=steps)
+    with Progress(shown=shown) as progress:
+        report = learning(progress)
+        return speaker.voice_of(audio, sample_rate, steps=steps, report=report)
 
 
 def speaking(

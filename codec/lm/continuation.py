@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.errors import TokensError
+from codec.lm.model.adaptation import Report, unreported
 from codec.lm.model.language_model import STEPS, Conditions, LanguageModel, array_of
 from codec.lm.speech.phone_model import PhoneModel, spoken
 from codec.support.types import Codes
@@ -50,11 +51,13 @@ def attuned(
     cuts: npt.ArrayLike,
     tags: Sequence[str] | None = None,
     steps: int | None = None,
+    report: Report = unreported,
 ) -> LanguageModel:
     """Return a model that has learned from the last seconds of a prompt (`LanguageModel.adapted`).
 
     cuts: codes [cuts, levels or more, T] of `codec.lm.cuts.cuts_of`. tags: as in `asked_after`.
-    steps: by default 8 for speech, and 3 for music and sounds. Raises OptionError or TokensError.
+    steps: by default 8 for speech, and 3 for music and sounds. report: as in
+    `LanguageModel.adapted`. Raises OptionError or TokensError.
     """
     heard = array_of(cuts, "cuts")
     if heard.ndim != 3:
@@ -66,7 +69,7 @@ def attuned(
     if steps is None:
         steps = VOICE_STEPS if SPEECH in tags else STEPS
     asked = Conditions(tags=tags, voice=heard[0, :, -lm.config.voice_frames :])
-    return lm.adapted(heard, asked, steps=steps)
+    return lm.adapted(heard, asked, steps=steps, report=report)
 
 
 def asked_after(

@@ -10,13 +10,19 @@ later, has other codes of the same sound, so that what is learned is what the cu
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from codec.lm.model.network import Network
+
+Report = Callable[[int, int], None]  # takes the steps that are done, and all
+
+
+def unreported(done: int, steps: int) -> None:
+    """Tell nobody."""
 
 
 def adapted(
@@ -26,6 +32,7 @@ def adapted(
     *,
     steps: int,
     learning_rate: float,
+    report: Report = unreported,
 ) -> Network:
     """Return a copy of `network` after `steps` steps on `cuts`, int64 [cuts, levels, frames].
 
@@ -37,11 +44,13 @@ def adapted(
         learner = copy.deepcopy(network).requires_grad_(True)
         optimiser = torch.optim.Adam(learner.parameters(), learning_rate)
         wanted = cuts.transpose(0, 1).flatten()
-        for _ in range(steps):
+        for step in range(steps):
+            report(step, steps)
             scores = learner(cuts, learner.conditions(cuts.shape[2], **parts))
             loss = F.cross_entropy(scores.flatten(0, 2), wanted)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
+        report(steps, steps)
         optimiser.zero_grad()  # gradients take as much memory as the weights
     return learner.requires_grad_(False)

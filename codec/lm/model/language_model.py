@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from codec.errors import OptionError, TokensError
-from codec.lm.model.adaptation import adapted
+from codec.lm.model.adaptation import Report, adapted, unreported
 from codec.lm.model.config import LmConfig
 from codec.lm.model.files import read_network
 from codec.lm.model.generation import View, generate
@@ -118,6 +118,7 @@ class LanguageModel:
         *,
         steps: int = STEPS,
         learning_rate: float = LEARNING_RATE,
+        report: Report = unreported,
     ) -> LanguageModel:
         """Return a model that has learned from a stretch which it is to go on with.
 
@@ -130,6 +131,7 @@ class LanguageModel:
         conditions: of the stretch; phones has a row for each of its frames.
         steps, learning_rate: of Adam. More steps follow the stretch more closely, until they know
             it by heart. `bench/lm.md` compares.
+        report: is called before each step and after the last with the steps done and all steps.
 
         Raises OptionError or TokensError.
         """
@@ -145,7 +147,9 @@ class LanguageModel:
         together = torch.stack(each)[:, :, -self.config.context :]
         if "phones" in parts:
             parts["phones"] = parts["phones"][:, -self.config.context :]
-        network = adapted(self.network, together, parts, steps=count, learning_rate=rate)
+        network = adapted(
+            self.network, together, parts, steps=count, learning_rate=rate, report=report
+        )
         return LanguageModel(network, self.kinds)
 
     def bits(self, codes: npt.ArrayLike, conditions: Conditions | None = None) -> Any:

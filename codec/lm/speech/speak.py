@@ -20,6 +20,7 @@ from codec.errors import AudioError, ModelError, OptionError
 from codec.lm.continuation import SPEECH as SPEECH_TAG
 from codec.lm.continuation import VOICE_STEPS, attuned
 from codec.lm.cuts import cuts_of
+from codec.lm.model.adaptation import Report, unreported
 from codec.lm.model.language_model import Conditions, LanguageModel
 from codec.lm.speech.phones import PAUSE, Laid, lay
 from codec.lm.speech.pronounce import phones_of
@@ -81,13 +82,19 @@ class Speaker:
         return cls(codec or load(), LanguageModel.read(weights), Speech.load(speech))
 
     def voice_of(
-        self, audio: npt.ArrayLike, sample_rate: int, *, steps: int = VOICE_STEPS
+        self,
+        audio: npt.ArrayLike,
+        sample_rate: int,
+        *,
+        steps: int = VOICE_STEPS,
+        report: Report = unreported,
     ) -> Voice:
         """Return the voice of a recording: of its first channel, and its first 10 s at most.
 
         audio, sample_rate: as `Codec.encode` takes them. steps: in which the model learns from the
-        voice first (`LanguageModel.adapted`), a second for three of them; 0 for none. Raises
-        AudioError, also if the recording is shorter than 1 s, and OptionError on wrong steps.
+        voice first, a second for three of them; 0 for none. report: as in
+        `LanguageModel.adapted`. Raises AudioError, also if the recording is shorter than 1 s, and
+        OptionError on wrong steps.
         """
         sample_rate = whole(sample_rate, "the sample rate", AudioError)
         check_sample_rate(sample_rate)
@@ -100,7 +107,7 @@ class Speaker:
         if steps == 0:
             return voice
         cuts = cuts_of(self.codec, samples[0], sample_rate, levels)
-        model = attuned(self.language_model, cuts, self._tags(), steps)
+        model = attuned(self.language_model, cuts, self._tags(), steps, report)
         return dataclasses.replace(voice, model=model)
 
     def script(self, text: str, voice: Voice, *, rate: float = 1.0) -> list[Laid]:

@@ -70,6 +70,14 @@ def test_phones_are_those_of_the_whole_stretch() -> None:
         model.adapted(long, Conditions(phones=phones[9:]))
 
 
+def test_it_reports_each_step() -> None:
+    told: list[tuple[int, int]] = []
+    LanguageModel(network()).adapted(
+        stretch(1), steps=3, report=lambda done, steps: told.append((done, steps))
+    )
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+
 def test_no_gradient_is_kept() -> None:
     learned = LanguageModel(network()).adapted(stretch(1), steps=1)
     assert all(parameter.grad is None for parameter in learned.network.parameters())
