@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 @click.option(
     "--voice",
     metavar="NAME|FILE",
-    help="For --reply speak: a stored voice or a recording, as in `codec speak`."
+    help="For --reply speak: a stored voice, or a recording that the model learns from first, as"
+    " in `codec speak`."
     "  [default: kathleen]",
 )
 @click.option(

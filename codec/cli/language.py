@@ -239,8 +239,8 @@ def _sampling(
 @click.option(
     "--adapt",
     type=click.IntRange(0),
-    help="Steps in which the model first learns from PROMPT, a second for three."
-    " [default: 8 for speech, else 3]",
+    help="Steps in which the model first learns from PROMPT; three take about a second, and 0"
+    " leaves it as it is. [default: 8 for speech, else 3]",
 )
 @click.option("--no-words", is_flag=True, help="Let speech go on without phones of English.")
 @click.option("--voices", type=FILE, help="A file that has phones. [default: the shipped one]")
@@ -258,9 +258,9 @@ def continue_(
 
     The output is PROMPT and what may follow it, in mono at the codec's sample rate. The last
     seconds of PROMPT count: about 3 s of one voice or one piece of music are enough. The model
-    learns from them before it goes on, which keeps the voice. Speech goes on
-    with the sounds of English, but its words mean nothing. With -o - a WAV goes to standard output
-    while it is made. The same seed gives the same audio on the same machine.
+    learns from them before it goes on, which keeps the voice. Speech goes on with the sounds of
+    English, but its words mean nothing. With -o - a WAV goes to standard output while it is made.
+    The same seed gives the same audio on the same machine.
     """
     lm, codec = _models(chosen)
     from codec.audio.reader import read_audio

@@ -137,7 +137,8 @@ def train_speech(
     type=click.IntRange(0),
     default=8,
     show_default=True,
-    help="Steps in which the model first learns from a recorded voice, a second for three.",
+    help="Steps in which the model first learns from a recorded voice; three take about a second,"
+    " and 0 leaves it as it is.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
 @click.option("--weights", type=FILE, help="A language model. [default: the shipped one]")
@@ -167,8 +168,9 @@ def speak(
     """Speak an English TEXT in a voice. With - as TEXT, reads standard input.
 
     --voice is the name of a stored voice, or a recording of somebody who agreed to be imitated. It
-    needs one second at least; three or more are better. With -o - a WAV goes to standard output
-    while it is made. The same seed gives the same speech on the same machine.
+    needs one second at least; three or more are better, and only the first ten count. With -o - a
+    WAV goes to standard output while it is made. The same seed gives the same speech on the same
+    machine.
     """
     from codec.lm import need_torch
 

@@ -21,7 +21,8 @@ def cuts_of(
 ) -> Codes:
     """Return codes of `audio` from its start and from quarters of a frame later.
 
-    audio: float32, float64 or int16 [samples]. sample_rate: of it, in Hz. levels: codebooks.
+    audio: float32, float64 or int16, [samples] or [channels, samples], of which the first channel
+        is cut. sample_rate: of it, in Hz. levels: codebooks.
     frames: 1 or more; only the last so many are cut, and what lies before is not checked.
 
     The result is uint16 [4, levels, frames], of as many frames as the shortest cut has: three
@@ -31,9 +32,12 @@ def cuts_of(
     check_sample_rate(given)
     levels = codec.pipeline.n_codebooks(levels, None)
     rate, hop = codec.config.sample_rate, codec.config.hop_length
-    samples = as_float32(audio)
-    if samples.ndim != 1:
-        raise AudioError(f"audio that is cut is [samples], not {samples.ndim}-D")
+    channels = as_float32(audio)
+    if channels.ndim not in (1, 2) or not len(channels):
+        raise AudioError(
+            f"audio must be [samples] or [channels, samples], not {list(channels.shape)}"
+        )
+    samples = channels if channels.ndim == 1 else channels[0]
     if frames is not None:
         frames = whole(frames, "frames", OptionError)
         if frames < 1:

@@ -32,9 +32,16 @@ def test_audio_of_another_rate_is_resampled() -> None:
     assert cuts_of(MODEL, audio, RATE // 2, LEVELS).shape[2] == (2 * RATE - 3 * HOP // 4) // HOP
 
 
+def test_of_several_channels_the_first_is_cut() -> None:
+    audio = np.random.default_rng(0).normal(0, 0.1, (2, RATE)).astype(np.float32)
+    for several in (audio, audio[:1]):
+        cuts = cuts_of(MODEL, several, RATE, LEVELS)
+        np.testing.assert_array_equal(cuts, cuts_of(MODEL, audio[0], RATE, LEVELS))
+
+
 def test_what_cannot_be_cut_is_refused() -> None:
     audio = np.zeros(RATE, np.float32)
-    for wrong in (audio * np.nan, audio[:0], audio[None], np.float32(0.5), audio.astype(int)):
+    for wrong in (audio * np.nan, audio[:0], audio[None, None], np.float32(0.5), audio.astype(int)):
         with pytest.raises(AudioError):
             cuts_of(MODEL, wrong, RATE, LEVELS)
     for rate in (0, -RATE, 44_100.5, "24000"):

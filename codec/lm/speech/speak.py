@@ -92,7 +92,7 @@ class Speaker:
         """Return the voice of a recording: of its first channel, and its first 10 s at most.
 
         audio, sample_rate: as `Codec.encode` takes them. steps: in which the model learns from the
-        voice first, a second for three of them; 0 for none. report: as in
+        voice first; three take about a second, and 0 leaves it as it is. report: as in
         `LanguageModel.adapted`. Raises AudioError, also if the recording is shorter than 1 s, and
         OptionError on wrong steps.
         """
