@@ -2,8 +2,8 @@
 
 The model itself says what kind of sound the prompt is: the tags by which it costs the fewest bits.
 After speech, a model of phones decides what is said next (AudioLM's two stages, arXiv 2209.03143).
-The prompt is the voice. The model learns from it before it goes on, and guidance holds the model to
-it.
+The prompt is the voice. The model learns from it before it goes on (`attuned`), and is held to it
+by guidance while it does (`continued`).
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ VOICE_STEPS = 8  # of learning from speech: the voice is nearer than after `STEP
 class Manner:
     """How codes are drawn; the fields are those of `LanguageModel.generate`.
 
-    temperature: by default .4 where phones are drawn, which say what the codes do not leave open,
-        else .9. guidance: by phones, where 1 lets the voice count most. `bench/lm.md` compares.
+    temperature: by default .4 where phones are drawn, which vary what is said, else .9.
+    guidance: how closely the phones are followed; with 1, the default, the voice counts most.
+        `bench/lm.md` compares.
     """
 
     temperature: float | None = None

@@ -42,8 +42,8 @@ class Progress:
         if total is not None:
             self.expect(total)
 
-    def expect(self, total: float | None, done: float = 0) -> None:
-        """Show the bar of a `total` (None: without an end), `done` of it by an earlier run.
+    def expect(self, total: float | None, done: float = 0, what: str = "") -> None:
+        """Show the bar of a `total` (None: without an end) of `what`, `done` by an earlier run.
 
         Does nothing if the bar is shown already.
         """
@@ -52,6 +52,7 @@ class Progress:
 
             self._bar = tqdm(
                 total=total,
+                desc=what,
                 initial=done,
                 bar_format=_ENDLESS if total is None else _FORMAT,
                 smoothing=0,
@@ -102,7 +103,7 @@ class Progress:
 
         def show(what: str, so_far: float, total: float, seconds: float) -> None:
             nonlocal before
-            self.expect(total)
+            self.expect(total, what=what)
             self.advance(what, so_far - before, seconds)
             before = so_far
 

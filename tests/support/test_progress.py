@@ -63,6 +63,8 @@ def test_totals_so_far_become_steps(terminal):
     with Progress() as progress:
         show = progress.follow()
         assert not progress.visible
+        show("0.wav", 0, 100, 0.0)
+        assert "0.wav   0%" in terminal.getvalue()
         for so_far, seconds in ((30, 2.0), (30, 0.0), (100, 3.0)):
             show(f"{so_far}.wav", so_far, 100, seconds)
             assert progress._bar.n == so_far

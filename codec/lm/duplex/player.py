@@ -36,8 +36,8 @@ class Player:
     bit for bit, but for fades of 8 ms where it is held, goes on or is cut off. A held reply goes on
     at the same place of a later slot, so that its frames stay on the clock.
 
-    frames: the frames of this reply that were taken, uint16 [n_codebooks, n], frames of silence
-        included that fill in where the callback was late.
+    frames: the frames of this reply that were taken, a tape of uint16 [n_codebooks, n], with the
+        frames of silence that fill in where the callback was late.
     underruns: how many those are, in all replies.
     heard: samples of this reply that were played, or will be when a fade that has begun ends.
     """

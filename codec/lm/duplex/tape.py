@@ -32,7 +32,7 @@ class Tape(Generic[Scalar]):
         self._first = self._length = 0
 
     def __len__(self) -> int:
-        """The place after the last, what was forgotten included."""
+        """How many places were appended; those that were forgotten count."""
         return self._length
 
     def append(self, piece: npt.NDArray[Scalar]) -> None:
