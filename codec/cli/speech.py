@@ -179,6 +179,7 @@ def speak(
 
     from codec.api import load
     from codec.cli.sound import check_output, write_frames
+    from codec.lm.speech.pronounce import phones_of
     from codec.lm.speech.speak import SPEECH, STYLE, WEIGHTS, Speaker
 
     target = check_output(output, overwrite=force)
@@ -196,6 +197,7 @@ def speak(
         chosen["top_k"] = top_k or None
     given = {name: value for name, value in chosen.items() if value is not None or name == "top_k"}
     style = dataclasses.replace(STYLE, **given)
+    phones_of(text)  # what cannot be read is an error now, and not once a voice is learned
     known = voice_named(speaker, voice, adapt, shown=not quiet)
     script = speaker.script(text, known, rate=rate)
     frames = speaker.draw(script, known, style=style)

@@ -113,6 +113,11 @@ def test_the_command_takes_a_recording(files: list[str], tmp_path: Path) -> None
     result = CliRunner().invoke(speak, [*arguments, *files])
     assert result.exit_code == 0, result.output
     assert soundfile.info(tmp_path / "o.flac").duration > 0.2
+    soundfile.write(tmp_path / "short.wav", noise[:99], 16_000)
+    unread = ["?!", "--voice", str(tmp_path / "short.wav"), *arguments[3:], "-f", *files]
+    assert isinstance(
+        CliRunner().invoke(speak, unread).exception, TextError
+    )  # the text comes first
     missing = CliRunner().invoke(speak, ["go", "--voice", "no.wav", *arguments[3:], "-f", *files])
     assert "no voice 'no.wav'" in str(missing.exception)
     wrong = CliRunner().invoke(speak, ["go", "-o", str(tmp_path / "o.mp9"), *files])
