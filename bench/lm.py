@@ -63,7 +63,7 @@ PIECES = 20  # of a kind
 MEL_RATE = 16_000  # Hz: of `log_mel`'s default
 ADAPTATIONS = (0, VOICE_STEPS)  # steps of learning from the prompt
 TEMPERATURES = (0.7,)  # beside the default
-PHONE_GUIDANCES = (1.5,)  # beside the default
+PHONE_GUIDANCES = (1.0, 1.5)  # beside the default
 GUIDANCES = (1.0, 3.0)  # by the prompt, beside the default
 TAG_GUIDANCES = (1.0, 3.0)
 

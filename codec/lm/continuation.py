@@ -32,14 +32,14 @@ class Manner:
     """How codes are drawn; the fields are those of `LanguageModel.generate`.
 
     temperature: by default .4 where phones are drawn, which vary what is said, else .9.
-    guidance: how closely the phones are followed; with 1, the default, the voice counts most.
-        `bench/lm.md` compares.
+    guidance: how closely the phones are followed: more sounds clearer, less is more like the voice
+        (`bench/lm.md`).
     """
 
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = 0.95
-    guidance: float = 1.0
+    guidance: float = 1.25
     prompt_guidance: float = 2.0
     seed: int = 0
 
