@@ -24,7 +24,7 @@ SPEECH = "speech"  # the tag
 # Bits. Most of what people let go on is speech; chosen by the clips of bench/development.tsv.
 PRIOR = {SPEECH: 7.0}
 LEARNED = 150  # frames of a prompt that the model learns from, at most: 6 s
-VOICE_STEPS = 8  # of learning from speech: the voice is nearer than after `STEPS` (`bench/lm.md`)
+VOICE_STEPS = 8  # of learning from speech, where nothing counts more than the voice
 
 
 @dataclasses.dataclass(frozen=True)

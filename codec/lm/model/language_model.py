@@ -24,7 +24,7 @@ from codec.lm.model.sampling import Sampling
 from codec.support.arguments import as_array, real, whole
 from codec.support.types import Codes
 
-STEPS = 3  # of learning from a prompt: what follows is cheapest then (`bench/lm.md`)
+STEPS = 3  # of learning from a prompt; many more learn it by heart
 LEARNING_RATE = 3e-4
 
 
