@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--patience",
-    type=float,
+    type=options.Number(),
     metavar="SECONDS",
     help="Silence that ends your turn.  [default: 0.06; grows to 0.8 where that was too short]",
 )

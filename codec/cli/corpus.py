@@ -57,7 +57,7 @@ from codec.errors import DataError
 )
 @click.option(
     "--skip-silence",
-    type=float,
+    type=options.Number(),
     metavar="DB",
     help="Leave out inputs whose peak is below this level.",
 )

@@ -75,7 +75,9 @@ def _raw_format(text: str) -> tuple[int, int]:
 @click.command(context_settings=_ALIASES)
 @_inputs
 @_output
-@click.option("-b", "--bitrate", type=float, help="kbit/s per channel. [default: the highest]")
+@click.option(
+    "-b", "--bitrate", type=options.Number(), help="kbit/s per channel. [default: the highest]"
+)
 @click.option("-n", "--codebooks", type=int, help="Number of codebooks, instead of --bitrate.")
 @click.option(
     "--quality",

@@ -6,10 +6,12 @@ import os
 import threading
 from pathlib import Path
 
+import click
 import pytest
 
 from codec.cli import files
 from codec.cli.main import COMMANDS
+from codec.cli.main import cli as group
 from codec.files.plan import Job
 
 NO_PATH = {"compose", "converse", "models", "speak"}  # whose first argument is something else
@@ -98,3 +100,17 @@ def test_files_that_fail_because_of_an_interruption_are_not_reported(capfd):
         files._run(jobs, [], work, threads=2, quiet=True)
     assert ended.wait(30)
     assert capfd.readouterr() == ("", "")
+
+
+def test_no_option_takes_what_is_not_a_number():
+    context = click.Context(group)
+    numbers = [
+        option
+        for name in COMMANDS
+        for option in group.get_command(context, name).params
+        if isinstance(option.type, click.types.FloatParamType)  # ranges, too
+    ]
+    assert len(numbers) > 10
+    for option in numbers:
+        with pytest.raises(click.UsageError, match="is not a number"):
+            option.type.convert("nan", option, None)
