@@ -135,10 +135,8 @@ def train_speech(
 @click.option(
     "--adapt",
     type=click.IntRange(0),
-    default=8,
-    show_default=True,
     help="Steps in which the model first learns from a recorded voice; three take about a second,"
-    " and 0 leaves it as it is.",
+    " and 0 leaves it as it is. [default: 8]",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
 @click.option("--weights", type=FILE, help="A language model. [default: the shipped one]")
@@ -156,7 +154,7 @@ def speak(
     top_k: int | None,
     guidance: float | None,
     voice_guidance: float | None,
-    adapt: int,
+    adapt: int | None,
     seed: int,
     weights: Path | None,
     voices: Path | None,
@@ -211,20 +209,26 @@ def speak(
     )
 
 
-def voice_named(speaker: Speaker, name: str, steps: int = 8, *, shown: bool = True) -> Voice:
+def voice_named(
+    speaker: Speaker, name: str, steps: int | None = None, *, shown: bool = True
+) -> Voice:
     """Return a stored voice, or that of the recording at this path, learned in so many steps.
 
-    shown: whether a terminal shows that the model learns.
+    steps: by default those of `Speaker.voice_of`. shown: whether a terminal shows that the model
+    learns.
     """
     if name in speaker.speech.voices or not Path(name).exists():
         return speaker.speech.voice(name)
     from codec.audio.reader import read_audio
     from codec.cli.sound import learning
+    from codec.lm.continuation import VOICE_STEPS
 
     audio, sample_rate = read_audio(Path(name))
     with Progress(shown=shown) as progress:
         report = learning(progress)
-        return speaker.voice_of(audio, sample_rate, steps=steps, report=report)
+        return speaker.voice_of(
+            audio, sample_rate, steps=VOICE_STEPS if steps is None else steps, report=report
+        )
 
 
 def speaking(
