@@ -76,6 +76,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, rotation: Tensor, mask: Tensor | None) -> Tensor:
         query, key, value = self.heads_of(x, rotation)
+        if mask is None and query.requires_grad and query.device.type == "cpu":
+            return self.rest(x, attended(query, key, value))
         seen = F.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, is_causal=mask is None
         )
@@ -227,6 +229,22 @@ class Network(nn.Module):
         y = self.level_states(states.flatten(0, 1), embedded.flatten(0, 1))
         scores = torch.bmm(y, self.embed.to(y.dtype).transpose(1, 2))
         return scores.reshape(len(scores), *codes.shape[::2], -1)
+
+
+def attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Causal attention [B, heads, T, d] that keeps its weights for the backward pass.
+
+    Windows of training are short. For those a CPU has the gradients sooner from the weights than
+    from PyTorch's fused kernel, which makes them anew.
+    """
+    frames, size = query.shape[-2:]
+    later = torch.full((frames, frames), -math.inf, dtype=query.dtype).triu(1)
+    scores = torch.baddbmm(
+        later.expand(len(query) * query.shape[1], -1, -1),
+        query.flatten(0, 1) * size**-0.5,
+        key.flatten(0, 1).transpose(1, 2),
+    )
+    return (torch.softmax(scores, -1) @ value.flatten(0, 1)).view(value.shape)
 
 
 def rotation(positions: Tensor, config: LmConfig) -> Tensor:

@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: E402
 
 from codec.lm.model.generation import Decoding  # noqa: E402
 from codec.lm.model.loss import cross_entropy  # noqa: E402
+from codec.lm.model.network import attended  # noqa: E402
 from tests.lm.model.small import CONFIG, codes, network  # noqa: E402
 
 LEVELS, CONTEXT = CONFIG.levels, CONFIG.context
@@ -50,6 +51,18 @@ def test_steps_with_a_cache_equal_one_pass(begin):
     parts = [decoding.advance(x[:, :begin])]
     parts += [decoding.advance(x[:, t : t + 1]) for t in range(begin, x.shape[1])]
     torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-4, atol=1e-5)
+
+
+def test_attention_of_training_equals_the_fused_one():
+    random = torch.Generator().manual_seed(0)
+    heads = [torch.randn(2, 3, 9, 4, generator=random, requires_grad=True) for _ in range(3)]
+    above = torch.randn(2, 3, 9, 4, generator=random)
+    fused = F.scaled_dot_product_attention(*heads, is_causal=True)
+    own = attended(*heads)
+    torch.testing.assert_close(own, fused)
+    torch.testing.assert_close(
+        torch.autograd.grad(own, heads, above), torch.autograd.grad(fused, heads, above)
+    )
 
 
 @pytest.mark.parametrize("hidden", [1, 4, CONTEXT])
