@@ -262,17 +262,15 @@ def continue_(
     English, but its words mean nothing. With -o - a WAV goes to standard output while it is made.
     The same seed gives the same audio on the same machine.
     """
-    lm, codec = _models(chosen)
-    from codec.audio.reader import read_audio
-    from codec.cli.sound import learning
+    lm, codec = _models(chosen, prompt)
+    from codec.cli.sound import learning, read_mono
     from codec.lm.continuation import LEARNED, PRIOR, Manner, attuned, continued
     from codec.lm.cuts import cuts_of
     from codec.lm.speech.speak import SPEECH
     from codec.lm.speech.voices import Speech
 
     phones = None if no_words else Speech.load(voices or SPEECH).phones
-    audio, rate = read_audio(prompt)
-    mono = audio.mean(0)
+    mono, rate = read_mono(prompt)
     codes = codec.encode(mono, rate, n_codebooks=lm.config.levels).codes[0]
     frames = _frames(lm, seconds)
     manner = Manner(
@@ -332,8 +330,11 @@ def continuing(weights: Path | None) -> tuple[int, Callable[[Turn], Iterator[Cod
     return found.config.levels, continuation(found, phones=Speech.load(SPEECH).phones)
 
 
-def _models(chosen: dict[str, Any]) -> tuple[LanguageModel, Codec]:
-    """Load both models, once the output is known to be writable. Raises CodecError."""
+def _models(chosen: dict[str, Any], source: Path | None = None) -> tuple[LanguageModel, Codec]:
+    """Load both models, once the output is known to be writable. Raises CodecError.
+
+    source: of the prompt, which must stay.
+    """
     from codec import lm
 
     with lm.need_torch():
@@ -342,7 +343,7 @@ def _models(chosen: dict[str, Any]) -> tuple[LanguageModel, Codec]:
     from codec.api import load
     from codec.cli.sound import check_output
 
-    check_output(chosen["output"], overwrite=chosen["force"])
+    check_output(chosen["output"], overwrite=chosen["force"], source=source)
     torch.set_num_threads(chosen["threads"])
     found, codec = lm.load(chosen["weights"]), load(chosen["model"])
     if found.config.codec and found.config.codec != codec.model_id.hex():

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+import numpy as np
 
 from codec.api import Codec
 from codec.audio.arrays import Audio, after
 from codec.audio.formats import WRITE_FORMATS
 from codec.audio.pipes import SampleSink
+from codec.audio.reader import read_audio
 from codec.audio.writer import AudioWriter
-from codec.errors import OutputError
+from codec.errors import CodecWarning, OutputError
 from codec.support.atomic import check_writable, replacing
 from codec.support.progress import Progress
 from codec.support.types import Codes
 
+SILENT = 10**-1.5  # of the loudest channel: a mix that is 30 dB below it has lost the sound
 
-def check_output(output: str, *, overwrite: bool) -> Path | None:
-    """Return the file that `output` names, None for "-", standard output. Raises OutputError."""
+
+def check_output(output: str, *, overwrite: bool, source: Path | None = None) -> Path | None:
+    """Return the file that `output` names, None for "-", standard output.
+
+    Raises OutputError, also if it would overwrite `source`, which is read.
+    """
     if output == "-":
         if sys.stdout.isatty():
             raise OutputError("refusing to write binary data to a terminal; use -o or a pipe")
@@ -28,8 +37,30 @@ def check_output(output: str, *, overwrite: bool) -> Path | None:
     if target.suffix.lower() not in WRITE_FORMATS:
         known = ", ".join(WRITE_FORMATS)
         raise OutputError(f"{target}: cannot write {target.suffix or 'this'}; choose from {known}")
+    if source and target.exists() and source.exists() and target.samefile(source):
+        raise OutputError(f"{source}: the output would overwrite the input")
     check_writable(target, overwrite=overwrite)
     return target
+
+
+def read_mono(source: Path) -> tuple[Audio, int]:
+    """Read the mean of a recording's channels, float32 [samples], and its rate in Hz.
+
+    Where the channels cancel each other, the loudest is taken instead, with a warning. Raises as
+    `read_audio` does.
+    """
+    audio, sample_rate = read_audio(source)
+    mono: Audio = audio.mean(0)
+    loudness = np.sqrt(np.square(audio, dtype=np.float64).mean(1))
+    loudest = int(loudness.argmax())
+    if np.sqrt(np.square(mono, dtype=np.float64).mean()) < SILENT * loudness[loudest]:
+        warnings.warn(
+            f"{source}: the channels cancel each other; only channel {loudest + 1} is used",
+            CodecWarning,
+            stacklevel=2,
+        )
+        return audio[loudest], sample_rate
+    return mono, sample_rate
 
 
 def write_frames(

@@ -180,7 +180,7 @@ def speak(
     from codec.lm.speech.pronounce import phones_of
     from codec.lm.speech.speak import SPEECH, STYLE, WEIGHTS, Speaker
 
-    target = check_output(output, overwrite=force)
+    target = check_output(output, overwrite=force, source=Path(voice))
     if text == "-":
         text = sys.stdin.buffer.read().decode("utf-8", "replace")
     torch.set_num_threads(threads)
@@ -219,11 +219,10 @@ def voice_named(
     """
     if name in speaker.speech.voices or not Path(name).exists():
         return speaker.speech.voice(name)
-    from codec.audio.reader import read_audio
-    from codec.cli.sound import learning
+    from codec.cli.sound import learning, read_mono
     from codec.lm.continuation import VOICE_STEPS
 
-    audio, sample_rate = read_audio(Path(name))
+    audio, sample_rate = read_mono(Path(name))
     with Progress(shown=shown) as progress:
         report = learning(progress)
         return speaker.voice_of(

@@ -21,7 +21,9 @@ import torch
 import codec
 import codec.lm
 from codec.cli.main import cli
+from codec.cli.sound import read_mono
 from codec.errors import (
+    CodecWarning,
     MissingPackageError,
     ModelError,
     OptionError,
@@ -72,6 +74,28 @@ def test_a_prompt_goes_on(weights: Path, prompt: Path, tmp_path: Path) -> None:
     assert np.array_equal(audio[-round(0.4 * rate) :], soundfile.read(rest)[0])
     streamed, _ = soundfile.read(io.BytesIO(call("continue", *options, "-o", "-")))
     assert np.array_equal(streamed, audio)
+
+
+def test_a_prompt_is_never_overwritten(weights: Path, prompt: Path, tmp_path: Path) -> None:
+    own = tmp_path / "prompt.wav"
+    shutil.copy(prompt, own)
+    for command in (["continue", own], ["speak", "Hello.", "--voice", own]):
+        with pytest.raises(OutputError, match="overwrite the input"):
+            call(*command, "-o", own, "-f")
+    assert own.read_bytes() == prompt.read_bytes()
+
+
+def test_channels_that_cancel_do_not_become_silence(prompt: Path, tmp_path: Path) -> None:
+    left, rate = soundfile.read(prompt, dtype="float32")
+    stereo = tmp_path / "stereo.wav"
+    soundfile.write(stereo, np.stack([left, -left], 1), rate, subtype="FLOAT")
+    with pytest.warns(CodecWarning, match="only channel 1 is used"):
+        mono, _ = read_mono(stereo)
+    assert np.array_equal(mono, left)
+    soundfile.write(stereo, np.stack([left, 0 * left], 1), rate, subtype="FLOAT")
+    assert np.array_equal(read_mono(stereo)[0], left / 2)
+    soundfile.write(stereo, np.zeros((rate, 2)), rate)
+    assert not read_mono(stereo)[0].any()
 
 
 def test_words_become_audio_or_a_clear_error(weights: Path, tmp_path: Path) -> None:

@@ -137,8 +137,8 @@ class LanguageModel:
         """
         count = whole(steps, "steps", OptionError)
         rate = real(learning_rate, "learning_rate", OptionError)
-        if count < 0 or not 0 < rate < math.inf:
-            raise OptionError("a model learns in 0 or more steps, at a rate above 0")
+        if count < 0 or not 0 < rate <= 1:
+            raise OptionError("a model learns in 0 or more steps, at a rate above 0, at most 1")
         array = array_of(cuts, "cuts")
         each = [self._codes(codes, "cuts") for codes in (array if array.ndim == 3 else [array])]
         if not count or not each or not each[0].shape[1]:

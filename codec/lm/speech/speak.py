@@ -17,8 +17,8 @@ import numpy.typing as npt
 from codec.api import Codec, load
 from codec.audio.arrays import as_channels, check_sample_rate
 from codec.errors import AudioError, ModelError, OptionError
+from codec.lm.continuation import LEARNED, VOICE_STEPS, attuned
 from codec.lm.continuation import SPEECH as SPEECH_TAG
-from codec.lm.continuation import VOICE_STEPS, attuned
 from codec.lm.cuts import cuts_of
 from codec.lm.model.adaptation import Report, unreported
 from codec.lm.model.language_model import Conditions, LanguageModel
@@ -106,7 +106,7 @@ class Speaker:
         voice = Voice("", codes, np.zeros((0, 3), np.int64), "", 0.0, "", "")
         if steps == 0:
             return voice
-        cuts = cuts_of(self.codec, samples[0], sample_rate, levels)
+        cuts = cuts_of(self.codec, samples[0], sample_rate, levels, LEARNED)
         model = attuned(self.language_model, cuts, self._tags(), steps, report)
         return dataclasses.replace(voice, model=model)
 

@@ -94,7 +94,7 @@ def test_what_makes_no_sense_is_refused() -> None:
     model = LanguageModel(network())
     with pytest.raises(OptionError, match="0 or more steps"):
         model.adapted(stretch(1), steps=-1)
-    for rate in (0.0, -1.0):
+    for rate in (0.0, -1.0, 1e30):
         with pytest.raises(OptionError, match="a rate above 0"):
             model.adapted(stretch(1), learning_rate=rate)
     with pytest.raises(OptionError):
