@@ -61,6 +61,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Highest learning rate.",
 )
+@click.option(
+    "--dropout",
+    type=options.Number(0, 0.9),
+    default=0.0,
+    show_default=True,
+    help="Share of what layers add that is left out at random: against learning by heart.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
 @click.option("--model", type=FILE, help="The codec of the tokens. [default: the shipped one]")
 @click.option(
@@ -85,6 +92,7 @@ def train_lm(
     minutes: float | None,
     batch: int,
     lr: float,
+    dropout: float,
     seed: int,
     model: Path | None,
     licence: str,
@@ -150,7 +158,7 @@ def train_lm(
     del rows, held_rows, parts, tables
     folder = run or cache_folder(tokens, preset)
     folder.mkdir(parents=True, exist_ok=True)
-    settings = Settings(batch=batch, steps=steps, lr=lr, seed=seed)
+    settings = Settings(batch=batch, steps=steps, lr=lr, dropout=dropout, seed=seed)
     training = Run(folder, config, settings, streams, codebooks=codebooks, device=device)
     if init is not None and training.step == 0:
         training.learner.begin_with(read_network(init)[0])

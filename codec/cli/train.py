@@ -14,6 +14,7 @@ from codec.cli.paths import FILE, PATH
 from codec.errors import TrainingError
 from codec.model.config import ModelConfig
 from codec.model.limits import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
+from codec.support.packages import needed
 from codec.support.progress import Progress
 from codec.training.phones import write_labels
 from codec.training.prepare import INDEX_NAME, PreparedAudio, open_prepared
@@ -292,9 +293,5 @@ def _prepare(
 
 
 def _need_torch() -> None:
-    try:
+    with needed("torch", TrainingError("training needs PyTorch: pip install 'codec[train]'")):
         import torch  # noqa: F401
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise TrainingError("training needs PyTorch: pip install 'codec[train]'") from None

@@ -27,6 +27,7 @@ class Settings:
     decay: float = 0.25  # share of the steps, the last, in which the rate falls to 0
     weight_decay: float = 0.05
     clip: float = 1.0  # largest norm of a gradient
+    dropout: float = 0.0  # share of what layers add that is left out, at random (Srivastava, 2014)
     seed: int = 0
 
     def rate(self, step: int) -> float:
@@ -63,6 +64,9 @@ class Learner:
             table = self.network.embed.data
             self.network.bfloat16()
             self.network.embed.data = table
+        for module in self.network.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = settings.dropout
         vectors = [p for p in self.exact.parameters() if p.ndim < 2]
         matrices = [p for p in self.exact.parameters() if p.ndim >= 2]
         self.optimiser = torch.optim.AdamW(
@@ -79,6 +83,8 @@ class Learner:
     def learn(self, batch: Batch, step: int) -> Tensor:
         """Take a step; the loss of each level in nats, float32 [levels]."""
         network = self.network
+        # What is left out is a function of the step, so that a run can go on to the bit.
+        torch.manual_seed(self.settings.seed + (step << 32))
         losses = losses_of(network, batch, self.device)
         losses.mean().backward()  # type: ignore[no-untyped-call]
         for exact, rounded in zip(self.exact.parameters(), network.parameters(), strict=True):

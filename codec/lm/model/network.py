@@ -60,6 +60,7 @@ class Block(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
         self.gate_up = nn.Linear(width, 2 * config.hidden, bias=False)
         self.down = nn.Linear(config.hidden, width, bias=False)
+        self.dropout = nn.Dropout(0.0)  # of what a layer adds, in training
 
     def heads_of(self, x: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values [B, heads, T, d] of `x` [B, T, width], the first two rotated."""
@@ -69,9 +70,9 @@ class Block(nn.Module):
 
     def rest(self, x: Tensor, seen: Tensor) -> Tensor:
         """What follows attention, whose result is `seen` [B, heads, T, d]."""
-        x = x + self.out(seen.transpose(1, 2).flatten(2))
+        x = x + self.dropout(self.out(seen.transpose(1, 2).flatten(2)))
         gate, up = self.gate_up(self.norm2(x)).chunk(2, -1)
-        done: Tensor = x + self.down(F.silu(gate) * up)
+        done: Tensor = x + self.dropout(self.down(F.silu(gate) * up))
         return done
 
     def forward(self, x: Tensor, rotation: Tensor, mask: Tensor | None) -> Tensor:

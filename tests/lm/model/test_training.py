@@ -23,11 +23,12 @@ def run(folder, **changes):
     return Run(folder, CONFIG, dataclasses.replace(SETTINGS, **changes), streams())
 
 
-def test_a_run_goes_on_to_the_bit(tmp_path):
-    whole = run(tmp_path / "whole")
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_a_run_goes_on_to_the_bit(tmp_path, dropout):
+    whole = run(tmp_path / "whole", dropout=dropout)
     assert whole.train()
     for _ in range(3):
-        part = run(tmp_path / "parts")
+        part = run(tmp_path / "parts", dropout=dropout)
         first = part.step
         if first == 2:
             assert not part.train(minutes=1e-9)
@@ -42,6 +43,15 @@ def test_a_run_goes_on_to_the_bit(tmp_path):
         whole.learner.exact.parameters(), part.learner.exact.parameters(), strict=True
     ):
         assert torch.equal(one, other)
+
+
+def test_layers_leave_out_a_share_in_training_alone(tmp_path):
+    batch = Batches(streams(), CONFIG, 2, 0).draw(0)
+    plain, dropping = run(tmp_path / "plain").learner, run(tmp_path / "d", dropout=0.3).learner
+    for one, other in zip(plain.exact.parameters(), dropping.exact.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert torch.equal(plain.exact(codes(1, 3, 9)), dropping.exact(codes(1, 3, 9)))
+    assert not torch.equal(plain.learn(batch, 0), dropping.learn(batch, 0))
 
 
 def test_a_deeper_model_begins_where_the_other_ended():
