@@ -186,7 +186,7 @@ class TrainConfig(Augmentations):
             model = ModelConfig.from_json(json.dumps(fields.pop("model", {})))
         except (ValueError, AttributeError, ModelError) as error:
             raise TrainingError(f"not a training configuration: {error}") from None
-        return cls(model=model).replace(fields)
+        return cls(model=model, **_typed(cls, fields, ""))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -480,6 +480,12 @@ def test_config_survives_json(changes):
     assert differences(config, TrainConfig.from_json(config.to_json())) == {}
 
 
+def test_config_survives_json_where_the_default_crop_does_not_fit_its_frames():
+    model = {"hop_length": 1920, "encoder_stack": 2}
+    config = TrainConfig().replace({"crop_samples": 15_360, "model": model})
+    assert TrainConfig.from_json(config.to_json()) == config
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
