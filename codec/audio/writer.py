@@ -16,6 +16,8 @@ from codec.audio.formats import MAX_WAV_BYTES, TAGS, WRITE_FORMATS, reason
 from codec.errors import AudioError
 
 _SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM: a write failed, and it does not say why
+# libvorbis has no settings for higher rates, and libsndfile crashes there.
+_MAX_OGG_RATE = 200_000
 _NOT_WRITTEN = "cannot write the audio: is the disk full?"
 
 
@@ -46,6 +48,8 @@ class AudioWriter:
         container, self._subtype = WRITE_FORMATS[suffix]
         if container == "FLAC":
             _check_flac(sample_rate, channels)
+        elif container == "OGG" and sample_rate > _MAX_OGG_RATE:
+            raise AudioError(f"Ogg Vorbis has no sample rate of {sample_rate} Hz; choose .wav")
         self._order = VORBIS_FROM_WAVE.get(channels) if container == "OGG" else None
         if container == "WAV" and 2 * channels * n_samples > MAX_WAV_BYTES:
             container = "RF64"

@@ -17,6 +17,7 @@ from codec.audio.pipes import NotStreamableError, open_wav
 from codec.errors import AudioError
 from tests.helpers import audio_inputs as inputs
 from tests.helpers.audio_inputs import chunk, tone, wav
+from tests.helpers.processes import python
 
 
 def read(data, **options):
@@ -317,6 +318,22 @@ def test_what_flac_can_hold_is_written(rate):
     file = io.BytesIO()
     write_audio(file, np.zeros((1, 100), np.float32), rate, ".flac")
     assert read(file.getvalue())[1].sample_rate == rate
+
+
+def test_an_ogg_of_a_rate_beyond_its_library_is_refused():
+    # In another process, as the library crashes when it is asked.
+    code = """
+import io, numpy
+from codec.audio import write_audio
+from codec.errors import AudioError
+for rate in (200_000, 200_001, 768_000):
+    try:
+        write_audio(io.BytesIO(), numpy.zeros((1, 100), numpy.float32), rate, ".ogg")
+    except AudioError as error:
+        print(error)
+"""
+    wrong = "Ogg Vorbis has no sample rate of {} Hz; choose .wav\n"
+    assert python(code) == wrong.format(200_001) + wrong.format(768_000)
 
 
 def test_a_decoder_that_does_not_come_back_is_ended(monkeypatch):
