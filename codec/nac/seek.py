@@ -44,6 +44,8 @@ class SeekableReader:
         if not header.body <= trailer.index_offset <= size - TRAILER_BYTES - index_bytes(0):
             raise FormatError("the trailer is damaged: the index lies outside the file")
         self.header = trailer.header
+        if trailer.n_chunks != -(-trailer.header.n_frames // header.frames_per_chunk):
+            raise FormatError("the trailer is damaged: its chunks do not make its samples")
         points = -(-trailer.n_chunks // header.index_stride)
         if size - TRAILER_BYTES - trailer.index_offset != index_bytes(points):
             raise FormatError("the index is damaged: it is not as long as the trailer says")
@@ -64,8 +66,12 @@ class SeekableReader:
 
     def _chunks(self, offset: int, first: int, stop: int) -> Iterator[Codes]:
         header, coder = self.header, None
+        stop = min(stop, header.n_frames)
         frame = -1
-        while offset < self._end and frame < stop:
+        while frame < stop:
+            # The lengths that led here may be those of damaged chunks, which were passed over.
+            if offset >= self._end:
+                raise FormatError("the index, or a chunk before these frames, is damaged")
             self._file.seek(offset)
             fields = self._file.read(CHUNK_HEADER_BYTES)
             if len(fields) < CHUNK_HEADER_BYTES or not fields.startswith(CHUNK_MARKER):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import io
 import itertools
+import struct
 
 import numpy as np
 import pytest
@@ -13,11 +16,12 @@ from hypothesis import strategies as st
 import codec
 from bench.random_weights import VARIANTS, noise, write_weights
 from codec.errors import AudioError, FormatError
-from codec.nac.layout import TRAILER_BYTES, index_bytes
+from codec.nac.layout import HEADER_BYTES, INDEX_MARKER, TRAILER_BYTES, index_bytes, sealed
 from codec.nac.reader import Reader, own_coder
 from codec.nac.seek import SeekableReader
-from codec.tokens import write_tokens
-from tests.fuzz.attacks import tokens, written
+from codec.nac.writer import Writer
+from codec.tokens import header_of, write_tokens
+from tests.fuzz.attacks import resealed, tokens, written
 
 
 @given(st.integers(0, 130), st.integers(1, 130))
@@ -28,6 +32,57 @@ def test_the_chunks_of_a_stretch(first, length):
     assert start <= first
     assert np.array_equal(codes, held.codes[:, :, start : start + codes.shape[2]])
     assert start + codes.shape[2] >= min(first + length, held.n_frames)
+
+
+@pytest.fixture(scope="module")
+def live():
+    """A file of chunks of one frame, most of which a stretch passes over, and its codes."""
+    file = io.BytesIO()
+    held = tokens()
+    writer = Writer(file, dataclasses.replace(header_of(held), frames_per_chunk=1, n_samples=None))
+    writer.write(held.codes)
+    writer.finish(held.n_samples)
+    return file.getvalue(), held.codes
+
+
+@given(st.data(), st.integers(0, 119), st.integers(1, 130))
+def test_a_stretch_behind_a_damaged_chunk_is_right_or_refused(live, draw, first, length):
+    data, codes = live
+    changed = bytearray(data)
+    end = len(data) - TRAILER_BYTES - index_bytes(3)
+    changed[draw.draw(st.integers(HEADER_BYTES, end - 1))] ^= 1 << draw.draw(st.integers(0, 7))
+    with contextlib.suppress(FormatError):
+        reader = SeekableReader(io.BytesIO(bytes(changed)), own_coder)
+        start, chunks = reader.read(first, first + length)
+        found = np.concatenate([codes[:, :, :0], *chunks], axis=2)
+        assert np.array_equal(found, codes[:, :, start : min(first + length, 120)])
+
+
+def test_lengths_that_lead_out_of_the_chunks_are_refused(live):
+    data = bytearray(live[0])
+    data[HEADER_BYTES + 10] ^= 8  # the first chunk: as if it were 512 KiB longer
+    with pytest.raises(FormatError, match="before these frames"):
+        list(SeekableReader(io.BytesIO(bytes(data)), own_coder).read(25, 30)[1])
+
+
+def test_an_index_that_leads_out_of_the_chunks_is_refused():
+    good = written(tokens())
+    index = len(good) - TRAILER_BYTES - index_bytes(3)
+    forged = struct.pack("<Q", len(good))
+    data = resealed(good, index, len(good) - TRAILER_BYTES - 4, index + 8, forged)
+    with pytest.raises(FormatError, match="the index"):
+        list(SeekableReader(io.BytesIO(data), own_coder).read(0, 30)[1])
+
+
+def test_a_trailer_without_chunks_is_refused():
+    good = written(tokens())
+    index = len(good) - TRAILER_BYTES - index_bytes(3)
+    none = sealed(INDEX_MARKER + bytes(4))
+    data = good[:index] + none + good[-TRAILER_BYTES:]
+    end = len(data) - TRAILER_BYTES
+    data = resealed(data, end, len(data) - 12, end + 76, bytes(4))
+    with pytest.raises(FormatError, match="its chunks do not make its samples"):
+        SeekableReader(io.BytesIO(data), own_coder)
 
 
 class Counting(io.BytesIO):
