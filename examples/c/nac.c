@@ -104,9 +104,12 @@ static int open_input(job *j)
 static int open_output(job *j)
 {
     const char *target = j->asked->output;
-    struct stat found;
+    struct stat found, input;
     const size_t size = strlen(target) + 64;
     if (stat(target, &found) == 0) {
+        if (fstat(fileno(j->input), &input) != 0) return fail(j, strerror(errno));
+        if (found.st_dev == input.st_dev && found.st_ino == input.st_ino)
+            return fail(j, "the output would overwrite the input");
         if (!S_ISREG(found.st_mode)) return fail(j, "the output is not a regular file");
         if (!j->asked->force) return fail(j, "the output exists; --force overwrites it");
     }

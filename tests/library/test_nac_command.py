@@ -311,6 +311,21 @@ def test_outputs_are_not_overwritten_by_chance(nac: Command, tmp_path: Path) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.wav", "out.nac"]
 
 
+def test_no_output_overwrites_its_input(nac: Command, tmp_path: Path) -> None:
+    source, file, link = tmp_path / "in.wav", tmp_path / "a.nac", tmp_path / "link"
+    source.write_bytes(WAVS["plain"])
+    assert nac("compress", source, file) == (0, "")
+    for command, path in (("compress", source), ("decompress", file)):
+        data = path.read_bytes()
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)
+        for target in (path, link):
+            code, error = nac(command, path, target, "-f")
+            assert code == 1
+            assert error == f"nac: {path}: the output would overwrite the input\n"
+            assert path.read_bytes() == data
+
+
 @pytest.mark.parametrize(
     "words",
     [(), ("in",), ("in", "out", "more"), ("-n", "x", "in", "out"), ("-n", "0", "in", "out"),
