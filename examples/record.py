@@ -10,6 +10,7 @@ before it can be decoded (`codec decompress --salvage`).
 from __future__ import annotations
 
 import argparse
+import contextlib
 import queue
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ Samples = npt.NDArray[np.float32]
 
 
 def microphone(rate: int) -> Iterator[Samples]:
-    """Give blocks of the default microphone, float32 [samples], until Ctrl-C."""
+    """Give blocks of the default microphone, float32 [samples], without end."""
     import sounddevice
 
     blocks: queue.SimpleQueue[Samples] = queue.SimpleQueue()
@@ -37,11 +38,8 @@ def microphone(rate: int) -> Iterator[Samples]:
 
     with sounddevice.InputStream(rate, BLOCK, channels=1, dtype="float32", callback=arrived):
         print("recording; Ctrl-C stops")
-        try:
-            while True:
-                yield blocks.get()
-        except KeyboardInterrupt:
-            pass
+        while True:
+            yield blocks.get()
 
 
 def wav_file(path: Path, rate: int) -> Iterator[Samples]:
@@ -63,9 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = codec.load()
     rate = model.config.sample_rate
     blocks = wav_file(options.wav, rate) if options.wav else microphone(rate)
-    with codec.Recorder(options.output, model, n_codebooks=options.codebooks) as recorder:
-        for block in blocks:
-            recorder.write(block)
+    recorder = codec.Recorder(options.output, model, n_codebooks=options.codebooks)
+    try:
+        with recorder, contextlib.suppress(KeyboardInterrupt):
+            for block in blocks:
+                recorder.write(block)
+    except codec.CodecError as error:
+        raise SystemExit(f"{options.output}: {error}") from None
     seconds = recorder.n_samples / rate
     print(f"{options.output}: {seconds:.2f} s, {options.output.stat().st_size} bytes")
 

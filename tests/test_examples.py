@@ -36,6 +36,27 @@ def test_a_recording_is_the_file_that_compress_writes(tmp_path: Path) -> None:
     assert recorded.read_bytes() == codec.load().compress(audio, rate, n_codebooks=3, effort="raw")
 
 
+def test_ctrl_c_ends_a_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, recorded = tmp_path / "a.wav", tmp_path / "a.nac"
+    soundfile.write(source, tone(1), 24_000)
+    write, blocks = codec.Recorder.write, iter(range(10))
+
+    def ten_blocks(recorder: codec.Recorder, samples: np.ndarray) -> None:
+        if next(blocks, None) is None:
+            raise KeyboardInterrupt
+        write(recorder, samples)
+
+    monkeypatch.setattr(codec.Recorder, "write", ten_blocks)
+    main_of("record.py")([str(recorded), "--wav", str(source), "-n", "3"])
+    assert "0.20 s" in capsys.readouterr().out
+    assert codec.Tokens.load(recorded).n_samples == 4800
+    recorded.unlink()
+    with pytest.raises(SystemExit, match="no audio"):
+        main_of("record.py")([str(recorded), "--wav", str(source), "-n", "3"])
+
+
 def test_a_folder_becomes_batches(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     (tmp_path / "in").mkdir()

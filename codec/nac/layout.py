@@ -275,6 +275,15 @@ class IndexBuilder:
         self.n_chunks += 1
         self.digest = crc32c(crc, self.digest)
 
+    def place(self) -> tuple[int, int, int]:
+        """Return how far the index is, for `return_to`."""
+        return len(self._offsets), self.n_chunks, self.digest
+
+    def return_to(self, place: tuple[int, int, int]) -> None:
+        """Forget the chunks that were added after `place`."""
+        size, self.n_chunks, self.digest = place
+        del self._offsets[size:]
+
     def pack(self) -> bytes:
         return sealed(_INDEX.pack(INDEX_MARKER, len(self._offsets) // 8) + self._offsets)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,15 @@ from codec.nac.layout import (
 from codec.nac.tags import pack_metadata
 from codec.support.types import Codes
 from codec.support.workers import Workers
+
+
+class Place(NamedTuple):
+    """How far a `Writer` is."""
+
+    offset: int
+    frames: int
+    unwritten: Codes
+    indexed: tuple[int, int, int]
 
 
 class Writer:
@@ -71,6 +80,20 @@ class Writer:
     def n_frames(self) -> int:
         """Frames given so far."""
         return self._frames + self._filled
+
+    def place(self) -> Place:
+        """Return how far the file is, for `return_to`."""
+        unwritten = self._chunk[:, :, : self._filled].copy()
+        return Place(self._offset, self._frames, unwritten, self._index.place())
+
+    def return_to(self, place: Place) -> None:
+        """Forget what was given after `place`, and cut it off the file, which must be seekable."""
+        self._file.seek(place.offset)
+        self._file.truncate()
+        self._offset, self._frames = place.offset, place.frames
+        self._filled = place.unwritten.shape[2]
+        self._chunk[:, :, : self._filled] = place.unwritten
+        self._index.return_to(place.indexed)
 
     def write(self, codes: Codes) -> None:
         """Append `codes` uint16 [streams, codebooks, frames], any number of frames.
