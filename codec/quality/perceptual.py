@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import Any
 
 import numpy as np
@@ -39,14 +40,12 @@ def pesq_nb(reference: Audio, decoded: Audio, sample_rate: int) -> float:
 
 def stoi(reference: Audio, decoded: Audio, sample_rate: int) -> float:
     """Short-time objective intelligibility (Taal et al. 2011), at most 1, of the same copies."""
-    copies = speech_copies(reference, decoded, sample_rate)
-    return finite(package("pystoi").stoi(*copies, SPEECH_RATE))
+    return _stoi(speech_copies(reference, decoded, sample_rate), extended=False)
 
 
 def estoi(reference: Audio, decoded: Audio, sample_rate: int) -> float:
     """Extended STOI (Jensen & Taal 2016), at most 1, of the same copies."""
-    copies = speech_copies(reference, decoded, sample_rate)
-    return finite(package("pystoi").stoi(*copies, SPEECH_RATE, extended=True))
+    return _stoi(speech_copies(reference, decoded, sample_rate), extended=True)
 
 
 def visqol_speech(reference: Audio, decoded: Audio, sample_rate: int) -> float:
@@ -81,6 +80,16 @@ def _pesq(copies: tuple[Audio, Audio], rate: int, mode: str) -> float:
         raise MetricError("PESQ: measured nan") from None
 
 
+def _stoi(copies: tuple[Audio, Audio], *, extended: bool) -> float:
+    with warnings.catch_warnings():
+        # It then returns 1e-5, which is no measurement.
+        warnings.filterwarnings("error", "Not enough STFT frames", RuntimeWarning)
+        try:
+            return finite(package("pystoi").stoi(*copies, SPEECH_RATE, extended=extended))
+        except (IndexError, RuntimeWarning):  # the first, if there is not even one frame
+            raise MetricError("STOI: too short or too quiet") from None
+
+
 @functools.cache
 def _visqol_api(mode: str) -> Any:
     api = package("visqol").VisqolApi()
@@ -92,5 +101,9 @@ def _visqol(mode: str, pair: tuple[Audio, Audio], sample_rate: int) -> float:
     reference, decoded = (x.astype(np.float64) for x in pair)
     if not decoded.any():
         raise MetricError("ViSQOL: the decoded audio is silent")
-    result = _visqol_api(mode).measure_from_arrays(reference, decoded, sample_rate)
+    api = _visqol_api(mode)
+    try:
+        result = api.measure_from_arrays(reference, decoded, sample_rate)
+    except (ValueError, IndexError):  # it cannot cut a patch out, or hears nothing in any
+        raise MetricError("ViSQOL: too short or too quiet") from None
     return finite(result.moslqo)

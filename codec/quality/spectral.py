@@ -61,10 +61,12 @@ def multi_resolution_stft(reference: Audio, decoded: Audio, sample_rate: int) ->
     """auraloss's MultiResolutionSTFTLoss with its defaults (Yamamoto et al. 2020): spectral
     convergence and log-magnitude distance, mean of three resolutions; 0 for equal signals."""
     check_pair(reference, decoded)
-    torch, freq = package("torch"), package("auraloss.freq")
+    torch, loss = package("torch"), _mrstft(package("auraloss.freq"))
+    if len(reference) <= max(each.fft_size for each in loss.stft_losses) // 2:
+        raise MetricError("MR-STFT: too short")
     pair = (torch.from_numpy(np.ascontiguousarray(x))[None, None] for x in (decoded, reference))
     with torch.no_grad():
-        return finite(_mrstft(freq)(*pair))
+        return finite(loss(*pair))
 
 
 def si_sdr(reference: Audio, decoded: Audio, sample_rate: int) -> float:

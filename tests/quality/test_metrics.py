@@ -200,6 +200,25 @@ def test_what_cannot_be_measured_names_the_clip(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [
+        ("visqol_audio", 0.9),
+        ("visqol_speech", 0.3),
+        ("stoi", 0.2),
+        ("estoi", 0.2),
+        ("mrstft", 0.04),
+    ],
+)
+def test_what_is_too_short_has_no_value(name: str, seconds: float) -> None:
+    if not METRICS[name].available:
+        pytest.skip(f"needs {METRICS[name].needs}")
+    audio = noise(RATE)
+    for samples in (1, 2, 100, round(seconds * RATE)):
+        with pytest.raises(MetricError, match="too short"):
+            METRICS[name](audio[:samples], audio[:samples], RATE)
+
+
 @pytest.mark.parametrize("kind", ["speech", "music"])
 def test_a_silent_reference_is_an_error(kind: str) -> None:
     silence, audio = np.zeros(RATE, np.float32), noise(RATE)
