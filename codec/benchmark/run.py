@@ -92,16 +92,14 @@ def run(
     cannot be read, or that a codec fails on, is left out for all codecs and named. Raises
     DataError, PeerError, OutputError.
     """
+    for name in plan.metrics or ():
+        if name != "visqol" and name not in METRICS:
+            raise DataError(f"no measure {name!r}; choose from visqol, {', '.join(METRICS)}")
     sources = find_sources(plan.inputs, plan.kind, plan.transcripts, report)
     peers, skipped = choose(plan.peers, plan.options)
     if not peers:
         raise PeerError("; ".join(f"{name}: {why}" for name, why in skipped.items()))
-    reference = plan.reference or ("opus" if "opus" in plan.peers else None)
-    if reference is not None and reference not in [peer.name for peer in peers]:
-        raise PeerError(f"the reference {reference} is not among the codecs")
-    for name in plan.metrics or ():
-        if name != "visqol" and name not in METRICS:
-            raise DataError(f"no measure {name!r}; choose from visqol, {', '.join(METRICS)}")
+    reference = _reference(plan, [peer.name for peer in peers], skipped)
     try:
         plan.report.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -146,6 +144,17 @@ def run(
     outcome = Outcome(results, summary, skipped, rejected, reused, unmeasured)
     _write(plan, outcome, peers, reference)
     return outcome
+
+
+def _reference(plan: Plan, peers: Sequence[str], skipped: Mapping[str, str]) -> str | None:
+    """Return the codec that BD-rates compare with, out of `peers`. Raises PeerError if another
+    one is asked for."""
+    name = plan.reference
+    if name is None:
+        return "opus" if "opus" in peers else None
+    if name not in peers:
+        raise PeerError(f"the reference {name}: {skipped.get(name, 'it is not among the codecs')}")
+    return name
 
 
 def _units(

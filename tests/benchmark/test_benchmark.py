@@ -23,6 +23,7 @@ import codec
 from bench.random_weights import SMALL, write_weights
 from codec.audio import resample
 from codec.benchmark.clips import SAMPLE_RATE, find_sources
+from codec.benchmark.page import write_page
 from codec.benchmark.peers import PEERS, Options, choose, make
 from codec.benchmark.peers.opus import ogg_packets
 from codec.benchmark.run import Plan, run
@@ -175,6 +176,54 @@ def test_missing_codecs_are_named_and_skipped(tmp_path: Path, monkeypatch: Any) 
     with pytest.raises(PeerError, match=r"no codec 'ogg'; choose from codec, .*, xcodec2"):
         choose(["ogg"], Options())
     assert set(PEERS) > {"codec", "opus", "lyra", "codec2", "speex", "mp3", "aac"}
+
+
+def test_opus_is_the_reference_where_it_is_installed(
+    clips: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plan(**changes: Any) -> Plan:
+        codecs = {"peers": ("opus", "pcm"), "metrics": ("mel",)} | changes
+        return plan_of(clips, tmp_path / "report", weights, **codecs)
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    outcome = run(plan())
+    assert outcome.skipped == {"opus": "opusenc is not installed (Debian: opus-tools)"}
+    assert {result.codec for result in outcome.results} == {"pcm"}
+    with pytest.raises(PeerError, match="the reference opus: opusenc is not installed"):
+        run(plan(reference="opus"))
+    with pytest.raises(PeerError, match="the reference lyra: it is not among the codecs"):
+        run(plan(reference="lyra"))
+    with pytest.raises(DataError, match="no measure 'nope'"):
+        run(plan(reference="opus", metrics=("nope",)))
+    with pytest.raises(DataError, match="codec at 999: no bitrate of 999 kbit/s"):
+        run(plan(peers=("codec", "opus"), settings={"codec": ("999",)}))
+
+
+def test_a_measure_of_a_clip_that_is_too_short_is_left_out(
+    clips: Path, weights: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("visqol")
+    soundfile.write(clips / "music_0.wav", voice(1.5), SAMPLE_RATE)
+    for name, samples in (("music_1", SAMPLE_RATE // 10), ("music_2", 1)):
+        soundfile.write(clips / f"{name}.wav", 0.5 * np.ones(samples), SAMPLE_RATE)
+    plan = plan_of(clips, tmp_path / "report", weights, peers=("pcm",), metrics=("visqol", "mel"))
+    outcome = run(plan)
+    omitted = [(item.metric, item.clip, item.reason) for item in outcome.summary.omissions]
+    why = "ViSQOL: too short or too quiet"
+    assert omitted == [("visqol", "music_1", why), ("visqol", "music_2", why)]
+    (row,) = outcome.summary.rows
+    values = {result.clip: result.values for result in outcome.results}
+    assert row.metrics["visqol"].mean == values["music_0"]["visqol"]
+    assert row.metrics["mel"].mean == np.mean([values[clip]["mel"] for clip in sorted(values)])
+
+
+def test_a_report_says_that_no_clip_has_a_value(tmp_path: Path, weights: Path) -> None:
+    pytest.importorskip("visqol")
+    clip = tmp_path / "short.wav"
+    soundfile.write(clip, voice(0.1), SAMPLE_RATE)
+    run(plan_of(clip, tmp_path / "report", weights, peers=("pcm",), metrics=("visqol",)))
+    page = write_page(tmp_path / "report").read_text(encoding="utf-8")
+    assert "visqol of short, pcm at 16: ViSQOL: too short or too quiet" in page
 
 
 @pytest.mark.slow
