@@ -25,6 +25,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from codec.corpus.card import read_card
+from codec.corpus.row_groups import RowGroups, parquet
 from codec.errors import DataError
 from codec.lm.layouts import Layout, make_layout
 from codec.lm.vocabulary import Vocabulary
@@ -32,7 +33,6 @@ from codec.lm.vocabulary import Vocabulary
 Ids = npt.NDArray[np.int64]
 
 DOCUMENTS_KEPT = 16  # laid out ahead, for the sequences that continue in them
-GROUPS_KEPT = 4  # decoded row groups of Parquet
 
 
 class TokenDataset(Dataset[torch.Tensor]):
@@ -257,14 +257,9 @@ class _BinShard:
 class _ParquetShard:
     """A table whose column `codes` is read a row group at a time."""
 
-    def __init__(self, path: Path) -> None:
-        import pyarrow.parquet as pq
-
-        self.path = path
-        file = pq.ParquetFile(path)
-        sizes = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
-        self.ends = np.cumsum(sizes)
-        table = file.read(columns=["channels", "n_frames", "n_codebooks"])
+    def __init__(self, path: Path, groups: RowGroups) -> None:
+        self.path, self.groups = path, groups
+        table = parquet().ParquetFile(path).read(columns=["channels", "n_frames", "n_codebooks"])
         self.channels, self.frames, self.levels = (
             column.to_numpy().astype(np.int64) for column in table.itercolumns()
         )
@@ -273,19 +268,9 @@ class _ParquetShard:
         return _documents(self.channels, self.frames)
 
     def read(self, row: int, channel: int) -> tuple[npt.NDArray[Any], int]:
-        group = int(np.searchsorted(self.ends, row, "right"))
-        before = int(self.ends[group - 1]) if group else 0
-        codes = _row_group(self.path, group)[row - before].values
+        codes = self.groups.codes(self.path, row)
         start, stop = codes.offsets[channel].as_py(), codes.offsets[channel + 1].as_py()
         return codes.values.slice(start, stop - start).to_numpy(), int(self.levels[row])
-
-
-@functools.lru_cache(maxsize=GROUPS_KEPT)
-def _row_group(path: Path, group: int) -> Any:
-    import pyarrow.parquet as pq
-
-    table = pq.ParquetFile(path).read_row_group(group, columns=["codes"])
-    return table.column("codes").combine_chunks()
 
 
 def _documents(channels: Ids, frames: Ids) -> tuple[Ids, Ids, Ids]:
@@ -305,7 +290,8 @@ def _open_shards(folder: Path, card: Mapping[str, Any]) -> Sequence[_BinShard | 
     try:
         if suffix == ".bin":
             return [_BinShard(path, dtype) for path in paths]
-        return [_ParquetShard(path) for path in paths]
+        groups = RowGroups()
+        return [_ParquetShard(path, groups) for path in paths]
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{folder}: {error}") from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from codec.corpus.card import read_card
-from codec.errors import DataError, MissingPackageError
+from codec.corpus.row_groups import RowGroups, parquet
+from codec.errors import DataError
 from codec.lm.layouts import make_layout
-
-GROUPS_KEPT = 4  # decoded row groups of Parquet
 
 
 class TokenRows(Sequence[dict[str, Any]]):
@@ -37,6 +35,7 @@ class TokenRows(Sequence[dict[str, Any]]):
             raise DataError(f"{folder} is {self.card['format']}: read it by its own library")
         names = sorted(name for name in self.card["shards"] if name.endswith(suffix))
         self._paths = [self.folder / "data" / name for name in names]
+        self._groups = RowGroups()
         read = _read_bin if suffix == ".bin" else _read_parquet
         try:
             self._fields = [(n, k, row) for n, path in enumerate(self._paths)
@@ -55,8 +54,7 @@ class TokenRows(Sequence[dict[str, Any]]):
         if path.suffix == ".bin":
             ids = self._bin_ids(path, fields)
         else:
-            group, within = divmod(place, _group_size(path))
-            ids = [np.asarray(channel.values) for channel in _group(path, group)[within].values]
+            ids = [np.asarray(channel.values) for channel in self._groups.codes(path, place)]
         codes = [self._codes(channel, int(fields["n_codebooks"])) for channel in ids]
         return {**fields, "codes": np.stack(codes)}
 
@@ -85,31 +83,10 @@ def _read_bin(path: Path) -> list[dict[str, Any]]:
 
 
 def _read_parquet(path: Path) -> list[dict[str, Any]]:
-    pq = _parquet()
-    file = pq.ParquetFile(path)
+    file = parquet().ParquetFile(path)
     names = [name for name in file.schema_arrow.names if name != "codes"]
     return [_without_nulls(row) for row in file.read(columns=names).to_pylist()]
 
 
 def _without_nulls(row: dict[str, Any]) -> dict[str, Any]:
     return {name: "" if value is None else value for name, value in row.items()}
-
-
-@functools.lru_cache(maxsize=64)
-def _group_size(path: Path) -> int:
-    """Return the rows of every row group but the last."""
-    return max(1, int(_parquet().ParquetFile(path).metadata.row_group(0).num_rows))
-
-
-@functools.lru_cache(maxsize=GROUPS_KEPT)
-def _group(path: Path, group: int) -> Any:
-    table = _parquet().ParquetFile(path).read_row_group(group, columns=["codes"])
-    return table.column("codes").combine_chunks()
-
-
-def _parquet() -> Any:
-    try:
-        import pyarrow.parquet as pq
-    except ModuleNotFoundError:
-        raise MissingPackageError("Parquet needs pyarrow: pip install 'codec[corpus]'") from None
-    return pq

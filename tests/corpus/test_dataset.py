@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ import codec
 from codec.corpus import TokenBatches, TokenDataset
 from codec.corpus.rows import Settings
 from codec.corpus.run import Corpus, run
+from codec.corpus.token_rows import TokenRows
 from codec.errors import DataError
 from codec.lm.layouts import make_layout
 from codec.lm.vocabulary import Audio, Vocabulary
@@ -176,6 +178,32 @@ def test_a_run_goes_on_where_it_was(tokens: dict[str, Path], workers: int) -> No
         other.load_state_dict(state)
     with pytest.raises(DataError, match="another batch_size"):
         TokenBatches(first.dataset, 4).load_state_dict(state)
+
+
+@pytest.mark.parametrize("format_", ["bin", "parquet"])
+def test_a_folder_that_was_made_anew_is_read_anew(
+    small_model: codec.Codec, tmp_path: Path, format_: str
+) -> None:
+    if format_ == "parquet":
+        pytest.importorskip("pyarrow")
+    found = []
+    for number in range(2):
+        rng = np.random.default_rng(number)
+        audio = rng.normal(0, 0.1, CONFIG.hop_length * 20)
+        soundfile.write(tmp_path / "a.wav", audio, CONFIG.sample_rate)
+        out = tmp_path / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        shards(small_model, tmp_path / "a.wav", out, format_)
+        codes = small_model.encode(soundfile.read(tmp_path / "a.wav")[0], CONFIG.sample_rate).codes
+        (row,) = TokenRows(out)
+        np.testing.assert_array_equal(row["codes"], codes)
+        ids = torch.cat(list(TokenDataset(out, 30, shuffle=False))).tolist()
+        assert (
+            ids[0 : 20 * LEVELS + 2]
+            == Vocabulary(0, make_layout("flat", LEVELS, SIZE)).encode([Audio(codes[0])]).tolist()
+        )
+        found.append(codes)
+    assert not np.array_equal(*found)
 
 
 def test_what_does_not_fit_is_refused(tokens: dict[str, Path], tmp_path: Path) -> None:
