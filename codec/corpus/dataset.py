@@ -24,11 +24,12 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from codec.corpus.card import read_card
+from codec.corpus.card import TokenCard, damaged_shards, read_token_card
 from codec.corpus.row_groups import RowGroups, parquet
 from codec.errors import DataError
-from codec.lm.layouts import Layout, make_layout
+from codec.lm.layouts import make_layout
 from codec.lm.vocabulary import Vocabulary
+from codec.support.arguments import shown, whole
 
 Ids = npt.NDArray[np.int64]
 
@@ -50,7 +51,9 @@ class TokenDataset(Dataset[torch.Tensor]):
         shards in every epoch.
 
     `dataset[n]` is sequence n counted over all epochs, `len(dataset)` those of one. Raises
-    DataError on a folder that is no finished run, or that does not fit the vocabulary.
+    DataError on a folder that is no finished run, whose files are damaged as far as their sizes
+    and indices tell (`codec tokenize --verify` reads them all), or that does not fit the
+    vocabulary.
     """
 
     def __init__(
@@ -62,17 +65,16 @@ class TokenDataset(Dataset[torch.Tensor]):
         seed: int = 0,
         shuffle: bool = True,
     ) -> None:
-        if length < 1 or not 0 <= seed < 2**63:
-            raise DataError(f"sequences of {length} ids with seed {seed}")
-        self.folder, self.length = Path(folder), length
-        self.seed, self.shuffle = seed, shuffle
-        self.card = read_card(self.folder)
-        if "latent_dim" in self.card:
-            raise DataError(f"{self.folder} holds latents, not tokens")
-        self.laid_out = _layout(self.card)
-        self.vocabulary = vocabulary or _vocabulary(self.card, self.laid_out)
-        self._check_layout()
-        self._shards = _open_shards(self.folder, self.card)
+        self.folder = Path(folder)
+        self.length = whole(length, "the length of a sequence", DataError)
+        self.seed, self.shuffle = whole(seed, "the seed", DataError), bool(shuffle)
+        if self.length < 1 or self.seed < 0:
+            raise DataError(f"sequences of {self.length} ids with seed {self.seed}")
+        card = read_token_card(self.folder)
+        self.card, self.laid_out = card.fields, card.layout
+        self.vocabulary = vocabulary or _vocabulary(card)
+        self._check_layout(card)
+        self._shards = _open_shards(self.folder, card)
         counts = [shard.documents() for shard in self._shards]
         self._row = np.concatenate([rows for rows, _, _ in counts])
         self._channel = np.concatenate([channels for _, channels, _ in counts])
@@ -90,7 +92,13 @@ class TokenDataset(Dataset[torch.Tensor]):
     @property
     def fingerprint(self) -> str:
         """Hash all that determines the sequences."""
-        said = [self.card["hash"], self.vocabulary.to_json(), self.length, self.seed, self.shuffle]
+        said = [
+            str(self.card["hash"]),
+            self.vocabulary.to_json(),
+            self.length,
+            self.seed,
+            self.shuffle,
+        ]
         return json.dumps(said)
 
     def __len__(self) -> int:
@@ -141,7 +149,10 @@ class TokenDataset(Dataset[torch.Tensor]):
     def _laid_out(self, document: int) -> Ids:
         shard = self._shards[self._shard[document]]
         row, channel = int(self._row[document]), int(self._channel[document])
-        stored, levels = shard.read(row, channel)
+        try:
+            stored, levels = shard.read(row, channel)
+        except (OSError, ValueError) as error:  # it was there when the dataset was opened
+            raise DataError(f"{self.folder}: {shard.path.name} cannot be read: {error}") from None
         vocabulary = self.vocabulary
         if self.laid_out is None:
             codes = stored.reshape(-1, levels).T[: vocabulary.layout.n_codebooks]
@@ -152,15 +163,14 @@ class TokenDataset(Dataset[torch.Tensor]):
         ids[1:-1] = vocabulary.audio_ids(codes)
         return ids
 
-    def _check_layout(self) -> None:
-        wanted, stored = self.vocabulary.layout, self.laid_out
-        most = int(self.card["n_codebooks"])
+    def _check_layout(self, card: TokenCard) -> None:
+        wanted, stored, most = self.vocabulary.layout, card.layout, card.n_codebooks
         if stored is not None and wanted != stored:
             raise DataError(f"{self.folder} is laid out as {stored}, not as {wanted}")
         if wanted.n_codebooks > most:
             raise DataError(f"{self.folder} has {most} codebooks, not {wanted.n_codebooks}")
-        if stored is None and wanted.codebook_size != int(self.card["vocabulary"]):
-            raise DataError(f"{self.folder} has codebooks of {self.card['vocabulary']} codes")
+        if stored is None and wanted.codebook_size != card.codebook_size:
+            raise DataError(f"{self.folder} has codebooks of {card.codebook_size} codes")
 
 
 class TokenBatches:
@@ -181,11 +191,17 @@ class TokenBatches:
         workers: int = 0,
         step: int = 0,
     ) -> None:
-        if batch_size < 1 or not 0 <= rank < world_size or step < 0:
-            raise DataError(f"batches of {batch_size} for rank {rank} of {world_size}")
-        self.dataset, self.batch_size = dataset, batch_size
-        self.rank, self.world_size, self.workers = rank, world_size, workers
-        self.step = step
+        self.dataset = dataset
+        self.batch_size = whole(batch_size, "the batch size", DataError)
+        self.rank = whole(rank, "the rank", DataError)
+        self.world_size = whole(world_size, "the number of ranks", DataError)
+        self.workers = whole(workers, "the number of workers", DataError)
+        self.step = _step(step)
+        if self.batch_size < 1 or not 0 <= self.rank < self.world_size or self.workers < 0:
+            raise DataError(
+                f"batches of {self.batch_size} for rank {self.rank} of {self.world_size},"
+                f" {self.workers} workers"
+            )
 
     @property
     def epoch(self) -> float:
@@ -209,12 +225,24 @@ class TokenBatches:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state. Raises DataError if it is of other data, or of other batches."""
+        """Go on from a state.
+
+        Raises DataError, and changes nothing, if it is no state, or of other data or batches.
+        """
+        if not isinstance(state, Mapping):
+            raise DataError(f"a state is a dict, not {shown(state)}")
         own = self.state_dict()
         for name in ("dataset", "batch_size", "world_size"):
             if state.get(name) != own[name]:
                 raise DataError(f"the state is of another {name}: {state.get(name)}")
-        self.step = int(state["step"])
+        self.step = _step(state.get("step"))
+
+
+def _step(value: Any) -> int:
+    step = whole(value, "the step", DataError)
+    if step < 0:
+        raise DataError(f"the step is 0 or more, not {step}")
+    return step
 
 
 class _Numbers(Sampler[list[int]]):
@@ -241,6 +269,10 @@ class _BinShard:
         fields = ("start", "stop", "channels", "n_frames", "n_codebooks")
         table = np.array([[row[name] for name in fields] for row in rows], np.int64)
         self.start, self.stop, self.channels, self.frames, self.levels = table.reshape(-1, 5).T
+        ends = np.concatenate([[0], self.stop])
+        held = path.stat().st_size // self.dtype.itemsize
+        if (ends[:-1] != self.start).any() or (self.channels < 1).any() or ends[-1] != held:
+            raise ValueError(f"{path.name} does not fit its index")
 
     def documents(self) -> tuple[Ids, Ids, Ids]:
         return _documents(self.channels, self.frames)
@@ -280,26 +312,21 @@ def _documents(channels: Ids, frames: Ids) -> tuple[Ids, Ids, Ids]:
     return rows, np.arange(len(rows)) - firsts, frames[rows]
 
 
-def _open_shards(folder: Path, card: Mapping[str, Any]) -> Sequence[_BinShard | _ParquetShard]:
-    names = sorted(card["shards"])
-    dtype = np.dtype(card["dtype"])
-    suffix = {"bin": ".bin", "parquet": ".parquet"}.get(card["format"])
-    if suffix is None:
-        raise DataError(f"{folder} is {card['format']}: read it by its own library")
-    paths = [folder / "data" / name for name in names if name.endswith(suffix)]
+def _open_shards(folder: Path, card: TokenCard) -> Sequence[_BinShard | _ParquetShard]:
+    groups = RowGroups()
     try:
-        if suffix == ".bin":
-            return [_BinShard(path, dtype) for path in paths]
-        groups = RowGroups()
-        return [_ParquetShard(path, groups) for path in paths]
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{folder}: {error}") from None
+        shards = [
+            _BinShard(path, card.dtype) if path.suffix == ".bin" else _ParquetShard(path, groups)
+            for path in card.paths
+        ]
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise damaged_shards(folder, error) from None
+    rows = sum(len(shard.channels) for shard in shards)
+    if rows != card.rows:
+        raise DataError(f"{folder} is damaged: {rows} rows, not {card.rows}")
+    return shards
 
 
-def _layout(card: Mapping[str, Any]) -> Layout | None:
-    return None if card["layout"] == "none" else make_layout(**card["layout"])
-
-
-def _vocabulary(card: Mapping[str, Any], layout: Layout | None) -> Vocabulary:
-    found = layout or make_layout("flat", int(card["n_codebooks"]), int(card["vocabulary"]))
-    return Vocabulary(0, found, float(card["frame_rate"]))
+def _vocabulary(card: TokenCard) -> Vocabulary:
+    found = card.layout or make_layout("flat", card.n_codebooks, card.codebook_size)
+    return Vocabulary(0, found, card.frame_rate)

@@ -26,7 +26,7 @@ import numpy as np
 
 from codec.adapters import TorchAdapter
 from codec.api import Codec
-from codec.corpus.card import CARD_NAME, read_card
+from codec.corpus.card import CARD_NAME, damaged, read_card
 from codec.corpus.executors import INTERNAL, Executor, Reject, Result, attempt, layout_of, threads
 from codec.corpus.libraries import libraries
 from codec.corpus.places import Refused
@@ -293,15 +293,15 @@ def check_shards(out: Path) -> tuple[dict[str, Any], list[str]]:
     """Return the card of a finished run, and what is wrong with its shards, a line each."""
     card = read_card(out)
     try:
-        files = dict(card["shards"])
-    except (ValueError, KeyError, TypeError):
-        raise DataError(f"{out / CARD_NAME} is damaged") from None
+        files = {str(name): str(file["sha256"]) for name, file in card["shards"].items()}
+    except (KeyError, TypeError, AttributeError):
+        raise damaged(out) from None
     wrong = []
-    for name, file in files.items():
+    for name, digest in files.items():
         path = out / "data" / name
         if not path.is_file():
             wrong.append(f"{name} is missing")
-        elif sha256(path) != file["sha256"]:
+        elif sha256(path) != digest:
             wrong.append(f"{name} is damaged")
     return card, wrong
 

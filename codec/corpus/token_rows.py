@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from codec.corpus.card import read_card
+from codec.corpus.card import damaged_shards, read_token_card
 from codec.corpus.row_groups import RowGroups, parquet
 from codec.errors import DataError
-from codec.lm.layouts import make_layout
 
 
 class TokenRows(Sequence[dict[str, Any]]):
@@ -22,26 +21,22 @@ class TokenRows(Sequence[dict[str, Any]]):
     the manifest as strings ("" where a row has none), and "codes", uint16 [channels, codebooks,
     frames].
 
-    folder: of a finished run, as Parquet or bin. Raises DataError on anything else.
+    folder: of a finished run, as Parquet or bin. Raises DataError on anything else,
+    and on a folder whose files are missing, or damaged as far as their sizes tell.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self.card = read_card(self.folder)
-        layout = self.card["layout"]
-        self._layout = None if layout == "none" else make_layout(**layout)
-        suffix = {"bin": ".bin", "parquet": ".parquet"}.get(self.card["format"])
-        if suffix is None:
-            raise DataError(f"{folder} is {self.card['format']}: read it by its own library")
-        names = sorted(name for name in self.card["shards"] if name.endswith(suffix))
-        self._paths = [self.folder / "data" / name for name in names]
-        self._groups = RowGroups()
-        read = _read_bin if suffix == ".bin" else _read_parquet
+        card = read_token_card(self.folder)
+        self.card, self._layout, self._dtype = card.fields, card.layout, card.dtype
+        self._paths, self._groups = card.paths, RowGroups()
         try:
             self._fields = [(n, k, row) for n, path in enumerate(self._paths)
-                            for k, row in enumerate(read(path))]  # fmt: skip
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"{folder}: {error}") from None
+                            for k, row in enumerate(_read(path))]  # fmt: skip
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise damaged_shards(self.folder, error) from None
+        if len(self) != card.rows:
+            raise DataError(f"{folder} is damaged: {len(self)} rows, not {card.rows}")
 
     def __len__(self) -> int:
         return len(self._fields)
@@ -66,7 +61,7 @@ class TokenRows(Sequence[dict[str, Any]]):
             raise DataError(f"{self.folder} has no column {name!r}") from None
 
     def _bin_ids(self, path: Path, fields: dict[str, Any]) -> list[Any]:
-        dtype = np.dtype(self.card["dtype"]).newbyteorder("<")
+        dtype = self._dtype.newbyteorder("<")
         start, stop = int(fields["start"]), int(fields["stop"])
         ids = np.fromfile(path, dtype, stop - start, offset=start * dtype.itemsize)
         return list(ids.reshape(int(fields["channels"]), -1))
@@ -75,6 +70,10 @@ class TokenRows(Sequence[dict[str, Any]]):
         if self._layout is not None:
             return self._layout.from_ids(ids)
         return ids.reshape(-1, levels).T.astype(np.uint16)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    return _read_bin(path) if path.suffix == ".bin" else _read_parquet(path)
 
 
 def _read_bin(path: Path) -> list[dict[str, Any]]:
