@@ -169,7 +169,7 @@ def _verify(out: Path, model: str, sample: int) -> None:
     sources, decides = held_run(out)
     settings = Settings.held(decides)
     corpus = Corpus(load(model), sources, out, settings, decides["format"], decides["shard_items"])
-    corpus.check_run()
+    corpus.check_run(versions=False)  # the rows themselves are compared
     if wrong := check_rows(corpus, sample):
         raise DataError(f"{out}: {'; '.join(wrong)}")
     drawn = min(sample, len(corpus.items))

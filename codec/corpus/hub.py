@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,14 +33,19 @@ class HubDataset:
 
 @dataclasses.dataclass(frozen=True)
 class DatasetRow:
-    """The audio of a row. length: in bytes, -1 if the row only names its place."""
+    """The audio of a row. length: in bytes, -1 if the row only names its place. changed: the
+    version of the file that the row names, or of a dataset that was saved to a folder."""
 
     dataset: HubDataset
     row: int
     length: int = -1
+    changed: str = dataclasses.field(default="", compare=False)
 
     def size(self) -> int:
         return self.length
+
+    def version(self) -> str:
+        return self.changed
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Path | BinaryIO]:
@@ -78,6 +84,7 @@ def hub_items(source: str) -> Iterator[Item]:
     base = dataset.name.rstrip("/")
     base = Path(base).name if Path(base).exists() else base
     split = dataset.split or str(table.split or "train")
+    saved = _saved_version(Path(dataset.name), split)
     stem = "/".join(filter(None, (base, dataset.config, split)))
     others = table.select_columns(
         [name for name in table.column_names if not _is_audio(table, name)]
@@ -85,7 +92,7 @@ def hub_items(source: str) -> Iterator[Item]:
     for row in range(len(table)):
         yield Item(
             f"{stem}/{row:08}",
-            DatasetRow(dataset, row, sizes[row]),
+            DatasetRow(dataset, row, sizes[row][0], sizes[row][1] or saved),
             columns=texts(others[row] if others.column_names else {}),
         )
 
@@ -151,13 +158,29 @@ def _only_audio(table: Any, dataset: HubDataset) -> str:
     return columns[0]
 
 
-def _sizes(table: Any, column: str) -> list[int]:
-    """Return the size of each row's audio in bytes, without reading it."""
+def _sizes(table: Any, column: str) -> list[tuple[int, str]]:
+    """Return the size of each row's audio in bytes, without reading it, and the version of the
+    file that holds it, "" if the row does."""
     import pyarrow.compute as pc
 
     lengths = pc.binary_length(pc.struct_field(table.data.column(column), "bytes")).to_pylist()
     paths = pc.struct_field(table.data.column(column), "path").to_pylist()
     return [
-        size if size is not None else (LocalFile(Path(path)).size() if path else -1)
+        (size, "") if size is not None else _file(LocalFile(Path(path))) if path else (-1, "")
         for size, path in zip(lengths, paths, strict=True)
     ]
+
+
+def _file(place: LocalFile) -> tuple[int, str]:
+    return place.size(), place.version()
+
+
+def _saved_version(folder: Path, split: str) -> str:
+    """Return the fingerprint of a dataset that was saved to a folder, "" for any other.
+
+    A dataset of the hub has its revision instead, and its files may be fetched again at any time.
+    """
+    for file in (folder / "state.json", folder / split / "state.json"):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            return str(json.loads(file.read_text()).get("_fingerprint", ""))
+    return ""

@@ -47,7 +47,10 @@ class Item:
         return f"{self.name}@{self.offset!r}+{end}"
 
     def identity(self) -> str:
-        """Return a line that changes whenever the rows of this item may change."""
+        """Return a line that says what the item is, the same wherever the corpus lies.
+
+        The rows depend on it, and on the bytes in `place`, whose version is known besides.
+        """
         columns = dict(sorted(self.columns.items()))
         return json.dumps([self.name, self.offset, self.duration, self.place.size(), columns])
 

@@ -12,7 +12,7 @@ import io
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
@@ -29,6 +29,9 @@ class Place(Protocol):
 
     def size(self) -> int:
         """Return the size in bytes; -1 if it is not known."""
+
+    def version(self) -> str:
+        """Return what changes when other bytes are put there; "" if nothing is known."""
 
     def reading(self) -> contextlib.AbstractContextManager[Path | BinaryIO]:
         """Open what `codec.audio.AudioReader` takes.
@@ -72,6 +75,18 @@ def patiently(url: str, ask: Callable[[], T]) -> T:
     raise AssertionError
 
 
+def version_of(info: Mapping[str, Any]) -> str:
+    """Return the version of a file in a listing of fsspec; "" if the storage tells none."""
+    return next((str(info[name]) for name in _VERSIONS if info.get(name)), "")
+
+
+# The names that storages use: hashes of the content first, times last.
+_VERSIONS = (
+    "md5Hash", "content_md5", "ETag", "etag", "generation", "mtime", "LastModified",
+    "last_modified", "updated", "modified", "created",
+)  # fmt: skip
+
+
 @dataclasses.dataclass(frozen=True)
 class LocalFile:
     """A file on a disk."""
@@ -83,6 +98,12 @@ class LocalFile:
             return self.path.stat().st_size
         except OSError:
             return -1
+
+    def version(self) -> str:
+        try:
+            return str(self.path.stat().st_mtime_ns)
+        except OSError:
+            return ""
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Path | BinaryIO]:
@@ -101,13 +122,18 @@ class LocalFile:
 
 @dataclasses.dataclass(frozen=True)
 class RemoteFile:
-    """A file in storage that fsspec reaches. length: in bytes, -1 if unknown."""
+    """A file in storage that fsspec reaches. length: in bytes, -1 if unknown. changed: its version,
+    as far as a listing of the storage says it."""
 
     url: str
     length: int = -1
+    changed: str = dataclasses.field(default="", compare=False)
 
     def size(self) -> int:
         return self.length
+
+    def version(self) -> str:
+        return self.changed
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Path | BinaryIO]:
@@ -150,6 +176,9 @@ class Member:
     def size(self) -> int:
         return self.length
 
+    def version(self) -> str:
+        return self.archive.version()
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[Path | BinaryIO]:
         data = self.archive.fetch(self.start, self.length)
@@ -170,6 +199,9 @@ class Refused:
 
     def size(self) -> int:
         return -1
+
+    def version(self) -> str:
+        return ""
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Path | BinaryIO]:

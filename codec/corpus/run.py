@@ -73,6 +73,9 @@ class Corpus:
             self.items[i : i + shard_items] for i in range(0, len(self.items), shard_items)
         ]
         identity = "\n".join(item.identity() for item in self.items)
+        versions = "\n".join(item.place.version() for item in self.items)
+        # Not in the card: times differ where the same files were copied to.
+        self.versions = hashlib.sha256(versions.encode()).hexdigest()
         self.decides = {
             "model": codec.model_id.hex(),
             **_adapter(codec),
@@ -111,15 +114,24 @@ class Corpus:
                 return None
         return entry
 
-    def check_run(self) -> None:
-        """Check that `out` is empty, or holds a run with the same settings. Raises OutputError."""
+    def check_run(self, *, versions: bool = True) -> None:
+        """Check that `out` is empty, or holds a run with the same settings. Raises OutputError.
+
+        versions: whether the inputs must also be as old as they were; a run that was begun without
+            a note of that is taken as it is.
+        """
         run = self.out / RUN_NAME
         try:
-            held: dict[str, Any] = json.loads(run.read_text())["decides"]
+            begun = json.loads(run.read_text())
+            held: dict[str, Any] = dict(begun["decides"])
         except FileNotFoundError:
             if next((self.out / "data").glob("*"), None) is not None:
                 raise OutputError(f"{self.out}: holds data, but not of a run") from None
-            text = {"decides": self.decides, "sources": self.sources}
+            text = {
+                "decides": self.decides,
+                "sources": self.sources,
+                "versions": self.versions,
+            }
             _write(run, json.dumps(text, indent=2) + "\n")
             return
         except (ValueError, KeyError, TypeError):
@@ -131,6 +143,11 @@ class Corpus:
         ]
         if changed:
             raise OutputError(f"{self.out} was begun differently: {', '.join(changed)}")
+        if versions and begun.get("versions", self.versions) != self.versions:
+            raise OutputError(
+                f"{self.out} was begun with other inputs: some were written again since, by their"
+                " times; use another folder"
+            )
 
 
 def run(

@@ -25,6 +25,7 @@ from codec.corpus.places import (
     file_system,
     is_url,
     patiently,
+    version_of,
 )
 from codec.errors import DataError
 from codec.support.terminal import shown
@@ -182,7 +183,8 @@ def _remote_items(source: str) -> Iterator[Item]:
     for match, info in sorted(found.items()):
         if info["type"] != "file":
             continue
-        place = RemoteFile(system.unstrip_protocol(match), int(info.get("size") or -1))
+        url, size = system.unstrip_protocol(match), int(info.get("size") or -1)
+        place = RemoteFile(url, size, version_of(info))
         below = match.removeprefix(path.rstrip("/")).lstrip("/")
         if glob.has_magic(path) or not below:  # a file that the user named
             yield from _remote_file(PurePosixPath(match).name, place)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -198,6 +199,58 @@ def test_changed_configuration_and_inputs_are_refused_by_name(small, folder, tmp
     (folder / "a/0.wav").unlink()
     with pytest.raises(OutputError, match="inputs"):
         run(make(small, folder, tmp_path / "out"))
+
+
+def written_again(path: Path) -> None:
+    """Write other audio of the same size, a nanosecond later than the file said."""
+    before = path.stat()
+    data = bytearray(path.read_bytes())
+    data[-100:] = bytes(100)
+    path.write_bytes(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert path.stat().st_size == before.st_size
+
+
+def in_a_tar(folder: Path) -> Path:
+    path = folder.with_suffix(".tar")
+    with tarfile.open(path, "w") as tar:
+        for file in sorted(folder.rglob("*.wav")):
+            tar.add(file, file.relative_to(folder).as_posix())
+    return path
+
+
+def in_a_manifest(folder: Path) -> Path:
+    path = folder / "list.tsv"
+    path.write_text("path\na/0.wav\nb/1.wav\n")
+    return path
+
+
+@pytest.mark.parametrize("source", [Path, in_a_tar, in_a_manifest])
+def test_an_input_that_was_written_again_is_noticed(small, folder, tmp_path, source):
+    path, out = source(folder), tmp_path / "out"
+    run(make(small, path, out))
+    run(make(small, path, out))
+    card, before = (out / "dataset.json").read_bytes(), shards(out)
+    written_again(path if path.suffix == ".tar" else folder / "a/0.wav")
+    with pytest.raises(OutputError, match="written again"):
+        run(make(small, path, out))
+    assert shards(out) == before
+    assert (out / "dataset.json").read_bytes() == card
+    # One that was begun before there was a note of it goes on.
+    begun = json.loads((out / "run.json").read_text())
+    del begun["versions"]
+    (out / "run.json").write_text(json.dumps(begun))
+    run(make(small, path, out))
+
+
+def test_times_do_not_show_in_what_is_made(small, folder, tmp_path):
+    run(make(small, folder, tmp_path / "one"))
+    for path in folder.rglob("*.wav"):
+        os.utime(path, ns=(0, 0))
+    run(make(small, folder, tmp_path / "two"))
+    assert shards(tmp_path / "one") == shards(tmp_path / "two")
+    cards = [(tmp_path / name / "dataset.json").read_bytes() for name in ("one", "two")]
+    assert cards[0] == cards[1]
 
 
 def test_second_process_is_refused(small, folder, tmp_path):

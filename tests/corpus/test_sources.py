@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from codec.corpus import places
 from codec.corpus.rows import Settings
 from codec.corpus.run import Corpus, check_rows, run
 from codec.corpus.sources import absolute, find_items
-from codec.errors import DataError
+from codec.errors import DataError, OutputError
 from tests.helpers.corpora import sound, tar_of
 
 
@@ -120,6 +121,27 @@ def test_storage_holds_tars_and_manifests(small, storage, samples, tmp_path):
     np.testing.assert_array_equal(stretches["c/d/y.flac"][1], ids_of(small, sound(5)))
 
 
+@pytest.mark.parametrize("source", ["memory://c", "memory://c/*.tar"])
+def test_a_file_in_storage_that_was_written_again_is_noticed(
+    small, storage, samples, tmp_path, source
+):
+    storage.pipe_file("/c/x.tar", tar_of(samples))
+    storage.pipe_file("/c/y.flac", sound(5))
+    run(Corpus(small, [source], tmp_path / "out", Settings(3), "bin"))
+    run(Corpus(small, [source], tmp_path / "out", Settings(3), "bin"))
+    for path in ("/c/x.tar", "/c/y.flac"):
+        storage.pipe_file(path, storage.cat_file(path))
+    with pytest.raises(OutputError, match="written again"):
+        run(Corpus(small, [source], tmp_path / "out", Settings(3), "bin"))
+
+
+def test_a_hash_of_the_content_is_the_version_where_the_storage_has_one():
+    listed = {"size": 3, "LastModified": 7, "ETag": '"ab"'}
+    assert places.version_of(listed) == '"ab"'
+    assert places.version_of({"size": 3, "mtime": 1.5, "created": 2.5}) == "1.5"
+    assert places.version_of({"size": 3}) == ""
+
+
 def test_long_files_go_over_the_disk(small, storage, monkeypatch, tmp_path):
     storage.pipe_file("/c/y.flac", sound(5))
     monkeypatch.setattr(places, "IN_MEMORY", 10)
@@ -196,6 +218,15 @@ def test_hugging_face_datasets(small, tmp_path):
     assert "the row has no audio" in (tmp_path / "e/rejects.jsonl").read_text()
     with pytest.raises(DataError, match="no column audio"):
         find_items([f"hf:{tmp_path}/saved?column=audio"])
+    datasets.Dataset.from_dict({"speech": [str(files[0])]}).save_to_disk(tmp_path / "names")
+    for time in (0, 1):
+        os.utime(files[0], ns=(time, time))
+        (named,) = find_items([f"hf:{tmp_path}/names?column=speech"])
+        assert named.place.version() == str(time)
+    held = [item.place.version() for item in find_items([f"hf:{tmp_path}/saved"])]
+    table.select([1, 0, 2, 3]).save_to_disk(tmp_path / "other")
+    other = [item.place.version() for item in find_items([f"hf:{tmp_path}/other"])]
+    assert all(one and one != two for one, two in zip(held, other, strict=True))
     two = table.add_column("noise", list(map(str, files))).cast_column("noise", datasets.Audio())
     two.save_to_disk(tmp_path / "two")
     with pytest.raises(DataError, match="which column is audio"):
