@@ -26,6 +26,7 @@ from codec.engine.latents import (
     LatentStreamEncoder,
     check_latents,
     decode_latent_spans,
+    restored,
 )
 from codec.engine.pairs import unpaired
 from codec.engine.stream import StreamDecoder, StreamEncoder
@@ -352,7 +353,7 @@ class Codec(Immutable):
                 f"decompress takes the bytes of a .nac file, not {type(data).__name__};"
                 " pathlib.Path(name).read_bytes() reads them"
             )
-        file = io.BytesIO(data)
+        file = io.BytesIO(bytes(data))  # a memoryview may have steps
         pipeline = self._pipeline
         with Workers(_threads(threads)) as workers:
             if duration is not None or real(start, "start", AudioError):
@@ -412,8 +413,8 @@ class Codec(Immutable):
         sample_rate, n_samples: as for `tokens`. threads: as for `encode`.
 
         The same latents give the same bits on every machine. Raises TokensError on other shapes
-        and dtypes and on values that are not finite, ModelError if the model has no scale,
-        BackendError on another backend than the native one.
+        and dtypes and on values that are not finite or too large, ModelError if the model has no
+        scale, BackendError on another backend than the native one.
         """
         config = self.config
         rate = config.sample_rate if sample_rate is None else _sample_rate(sample_rate)
@@ -427,7 +428,7 @@ class Codec(Immutable):
         if not 1 <= length <= most:
             raise TokensError(f"{length} samples; {frames} frames hold 1 to {most}")
         if scale:
-            array = np.stack([scale.restore(one) for one in array])
+            array = np.stack([restored(one, scale) for one in array])
         with Workers(_threads(threads)) as workers:
             spans = decode_latent_spans(streaming, [array], workers)
             decoded = unpaired(spans, len(array) * config.channels, config.channels)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 from collections.abc import Callable
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -29,7 +29,7 @@ from codec.nac.coders import Coders
 from codec.nac.layout import Header
 from codec.nac.reader import FindCoder, Reader, own_coder
 from codec.nac.writer import Writer
-from codec.support.arguments import as_array, real, shown, whole
+from codec.support.arguments import as_array, as_bool, as_path, real, shown, whole
 from codec.support.atomic import replacing
 from codec.support.types import Codes
 
@@ -76,6 +76,8 @@ class Tokens:
         if not isinstance(self.model_id, bytes | bytearray | memoryview | np.void):
             raise TokensError(f"model_id must be 8 bytes, not {shown(self.model_id)}")
         model_id = bytes(self.model_id)
+        together = whole(self.together, "together", TokensError)
+        lone = as_bool(self.lone, "lone", TokensError)
         for name, value in (
             ("codes", codes),
             ("n_samples", n_samples),
@@ -83,9 +85,11 @@ class Tokens:
             ("codebook_size", codebook_size),
             ("frame_rate", frame_rate),
             ("model_id", model_id),
+            ("together", together),
+            ("lone", lone),
         ):
             object.__setattr__(self, name, value)  # frozen from here on
-        if self.together not in (1, 2) or self.lone not in (False, self.together == 2):
+        if together not in (1, 2) or (lone and together == 1):
             raise TokensError("a stream carries 1 or 2 channels, and a lone one is of 2")
         if not 1 <= self.channels <= MAX_CHANNELS:
             raise TokensError(f"{self.channels} channels; 1 to {MAX_CHANNELS} can be coded")
@@ -189,11 +193,12 @@ class Tokens:
         OutputError if something other than a file lies there, or `target` is neither.
         """
         if not isinstance(target, str | os.PathLike):
-            if not hasattr(target, "write"):
+            if not hasattr(target, "write") or isinstance(target, io.TextIOBase):
                 raise OutputError(f"target must be a path or a binary file, not {shown(target)}")
             write_tokens(target, self)
             return
-        with replacing(Path(target), overwrite=True) as aside, aside.open("wb") as file:
+        path = as_path(target, "target", OutputError)
+        with replacing(path, overwrite=True) as aside, aside.open("wb") as file:
             write_tokens(file, self)
 
     @classmethod
@@ -214,10 +219,10 @@ class Tokens:
             return Coders(weights_for(model, header.model_id), header.model_id).of(header)
 
         if not isinstance(source, str | os.PathLike):
-            if not hasattr(source, "read"):
+            if not hasattr(source, "read") or isinstance(source, io.TextIOBase):
                 raise FormatError(f"source must be a path or a binary file, not {shown(source)}")
             return read_tokens(source, find_coder)
-        with Path(source).open("rb") as file:
+        with as_path(source, "source", FormatError).open("rb") as file:
             return read_tokens(file, find_coder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -158,6 +159,9 @@ def test_bytes_round_trip():
     assert np.array_equal(back, SMALL.decode(SMALL.encode(audio, 24_000, n_codebooks=3)))
     with pytest.raises(FormatError):
         SMALL.decompress(data[:-1])
+    spread = bytearray(2 * len(data))
+    spread[::2] = data
+    assert np.array_equal(SMALL.decompress(memoryview(spread)[::2])[0], back)
 
 
 @pytest.mark.parametrize("rate", [0, -1, 999, 768_001, 24_000.5, "24000", None])
@@ -198,6 +202,11 @@ def test_another_model_s_tokens_are_refused():
         {"frame_rate": float("nan")},
         {"codebook_size": 1},
         {"model_id": b"short"},
+        {"together": np.array([1, 2])},
+        {"together": 3},
+        {"lone": np.array([0, 0])},
+        {"lone": True},
+        {"lone": "no"},
     ],
 )
 def test_tokens_must_fit_together(change):
@@ -238,13 +247,18 @@ def test_the_shipped_model_keeps_the_same_promises(shipped):
     assert np.corrcoef(np.abs(shipped.decode(tokens)[0]), np.abs(tone))[0, 1] > 0
 
 
-@pytest.mark.parametrize("wrong", [None, b"bytes", ["a.nac"], np.zeros(3)])
+@pytest.mark.parametrize("wrong", [None, b"bytes", ["a.nac"], np.zeros(3), io.StringIO()])
 def test_tokens_are_kept_in_a_path_or_a_file(wrong):
     tokens = SMALL.encode(steps(480), 24_000)
     with pytest.raises(OutputError, match="must be a path or a binary file"):
         tokens.save(wrong)
     with pytest.raises(FormatError, match="must be a path or a binary file"):
         codec.Tokens.load(wrong)
+    for name in ("a\0b", "a\ud800"):
+        with pytest.raises(OutputError, match="must be a path"):
+            tokens.save(name)
+        with pytest.raises(FormatError, match="must be a path"):
+            codec.Tokens.load(name)
     with pytest.raises(ModelError, match="'default' or the path") as raised:
         codec.load(np.zeros((9, 9)))
     assert len(str(raised.value).splitlines()) == 1

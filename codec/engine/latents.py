@@ -104,6 +104,18 @@ def check_latents(latents: npt.ArrayLike, config: ModelConfig) -> Floats:
     return values
 
 
+def restored(latents: Floats, scale: LatentScale) -> Floats:
+    """Undo `scale` on latents float32 [dim, frames] that were checked.
+
+    Raises TokensError on values that are then beyond ±1e30.
+    """
+    with np.errstate(over="ignore"):
+        values = scale.restore(latents)
+    if values.size and not (np.abs(values) <= LARGEST).all():
+        raise TokensError("latents must be within ±1e30 when the model's scale is undone")
+    return values
+
+
 class LatentStreamEncoder(Stream):
     """Samples in, latents out as soon as they are certain. Made by `Codec.stream_encoder`.
 
@@ -181,7 +193,7 @@ class LatentStreamDecoder(Stream):
         checked = check_latents(latents, self._config)
         if len(checked) != 1:
             raise TokensError(f"a stream is of one channel, not {len(checked)}")
-        columns = self._scale.restore(checked[0]) if self._scale else checked[0]
+        columns = restored(checked[0], self._scale) if self._scale else checked[0]
         rows = np.ascontiguousarray(columns.T)
         with self._lock:
             self._check_open()

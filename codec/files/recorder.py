@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,8 +15,9 @@ from codec.audio.arrays import as_channels
 from codec.engine.pairs import paired
 from codec.errors import AudioError, OutputError, StateError
 from codec.model.limits import MAX_CHANNELS, count_streams
+from codec.nac.tags import check_tags
 from codec.nac.writer import Place, Writer
-from codec.support.arguments import whole
+from codec.support.arguments import as_path, whole
 
 
 class Recorder:
@@ -33,8 +33,8 @@ class Recorder:
     first `n_samples` samples with effort="raw".
 
     n_codebooks, bitrate: as for `Codec.encode`. Raises OutputError if the file exists or cannot be
-    written, AudioError on an impossible number of channels, BitrateError, and BackendError if the
-    backend of `model` does not stream.
+    written, AudioError on an impossible number of channels, OptionError on tags that are not text,
+    BitrateError, and BackendError if the backend of `model` does not stream.
     """
 
     def __init__(
@@ -47,7 +47,8 @@ class Recorder:
         bitrate: float | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        self._path = Path(path)
+        self._path = as_path(path, "the output", OutputError)
+        checked_tags = check_tags(tags)
         count = whole(channels, "the number of channels", AudioError)
         if not 1 <= count <= MAX_CHANNELS:
             raise AudioError(f"{count} channels; a file has 1 to {MAX_CHANNELS}")
@@ -65,7 +66,7 @@ class Recorder:
         except OSError as error:
             raise OutputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
         try:
-            self._writer = Writer(self._file, header, tags=tags)
+            self._writer = Writer(self._file, header, tags=checked_tags)
         except BaseException:
             self._file.close()
             self._path.unlink()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
-from codec.errors import FormatError
+from codec.errors import FormatError, OptionError
 from codec.nac.layout import MAX_METADATA_BYTES
+from codec.support.arguments import shown
 
 MAX_TAGS = 256
 _KEY = re.compile(r"[a-z0-9_-]{1,32}")
@@ -33,6 +35,18 @@ def pack_metadata(tags: Mapping[str, str]) -> bytes:
         entries.append(entry)
         size += len(entry)
     return b"".join(entries)
+
+
+def check_tags(tags: Any) -> dict[str, str]:
+    """Return `tags` as a dict, empty for None. Raises OptionError unless it maps text to text."""
+    if tags is None:
+        return {}
+    if not isinstance(tags, Mapping):
+        raise OptionError(f"tags must map names to texts, not {shown(tags)}")
+    for key, value in tags.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise OptionError(f"a tag is a text with a name, not {shown(key)}: {shown(value)}")
+    return dict(tags)
 
 
 def unpack_metadata(data: bytes) -> dict[str, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import operator
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,35 @@ def real(value: Any, name: str, error: type[CodecError]) -> float:
         except Exception:  # an object of any library, which raises what it likes
             pass
     raise error(f"{name} must be a number, not {shown(value)}")
+
+
+def as_bool(value: Any, name: str, error: type[CodecError]) -> bool:
+    """Return `value`, True, False, 1 or 0 of any library, as a bool.
+
+    name: the argument's, for the message. Raises `error` on everything else.
+    """
+    try:
+        if operator.index(value) in (0, 1):  # bool, too
+            return bool(value)
+    except Exception:  # an object of any library, and NumPy's bool, which has no index
+        if isinstance(value, np.bool_):
+            return bool(value)
+    raise error(f"{name} must be True or False, not {shown(value)}")
+
+
+def as_path(value: Any, name: str, error: type[CodecError]) -> Path:
+    """Return `value`, text or an `os.PathLike` of text, as a path.
+
+    name: the argument's, for the message. Raises `error` on everything else, bytes too, and on
+    text that can be no file name.
+    """
+    try:
+        text = os.fspath(value)
+        if isinstance(text, str) and b"\0" not in os.fsencode(text):
+            return Path(text)
+    except Exception:  # an object of any library, or text that the system cannot spell
+        pass
+    raise error(f"{name} must be a path, not {shown(value)}")
 
 
 def as_array(value: Any) -> npt.NDArray[Any]:

@@ -127,11 +127,19 @@ def test_tensors_of_torch(model):
         (np.zeros((20, 0)), "0 frames"),
         (np.full((20, 3), np.nan), "finite"),
         (np.full((20, 3), 1e38), "finite"),
+        (np.full((20, 3), 1e30), "within ±1e30 when the model's scale is undone"),
     ],
 )
 def test_a_mistake_is_an_error_of_one_line(model, latents, said):
     with pytest.raises(codec.TokensError, match=said):
         model.decode_latents(latents)
+
+
+def test_the_largest_latents_decode_without_a_scale(model):
+    largest = np.full((20, 3), 1e30, np.float32)
+    model.decode_latents(largest, normalized=False)
+    with pytest.raises(codec.TokensError, match="scale is undone"):
+        model.stream_decoder(latents=True).push(largest)
 
 
 def test_a_scale_that_is_missing_damaged_or_of_another_model(tmp_path):

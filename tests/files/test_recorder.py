@@ -66,7 +66,7 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(line=st.integers(1, 110), block=st.integers(0, 2), channels=st.integers(1, 2))
 def test_a_block_that_is_interrupted_is_in_the_file_or_is_not(
     model: codec.Codec, folder: Path, line: int, block: int, channels: int
@@ -164,3 +164,11 @@ def test_wrong_use(model: codec.Codec, tmp_path: Path) -> None:
         (empty := codec.Recorder(tmp_path / "b.nac", model)).close()
     with pytest.raises(codec.StateError, match="has ended"):
         empty.write(noise(10, 0))
+    for name in (None, 5, b"a.nac", "a\0b"):
+        with pytest.raises(codec.OutputError, match="must be a path"):
+            codec.Recorder(name, model)  # type: ignore[arg-type]
+    tags: list[object] = [{"title": 5}, {5: "a"}, 5, [("title", "x")]]
+    for wrong in tags:
+        with pytest.raises(codec.OptionError, match="tag"):
+            codec.Recorder(tmp_path / "c.nac", model, tags=wrong)  # type: ignore[arg-type]
+    assert not (tmp_path / "c.nac").exists()

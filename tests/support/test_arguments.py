@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.errors import OptionError
-from codec.support.arguments import as_array, real, shown, whole
+from codec.support.arguments import as_array, as_bool, as_path, real, shown, whole
 
 
 class Hostile:
@@ -79,3 +80,24 @@ def test_values_are_shown_on_one_short_line():
     for value in (np.zeros((9, 9)), "x\n" * 99, 10**5000, Hostile()):
         assert len(shown(value).splitlines()) == 1
         assert len(shown(value)) <= 60
+
+
+@pytest.mark.parametrize("value", [True, False, 1, 0, np.True_, np.bool_(False), np.uint8(1)])
+def test_truth_of_any_library(value):
+    found = as_bool(value, "n", OptionError)
+    assert type(found) is bool
+    assert found == value
+
+
+@pytest.mark.parametrize("value", [None, "x", 2, -1, 0.5, [], np.array([0, 0]), Hostile()])
+def test_what_is_neither_true_nor_false(value):
+    with pytest.raises(OptionError, match=r"^n must be True or False, not .{1,80}$"):
+        as_bool(value, "n", OptionError)
+
+
+def test_paths_are_text_that_a_file_can_be_named(tmp_path):
+    for value in (tmp_path, str(tmp_path)):
+        assert as_path(value, "n", OptionError) == tmp_path
+    for wrong in (None, 5, b"a", "a\0b", "a\ud800", Path("a\0b"), Hostile()):
+        with pytest.raises(OptionError, match=r"^n must be a path, not .{1,80}$"):
+            as_path(wrong, "n", OptionError)
