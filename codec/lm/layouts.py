@@ -24,7 +24,10 @@ import numpy.typing as npt
 
 from codec.errors import LayoutError
 from codec.model.limits import MAX_CODEBOOK_SIZE, MAX_CODEBOOKS
+from codec.support.arguments import as_array, whole
 from codec.support.types import Codes
+
+MAX_PLACES = 1 << 28  # whose levels and frames fill 4 GiB
 
 Ids = npt.NDArray[Any]
 Positions = npt.NDArray[np.int64]
@@ -37,16 +40,32 @@ def smallest_dtype(n_ids: int) -> np.dtype[Any]:
     return np.min_scalar_type(n_ids - 1)
 
 
+def _places(length: Any) -> int:
+    count = whole(length, "the number of places", LayoutError)
+    if not 0 <= count <= MAX_PLACES:
+        raise LayoutError(f"{count} places; a sequence has 0 to {MAX_PLACES}")
+    return count
+
+
+def _array(value: Any) -> npt.NDArray[Any]:
+    try:
+        return as_array(value)
+    except ValueError as error:
+        raise LayoutError(f"no array of integers: {error}") from None
+
+
 class Layout:
     """A fixed place in the sequence for every code. Leading axes of arrays are batches."""
 
     name: str
 
     def __init__(self, n_codebooks: int, codebook_size: int = 1024) -> None:
-        if not 1 <= n_codebooks <= MAX_CODEBOOKS or not 2 <= codebook_size <= MAX_CODEBOOK_SIZE:
-            raise LayoutError(f"{n_codebooks} codebooks of {codebook_size} cannot be laid out")
-        self.n_codebooks = n_codebooks
-        self.codebook_size = codebook_size
+        count = whole(n_codebooks, "the number of codebooks", LayoutError)
+        size = whole(codebook_size, "the codebook size", LayoutError)
+        if not 1 <= count <= MAX_CODEBOOKS or not 2 <= size <= MAX_CODEBOOK_SIZE:
+            raise LayoutError(f"{count} codebooks of {size} cannot be laid out")
+        self.n_codebooks = count
+        self.codebook_size = size
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Layout) and self.describe() == other.describe()
@@ -103,7 +122,7 @@ class Layout:
         Of a sequence that stops early: its complete frames, and in `coarse_first` its complete
         levels. Raises LayoutError where an id is not of the level that its place is for.
         """
-        array = np.asarray(ids)
+        array = _array(ids)
         if array.ndim < 1 or array.dtype.kind not in "iu":
             raise LayoutError(f"ids are integers [..., length], not {array.dtype}")
         levels, n_frames = self.complete(array)
@@ -118,23 +137,29 @@ class Layout:
         return found.astype(np.uint16)
 
     def frame_of(self, length: int) -> Positions:
-        """The frame of each of the first `length` places, int64 [length]; -1 where none has one."""
-        return self._owners(length)[1]
+        """The frame of each of the first `length` places, int64 [length]; -1 where none has one.
+
+        Raises LayoutError on a length below 0 or beyond 2^28.
+        """
+        return self._owners(_places(length))[1]
 
     def level_of(self, length: int) -> Positions:
-        """The level of each of the first `length` places, int64 [length]; -1 where none has one."""
-        return self._owners(length)[0]
+        """The level of each of the first `length` places, int64 [length]; -1 where none has one.
+
+        Raises LayoutError on a length below 0 or beyond 2^28.
+        """
+        return self._owners(_places(length))[0]
 
     def _owners(self, length: int) -> tuple[Positions, Positions]:
-        # enough frames to cover every place, however the layout orders them
-        places = self.positions(length)
+        # enough frames to cover every place: a step has one place a level, and none comes early
+        places = self.positions(-(-length // self.n_codebooks))
         level, frame = np.nonzero(places < length)
         owners = np.full((2, length), -1, np.int64)
         owners[:, places[level, frame]] = level, frame
         return owners[0], owners[1]
 
     def _checked(self, codes: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        array = np.asarray(codes)
+        array = _array(codes)
         if array.ndim < 2 or array.dtype.kind not in "iu" or array.shape[-2] != self.n_codebooks:
             raise LayoutError(
                 f"codes are integers [..., {self.n_codebooks}, frames], "
@@ -168,8 +193,8 @@ class CoarseFirst(Layout):
         self, n_codebooks: int, codebook_size: int = 1024, groups: Sequence[int] | None = None
     ) -> None:
         super().__init__(n_codebooks, codebook_size)
-        self.groups = (1,) * n_codebooks if groups is None else tuple(map(int, groups))
-        if min(self.groups, default=0) < 1 or sum(self.groups) != n_codebooks:
+        self.groups = (1,) * self.n_codebooks if groups is None else tuple(map(int, groups))
+        if min(self.groups, default=0) < 1 or sum(self.groups) != self.n_codebooks:
             raise LayoutError(f"groups of {self.groups} do not make {n_codebooks} codebooks")
 
     def describe(self) -> dict[str, Any]:
@@ -214,8 +239,8 @@ class Delay(Layout):
         self, n_codebooks: int, codebook_size: int = 1024, delays: Sequence[int] | None = None
     ) -> None:
         super().__init__(n_codebooks, codebook_size)
-        self.delays = tuple(range(n_codebooks)) if delays is None else tuple(map(int, delays))
-        if len(self.delays) != n_codebooks or min(self.delays) < 0:
+        self.delays = tuple(range(self.n_codebooks)) if delays is None else tuple(map(int, delays))
+        if len(self.delays) != self.n_codebooks or min(self.delays) < 0:
             raise LayoutError(f"delays of {self.delays} are not for {n_codebooks} codebooks")
 
     def describe(self) -> dict[str, Any]:
@@ -249,7 +274,7 @@ class Delay(Layout):
 
     def from_grid(self, grid: npt.ArrayLike) -> Codes:
         """Inverse of `to_grid`; of a grid that stops early, its complete frames."""
-        array = np.asarray(grid)
+        array = _array(grid)
         if array.ndim < 2 or array.shape[-2] != self.n_codebooks or array.dtype.kind not in "iu":
             raise LayoutError(f"a grid is integers [..., {self.n_codebooks}, steps]")
         levels = np.arange(self.n_codebooks, dtype=np.int64)[:, None] * self.codebook_size
@@ -264,7 +289,11 @@ class Parallel(Delay):
     name = "parallel"
 
     def __init__(self, n_codebooks: int, codebook_size: int = 1024) -> None:
-        super().__init__(n_codebooks, codebook_size, [0] * n_codebooks)
+        super().__init__(
+            n_codebooks,
+            codebook_size,
+            [0] * whole(n_codebooks, "the number of codebooks", LayoutError),
+        )
 
     def describe(self) -> dict[str, Any]:
         return Layout.describe(self)

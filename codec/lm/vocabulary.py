@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from codec.errors import LayoutError
 from codec.lm.layouts import Ids, Layout, make_layout, smallest_dtype
+from codec.support.arguments import as_array, real, shown, whole
 from codec.support.types import Codes
 
 SPECIALS = ("audio_begin", "audio_end", "interrupt", "time", "mask", "pad", "turn")
@@ -91,8 +92,14 @@ class Vocabulary:
     frame_rate: float = 25.0
 
     def __post_init__(self) -> None:
-        if self.text_size < 0 or not 0 < self.frame_rate < float("inf"):
-            raise LayoutError(f"{self.text_size} text ids at {self.frame_rate} frames a second")
+        text_size = whole(self.text_size, "the number of text ids", LayoutError)
+        frame_rate = real(self.frame_rate, "the frame rate", LayoutError)
+        if text_size < 0 or not 0 < frame_rate < float("inf"):
+            raise LayoutError(f"{text_size} text ids at {frame_rate} frames a second")
+        if not isinstance(self.layout, Layout):
+            raise LayoutError(f"a layout is made by make_layout, not {shown(self.layout)}")
+        object.__setattr__(self, "text_size", text_size)  # frozen from here on
+        object.__setattr__(self, "frame_rate", frame_rate)
         smallest_dtype(self.size)
 
     @property
@@ -161,18 +168,18 @@ class Vocabulary:
             if isinstance(segment, Turn):
                 parts.append(np.array([self.special("turn")]))
             elif isinstance(segment, Text):
-                ids = np.asarray(segment.ids, np.int64)
-                if ids.ndim != 1 or not len(ids):
-                    raise LayoutError("text is one id or more")
+                ids = _text_ids(segment.ids)
                 if not 0 <= int(ids.min()) <= int(ids.max()) < self.text_size:
                     raise LayoutError(f"text ids are 0 to {self.text_size - 1}")
                 if isinstance(before, Text) and segment.start is None:
                     raise LayoutError("text that follows text needs a start")
                 parts += [self._stamp(segment.start), ids]
+            elif not isinstance(segment, Audio):
+                raise LayoutError(f"a segment is Text, Audio or Turn, not {shown(segment)}")
             else:
                 end = {"whole": ["audio_end"], "interrupted": ["interrupt"], "open": []}
-                if segment.end not in end:
-                    raise LayoutError(f"audio does not end {segment.end!r}")
+                if not isinstance(segment.end, str) or segment.end not in end:
+                    raise LayoutError(f"audio does not end {shown(segment.end)}")
                 parts += [
                     np.array([self.special("audio_begin")]),
                     self._stamp(segment.start),
@@ -189,7 +196,10 @@ class Vocabulary:
         may) raises LayoutError with its position; with strict=False it is skipped: audio keeps the
         frames before the first wrong id, and ids that stand nowhere are dropped.
         """
-        array = np.asarray(ids)
+        try:
+            array = as_array(ids)
+        except ValueError as error:
+            raise LayoutError(f"no array of ids: {error}") from None
         if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
             raise LayoutError(f"ids are integers [length], not {array.dtype} {list(array.shape)}")
         return list(_Reader(self, array.astype(np.int64), strict))
@@ -220,10 +230,23 @@ class Vocabulary:
     def _stamp(self, start: int | None) -> npt.NDArray[np.int64]:
         if start is None:
             return np.zeros(0, np.int64)
-        if not 0 <= start < TIME_BASE**TIME_DIGITS:
-            raise LayoutError(f"a start at frame {start} is out of range")
-        digits = divmod(start, TIME_BASE)
+        frame = whole(start, "a start", LayoutError)
+        if not 0 <= frame < TIME_BASE**TIME_DIGITS:
+            raise LayoutError(f"a start at frame {frame} is out of range")
+        digits = divmod(frame, TIME_BASE)
         return np.array([self.special("time"), *(self.digit_start + d for d in digits)])
+
+
+def _text_ids(ids: Any) -> npt.NDArray[np.int64]:
+    try:
+        array = as_array(ids)
+    except ValueError as error:
+        raise LayoutError(f"text is no array of ids: {error}") from None
+    if array.ndim != 1 or not len(array):
+        raise LayoutError("text is one id or more")
+    if array.dtype.kind not in "iu":
+        raise LayoutError(f"text ids are integers, not {array.dtype}")
+    return array.astype(np.int64)
 
 
 class _Reader:

@@ -118,6 +118,8 @@ def test_owners_are_the_inverse_of_positions(layout: Layout, n_frames: int) -> N
     for q in range(layout.n_codebooks):
         assert np.array_equal(frames[places[q]], np.arange(n_frames))
         assert (levels[places[q]] == q).all()
+    for first in range(length):
+        assert np.array_equal(layout.frame_of(first), layout.frame_of(length + 1)[:first])
     ids = layout.to_ids(random_codes(layout, n_frames))
     filled = ids != layout.mask
     assert np.array_equal(ids[filled] // layout.codebook_size, levels[filled])
@@ -178,11 +180,20 @@ def test_codes_that_do_not_fit(codes: Any) -> None:
         Flat(2, 16).to_ids(codes)
 
 
+@pytest.mark.parametrize("length", [-1, 10**9, 1.5, "3", None])
+def test_lengths_that_no_sequence_has(length: Any) -> None:
+    for owner in (Flat(2, 16).frame_of, Flat(2, 16).level_of):
+        with pytest.raises(LayoutError, match="places"):
+            owner(length)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         {"name": "braid", "n_codebooks": 2},
         {"name": "flat", "n_codebooks": 0},
+        {"name": "flat", "n_codebooks": "2"},
+        {"name": "parallel", "n_codebooks": 1.5},
         {"name": "flat", "n_codebooks": 2, "codebook_size": 1},
         {"name": "flat", "n_codebooks": 2, "delays": [0, 1]},
         {"name": "delay", "n_codebooks": 2, "delays": [0]},

@@ -157,10 +157,19 @@ LAYOUT = Flat(3, 16)
         ([Text(np.array([1]), TIME_BASE**2)], "out of range"),
         ([Audio(codes(LAYOUT, 1, 0), end="open"), Turn()], "only the last"),
         ([Audio(codes(LAYOUT, 1, 0)[:2])], "codes are integers"),
+        ([None], "a segment is Text, Audio or Turn, not None"),
+        ([Text("abc")], "one id or more"),
+        ([Text(["a"])], "are integers"),
+        ([Text([1.5])], "are integers"),
+        ([Text([[1], [2, 3]])], "no array"),
+        ([Text([1], "a")], "a start must be a whole number"),
+        ([Audio(codes(LAYOUT, 1, 0), 0.5)], "a start must be a whole number"),
+        ([Audio(codes(LAYOUT, 1, 0), end=[])], "does not end"),
+        ([Audio([[1], [2, 3]])], "no array"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_segments_that_cannot_be_written(segments: list[Segment], reason: str) -> None:
+def test_segments_that_cannot_be_written(segments: list[Any], reason: str) -> None:
     with pytest.raises(LayoutError, match=reason):
         Vocabulary(100, LAYOUT).encode(segments)
 
@@ -169,6 +178,18 @@ def test_segments_that_cannot_be_written(segments: list[Segment], reason: str) -
 def test_files_that_are_no_vocabulary(text: str) -> None:
     with pytest.raises(LayoutError):
         Vocabulary.from_json(text)
+
+
+def test_numbers_that_make_no_vocabulary() -> None:
+    for wrong in (("a", LAYOUT), (1.5, LAYOUT), (-1, LAYOUT), (5, "flat"), (5, LAYOUT, "a")):
+        with pytest.raises(LayoutError):
+            Vocabulary(*wrong)  # type: ignore[arg-type]
+    for ids in ("abc", [[1], [2, 3]], [0.5]):
+        with pytest.raises(LayoutError):
+            Vocabulary(5, LAYOUT).decode(ids)
+    layout = Flat(np.int64(3), np.int64(16))  # type: ignore[arg-type]
+    ours = Vocabulary(np.int64(5), layout, np.float32(25))  # type: ignore[arg-type]
+    assert ours.to_json() == Vocabulary(5, LAYOUT).to_json()
 
 
 def test_a_wrong_id_is_named_by_its_place() -> None:
