@@ -9,6 +9,9 @@ from torch import Tensor
 
 from codec.errors import OptionError
 
+# Below it scores overflow when they are divided, and the best code has all the chance.
+_COLDEST = 1e-30
+
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
@@ -38,7 +41,7 @@ def draw(scores: Tensor, sampling: Sampling, chance: Tensor) -> Tensor:
 
     chance: uniform in [0, 1), a scalar. The same arguments give the same code.
     """
-    if sampling.temperature == 0:
+    if sampling.temperature < _COLDEST:
         return scores.argmax()
     logs = scores / sampling.temperature
     size = len(logs)
@@ -50,6 +53,7 @@ def draw(scores: Tensor, sampling: Sampling, chance: Tensor) -> Tensor:
         ordered, order = chances.sort(descending=True, stable=True)
         # a code stays while those before it do not reach top_p
         beyond = ordered.cumsum(0) - ordered >= sampling.top_p
+        beyond[0] = False  # float32 rounds a top_p that is small enough to 0
         chances = chances.index_fill(0, order[beyond], 0.0)
     ends = chances.cumsum(0)
     place = torch.searchsorted(ends, chance * ends[-1], right=True)

@@ -169,6 +169,19 @@ def test_draws_are_allowed_codes(scores, chance, top_k, top_p):
         assert float(chances[better].sum()) < top_p + 1e-5
 
 
+@given(
+    scores=st.lists(st.floats(-20, 20, width=32), min_size=1, max_size=30),
+    chance=st.floats(0, 1, exclude_max=True),
+    small=st.floats(0, 1e-30, exclude_min=True),
+)
+@settings(deadline=None)
+def test_the_best_code_is_left_by_the_smallest_options(scores, chance, small):
+    logits = torch.tensor(scores)
+    chances = torch.softmax(logits, 0)  # equal ones may be of scores that are nearly so
+    for sampling in (Sampling(top_p=small), Sampling(temperature=small)):
+        assert chances[draw(logits, sampling, torch.tensor(chance))] == chances.max()
+
+
 def test_draws_are_as_frequent_as_their_probabilities():
     logits = torch.tensor([0.0, 1.0, 2.0, float("-inf")])
     every = (torch.arange(1000) + 0.5) / 1000
