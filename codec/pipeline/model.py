@@ -288,15 +288,15 @@ def _opened(weights: Path) -> Pipeline:
 def stretch_of(header: Header, start: float, duration: float | None) -> tuple[int, int]:
     """Return the samples [first, last) of a file that lie in a stretch given in seconds.
 
-    Raises AudioError if there are none.
+    duration: may go beyond the end, to any length; None is to the end. Raises AudioError if there
+    are none.
     """
     start = real(start, "start", AudioError)
     length = math.inf if duration is None else real(duration, "duration", AudioError)
     n_samples, rate = header.length, header.sample_rate
-    if not 0 <= start < math.inf or not length > 0 or (duration is not None and length == math.inf):
+    if not (start >= 0 and length > 0):
         raise AudioError("a stretch starts at 0 s or later and lasts longer than 0 s")
-    first = min(round(start * rate), n_samples)
-    last = n_samples if duration is None else min(round((start + length) * rate), n_samples)
+    first, last = (round(min(time * rate, n_samples)) for time in (start, start + length))
     if first == last:
         raise AudioError(f"no audio in this stretch: the audio is {n_samples / rate:.3f} s long")
     return first, last

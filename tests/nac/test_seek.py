@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import itertools
+import math
 import struct
 
 import numpy as np
@@ -137,9 +138,19 @@ def test_any_stretch_of_a_varying_bitrate(tool, start, duration):
 
 def test_a_stretch_with_nothing_in_it(small):
     data = small.compress(np.zeros(2400, np.float32), 24_000)
-    for start, duration in ((0.1, None), (5, 1), (0, 1e-9), (-1, None), (0, -1), (0, float("nan"))):
+    for start, duration in ((0.1, None), (5, 1), (0, 1e-9), (math.inf, None), (1e308, math.inf)):
+        with pytest.raises(AudioError, match=r"the audio is 0\.100 s long"):
+            small.decompress(data, start=start, duration=duration)
+    for start, duration in ((-1, None), (0, 0), (0, -1), (0, math.nan), (math.nan, None)):
         with pytest.raises(AudioError):
             small.decompress(data, start=start, duration=duration)
+
+
+@pytest.mark.parametrize("duration", [0.1, 1e300, 1e308, math.inf])
+def test_a_stretch_may_be_longer_than_the_audio(small, duration):
+    data = small.compress(np.zeros(2400, np.float32), 24_000)
+    assert small.decompress(data, duration=duration)[0].shape == (1, 2400)
+    assert small.decompress(data, start=0.05, duration=duration)[0].shape == (1, 1200)
 
 
 def test_damage_elsewhere_is_not_in_the_way_and_here_it_is(small):
