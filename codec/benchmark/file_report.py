@@ -18,6 +18,7 @@ from codec.benchmark.images import COLOURS, data_uri, palette_png, spectrogram
 from codec.benchmark.page import render
 from codec.benchmark.tokens import codebook_use
 from codec.coders.base import CODER_NAMES
+from codec.errors import AudioError
 from codec.files.inspect import Info, inspect_file
 from codec.nac.reader import Reader, decode_chunk
 from codec.quality.pair import Audio
@@ -49,8 +50,19 @@ def write_file_report(
 ) -> Path:
     """Write the page of the .nac file `source` to `target` and return its path.
 
+    seconds, model; raises: as for `file_report`, and OutputError.
+    """
+    html = file_report(source, seconds=seconds, model=model)
+    with replacing(target, overwrite=True) as aside:
+        aside.write_text(html, encoding="utf-8")
+    return target
+
+
+def file_report(source: Path, *, seconds: float = 60.0, model: str = "default") -> str:
+    """Return the page of the .nac file `source`, HTML in UTF-8.
+
     seconds: length of the beginning that the page draws and plays; the numbers describe the whole
-    file. Raises FormatError on a damaged file, ModelError if another model made it, OutputError.
+    file. Raises FormatError on a damaged file, ModelError if another model made it.
     """
     codec = load(model)
     info = inspect_file(source, codec.pipeline.coder_of)
@@ -60,10 +72,9 @@ def write_file_report(
     whole = shown == info.duration
     audio, rate = codec.decompress(data, duration=None if whole else shown)
     mono: Audio = resample(audio.mean(axis=0), rate, SAMPLE_RATE)
-    heard = io.BytesIO()
-    write_audio(heard, np.clip(audio, -1, 1), rate, ".flac")
+    heard, mixed = _heard(audio, rate, mono)
     frame_rate = float(info.header.frame_rate)
-    html = render(
+    return render(
         "file.html",
         name=printable(source.name),
         info=info,
@@ -71,7 +82,8 @@ def write_file_report(
         tags=info.tags,
         shown=shown,
         whole=whole,
-        audio=data_uri(heard.getvalue(), "audio/flac"),
+        audio=data_uri(heard, "audio/flac"),
+        mixed=mixed,
         waveform=waveform_path(mono),
         spectrogram=spectrogram(mono),
         bits=steps_path(kbps),
@@ -82,9 +94,21 @@ def write_file_report(
         codebook_size=info.header.codebook_size,
         most_codes=min(info.header.codebook_size, info.n_frames * info.header.streams),
     )
-    with replacing(target, overwrite=True) as aside:
-        aside.write_text(html, encoding="utf-8")
-    return target
+
+
+def _heard(audio: Audio, rate: int, mono: Audio) -> tuple[bytes, str]:
+    """Return a FLAC of `audio` and "", or of `mono` and why, if there is no FLAC of `audio`."""
+    file = io.BytesIO()
+    try:
+        write_audio(file, np.clip(audio, -1, 1), rate, ".flac")
+    except AudioError:
+        channels = len(audio)
+        what = "the mean of all channels, " if channels > 1 else ""
+        why = f"a page cannot play {channels} channel{'s' * (channels > 1)} at {rate} Hz"
+        file = io.BytesIO()
+        write_audio(file, np.clip(mono, -1, 1)[None], SAMPLE_RATE, ".flac")
+        return file.getvalue(), f"You hear {what}at {SAMPLE_RATE} Hz: {why}."
+    return file.getvalue(), ""
 
 
 def waveform_path(audio: Audio) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -171,7 +173,8 @@ def bench(
     "-o",
     "--output",
     type=TEXT,
-    help="HTML file to write, or with a slash at its end a folder. [default: FILE.html]",
+    help="HTML file to write, or with a slash at its end a folder; - is standard output."
+    " [default: FILE.html]",
 )
 @click.option("-f", "--force", is_flag=True, help="Overwrite a page that exists.")
 @click.option(
@@ -184,12 +187,17 @@ def bench(
 @options.model
 def report(source: Path, output: str | None, force: bool, seconds: float, model: str) -> None:
     """Write an HTML page about a .nac file: waveform, spectrogram, tokens and bits over time."""
-    from codec.benchmark.file_report import write_file_report
-    from codec.errors import FormatError, ModelError, OutputError
+    from codec.benchmark.file_report import file_report, write_file_report
+    from codec.errors import FormatError, OutputError
     from codec.support.atomic import check_writable
 
     if source.is_dir():
         raise FormatError(f"{source} is a folder; report takes one .nac file")
+    if output == "-":
+        with _named(source):
+            page = file_report(source, seconds=seconds, model=model)
+        click.echo(page.encode(), nl=False)
+        return
     target = source.with_suffix(".html") if output is None else Path(output)
     if output is not None and output.endswith(("/", os.sep)):
         target = target / "index.html"
@@ -200,8 +208,18 @@ def report(source: Path, output: str | None, force: bool, seconds: float, model:
     if target.exists() and source.exists() and target.samefile(source):
         raise OutputError(f"{source}: the output would overwrite the input")
     check_writable(target, overwrite=force)
+    with _named(source):
+        page = shown(write_file_report(source, target, seconds=seconds, model=model))
+    click.echo(page)
+
+
+@contextlib.contextmanager
+def _named(source: Path) -> Iterator[None]:
+    """Let what is wrong with `source` begin with its name."""
+    from codec.errors import FormatError, ModelError
+
     try:
-        click.echo(shown(write_file_report(source, target, seconds=seconds, model=model)))
+        yield
     except (FormatError, ModelError) as error:
         raise type(error)(f"{source}: {error}") from None
 

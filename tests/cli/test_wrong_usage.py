@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
+import re
 import threading
 from pathlib import Path
 
 import click
 import pytest
+import soundfile
 
 from codec.cli import files
 from codec.cli.main import COMMANDS
@@ -62,6 +66,38 @@ def test_a_report_is_a_page_or_lies_in_a_folder(
     assert (code, said.decode()) == (0, f"{page}\n")
     assert (tmp_path / page).read_text("utf-8").startswith("<!")
     assert cli("report", "a.nac", *([] if output is None else ["-o", output]))[0] == 1
+
+
+def test_a_report_goes_to_standard_output(small, cli, wav, tmp_path):
+    assert cli("compress", wav("a.wav"))[0] == 0
+    assert cli("report", tmp_path / "a.nac")[0] == 0
+    code, page, error = cli("report", tmp_path / "a.nac", "-o", "-")
+    assert (code, error) == (0, "")
+    assert page == (tmp_path / "a.html").read_bytes()
+    assert sorted(path.name for path in tmp_path.glob("*.html")) == ["a.html"]
+
+
+@pytest.mark.parametrize(
+    ("channels", "rate", "said"),
+    [(9, 24_000, "the mean of all channels, at 24000 Hz: a page cannot play 9 channels at 24000"),
+     (1, 768_000, "You hear at 24000 Hz: a page cannot play 1 channel at 768000 Hz"),
+     (8, 24_000, None)],
+)  # fmt: skip
+def test_a_report_of_what_no_page_plays_says_what_it_plays(
+    small, cli, wav, tmp_path, channels, rate, said
+):
+    assert cli("compress", wav("a.wav", 9000, rate, channels))[0] == 0
+    code, page, error = cli("report", tmp_path / "a.nac", "-o", "-")
+    assert (code, error) == (0, "")
+    (player,) = re.findall(rb"data:audio/flac;base64,([^\"]+)", page)
+    data = base64.b64decode(player)
+    found, heard_rate = soundfile.read(io.BytesIO(data), always_2d=True)
+    if said:
+        assert said.encode() in page
+        assert (heard_rate, found.shape[1]) == (24_000, 1)
+    else:
+        assert b"You hear" not in page
+        assert (heard_rate, found.shape[1]) == (rate, channels)
 
 
 @pytest.mark.parametrize("folder", [".", "/"])
