@@ -14,7 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.adapters import adapter_named, open_adapter
-from codec.audio.arrays import Audio, as_channels, check_sample_rate, in_blocks
+from codec.audio.arrays import (
+    Audio,
+    as_channels,
+    check_sample_rate,
+    in_blocks,
+    loudness_warning,
+    peak_of,
+)
 from codec.audio.resample import resample_blocks
 from codec.engine.backend import (
     Backend,
@@ -49,9 +56,6 @@ from codec.support.arguments import real, shown, whole
 from codec.support.immutable import Immutable
 from codec.support.workers import Workers
 from codec.tokens import Tokens, as_codes, header_of, write_tokens
-
-# The network follows audio to about this peak; what it makes of louder audio is too quiet.
-LOUDEST = 2.0
 
 
 class Codec(Immutable):
@@ -342,8 +346,8 @@ class Codec(Immutable):
     ) -> tuple[npt.NDArray[np.float32], int]:
         """Decompress the bytes of a .nac file to audio float32 [channels, samples] and its rate.
 
-        start, duration: in seconds, to restore that stretch only, to the bit as in the whole. Then
-            damage elsewhere is not noticed.
+        start, duration: in seconds, to restore that stretch only, to the bit as in the whole; it
+            ends with the audio at the latest. Then damage elsewhere is not noticed.
         The model that made them decodes them, if it is this one or both are in `codec.models()`.
         Raises FormatError on damaged bytes, ModelError if another model made them, AudioError if
         nothing lies in the stretch.
@@ -552,12 +556,8 @@ def _checked(audio: npt.ArrayLike) -> Audio:
             f"{count} channels of {samples} samples: audio is [channels, samples], perhaps this is"
             " the other way round"
         )
-    peak = max(-float(channels.min()), float(channels.max()))
-    if peak > LOUDEST:
-        _warn(
-            f"audio peaks at {peak:.4g}, full scale is 1: beyond {LOUDEST:g} it does not come back"
-            " at its level; scale it first"
-        )
+    if loud := loudness_warning(peak_of(channels)):
+        _warn(loud)
     return channels
 
 

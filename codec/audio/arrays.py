@@ -22,6 +22,9 @@ Audio = npt.NDArray[np.float32]
 # either. 256 is 48 dB above full scale.
 MAX_PEAK = 256.0
 
+# The network follows audio to about this peak; what it makes of louder audio is too quiet.
+LOUDEST = 2.0
+
 _BLOCK_VALUES = 1 << 18  # read, resampled or written at a time, whatever a header claims
 
 
@@ -55,7 +58,7 @@ def as_channels(audio: npt.ArrayLike) -> Audio:
     if array.dtype == np.int16:
         return floats
     # NaN and infinity pass through min and max, so two reductions find both; no temporary.
-    peak = max(-float(floats.min()), float(floats.max()))
+    peak = peak_of(floats)
     if not np.isfinite(peak) or not np.isfinite(floats.min()):
         raise AudioError("audio is not finite: it holds NaN or infinity")
     if peak > MAX_PEAK:
@@ -90,6 +93,21 @@ def _as_array(audio: Any) -> npt.NDArray[Any]:
         raise AudioError(f"audio is no array, or its channels differ in length: {error}") from None
     # `newbyteorder` gives the native type of what a big-endian file or machine wrote.
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def peak_of(audio: Audio) -> float:
+    """Return the largest magnitude in `audio`, which is not empty."""
+    return max(-float(audio.min()), float(audio.max()))
+
+
+def loudness_warning(peak: float) -> str | None:
+    """Say that audio of this peak comes back too quiet; None if it does not."""
+    if peak <= LOUDEST:
+        return None
+    return (
+        f"audio peaks at {peak:.4g}, full scale is 1: beyond {LOUDEST:g} it does not come back"
+        " at its level; scale it first"
+    )
 
 
 def as_int16(audio: Audio) -> npt.NDArray[np.int16]:

@@ -8,7 +8,15 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from codec.audio import WRITE_FORMATS, Audio, AudioReader, AudioWriter, silence
+from codec.audio import (
+    WRITE_FORMATS,
+    Audio,
+    AudioReader,
+    AudioWriter,
+    loudness_warning,
+    peak_of,
+    silence,
+)
 from codec.audio.pipes import NotStreamableError, SampleSink, SampleStream, open_wav
 from codec.errors import AudioError, BackendError, FormatError, OutputError
 from codec.files.endpoints import (
@@ -72,7 +80,7 @@ def compress_file(task: Task, coding: Coding) -> list[str]:
     On an error no output is left, except what a pipe has taken already.
 
     From pipe to pipe, WAV is coded while it arrives. Returns what `AudioReader.warnings` says is
-    missing or damaged, which is an error if `coding` is strict.
+    missing or damaged, which is an error if `coding` is strict, and that it is too loud if it is.
     """
     job = task.job
     if not (coding.live or coding.raw or (job.source is None and job.target is None)):
@@ -99,15 +107,15 @@ def _compress_stream(task: Task, stream: SampleStream, coding: Coding) -> list[s
     streaming = pipeline.backend.streaming
     if coding.live and streaming is None:
         raise BackendError("coding frame by frame needs the native backend")
-    rate, count = stream.sample_rate, coding.n_codebooks
+    rate, count, blocks = stream.sample_rate, coding.n_codebooks, _Peak(stream)
     if streaming:
-        spans = encode_live(streaming, stream, rate, count)
+        spans = encode_live(streaming, blocks, rate, count)
     else:
-        spans = pipeline.encode_blocks(stream, rate, count, task.workers)
+        spans = pipeline.encode_blocks(blocks, rate, count, task.workers)
     header = pipeline.header(stream.channels, rate, count, live=coding.live)
     # One thread, so that every chunk goes out as soon as it is full.
     task = dataclasses.replace(task, workers=Workers())
-    return _write(task, coding, stream, header, spans)
+    return _write(task, coding, blocks, header, spans)
 
 
 def _compress_at_hand(task: Task, source: Path, coding: Coding) -> list[str]:
@@ -118,23 +126,43 @@ def _compress_at_hand(task: Task, source: Path, coding: Coding) -> list[str]:
     with AudioReader(source, strict=coding.strict) as audio:
         rate, total = audio.sample_rate, audio.claimed / audio.sample_rate
         header = task.pipeline.header(audio.channels, rate, coding.n_codebooks)
-        spans = task.pipeline.encode_blocks(audio, rate, coding.n_codebooks, task.workers)
+        blocks = _Peak(audio)
+        spans = task.pipeline.encode_blocks(blocks, rate, coding.n_codebooks, task.workers)
 
         def of_total(seconds: float, _: float) -> None:
             task.report(seconds, total)
 
-        return _write(dataclasses.replace(task, report=of_total), coding, audio, header, spans)
+        return _write(dataclasses.replace(task, report=of_total), coding, blocks, header, spans)
+
+
+class _Peak:
+    """Gives the blocks of `audio`, and keeps their peak."""
+
+    def __init__(self, audio: AudioReader | SampleStream) -> None:
+        self.audio = audio
+        self._peak = 0.0
+
+    def __iter__(self) -> Iterator[Audio]:
+        for block in self.audio:
+            self._peak = max(self._peak, peak_of(block))
+            yield block
+
+    @property
+    def warnings(self) -> list[str]:
+        """What there is to say of the audio, once it has been read."""
+        loud = loudness_warning(self._peak)
+        return [*self.audio.warnings, *([loud] if loud else [])]
 
 
 def _write(
     task: Task,
     coding: Coding,
-    audio: AudioReader | SampleStream,
+    blocks: _Peak,
     header: Header,
     spans: Iterator[Codes],
 ) -> list[str]:
-    """Write `spans`, the codes of `audio`. Returns the warnings of `audio`."""
-    pipeline = task.pipeline
+    """Write `spans`, the codes of `blocks`. Returns the warnings of `blocks`."""
+    pipeline, audio = task.pipeline, blocks.audio
     coder = pipeline.coder(coding.effort)
     choose = None if coding.quality is None else pipeline.rate_control(coding.quality)
     # Encode the first span before creating the output: a bad file usually fails here.
@@ -151,7 +179,7 @@ def _write(
         if task.job.target:
             output.seek(0)
             output.write(final.pack())
-    return audio.warnings
+    return blocks.warnings
 
 
 def decompress_file(task: Task, suffix: str, stretch: Stretch | None = None) -> None:

@@ -293,6 +293,20 @@ def test_silent_and_clipped_audio_come_back(cli, tmp_path):
         assert np.abs(back - np.clip(audio, -1, 1)).max() < 1e-4
 
 
+def test_audio_that_comes_back_too_quiet_is_told(cli, tmp_path):
+    write(tmp_path / "2.wav", np.array([0.1, -2, 0.1]), subtype="FLOAT")
+    write(tmp_path / "5.wav", np.array([0.1, -5, 0.1]), subtype="FLOAT")
+    write(tmp_path / "long.wav", np.append(np.zeros(500_000), 3), subtype="FLOAT")
+    loud = "full scale is 1: beyond 2 it does not come back at its level; scale it first"
+    for name, peak in (("2", 0), ("5", 5), ("long", 3)):
+        path = tmp_path / f"{name}.wav"
+        said = f"warning: audio peaks at {peak}, {loud}\n" if peak else ""
+        code, _, error = cli("compress", path, "--strict")
+        assert (code, error) == (0, said and f"codec: {path}: {said}")
+        code, _, error = cli("compress", "-", "-o", "-", stdin=path.read_bytes())
+        assert (code, error) == (0, said and f"codec: standard input: {said}")
+
+
 def test_misnamed_files(cli, wav, tmp_path):
     source = wav("a.wav")
     cli("compress", source)
