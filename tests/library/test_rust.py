@@ -293,6 +293,12 @@ def test_errors_of_c_are_errors(nac: Nac, model: Path, tmp_path: Path) -> None:
     there = sorted(tmp_path.iterdir())
     fails("--force", "compress", source)
     assert target.read_bytes() == b"precious"
+    before = source.read_bytes()
+    assert nac("compress", source, source, "-f") == (
+        1,
+        f"nac: {source}: the output would overwrite the input\n",
+    )
+    assert source.read_bytes() == before
     soundfile.write(source, np.zeros(100), 16_000, subtype="PCM_16")
     fails("does not resample", "compress", source, "-f")
 

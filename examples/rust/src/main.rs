@@ -44,12 +44,20 @@ fn main() -> ExitCode {
         }
     };
     let (source, target) = (&options.files[0], &options.files[1]);
-    match work(&options, source, target) {
+    match apart(source, target).and_then(|()| work(&options, source, target)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             eprintln!("nac: {}: {reason}", source.display());
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Refuses a target that is the source, also by a link or another spelling.
+fn apart(source: &Path, target: &Path) -> Result<(), Failure> {
+    match (fs::canonicalize(source), fs::canonicalize(target)) {
+        (Ok(one), Ok(other)) if one == other => Err("the output would overwrite the input".into()),
+        _ => Ok(()),
     }
 }
 
