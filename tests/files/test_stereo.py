@@ -86,8 +86,12 @@ def test_tokens_keep_what_they_are(model: codec.Codec, tmp_path: Path) -> None:
         assert made == tokens
         np.testing.assert_array_equal(model.decode(tokens.first(2)), model.decode(made.first(2)))
     tokens = model.encode(channels(1), RATE)
-    for change in ({"together": 3}, {"together": 1}, {"lone": 2}):
-        with pytest.raises(TokensError, match="1 or 2 channels"):
+    for change, reason in (
+        ({"together": 3}, "1 or 2 channels"),
+        ({"together": 1}, "1 or 2 channels"),  # the stream is a lone one
+        ({"lone": 2}, "lone must be True or False"),
+    ):
+        with pytest.raises(TokensError, match=reason):
             dataclasses.replace(tokens, **change)
 
 
