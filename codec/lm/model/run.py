@@ -174,7 +174,10 @@ class Run:
             ("settings", dataclasses.asdict(self.settings) | {"steps": 0}, settings | {"steps": 0}),
         ):
             if own != found:
-                raise TrainingError(f"{self.folder} holds a run of other {name}: {found}")
+                raise TrainingError(
+                    f"{self.folder} holds a run of other {name}{_differing(own, found)};"
+                    " name another folder by --run"
+                )
         self.learner.load_state(tree["learner"])
         self.step = int(tree["step"])
 
@@ -250,6 +253,13 @@ def fingerprint(streams: Sequence[Stream]) -> str:
 def _by_level(group: str, bits: Any) -> dict[str, float]:
     named = {f"{group}/level {level + 1}": value for level, value in enumerate(bits.tolist())}
     return {**named, f"{group}/bits a code": float(bits.mean())}
+
+
+def _differing(own: Any, found: Any) -> str:
+    if not isinstance(own, dict) or not isinstance(found, dict):
+        return ""
+    names = [name for name in {**found, **own} if own.get(name) != found.get(name)]
+    return ": " + ", ".join(f"{name} {found.get(name)}, not {own.get(name)}" for name in names)
 
 
 def _bar(step: int, steps: int) -> Any:
