@@ -188,7 +188,7 @@ def bench(
 def report(source: Path, output: str | None, force: bool, seconds: float, model: str) -> None:
     """Write an HTML page about a .nac file: waveform, spectrogram, tokens and bits over time."""
     from codec.benchmark.file_report import file_report, write_file_report
-    from codec.errors import FormatError, OutputError
+    from codec.errors import FormatError
     from codec.support.atomic import check_writable
 
     if source.is_dir():
@@ -205,9 +205,7 @@ def report(source: Path, output: str | None, force: bool, seconds: float, model:
         target = target / f"{source.stem}.html"
     elif target.suffix.lower() not in (".html", ".htm"):
         target = target.with_name(f"{target.name}.html")
-    if target.exists() and source.exists() and target.samefile(source):
-        raise OutputError(f"{source}: the output would overwrite the input")
-    check_writable(target, overwrite=force)
+    check_writable(target, overwrite=force, source=source)
     with _named(source):
         page = shown(write_file_report(source, target, seconds=seconds, model=model))
     click.echo(page)

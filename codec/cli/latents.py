@@ -50,7 +50,7 @@ def fit_latents(
 
     weights = weights_path(model)
     target = Path(output) if output else weights.with_suffix(SUFFIX)
-    check_writable(target, overwrite=force)
+    check_writable(target, overwrite=force, source=weights)
     codec = load(model)
     if (streaming := codec.backend.streaming) is None:
         raise BackendError("latents need the native backend")

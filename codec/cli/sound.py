@@ -37,9 +37,7 @@ def check_output(output: str, *, overwrite: bool, source: Path | None = None) ->
     if target.suffix.lower() not in WRITE_FORMATS:
         known = ", ".join(WRITE_FORMATS)
         raise OutputError(f"{target}: cannot write {target.suffix or 'this'}; choose from {known}")
-    if source and target.exists() and source.exists() and target.samefile(source):
-        raise OutputError(f"{source}: the output would overwrite the input")
-    check_writable(target, overwrite=overwrite)
+    check_writable(target, overwrite=overwrite, source=source)
     return target
 
 

@@ -82,6 +82,4 @@ def check_target(job: Job, overwrite: bool) -> None:
         if sys.stdout.isatty():
             raise OutputError("refusing to write binary data to a terminal; use -o or a pipe")
         return
-    if job.source and job.target.exists() and job.target.samefile(job.source):
-        raise OutputError("the output would overwrite the input")
-    check_writable(job.target, overwrite=overwrite)
+    check_writable(job.target, overwrite=overwrite, source=job.source)

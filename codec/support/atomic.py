@@ -14,8 +14,13 @@ from pathlib import Path
 from codec.errors import OutputError
 
 
-def check_writable(target: Path, *, overwrite: bool) -> None:
-    """Check before any work that `target` can be written. Raises OutputError."""
+def check_writable(target: Path, *, overwrite: bool, source: Path | None = None) -> None:
+    """Check before any work that `target` can be written. Raises OutputError.
+
+    source: what is read, which must not be overwritten, also not by another spelling or a link.
+    """
+    if source is not None and source.exists() and target.exists() and target.samefile(source):
+        raise OutputError("the output would overwrite the input")
     if target.is_dir():
         raise OutputError("the output is a folder")
     if os.path.lexists(target):

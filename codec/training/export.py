@@ -40,7 +40,7 @@ def export_weights(
     yet, fewer than `n_codebooks`, or weights that are not finite in float16; OutputError if
     `output` exists and `overwrite` is false, or cannot be written.
     """
-    check_writable(output, overwrite=overwrite)
+    check_writable(output, overwrite=overwrite, source=path)
     saved = checkpoints.load(path)
     if not saved.learner["quantised"]:
         raise ModelError(

@@ -53,6 +53,31 @@ def test_a_report_does_not_overwrite_its_input(small, cli, wav, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "command",
+    [
+        "fit-latents . --model FILE -o FILE -f",
+        "train-prior . --model FILE -o FILE -f",
+        "train-speech . --voices FILE -o FILE -f",
+        "train-lm . --init FILE -o FILE -f",
+        "export FILE -o FILE -f",
+        "continue FILE -o FILE -f",
+        "speak Hello. --voice FILE -o FILE -f",
+    ],
+)
+def test_what_a_command_reads_is_not_overwritten(cli, tmp_path, command):
+    pytest.importorskip("torch")
+    name = "input.wav" if command.startswith(("continue", "speak")) else "input.safetensors"
+    file, link = tmp_path / name, tmp_path / f"link-{name}"
+    file.write_bytes(b"precious")
+    link.symlink_to(file)
+    code, _, error = cli(
+        *command.replace("-o FILE", f"-o {link}").replace("FILE", str(file)).split()
+    )
+    assert (code, file.read_bytes()) == (1, b"precious")
+    assert "would overwrite the input" in error
+
+
+@pytest.mark.parametrize(
     ("output", "page"),
     [("rep/", "rep/index.html"), ("rep", "rep.html"), ("rep.d", "rep.d.html"), (".", "a.html"),
      ("x/y.htm", "x/y.htm"), (None, "a.html")],
