@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Share of what layers add that is left out at random: against learning by heart.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
+@click.option("--seed", type=options.SEED, default=0, show_default=True, help="Random seed.")
 @click.option("--model", type=FILE, help="The codec of the tokens. [default: the shipped one]")
 @click.option(
     "--license",
@@ -124,7 +124,7 @@ def train_lm(
     from codec.model.location import DEFAULT_WEIGHTS
     from codec.support.atomic import check_writable
 
-    check_writable(output, overwrite=force)
+    check_writable(output, overwrite=force, source=init)
     if threads is not None:
         torch.set_num_threads(threads)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -192,7 +192,7 @@ def _sampling(
             ),
             click.option(
                 "--seed",
-                type=click.IntRange(0),
+                type=options.SEED,
                 default=0,
                 show_default=True,
                 help="Another seed makes other audio.",

@@ -26,6 +26,9 @@ class Number(click.FloatRange):
         return number
 
 
+SEED = click.IntRange(0, 2**63 - 1)  # what PyTorch and NumPy take everywhere
+
+
 force = click.option("-f", "--force", is_flag=True, help="Overwrite outputs that exist.")
 force_one = click.option("-f", "--force", is_flag=True, help="Overwrite an output that exists.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="Hide the progress bar.")

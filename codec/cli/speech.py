@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.option(
     "--epochs", type=click.IntRange(1), default=8, show_default=True, help="Passes over the rows."
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
+@click.option("--seed", type=options.SEED, default=0, show_default=True, help="Random seed.")
 @options.torch_threads
 @options.force_one
 @options.quiet
@@ -75,7 +75,7 @@ def train_speech(
     from codec.lm.speech.voices import learn, read_wanted
     from codec.support.atomic import check_writable
 
-    check_writable(output, overwrite=force)
+    check_writable(output, overwrite=force, source=voices)
     if threads is not None:
         torch.set_num_threads(threads)
     wanted = read_wanted(voices) if voices is not None else []
@@ -138,7 +138,7 @@ def train_speech(
     help="Steps in which the model first learns from a recorded voice; three take about a second,"
     " and 0 leaves it as it is. [default: 8]",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
+@click.option("--seed", type=options.SEED, default=0, show_default=True, help="Random seed.")
 @click.option("--weights", type=FILE, help="A language model. [default: the shipped one]")
 @click.option("--voices", type=FILE, help="Durations and voices. [default: the shipped ones]")
 @options.model

@@ -194,7 +194,7 @@ def export(
     "-o", "--output", type=FILE, help="File to write. [default: beside the weights, .entropy]"
 )
 @click.option("--minutes", type=_minutes, default=40, show_default=True, help="Training time.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
+@click.option("--seed", type=options.SEED, default=0, show_default=True, help="Random seed.")
 @options.torch_threads
 @options.force_one
 def train_prior(
@@ -223,7 +223,7 @@ def train_prior(
         torch.set_num_threads(threads)
     weights = model or DEFAULT_WEIGHTS
     target = output or weights.with_suffix(SUFFIX)
-    check_writable(target, overwrite=force)
+    check_writable(target, overwrite=force, source=weights)
     prepared = _prepared(data, lambda: WeightsFile(weights).config)
     with Progress(round(prepared.seconds)) as bar:
         done = 0.0

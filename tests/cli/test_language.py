@@ -112,7 +112,7 @@ def test_words_become_audio_or_a_clear_error(weights: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "wrong",
     ["--seconds nan", "--seconds 0", "--guidance nan", "--temperature -1", "--top-p 2",
-     "--top-k 0", "--adapt -1", "--threads 0"],
+     "--top-k 0", "--adapt -1", "--threads 0", "--seed 9223372036854775808"],
 )  # fmt: skip
 def test_numbers_that_cannot_be_meant_are_wrong_usage(
     weights: Path, prompt: Path, tmp_path: Path, wrong: str

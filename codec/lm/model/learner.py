@@ -84,7 +84,7 @@ class Learner:
         """Take a step; the loss of each level in nats, float32 [levels]."""
         network = self.network
         # What is left out is a function of the step, so that a run can go on to the bit.
-        torch.manual_seed(self.settings.seed + (step << 32))
+        torch.manual_seed((self.settings.seed + (step << 32)) % (1 << 64))
         losses = losses_of(network, batch, self.device)
         losses.mean().backward()  # type: ignore[no-untyped-call]
         for exact, rounded in zip(self.exact.parameters(), network.parameters(), strict=True):
