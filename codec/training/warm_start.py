@@ -19,9 +19,11 @@ def first_weights(path: Path, model: CodecModel) -> tuple[dict[str, Tensor], int
 
     Returns it, and how many of its codebooks are fitted.
 
-    Where a hidden layer of `model` is narrower, it takes the units that weigh most; where `model`
-    has fewer codebooks, the first, and where it has more, the last ones are zero. Raises
-    TrainingError if the weights are of another model otherwise, ModelError if the file is damaged.
+    Where a hidden layer of `model` is narrower, it takes the units that weigh most; where it is
+    wider, or `model` has more blocks, what is added changes nothing until it has learned. Where
+    `model` has fewer codebooks, it takes the first, and where it has more, the last ones are zero.
+    Raises TrainingError if the weights are of another model otherwise, ModelError if the file is
+    damaged.
     """
     if path.suffix == ".safetensors":
         if not path.is_file():
@@ -35,7 +37,7 @@ def first_weights(path: Path, model: CodecModel) -> tuple[dict[str, Tensor], int
         state, fitted = saved["model"] | saved["average"], saved["quantised"]
     wanted = model.state_dict()
     levels = min(len(state["quantiser.codebooks"]), len(wanted["quantiser.codebooks"]))
-    state = of_depth(narrowed(state, wanted), wanted)
+    state = of_depth(narrowed(grown(state, wanted), wanted), wanted)
     for key in sorted(state.keys() | wanted.keys()):
         if key not in state or key not in wanted or state[key].shape != wanted[key].shape:
             raise TrainingError(f"{path}: weights of another model: {key} does not fit")
@@ -51,6 +53,40 @@ def of_depth(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, T
         missing = len(wanted[key]) - len(kept)
         result[key] = torch.cat([kept, kept.new_zeros(missing, *kept.shape[1:])])
     return result
+
+
+def grown(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give the backbones in `state` the blocks and hidden units that only `wanted` has.
+
+    They take the values of `wanted`, a new model's, but for the weights that add them to their
+    block's input (`reduce`), which are zero: the model computes what it did until they learn.
+    """
+    result = dict(state)
+    for backbone in ("encoder.backbone", "decoder.backbone"):
+        known, blocks = (_count_blocks(weights, backbone) for weights in (state, wanted))
+        for block in range(known, blocks):
+            prefix = f"{backbone}.{block}."
+            result |= {key: value for key, value in wanted.items() if key.startswith(prefix)}
+            result[f"{prefix}reduce.weight"] = torch.zeros_like(wanted[f"{prefix}reduce.weight"])
+        for end in ("weight", "bias") if blocks > known else ():
+            result[f"{backbone}.{blocks}.{end}"] = state[f"{backbone}.{known}.{end}"]
+            del result[f"{backbone}.{known}.{end}"]
+        for block in range(min(known, blocks)):
+            expand, bias, reduce = (
+                f"{backbone}.{block}.{end}"
+                for end in ("expand.weight", "expand.bias", "reduce.weight")
+            )
+            have = len(state[expand])
+            if len(wanted[expand]) > have:
+                added = torch.zeros_like(wanted[reduce][:, have:])
+                result[expand] = torch.cat([state[expand], wanted[expand][have:]])
+                result[bias] = torch.cat([state[bias], wanted[bias][have:]])
+                result[reduce] = torch.cat([state[reduce], added], dim=1)
+    return result
+
+
+def _count_blocks(state: dict[str, Tensor], backbone: str) -> int:
+    return sum(key.startswith(backbone) and key.endswith(".expand.weight") for key in state)
 
 
 def narrowed(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -60,6 +60,28 @@ def test_units_without_weight_are_the_ones_cut(exported: Path) -> None:
     torch.testing.assert_close(narrow.decoder(latents), wide.decoder(latents))
 
 
+def test_added_blocks_and_units_change_nothing_until_they_learn(exported: Path) -> None:
+    known = model_of()
+    known.load_state_dict(first_weights(exported, known)[0])
+    larger = model_of(
+        encoder_hidden=SMALL.encoder_hidden + 9,
+        encoder_blocks=SMALL.encoder_blocks + 1,
+        decoder_hidden=SMALL.decoder_hidden + 16,
+        decoder_blocks=SMALL.decoder_blocks + 2,
+    )
+    larger.load_state_dict(first_weights(exported, larger)[0])
+    generator = torch.Generator().manual_seed(1)
+    audio = torch.randn(1, 9600, generator=generator) / 10
+    torch.testing.assert_close(larger.encoder(audio), known.encoder(audio))
+    latents = torch.randn(1, 10, SMALL.latent_dim, generator=generator)
+    torch.testing.assert_close(larger.decoder(latents), known.decoder(latents))
+
+    larger.decoder(latents).square().mean().backward()
+    for block in list(larger.decoder.backbone)[:-1]:
+        units = block.reduce.weight.grad.abs().amax(0)
+        assert (units > 0).all()  # each added unit is asked to do something
+
+
 def test_codebooks_are_added_and_left_out(exported: Path) -> None:
     known = SMALL.n_codebooks
     shallow = model_of(n_codebooks=known - 1)
@@ -88,7 +110,7 @@ def test_codebooks_are_added_and_left_out(exported: Path) -> None:
 
 
 def test_what_does_not_fit_is_refused(exported: Path, tmp_path: Path) -> None:
-    for change in ({"encoder_hidden": 49}, {"latent_dim": 21}, {"encoder_blocks": 3}):
+    for change in ({"encoder_dim": 25}, {"latent_dim": 21}, {"encoder_blocks": 1}):
         with pytest.raises(TrainingError, match="another model"):
             first_weights(exported, model_of(**change))
     damaged = tmp_path / "damaged.safetensors"
