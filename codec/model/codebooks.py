@@ -19,10 +19,16 @@ LARGEST = 127
 def pack(
     codebooks: npt.NDArray[np.float32],
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float16]]:
-    """float32 [..., dim] -> codewords int8 [..., dim] and their scales float16 [...]."""
-    peak = np.abs(codebooks).max(axis=-1)
-    # rounded up, so that no value passes LARGEST; a scale of 0 would lose the codeword
-    scales = np.nextafter((peak / LARGEST).astype(np.float16), np.float16(np.inf))
+    """float32 [..., dim] -> codewords int8 [..., dim] and their scales float16 [...].
+
+    What `unpack` gives is packed as it was, where scales are normal numbers: the largest value of a
+    packed codeword is LARGEST then, so its scale is found again, exactly.
+    """
+    wanted = np.abs(codebooks).max(axis=-1).astype(np.float64) / LARGEST
+    scales = wanted.astype(np.float16)
+    # The next larger one, so that no value passes LARGEST; a scale of 0 would lose the codeword.
+    larger = np.nextafter(scales, np.float16(np.inf))
+    scales = np.where((scales < wanted) | (scales == 0), larger, scales)
     values = np.rint(codebooks / scales[..., None].astype(np.float32))
     return values.astype(np.int8), scales
 
