@@ -111,6 +111,7 @@ class Codec(Immutable):
         *,
         n_codebooks: int | None = None,
         bitrate: float | None = None,
+        beam: int = 1,
         threads: int = 1,
     ) -> Tokens:
         """Encode `audio` to tokens, each channel by itself, or two together if the model does so.
@@ -127,18 +128,24 @@ class Codec(Immutable):
         sample_rate: of `audio`, in Hz. Another rate than the model's is resampled (soxr, HQ).
         n_codebooks, bitrate: at most one of them; the bitrate, in bits a second of one channel,
             stands for the most codebooks that fit. By default all codebooks.
+        beam: 1 to find the nearest codeword of each level in turn; up to 64 paths of a beam search,
+            which finds codewords that add up closer to the audio, and takes about as many times as
+            long. Such codes depend on the number of codebooks: those of fewer are not the first
+            of those of more. Any decoder reads them.
         threads: over which long audio and channels are spread; the tokens stay the same.
 
         The tokens have exactly ceil(r / config.hop_length) frames, where r = ceil(samples *
         config.sample_rate / sample_rate). Integers may be of any type, NumPy's and floats without
-        a fraction too. Raises AudioError, BitrateError or OptionError.
+        a fraction too. Raises AudioError, BitrateError or OptionError; BackendError if the backend
+        has no beam search: the native one has, on the CPU.
         """
         rate = _sample_rate(sample_rate)
         count = self._pipeline.n_codebooks(n_codebooks, bitrate)
+        paths = self._pipeline.beam(beam)
         channels = _checked(audio)
         with Workers(_threads(threads)) as workers:
             blocks = in_blocks(channels)
-            codes = list(self._pipeline.encode_blocks(blocks, rate, count, workers))
+            codes = list(self._pipeline.encode_blocks(blocks, rate, count, workers, paths))
         return Tokens(
             codes=np.concatenate(codes, axis=2),
             frame_rate=self.config.frame_rate,
@@ -312,6 +319,7 @@ class Codec(Immutable):
         n_codebooks: int | None = None,
         bitrate: float | None = None,
         quality: float | None = None,
+        beam: int = 1,
         effort: str | None = None,
         threads: int = 1,
     ) -> bytes:
@@ -330,7 +338,12 @@ class Codec(Immutable):
         coder = self._pipeline.coder(effort)
         choose = None if quality is None else self._pipeline.rate_control(quality)
         tokens = self.encode(
-            audio, sample_rate, n_codebooks=n_codebooks, bitrate=bitrate, threads=threads
+            audio,
+            sample_rate,
+            n_codebooks=n_codebooks,
+            bitrate=bitrate,
+            beam=beam,
+            threads=threads,
         )
         file = io.BytesIO()
         write_tokens(file, tokens, coder, choose)
@@ -445,6 +458,7 @@ class Codec(Immutable):
         *,
         n_codebooks: int | None = None,
         bitrate: float | None = None,
+        beam: int = 1,
         latents: Literal[False] = False,
     ) -> StreamEncoder: ...
 
@@ -458,6 +472,7 @@ class Codec(Immutable):
         *,
         n_codebooks: int | None = None,
         bitrate: float | None = None,
+        beam: int = 1,
         latents: bool = False,
         normalized: bool = True,
     ) -> StreamEncoder | LatentStreamEncoder:
@@ -465,20 +480,23 @@ class Codec(Immutable):
 
         Of a model that codes two channels together it has two: pushed and given as [2, samples].
 
-        n_codebooks, bitrate: as for `encode`. Streams share the weights of this codec.
+        n_codebooks, bitrate, beam: as for `encode`. Streams share the weights of this codec.
         latents: give continuous latents, as `encode_latents` does, in place of codes. normalized:
             as there.
-        Raises BitrateError, or BackendError if the backend does not stream: the native one does;
-        ModelError if the model has no scale for its latents.
+        Raises BitrateError, OptionError, or BackendError if the backend does not stream: the native
+        one does; ModelError if the model has no scale for its latents.
         """
+        paths = self._pipeline.beam(beam)
         if latents:
-            if (n_codebooks, bitrate) != (None, None):
-                raise BitrateError("latents have no codebooks: leave out n_codebooks and bitrate")
+            if (n_codebooks, bitrate, paths) != (None, None, 1):
+                raise BitrateError(
+                    "latents have no codebooks: leave out n_codebooks, bitrate and beam"
+                )
             return LatentStreamEncoder(
                 self._pipeline.streaming, self._pipeline.latent_scale(normalized)
             )
         count = self._pipeline.n_codebooks(n_codebooks, bitrate)
-        return StreamEncoder(self._pipeline.streaming, count)
+        return StreamEncoder(self._pipeline.streaming, count, paths)
 
     @overload
     def stream_decoder(self, *, latents: Literal[False] = False) -> StreamDecoder: ...

@@ -9,6 +9,10 @@ The search is defined to the bit, all in float32 and in this order:
     code          the k of the lowest score, the lowest such k on ties
     residual[d]   residual[d] - c_code[d]
 
+A beam search (Babenko & Lempitsky, CVPR 2014, section 3) keeps several paths, choices of codewords
+for the levels so far, and so finds codewords that add up closer to the latent. It is defined to the
+bit too, in csrc/rvq/rvq_beam.h.
+
 Exact: "native" and "numba" meet that on every CPU, whatever N; a score that overflows never wins.
 "torch" differs by rounding: it may pick the other of two codewords that all but tie. `decode` is
 the same bits from all three.
@@ -31,12 +35,13 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
+from codec.errors import BackendError
 from codec.kernels import rvq_exact
 from codec.kernels.choose import load, resolve
-from codec.kernels.rvq_exact import MAX_CODEWORDS, Codebooks
+from codec.kernels.rvq_exact import MAX_BEAM, MAX_CODEWORDS, Codebooks
 from codec.support.types import Codes
 
-__all__ = ["MAX_CODEWORDS", "Codebooks", "decode", "encode"]
+__all__ = ["MAX_BEAM", "MAX_CODEWORDS", "Codebooks", "decode", "encode"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -46,19 +51,28 @@ def encode(
     codebooks: npt.ArrayLike | Codebooks,
     *,
     n_codebooks: int | None = None,
+    beam: int = 1,
     backend: str | None = None,
 ) -> Codes:
     """Nearest codewords of all levels.
 
     latents: float32 [N, D], N >= 0. codebooks: `Codebooks`, or what they are made of, float32
-    [Q, K, D] with K <= 65536; the first `n_codebooks` of them are used, None for all Q. Returns
-    codes uint16 [n_codebooks, N].
+    [Q, K, D] with K <= 65536; the first `n_codebooks` of them are used, None for all Q. beam: 1 for
+    the nearest codeword of each level in turn; up to 64 paths of a beam search, which takes as many
+    times as long, at least, and whose codes of fewer levels are not the first of those of more.
+    Returns codes uint16 [n_codebooks, N].
 
-    Raises ArrayError on a wrong shape or dtype, or values that are not finite, BackendError on a
-    backend ("native", "numba", "torch", None for the fastest exact one) that cannot run here.
+    Raises ArrayError on a wrong shape or dtype, values that are not finite, or another beam,
+    BackendError on a backend ("native", "numba", "torch", None for the fastest exact one) that
+    cannot run here; "torch" has no beam search.
     """
     if resolve(backend) != "torch":
-        return rvq_exact.encode(latents, codebooks, n_codebooks=n_codebooks, backend=backend)
+        return rvq_exact.encode(
+            latents, codebooks, n_codebooks=n_codebooks, beam=beam, backend=backend
+        )
+    rvq_exact.check_beam(beam)
+    if beam > 1:
+        raise BackendError("the torch kernels have no beam search; native and numba have")
     x, books = rvq_exact.check_latents(latents, codebooks, n_codebooks)
     ops, torch = load("codec.kernels.torch_ops"), load("torch")
     codes = ops.rvq_encode(torch.tensor(x), torch.tensor(books)).numpy()

@@ -14,16 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import codec
+import codec.rvq
+from bench.random_weights import SMALL as RANDOM
+from bench.random_weights import noise, write_weights
 from codec.errors import (
     AudioError,
+    BackendError,
     BitrateError,
     FormatError,
     ModelError,
+    OptionError,
     OutputError,
     TokensError,
 )
 from codec.model.config import ModelConfig
 from codec.model.limits import frames_for
+from codec.model.weights_file import WeightsFile
 from tests.helpers.mean_backend import MeanBackend, steps
 from tests.helpers.processes import python
 
@@ -262,3 +268,47 @@ def test_tokens_are_kept_in_a_path_or_a_file(wrong):
     with pytest.raises(ModelError, match="'default' or the path") as raised:
         codec.load(np.zeros((9, 9)))
     assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.fixture(scope="module")
+def searching(tmp_path_factory):
+    pytest.importorskip("codec.engine._engine", reason="needs the native engine")
+    path = write_weights(tmp_path_factory.mktemp("weights") / "w.safetensors", RANDOM)
+    return codec.load(path)
+
+
+def test_a_beam_search_gives_codes_like_any_other(searching):
+    audio = np.stack([noise(60_000, seed) for seed in (1, 2)])
+    for count in (1, 2, 3):
+        tokens = searching.encode(audio, 24_000, n_codebooks=count, beam=6)
+        assert searching.encode(audio, 24_000, n_codebooks=count, beam=6, threads=3) == tokens
+        latents = searching.encode_latents(audio, 24_000, normalized=False)
+        books = WeightsFile(searching.backend._path).codebooks
+        for channel, codes in zip(latents, tokens.codes, strict=True):
+            found = codec.rvq.encode(
+                np.ascontiguousarray(channel.T), books, n_codebooks=count, beam=6
+            )
+            assert np.array_equal(codes, found)
+        file = searching.compress(audio, 24_000, n_codebooks=count, beam=6, effort="raw")
+        assert np.array_equal(searching.decompress(file)[0], searching.decode(tokens))
+    assert tokens != searching.encode(audio, 24_000)
+    stream = searching.stream_encoder(n_codebooks=2, beam=6)
+    codes = np.concatenate([stream.push(audio[0]), stream.flush()], axis=1)
+    assert np.array_equal(codes, searching.encode(audio[0], 24_000, n_codebooks=2, beam=6).codes[0])
+
+
+@pytest.mark.parametrize("beam", [0, 65, -1, 2.5, "8", None, True, float("nan")])
+def test_other_beams_are_refused(searching, beam):
+    audio = steps(480)
+    for act in (searching.encode, searching.compress):
+        with pytest.raises(OptionError, match="beam"):
+            act(audio, 24_000, beam=beam)
+    with pytest.raises(OptionError, match="beam"):
+        searching.stream_encoder(beam=beam)
+
+
+def test_a_backend_without_a_beam_search_says_so(searching):
+    with pytest.raises(BackendError, match="no beam search; native has"):
+        SMALL.encode(steps(480), 24_000, beam=2)
+    with pytest.raises(BitrateError, match="leave out n_codebooks, bitrate and beam"):
+        searching.stream_encoder(latents=True, beam=2)

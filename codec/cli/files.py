@@ -85,6 +85,14 @@ def _raw_format(text: str) -> tuple[int, int]:
     help="Constant quality, 0 to 10, instead of a constant bitrate.",
 )
 @click.option(
+    "--beam",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Paths of the search for the codes: more sound better at the same bitrate and take as many"
+    " times as long; 8 is a good start.",
+)
+@click.option(
     "--effort",
     type=click.Choice(list(CODER_IDS)),
     help="Lossless entropy coding of the codes. [default: fast if the model has it]",
@@ -109,6 +117,7 @@ def compress(
     bitrate: float | None,
     codebooks: int | None,
     quality: float | None,
+    beam: int,
     effort: str | None,
     live: bool,
     raw: tuple[int, int] | None,
@@ -144,10 +153,10 @@ def compress(
         _finish(failures)
     pipeline = load(model, backend=backend, device=device).pipeline
     count = pipeline.n_codebooks(codebooks, None if bitrate is None else 1000 * bitrate)
-    pipeline.coder(effort)  # an error once, not for each file
+    pipeline.coder(effort), pipeline.beam(beam)  # an error once, not for each file
     if quality is not None:
         pipeline.rate_control(quality)
-    coding = Coding(count, effort, quality, live, raw, strict)
+    coding = Coding(count, effort, quality, live, raw, strict, beam)
 
     def work(job: Job, workers: Workers, progress: FileProgress) -> None:
         task = Task(pipeline, job, workers, progress.report, force)

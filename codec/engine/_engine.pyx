@@ -11,9 +11,21 @@ import numpy as np
 
 include "../kernels/_kernel_tables.pxi"
 
+cdef extern from "rvq/rvq.h" nogil:
+    ctypedef struct nac_rvq_plan:
+        size_t levels
+
+cdef extern from "rvq/rvq_beam.h" nogil:
+    enum:
+        NAC_RVQ_BEAM_MOST
+    size_t nac_rvq_beam_scratch_size(size_t levels, size_t dim)
+    void nac_rvq_beam(const nac_rvq_plan *plan, int isa, size_t levels, size_t beam,
+                      const float *latents, size_t n, uint16_t *codes, float *scratch)
+
 cdef extern from "engine/encoder.h" nogil:
     ctypedef struct nac_encoder:
         size_t latent
+        nac_rvq_plan rvq
         int stereo
     size_t nac_encoder_state_size(const nac_encoder *net)
     size_t nac_encoder_scratch(const nac_encoder *net)
@@ -271,6 +283,25 @@ cdef class Encoder(_Network):
     def flush_latents(self, int64_t[::1] state):
         """As `flush`, but latents float32 [frames, latent_dim]."""
         return self.run(state, None, 0)
+
+    def search(self, const float[:, ::1] latents not None, size_t levels, size_t beam):
+        """Codes uint16 [levels, frames] of `latents` [frames, latent_dim], by a search with 2 to
+        NAC_RVQ_BEAM_MOST paths."""
+        cdef const nac_encoder *net = &self.model.encoder
+        cdef size_t n = latents.shape[0]
+        if <size_t>latents.shape[1] != net.latent or not 1 <= levels <= net.rvq.levels:
+            raise ValueError("latents or levels do not fit the codebooks")
+        if not 2 <= beam <= NAC_RVQ_BEAM_MOST:
+            raise ValueError("no such number of paths")
+        codes = np.empty((levels, n), np.uint16)
+        if n == 0:
+            return codes
+        cdef uint16_t[:, ::1] out = codes
+        cdef float[::1] scratch = _aligned(nac_rvq_beam_scratch_size(levels, net.latent))
+        with nogil:
+            nac_rvq_beam(&net.rvq, self.model.kernels.isa, levels, beam, &latents[0, 0], n,
+                         &out[0, 0], &scratch[0])
+        return codes
 
     def latents(self, audio):
         """Latents float32 [frames, latent_dim] of all of `audio`, before quantisation."""

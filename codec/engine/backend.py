@@ -103,6 +103,8 @@ class EncoderNetwork(Network, Protocol):
 
     def flush_latents(self, state: State) -> Floats: ...
 
+    def search(self, latents: Floats, levels: int, beam: int) -> Codes: ...
+
 
 class DecoderNetwork(Network, Protocol):
     """Codes in, samples out."""
@@ -116,6 +118,10 @@ class DecoderNetwork(Network, Protocol):
 
 class StreamingBackend(Backend, Protocol):
     """A backend that codes audio while it arrives: `codec.engine.stream` is built on it."""
+
+    def encode(self, audio: Floats, n_codebooks: int, beam: int = 1) -> Codes:
+        """As `Backend.encode`; with `beam` > 1 by a beam search with so many paths, whose codes
+        depend on `n_codebooks`."""
 
     @property
     def encoder(self) -> EncoderNetwork: ...

@@ -69,15 +69,17 @@ class NativeBackend(Halves[_engine.Encoder, _engine.Decoder]):
     def _pack_decoder(self) -> _engine.Decoder:
         return pack_decoder(self._weights, self._isa, self._block)
 
-    def encode(self, audio: Floats, n_codebooks: int) -> Codes:
+    def encode(self, audio: Floats, n_codebooks: int, beam: int = 1) -> Codes:
         """Encode `audio` float32 [samples] to uint16 [n_codebooks, config.n_frames(samples)].
 
         A model that codes two channels together takes [2, samples], left and right.
-        Raises AudioError, BitrateError.
+        beam: 1, or 2 to 64 paths of a beam search for the codes. Raises AudioError, BitrateError.
         """
         samples = check_audio(audio, self.config.channels)
         check_codebooks(n_codebooks, self.config)
         encoder, state = self.encoder, _new_state(self.encoder)
+        if beam > 1:
+            return encoder.search(encoder.latents(samples), n_codebooks, beam)
         codes = encoder.push(state, samples, n_codebooks)
         return np.concatenate([codes, encoder.flush(state, n_codebooks)], axis=1)
 

@@ -107,20 +107,23 @@ class Stream:
 class StreamEncoder(Stream):
     """Samples in, codes out as soon as they are certain. Made by `Codec.stream_encoder`.
 
-    n_codebooks: by default all. Raises BitrateError.
+    n_codebooks: by default all. beam: 1, or 2 to 64 paths of a beam search. Raises BitrateError.
     """
 
     _kind = b"NACe"
     _network: EncoderNetwork
 
-    def __init__(self, backend: StreamingBackend, n_codebooks: int | None = None) -> None:
+    def __init__(
+        self, backend: StreamingBackend, n_codebooks: int | None = None, beam: int = 1
+    ) -> None:
         count = backend.config.n_codebooks if n_codebooks is None else n_codebooks
         check_codebooks(count, backend.config)
         super().__init__(backend, backend.encoder, count)
         self._hop, self._channels = backend.config.hop_length, backend.config.channels
+        self._beam = beam
 
     def _made_from(self) -> tuple[Any, ...]:
-        return (self._backend, self._n_codebooks)
+        return (self._backend, self._n_codebooks, self._beam)
 
     @property
     def latency(self) -> int:
@@ -136,8 +139,9 @@ class StreamEncoder(Stream):
         checked = check_audio(as_float32(samples), self._channels)
         with self._lock:
             self._check_open()
-            codes: Codes = self._network.push(self._state, checked, self._n_codebooks)
-        return codes
+            if self._beam > 1:
+                return self._searched(self._network.push_latents(self._state, checked))
+            return self._network.push(self._state, checked, self._n_codebooks)
 
     def flush(self) -> Codes:
         """End the stream; give the codes that are left, uint16 [n_codebooks, frames].
@@ -147,9 +151,15 @@ class StreamEncoder(Stream):
         """
         with self._lock:
             self._check_open()
-            codes: Codes = self._network.flush(self._state, self._n_codebooks)
+            if self._beam > 1:
+                codes = self._searched(self._network.flush_latents(self._state))
+            else:
+                codes = self._network.flush(self._state, self._n_codebooks)
             self._ended = True
         return codes
+
+    def _searched(self, latents: Floats) -> Codes:
+        return self._network.search(latents, self._n_codebooks, self._beam)
 
 
 class StreamDecoder(Stream):

@@ -51,19 +51,23 @@ def span_lengths(workers: Workers, channels: int) -> Iterator[int]:
 
 
 def encode_spans(
-    backend: Backend, blocks: Iterable[Audio], n_codebooks: int, workers: Workers
+    backend: Backend, blocks: Iterable[Audio], n_codebooks: int, workers: Workers, beam: int = 1
 ) -> Iterator[Codes]:
     """Encode to codes uint16 [channels, n_codebooks, frames], a span at a time.
 
     blocks: float32 [channels, samples] at the model's rate, one after another; of a model that
     codes two channels together, as `codec.engine.pairs` makes them. They may be of any length; a
-    span is kept in memory with the blocks that it touches.
+    span is kept in memory with the blocks that it touches. beam: 1, or, of a backend that streams,
+    the paths of a beam search.
     """
-    hop = backend.config.hop_length
+    hop, searching = backend.config.hop_length, backend.streaming
 
     def encode(window: Window, channel: int) -> Codes:
         samples = np.concatenate([piece[channel] for piece in window.pieces], axis=-1)
-        codes = backend.encode(samples, n_codebooks)
+        if beam > 1 and searching:
+            codes = searching.encode(samples, n_codebooks, beam)
+        else:
+            codes = backend.encode(samples, n_codebooks)
         return codes[:, window.start : window.stop]
 
     return in_windows(encode, blocks, hop, encoder_reach(backend.config), workers)

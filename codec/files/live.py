@@ -17,7 +17,11 @@ from codec.support.types import Codes
 
 
 def encode_live(
-    backend: StreamingBackend, blocks: Iterable[Audio], sample_rate: int, n_codebooks: int
+    backend: StreamingBackend,
+    blocks: Iterable[Audio],
+    sample_rate: int,
+    n_codebooks: int,
+    beam: int = 1,
 ) -> Iterator[Codes]:
     """Encode to codes uint16 [streams, n_codebooks, frames] as soon as they are certain.
 
@@ -27,7 +31,7 @@ def encode_live(
     encoders: list[StreamEncoder] = []
     resampled = resample_blocks(blocks, sample_rate, backend.config.sample_rate)
     for block in paired(resampled, backend.config.channels):
-        encoders = encoders or [StreamEncoder(backend, n_codebooks) for _ in block]
+        encoders = encoders or [StreamEncoder(backend, n_codebooks, beam) for _ in block]
         codes = [encoder.push(each) for encoder, each in zip(encoders, block, strict=True)]
         if codes[0].shape[1]:
             yield np.stack(codes)

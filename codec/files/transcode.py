@@ -64,6 +64,7 @@ class Coding:
     live: bool = False  # chunks of one frame, coded while the audio arrives
     raw: tuple[int, int] | None = None  # rate and channels of input without a header
     strict: bool = False  # audio that is cut off or damaged is an error
+    beam: int = 1  # paths of the search for the codes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,9 +110,9 @@ def _compress_stream(task: Task, stream: SampleStream, coding: Coding) -> list[s
         raise BackendError("coding frame by frame needs the native backend")
     rate, count, blocks = stream.sample_rate, coding.n_codebooks, _Peak(stream)
     if streaming:
-        spans = encode_live(streaming, blocks, rate, count)
+        spans = encode_live(streaming, blocks, rate, count, coding.beam)
     else:
-        spans = pipeline.encode_blocks(blocks, rate, count, task.workers)
+        spans = pipeline.encode_blocks(blocks, rate, count, task.workers, coding.beam)
     header = pipeline.header(stream.channels, rate, count, live=coding.live)
     # One thread, so that every chunk goes out as soon as it is full.
     task = dataclasses.replace(task, workers=Workers())
@@ -127,7 +128,9 @@ def _compress_at_hand(task: Task, source: Path, coding: Coding) -> list[str]:
         rate, total = audio.sample_rate, audio.claimed / audio.sample_rate
         header = task.pipeline.header(audio.channels, rate, coding.n_codebooks)
         blocks = _Peak(audio)
-        spans = task.pipeline.encode_blocks(blocks, rate, coding.n_codebooks, task.workers)
+        spans = task.pipeline.encode_blocks(
+            blocks, rate, coding.n_codebooks, task.workers, coding.beam
+        )
 
         def of_total(seconds: float, _: float) -> None:
             task.report(seconds, total)

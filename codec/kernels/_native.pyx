@@ -34,6 +34,13 @@ cdef extern from "rvq/rvq.h" nogil:
     void nac_rvq_decode(const float *codebooks, size_t codewords, size_t dim, size_t levels,
                     const uint16_t *codes, size_t n, float *out)
 
+cdef extern from "rvq/rvq_beam.h" nogil:
+    enum:
+        NAC_RVQ_BEAM_MOST
+    size_t nac_rvq_beam_scratch_size(size_t levels, size_t dim)
+    void nac_rvq_beam(const nac_rvq_plan *plan, nac_isa isa, size_t levels, size_t beam,
+                      const float *latents, size_t n, uint16_t *codes, float *scratch)
+
 cdef nac_crc32c_tables _crc32c
 nac_crc32c_init(&_crc32c)
 
@@ -123,6 +130,26 @@ cdef class RvqPlan:
         with nogil:
             nac_rvq_encode(&self.plan, chosen, levels, &latents[0, 0], n, &out[0, 0], &scratch[0])
         self.spare.append(memory)  # the array: a memoryview would be wrapped anew each time
+        return codes
+
+
+    def encode_beam(self, const float[:, ::1] latents, size_t levels, size_t beam, isa=None):
+        """As `encode`, by a search with 2 to NAC_RVQ_BEAM_MOST paths."""
+        cdef size_t n = latents.shape[0]
+        cdef nac_isa chosen = _isa(isa)
+        if <size_t>latents.shape[1] != self.plan.dim or not 1 <= levels <= self.plan.levels:
+            raise ValueError("latents or levels do not fit the codebooks")
+        if not 2 <= beam <= NAC_RVQ_BEAM_MOST:
+            raise ValueError("no such number of paths")
+        codes = np.empty((levels, n), np.uint16)
+        if n == 0:
+            return codes
+        cdef uint16_t[:, ::1] out = codes
+        cdef float[::1] scratch = _aligned(nac_rvq_beam_scratch_size(levels, self.plan.dim))
+        with nogil:
+            nac_rvq_beam(
+                &self.plan, chosen, levels, beam, &latents[0, 0], n, &out[0, 0], &scratch[0]
+            )
         return codes
 
 

@@ -9,11 +9,13 @@ import numpy.typing as npt
 
 from codec.errors import ArrayError, TokensError
 from codec.kernels.choose import load, resolve
+from codec.support.arguments import shown
 from codec.support.types import Codes
 
 Floats = npt.NDArray[np.float32]
 
 MAX_CODEWORDS = 1 << 16  # codes are uint16
+MAX_BEAM = 64
 FEW = 32  # vectors in a call that do not make up for preparing all of the codebooks in it
 
 
@@ -39,7 +41,7 @@ class Codebooks:
     def _native(self) -> Any:
         """The codebooks packed for the native search, on first use."""
         if self._plan is None:  # two threads may both pack: the same
-            self._plan = load("codec.kernels._native").RvqPlan(self._books)
+            self._plan = _plan(self._books)
         return self._plan
 
 
@@ -48,19 +50,26 @@ def encode(
     codebooks: npt.ArrayLike | Codebooks,
     *,
     n_codebooks: int | None = None,
+    beam: int = 1,
     backend: str | None = None,
 ) -> Codes:
     """Run `codec.rvq.encode` on "native" or "numba", None for the first that is installed."""
     x, books = check_latents(latents, codebooks, n_codebooks)
+    check_beam(beam)
     codes: Any
     if resolve(backend) == "numba":
-        codes = load("codec.kernels.rvq_numba").encode(x, books)
+        numba = load("codec.kernels.rvq_numba")
+        codes = numba.encode(x, books) if beam == 1 else numba.encode_beam(x, books, beam)
+    elif beam > 1:
+        shared = isinstance(codebooks, Codebooks)
+        plan = cast(Codebooks, codebooks)._native() if shared else _plan(books)
+        codes = plan.encode_beam(x, len(books), beam)
     elif isinstance(codebooks, Codebooks):
         codes = codebooks._native().encode(x, len(books))
     elif len(x) < FEW:
         codes = load("codec.kernels._native").encode_rvq_once(x, books)
     else:
-        codes = load("codec.kernels._native").RvqPlan(books).encode(x, len(books))
+        codes = _plan(books).encode(x, len(books))
     return cast(Codes, codes.astype(np.uint16, copy=False))
 
 
@@ -72,6 +81,12 @@ def decode(
     if resolve(backend) == "numba":
         return cast(Floats, load("codec.kernels.rvq_numba").decode(tokens, books))
     return cast(Floats, load("codec.kernels._native").decode_rvq(tokens, books))
+
+
+def check_beam(beam: int) -> None:
+    """Raises ArrayError unless `beam` is a whole number from 1 to `MAX_BEAM`."""
+    if not isinstance(beam, int | np.integer) or not 1 <= beam <= MAX_BEAM:
+        raise ArrayError(f"a beam is 1 to {MAX_BEAM} paths, not {shown(beam)}")
 
 
 def check_latents(
@@ -101,6 +116,10 @@ def check_codes(codes: npt.ArrayLike, codebooks: npt.ArrayLike | Codebooks) -> t
     if tokens.size and not 0 <= int(tokens.min()) <= int(tokens.max()) < books.shape[1]:
         raise TokensError(f"codes are 0 to {books.shape[1] - 1}")
     return np.ascontiguousarray(tokens, np.uint16), books
+
+
+def _plan(books: Floats) -> Any:
+    return load("codec.kernels._native").RvqPlan(books)
 
 
 def _codebooks(codebooks: npt.ArrayLike | Codebooks) -> Floats:

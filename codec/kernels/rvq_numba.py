@@ -59,6 +59,66 @@ def encode(latents: Floats, codebooks: Floats) -> Codes:
 
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def encode_beam(latents: Floats, codebooks: Floats, beam: int) -> Codes:
+    """Encode by csrc/rvq/rvq_beam.h's search with `beam` paths, 2 or more."""
+    n, dim = latents.shape
+    levels, codewords, _ = codebooks.shape
+    codes = np.empty((levels, n), np.uint16)
+    words = np.empty((levels, dim, codewords), np.float32)
+    half = np.empty((levels, codewords), np.float32)
+    for level in range(levels):
+        words[level] = codebooks[level].T
+        half[level] = _half_norms(codebooks[level])
+    residual = np.empty((beam, dim), np.float32)
+    following = np.empty((beam, dim), np.float32)
+    cost = np.empty(beam, np.float32)
+    kept = np.empty(beam, np.float32)
+    which = np.empty((levels, beam), np.int64)  # path * codewords + codeword, lowest cost first
+    dot = np.empty(codewords, np.float32)
+    for i in range(n):
+        residual[0] = latents[i]
+        cost[0] = _ZERO
+        paths = 1
+        for level in range(levels):
+            count = 0
+            for path in range(paths):
+                dot[:] = _ZERO
+                for d in range(dim):
+                    x = residual[path, d]
+                    for k in range(codewords):
+                        dot[k] = fma(x, words[level, d, k], dot[k])
+                for k in range(codewords):
+                    found = cost[path] + (half[level, k] - dot[k])
+                    # Candidates come in the order of path and codeword: of equals the first stays.
+                    if not (found < _INFINITY and (count < beam or found < kept[count - 1])):
+                        continue
+                    if count < beam:
+                        count += 1
+                    at = count - 1
+                    while at > 0 and found < kept[at - 1]:
+                        kept[at] = kept[at - 1]
+                        which[level, at] = which[level, at - 1]
+                        at -= 1
+                    kept[at] = found
+                    which[level, at] = path * codewords + k
+            if count == 0:
+                count = 1
+                kept[0] = cost[0]
+                which[level, 0] = 0
+            for at in range(count):
+                path, k = divmod(which[level, at], codewords)
+                for d in range(dim):
+                    following[at, d] = residual[path, d] - words[level, d, k]
+            residual, following = following, residual
+            cost[:count] = kept[:count]
+            paths = count
+        path = 0
+        for level in range(levels - 1, -1, -1):
+            path, codes[level, i] = divmod(which[level, path], codewords)
+    return codes
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def decode(codes: Codes, codebooks: Floats) -> Floats:
     """Decode codes [Q, N] to [N, D]: add the codewords in the order of the levels, from 0."""
     levels, n = codes.shape

@@ -22,7 +22,8 @@ from codec.engine.backend import Backend, StreamingBackend, load_backend
 from codec.engine.latents import encode_latent_spans
 from codec.engine.pairs import paired, unpaired
 from codec.engine.windows import decode_spans, encode_spans
-from codec.errors import AudioError, BackendError, BitrateError, ModelError
+from codec.errors import AudioError, BackendError, BitrateError, ModelError, OptionError
+from codec.kernels.rvq_exact import MAX_BEAM
 from codec.model.catalogue import release_at, release_of
 from codec.model.config import ModelConfig
 from codec.model.identity import same_tokens
@@ -169,8 +170,25 @@ class Pipeline:
 
         return RateControl(self.backend).chooser(real(quality, "the quality", BitrateError))
 
+    def beam(self, beam: Any) -> int:
+        """Return the number of paths of the search for the codes, 1 to 64.
+
+        Raises OptionError on another, BackendError if this backend has no beam search.
+        """
+        paths = whole(beam, "the beam", OptionError)
+        if not 1 <= paths <= MAX_BEAM:
+            raise OptionError(f"a beam is 1 to {MAX_BEAM} paths, not {paths}")
+        if paths > 1 and self.backend.streaming is None:
+            raise BackendError("this backend has no beam search; native has, on the CPU")
+        return paths
+
     def encode_blocks(
-        self, blocks: Iterable[Audio], sample_rate: int, n_codebooks: int, workers: Workers
+        self,
+        blocks: Iterable[Audio],
+        sample_rate: int,
+        n_codebooks: int,
+        workers: Workers,
+        beam: int = 1,
     ) -> Iterator[Codes]:
         """Encode blocks of audio: codes uint16 [streams, n_codebooks, frames], a span at a time.
 
@@ -178,10 +196,11 @@ class Pipeline:
 
         blocks: float32 [channels, samples], one after another, of any length, checked by
             `as_channels`. How they are cut changes no code.
+        beam: what `beam` returned.
         """
         resampled = resample_blocks(blocks, sample_rate, self.config.sample_rate)
         together = self.config.channels
-        return encode_spans(self.backend, paired(resampled, together), n_codebooks, workers)
+        return encode_spans(self.backend, paired(resampled, together), n_codebooks, workers, beam)
 
     @property
     def streaming(self) -> StreamingBackend:

@@ -4,32 +4,27 @@
 
 #include "common/fp_env.h"
 #include "rvq_screen.h"
-
-/* Vectors that go through all levels together: their residuals stay in the cache, and scratch
- * memory is constant. A multiple of every tile height below. */
-enum { CHUNK = 120, MAX_ROWS = 12 };
-
-static size_t n_panels(size_t codewords) { return (codewords + NAC_RVQ_PANEL - 1) / NAC_RVQ_PANEL; }
+#include "rvq_tile.h"
 
 size_t nac_rvq_panels_size(size_t levels, size_t codewords, size_t dim)
 {
-    return levels * n_panels(codewords) * dim * NAC_RVQ_PANEL;
+    return levels * nac_rvq_panels(codewords) * dim * NAC_RVQ_PANEL;
 }
 
 size_t nac_rvq_half_size(size_t levels, size_t codewords)
 {
-    return levels * n_panels(codewords) * NAC_RVQ_PANEL;
+    return levels * nac_rvq_panels(codewords) * NAC_RVQ_PANEL;
 }
 
 /* Residuals, those of them that the screen left, what the search remembers of each, the screen's. */
 size_t nac_rvq_scratch_size(size_t dim)
 {
-    return CHUNK * (2 * dim + 2 * NAC_RVQ_PANEL) + nac_aligned_floats(nac_rvq_screen_scratch(dim));
+    return NAC_RVQ_CHUNK * (2 * dim + 2 * NAC_RVQ_PANEL) + nac_aligned_floats(nac_rvq_screen_scratch(dim));
 }
 
 ALWAYS_INLINE void pack(const nac_rvq_plan *plan, const float *codebooks)
 {
-    const size_t K = plan->codewords, D = plan->dim, panels = n_panels(K);
+    const size_t K = plan->codewords, D = plan->dim, panels = nac_rvq_panels(K);
 
     for (size_t level = 0; level < plan->levels; level++) {
         for (size_t p = 0; p < panels; p++) {
@@ -77,42 +72,8 @@ void nac_rvq_pack(const nac_rvq_plan *plan, nac_isa isa)
         pack_scalar(plan, plan->codebooks);
     if (plan->screen)
         nac_rvq_screen_pack(plan->screen, plan->levels, plan->codewords, plan->dim, plan->codebooks,
-                            plan->half, n_panels(plan->codewords) * NAC_RVQ_PANEL);
+                            plan->half, nac_rvq_panels(plan->codewords) * NAC_RVQ_PANEL);
     nac_fp_env_leave(caller);
-}
-
-/* Dot products of `rows` residuals with `cols` codewords, each one chain of FMAs over d.
- *
- *               panel [D][32]                 all rows x cols sums stay in registers while d runs:
- *              +-- cols --+                   every step loads `cols` coordinates once and uses
- *            d |  c_k[d]  |                   them for each of the rows.
- *              +----------+
- *   x [rows][D] x[r][d]  ->  dot [rows][32]
- */
-ALWAYS_INLINE void tile(const int rows, const int cols, size_t dim, const float *restrict x,
-                        const float *restrict panel, float *restrict dot)
-{
-    float sum[MAX_ROWS][NAC_RVQ_PANEL];
-    UNROLL_ROWS
-    for (int r = 0; r < rows; r++) {
-        VECTORISE
-        for (int c = 0; c < cols; c++) sum[r][c] = 0.0f;
-    }
-    for (size_t d = 0; d < dim; d++) {
-        const float *word = panel + d * NAC_RVQ_PANEL;
-        UNROLL_ROWS
-        for (int r = 0; r < rows; r++) {
-            const float coordinate = x[(size_t)r * dim + d];
-            VECTORISE
-            for (int c = 0; c < cols; c++)
-                sum[r][c] = __builtin_fmaf(coordinate, word[c], sum[r][c]);
-        }
-    }
-    UNROLL_ROWS
-    for (int r = 0; r < rows; r++) {
-        VECTORISE
-        for (int c = 0; c < cols; c++) dot[r * NAC_RVQ_PANEL + c] = sum[r][c];
-    }
 }
 
 /* The lowest score that each lane of a panel has seen for a residual, and in which panel. */
@@ -127,8 +88,8 @@ ALWAYS_INLINE void score(const int rows, const int cols, const float *restrict p
                          const float *restrict half, int32_t p, size_t dim, const float *restrict x,
                          lanes *restrict best)
 {
-    float dot[MAX_ROWS * NAC_RVQ_PANEL];
-    for (int c = 0; c < NAC_RVQ_PANEL; c += cols) tile(rows, cols, dim, x, panel + c, dot + c);
+    float dot[NAC_RVQ_MAX_ROWS * NAC_RVQ_PANEL];
+    for (int c = 0; c < NAC_RVQ_PANEL; c += cols) nac_rvq_tile(rows, cols, dim, x, panel + c, dot + c);
     for (int r = 0; r < rows; r++) {
         VECTORISE
         for (int c = 0; c < NAC_RVQ_PANEL; c++) {
@@ -161,7 +122,7 @@ ALWAYS_INLINE int32_t lowest(const lanes *best)
 ALWAYS_INLINE void search(const int rows, const int cols, const nac_rvq_plan *plan, size_t level,
                           const float *x, size_t tiled, uint16_t *codes, lanes *best)
 {
-    const size_t D = plan->dim, panels = n_panels(plan->codewords);
+    const size_t D = plan->dim, panels = nac_rvq_panels(plan->codewords);
     const float *words = plan->panels + level * panels * D * NAC_RVQ_PANEL;
     const float *half = plan->half + level * panels * NAC_RVQ_PANEL;
 
@@ -175,40 +136,32 @@ ALWAYS_INLINE void search(const int rows, const int cols, const nac_rvq_plan *pl
     for (size_t row = 0; row < tiled; row++) codes[row] = (uint16_t)lowest(best + row);
 }
 
-/* Fills x [n] up to whole tiles: zeros, whose codes are dropped. */
-ALWAYS_INLINE size_t tiles(const int rows, float *x, size_t n, size_t dim)
-{
-    const size_t tiled = (n + (size_t)rows - 1) / (size_t)rows * (size_t)rows;
-    memset(x + n * dim, 0, (tiled - n) * dim * sizeof *x);
-    return tiled;
-}
-
 ALWAYS_INLINE void encode(const int rows, const int cols, const nac_rvq_plan *plan,
                           const void *screen, size_t levels, const float *latents, size_t n,
                           uint16_t *codes, float *scratch)
 {
     const size_t K = plan->codewords, D = plan->dim;
     lanes *best = (lanes *)scratch;
-    float *x = scratch + CHUNK * sizeof(lanes) / sizeof *scratch;
-    float *aside = x + CHUNK * D, *rest = aside + CHUNK * D;
-    uint16_t found[CHUNK], again[CHUNK], left[CHUNK];
+    float *x = scratch + NAC_RVQ_CHUNK * sizeof(lanes) / sizeof *scratch;
+    float *aside = x + NAC_RVQ_CHUNK * D, *rest = aside + NAC_RVQ_CHUNK * D;
+    uint16_t found[NAC_RVQ_CHUNK], again[NAC_RVQ_CHUNK], left[NAC_RVQ_CHUNK];
 
-    for (size_t start = 0; start < n; start += CHUNK) {
-        const size_t here = n - start < CHUNK ? n - start : CHUNK;
+    for (size_t start = 0; start < n; start += NAC_RVQ_CHUNK) {
+        const size_t here = n - start < NAC_RVQ_CHUNK ? n - start : NAC_RVQ_CHUNK;
         memcpy(x, latents + start * D, here * D * sizeof *x);
 
         for (size_t level = 0; level < levels; level++) {
             const float *words = plan->codebooks + level * K * D;
             if (!screen) {
-                search(rows, cols, plan, level, x, tiles(rows, x, here, D), found, best);
+                search(rows, cols, plan, level, x, nac_rvq_whole_tiles(rows, x, here, D), found, best);
             } else {
-                const float *half = plan->half + level * n_panels(K) * NAC_RVQ_PANEL;
+                const float *half = plan->half + level * nac_rvq_panels(K) * NAC_RVQ_PANEL;
                 const size_t n_left = nac_rvq_screen_search(screen, level, K, D, words, half, x,
                                                             here, found, left, rest);
                 for (size_t i = 0; i < n_left; i++)
                     memcpy(aside + i * D, x + left[i] * D, D * sizeof *x);
                 if (n_left)
-                    search(rows, cols, plan, level, aside, tiles(rows, aside, n_left, D), again,
+                    search(rows, cols, plan, level, aside, nac_rvq_whole_tiles(rows, aside, n_left, D), again,
                            best);
                 for (size_t i = 0; i < n_left; i++) found[left[i]] = again[i];
             }
@@ -221,10 +174,7 @@ ALWAYS_INLINE void encode(const int rows, const int cols, const nac_rvq_plan *pl
     }
 }
 
-/* Tiles that fill the registers: rows * cols / lanes sums, cols / lanes codewords, one residual.
- *     AVX-512  12 x 32: 24 + 2 + 1 of 32      AVX2  6 x 16: 12 + 2 + 1 of 16
- *     NEON      6 x 16: 24 + 4 + 1 of 32
- * One or two vectors, as a stream has them, would fill a third of such a tile: a row at a time. */
+/* One or two vectors, as a stream has them, would fill a third of a tile: a row at a time. */
 static void encode_scalar(const nac_rvq_plan *plan, size_t levels, const float *latents, size_t n,
                           uint16_t *codes, float *scratch)
 {

@@ -131,6 +131,25 @@ def test_pipes_carry_the_same_bytes_as_files(cli, wav, tmp_path):
     assert np.array_equal(*audio)
 
 
+def test_a_beam_search_from_files_and_pipes(cli_of_weights, wav, tmp_path):
+    pytest.importorskip("codec.engine._engine", reason="needs the native engine")
+    model = write_weights(tmp_path / "w.safetensors", SMALL)
+    source = wav("in.wav", 30_000)
+    beam = ("--beam", "5", "-n", "2", "--effort", "raw", "--model", model)
+    assert cli_of_weights("compress", source, *beam) == (0, b"", "")
+    tokens = codec.load(model).encode(read_audio(source)[0], 24_000, n_codebooks=2, beam=5)
+    assert codec.Tokens.load(tmp_path / "in.nac") == tokens
+    for live in ((), ("--live",)):
+        code, piped, _ = cli_of_weights("compress", "-", *beam, *live, stdin=source.read_bytes())
+        assert (code, codec.Tokens.load(io.BytesIO(piped)).codes.tolist()) == (
+            0, tokens.codes.tolist(),
+        )  # fmt: skip
+    quality = ("--quality", "9", "--beam", "5", "--effort", "raw", "--model", model, "-f")
+    assert cli_of_weights("compress", source, *quality) == (0, b"", "")
+    assert cli_of_weights("decompress", tmp_path / "in.nac", "--model", model, "-f")[0] == 0
+    assert cli_of_weights("compress", source, "--beam", "0")[0] == 2
+
+
 def test_a_named_pipe_is_read_once(cli, wav, tmp_path):
     source, fifo = wav("in.wav"), tmp_path / "fifo"
     os.mkfifo(fifo)
@@ -361,6 +380,7 @@ def test_usage(cli, wav, tmp_path):
     source = wav("a.wav")
     failed(cli("compress", source, "-b", "7"), "no bitrate of 7 kbit/s per channel")
     failed(cli("compress", source, "-n", "13"), "13 codebooks; the model has 1 to 12")
+    failed(cli("compress", source, "--beam", "2"), "this backend has no beam search; native has")
     failed(cli("compress", tmp_path / "none.wav"), "no such file or folder")
     failed(cli("compress", source, source, "-o", "-"), "many inputs need a folder")
     assert cli("compress", source, "-n", "1", "-b", "1")[0] == 2

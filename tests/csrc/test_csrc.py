@@ -51,7 +51,10 @@ for n, q, k, d in [
     books[:, : k // 2] = books[:, :1]  # ties that only exact arithmetic decides
     for isa in native.isas():
         latents = rng.standard_normal((n, d), np.float32)
-        codes = native.RvqPlan(books, isa).encode(latents, q, isa)
+        plan = native.RvqPlan(books, isa)
+        codes = plan.encode(latents, q, isa)
+        for beam in (2, 7, 64):
+            plan.encode_beam(latents[:130], q, beam, isa)
         assert (native.encode_rvq_once(latents, books, isa) == codes).all()
     native.decode_rvq(codes, books)
 sizes = (3, 4, 6, 8, 10, 16, 24, 225, 450, 480, 512)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 import struct
 import zlib
 from collections.abc import Iterator
@@ -329,3 +330,24 @@ def test_a_decoder_takes_codes_of_every_library(shipped):
     expected = shipped.stream_decoder().push(codes)
     for same in (codes.tolist(), torch.tensor(codes), torch.tensor(codes, dtype=torch.int16)):
         assert np.array_equal(shipped.stream_decoder().push(same), expected)
+
+
+@pytest.mark.parametrize("size", [1, 17, 960, 24_000])
+def test_chunks_give_the_codes_of_the_whole_with_a_beam_too(
+    backend: NativeBackend, size: int
+) -> None:
+    audio = noise(20 * size + 777 if size < 960 else 40_007, seed=1)
+    whole = backend.encode(audio, 3, beam=5)
+    stream = StreamEncoder(backend, 3, beam=5)
+    np.testing.assert_array_equal(encode(stream, pieces(audio, repeat(size))), whole)
+    assert (whole != backend.encode(audio, 3)).any()
+
+
+def test_a_copy_of_a_stream_keeps_its_beam(small: NativeBackend) -> None:
+    audio = noise(9600, seed=1)
+    stream = StreamEncoder(small, 3, beam=5)
+    first = stream.push(audio[:5000])
+    copy = pickle.loads(pickle.dumps(stream))
+    rest = np.concatenate([copy.push(audio[5000:]), copy.flush()], axis=1)
+    whole = small.encode(audio, 3, beam=5)
+    np.testing.assert_array_equal(np.concatenate([first, rest], axis=1), whole)

@@ -17,21 +17,11 @@ from codec.kernels import available, load
 from tests.helpers.fma import fma
 from tests.helpers.kernel_cases import case
 from tests.helpers.processes import python
+from tests.helpers.rvq_cases import HARD, hard_words, scores
 
 EXACT = [name for name in ("native", "numba") if name in available()]
 BACKENDS = available()
 ISAS = load("codec.kernels._native").isas() if "native" in EXACT else ()
-
-
-def scores(residual: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """half[k] - dot(residual, c_k): [N, D], [K, D] -> [N, K], as `codec.rvq` defines it."""
-    dot = np.zeros((len(residual), len(words)), np.float32)
-    norm = np.zeros(len(words), np.float32)
-    for d in range(words.shape[1]):
-        dot = fma(residual[:, d : d + 1], words[None, :, d], dot)
-        norm = fma(words[:, d], words[:, d], norm)
-    # fma gives a scalar for one vector and one word under some versions of numpy
-    return np.reshape(np.float32(0.5) * norm - dot, (len(residual), len(words)))
 
 
 def reference(latents: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
@@ -88,47 +78,8 @@ def test_near_ties_are_decided_as_defined(backend: str) -> None:
     assert (in_float64 != expected[0]).any(), "the case is too easy to tell orders apart"
 
 
-def _words(kind: str, rng: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
-    """Codebooks [Q, K, D] that are hard in one way or another."""
-    q, k, _ = shape
-    words = rng.standard_normal(shape, np.float32)
-    if kind == "int8":  # as this package stores them
-        scale = rng.uniform(0.01, 0.02, (q, k, 1)).astype(np.float16).astype(np.float32)
-        return rng.integers(-127, 128, shape).astype(np.float32) * scale
-    if kind == "repeated":
-        return np.take(words, rng.integers(0, min(k, 3), k), axis=1)
-    if kind == "an ulp apart":
-        near = np.nextafter(words[:, :1], np.float32(np.inf), dtype=np.float32)
-        return np.where(rng.random(shape) < 0.5, words[:, :1], near)
-    if kind == "grid":
-        return np.round(words * 2) / np.float32(3)
-    if kind == "spikes":
-        return np.where(rng.random(shape) < 0.1, words * np.float32(100), words)
-    if kind == "one far off":
-        words[:, k // 2] *= np.float32(1000)
-    if kind == "some zero":
-        words[:, rng.random(k) < 0.5] = 0
-    if kind == "subnormal":
-        return words * np.float32(1e-42)
-    if kind == "barely normal":
-        return words * np.float32(1e-18)  # products of these are subnormal
-    if kind == "large":
-        return words * np.float32(3e17)  # where the screen ends
-    if kind == "huge":
-        return words * np.float32(5e37)
-    if kind == "all magnitudes":
-        return words * np.float32(10) ** rng.uniform(-40, 25, (q, k, 1)).astype(np.float32)
-    return words
-
-
-KINDS = [
-    "gaussian", "int8", "repeated", "an ulp apart", "grid", "spikes", "one far off", "some zero",
-    "subnormal", "barely normal", "large", "huge", "all magnitudes",
-]  # fmt: skip
-
-
 @pytest.mark.skipif(not ISAS, reason="needs the native kernels")
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HARD)
 @settings(max_examples=30, deadline=None)
 @given(
     n=st.integers(1, 16),
@@ -142,11 +93,11 @@ def test_hard_cases_on_every_instruction_set_with_and_without_the_screen(
     kind: str, n: int, q: int, k: int, d: int, own: bool, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    codebooks = _words(kind, rng, (q, k, d))
+    codebooks = hard_words(kind, rng, (q, k, d))
     # Latents near codewords, some on them: their next residual is zero or all but.
     latents = codebooks[0, rng.integers(0, k, n)]
     if not own:
-        latents = latents + _words(kind, rng, (1, n, d))[0] * rng.integers(0, 3, (n, 1))
+        latents = latents + hard_words(kind, rng, (1, n, d))[0] * rng.integers(0, 3, (n, 1))
     latents = np.clip(latents, -3e38, 3e38).astype(np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         expected = reference(latents, codebooks)
@@ -170,7 +121,7 @@ def test_codebooks_larger_than_the_screen_takes_at_a_time(isa: str, k: int) -> N
 @pytest.mark.parametrize("kind", ["gaussian", "int8", "repeated"])
 def test_the_batch_changes_nothing_on_any_instruction_set(isa: str, kind: str) -> None:
     rng = np.random.default_rng(4)
-    codebooks = _words(kind, rng, (2, 150, 24))
+    codebooks = hard_words(kind, rng, (2, 150, 24))
     latents = rng.standard_normal((500, 24), np.float32)  # more than a chunk, ends inside a tile
     plan = load("codec.kernels._native").RvqPlan(codebooks, isa)
     whole = plan.encode(latents, 2, isa)

@@ -8,6 +8,7 @@
 
 #include "engine/decoder.h"
 #include "engine/encoder.h"
+#include "rvq/rvq_beam.h"
 
 enum { DIM = 40, WIDTH = 48, HIDDEN = 96, TAPS = 7, BLOCKS = 3, AHEAD = 1 };
 enum { LATENT = 20, LEVELS = 3, WORDS = 150, HOP = 480, GATHER = 2, FRAMES = 12 };
@@ -105,6 +106,7 @@ int main(void)
                            noise(BINS, 1, 0), HOP / PER_FRAME, PER_FRAME, BANDS, 160};
 
     const size_t samples = FRAMES * HOP * GATHER - 123;
+    const float *latents = noise(FRAMES * LATENT, 1, 0);
     float *audio = noise(samples, 0.5f, 0), *out = memory((FRAMES + 1) * 960 * sizeof *out);
     uint16_t *codes = memory(LEVELS * FRAMES * sizeof *codes);
     for (size_t i = 0; nac_kernels_at(i); i++) {
@@ -112,6 +114,9 @@ int main(void)
         const size_t screen = nac_rvq_screen_size(enc.k->isa, LEVELS, WORDS, LATENT);
         enc.rvq.screen = screen ? memory(screen) : NULL;
         nac_rvq_pack(&enc.rvq, enc.k->isa);
+        float *more = memory(nac_rvq_beam_scratch_size(LEVELS, LATENT) * sizeof *more);
+        uint16_t *searched = memory(LEVELS * FRAMES * sizeof *searched);
+        nac_rvq_beam(&enc.rvq, enc.k->isa, LEVELS, 7, latents, FRAMES, searched, more);
         void *state = memory(nac_encoder_state_size(&enc) + nac_decoder_state_size(&dec));
         float *scratch = memory((nac_encoder_scratch(&enc) + nac_decoder_scratch(&dec)) * sizeof *scratch);
         size_t frames = 0;
@@ -132,6 +137,7 @@ int main(void)
 
         uint64_t h = hash(14695981039346656037u, codes, LEVELS * FRAMES * sizeof *codes);
         h = hash(h, out, (made + rest) * sizeof *out);
+        h = hash(h, searched, LEVELS * FRAMES * sizeof *searched);
         /* what all inputs gave alike would prove nothing */
         float low = out[0], high = out[0];
         size_t changes = 0;
@@ -147,6 +153,8 @@ int main(void)
         }
         printf("%s %zu frames %zu samples %016llx\n", nac_kernels_at(i)->name, frames + left,
                made + rest, (unsigned long long)h);
+        free(more);
+        free(searched);
         free(state);
         free(scratch);
     }
