@@ -37,6 +37,7 @@ from codec.errors import DataError
 @click.option(
     "-n", "--codebooks", type=click.IntRange(1), help="Keep only the first N. [default: all]"
 )
+@options.beam
 @click.option(
     "--shard-items",
     type=click.IntRange(1),
@@ -90,6 +91,7 @@ def tokenize(
     layout: str,
     latents: bool,
     codebooks: int | None,
+    beam: int,
     shard_items: int,
     min_duration: float,
     max_duration: float | None,
@@ -129,8 +131,8 @@ def tokenize(
         return
     if not sources or output is None:
         raise click.UsageError("give SOURCES and -o")
-    if latents and (codebooks or layout != "none"):
-        raise click.UsageError("--latents has no codebooks and no layout")
+    if latents and (codebooks or layout != "none" or beam > 1):
+        raise click.UsageError("--latents has no codebooks, no layout and no beam")
     if is_url(output):
         raise OutputError("write the shards to a local folder, then copy them to remote storage")
     if executor == "ray":
@@ -144,7 +146,7 @@ def tokenize(
         work = local_threads(threads or usable_cores() * (1 if device is None else 4))
     codec = load(model, device=device)
     count = codec.pipeline.n_codebooks(codebooks)
-    settings = Settings(count, layout, min_duration, max_duration, skip_silence, latents)
+    settings = Settings(count, layout, min_duration, max_duration, skip_silence, latents, beam)
     corpus = Corpus(codec, sources, Path(output), settings, format_, shard_items)
     if corpus.others:
         click.echo(f"codec: {passed_over(corpus.others)}", err=True)

@@ -84,14 +84,7 @@ def _raw_format(text: str) -> tuple[int, int]:
     type=options.Number(0, 10),
     help="Constant quality, 0 to 10, instead of a constant bitrate.",
 )
-@click.option(
-    "--beam",
-    type=click.IntRange(1, 64),
-    default=1,
-    show_default=True,
-    help="Paths of the search for the codes: more sound better at the same bitrate and take as many"
-    " times as long; 8 is a good start.",
-)
+@options.beam
 @click.option(
     "--effort",
     type=click.Choice(list(CODER_IDS)),

@@ -44,6 +44,13 @@ device = click.option(
     metavar="DEVICE",
     help="Run the network on cuda or cuda:1, a GPU: the same tokens. [default: cpu]",
 )
+beam = click.option(
+    "--beam",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Paths of the search for the codes: 16 come closer to the audio, and take longer.",
+)
 torch_threads = click.option(
     "--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's choice]"
 )

@@ -23,7 +23,8 @@ from codec.support.workers import Workers
 class Settings:
     """What determines the rows besides model and items. Durations in seconds; silence: the
     peak in dB of full scale below which audio is left out, None to keep all. latents: make
-    normalised latents, float16, in place of codes; n_codebooks then counts for nothing."""
+    normalised latents, float16, in place of codes; n_codebooks and beam then count for nothing.
+    beam: paths of the search for the codes."""
 
     n_codebooks: int
     layout: str = "none"
@@ -31,11 +32,14 @@ class Settings:
     max_duration: float | None = None
     silence: float | None = None
     latents: bool = False
+    beam: int = 1
 
     def decides(self) -> dict[str, Any]:
         """Return what a run's card says: of latents or of codes, as only one of them is made."""
         said = dataclasses.asdict(self)
         del said["n_codebooks" if self.latents else "latents"]
+        if self.latents or self.beam == 1:  # as runs say that were begun without a beam
+            del said["beam"]
         return said
 
     @classmethod
@@ -119,7 +123,7 @@ def tokenize(codec: Codec, item: Item, settings: Settings, layout: Layout | None
             )
         else:
             spans = codec.pipeline.encode_blocks(
-                blocks, reader.sample_rate, settings.n_codebooks, workers
+                blocks, reader.sample_rate, settings.n_codebooks, workers, settings.beam
             )
         values = np.concatenate(list(spans), axis=2)
         if settings.latents:

@@ -71,6 +71,20 @@ class BatchBackend(Backend, Protocol):
         """`decode` every item, in one call."""
 
 
+@runtime_checkable
+class BeamSearch(Protocol):
+    """What a backend has that searches codes with several paths, 2 to 64.
+
+    The codes depend on `n_codebooks`: those of fewer are not the first of those of more.
+    """
+
+    def encode_beam(self, audio: Floats, n_codebooks: int, beam: int) -> Codes:
+        """Encode as `Backend.encode` does, with so many paths."""
+
+    def search(self, latents: Floats, n_codebooks: int, beam: int) -> Codes:
+        """Search the codes [n_codebooks, frames] of latents float32 [frames, dim]."""
+
+
 class Network(Protocol):
     """One half of the network as a stream, whose state is a flat array that the caller keeps."""
 
@@ -103,8 +117,6 @@ class EncoderNetwork(Network, Protocol):
 
     def flush_latents(self, state: State) -> Floats: ...
 
-    def search(self, latents: Floats, levels: int, beam: int) -> Codes: ...
-
 
 class DecoderNetwork(Network, Protocol):
     """Codes in, samples out."""
@@ -118,10 +130,6 @@ class DecoderNetwork(Network, Protocol):
 
 class StreamingBackend(Backend, Protocol):
     """A backend that codes audio while it arrives: `codec.engine.stream` is built on it."""
-
-    def encode(self, audio: Floats, n_codebooks: int, beam: int = 1) -> Codes:
-        """As `Backend.encode`; with `beam` > 1 by a beam search with so many paths, whose codes
-        depend on `n_codebooks`."""
 
     @property
     def encoder(self) -> EncoderNetwork: ...

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.audio.arrays import as_float32
-from codec.engine.backend import DecoderNetwork, EncoderNetwork, StreamingBackend
+from codec.engine.backend import BeamSearch, DecoderNetwork, EncoderNetwork, StreamingBackend
 from codec.errors import StateError
 from codec.model.checks import check_audio, check_codebooks, check_codes
 from codec.support.types import Codes
@@ -107,7 +107,8 @@ class Stream:
 class StreamEncoder(Stream):
     """Samples in, codes out as soon as they are certain. Made by `Codec.stream_encoder`.
 
-    n_codebooks: by default all. beam: 1, or 2 to 64 paths of a beam search. Raises BitrateError.
+    n_codebooks: by default all. beam: paths of the search for the codes, 1 unless the backend is a
+    `BeamSearch`. Raises BitrateError.
     """
 
     _kind = b"NACe"
@@ -159,7 +160,8 @@ class StreamEncoder(Stream):
         return codes
 
     def _searched(self, latents: Floats) -> Codes:
-        return self._network.search(latents, self._n_codebooks, self._beam)
+        assert isinstance(self._backend, BeamSearch)
+        return self._backend.search(latents, self._n_codebooks, self._beam)
 
 
 class StreamDecoder(Stream):

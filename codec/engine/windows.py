@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from codec.engine.backend import Backend
+from codec.engine.backend import Backend, BeamSearch
 from codec.model.receptive_field import Reach, decoder_reach, encoder_reach
 from codec.support.types import Codes
 from codec.support.workers import Workers
@@ -57,17 +57,17 @@ def encode_spans(
 
     blocks: float32 [channels, samples] at the model's rate, one after another; of a model that
     codes two channels together, as `codec.engine.pairs` makes them. They may be of any length; a
-    span is kept in memory with the blocks that it touches. beam: 1, or, of a backend that streams,
-    the paths of a beam search.
+    span is kept in memory with the blocks that it touches. beam: paths of the search for the codes,
+    1 unless the backend is a `BeamSearch`.
     """
-    hop, searching = backend.config.hop_length, backend.streaming
+    hop, encode_one = backend.config.hop_length, backend.encode
+    if beam > 1:
+        assert isinstance(backend, BeamSearch)
+        encode_one = functools.partial(backend.encode_beam, beam=beam)
 
     def encode(window: Window, channel: int) -> Codes:
         samples = np.concatenate([piece[channel] for piece in window.pieces], axis=-1)
-        if beam > 1 and searching:
-            codes = searching.encode(samples, n_codebooks, beam)
-        else:
-            codes = backend.encode(samples, n_codebooks)
+        codes = encode_one(samples, n_codebooks)
         return codes[:, window.start : window.stop]
 
     return in_windows(encode, blocks, hop, encoder_reach(backend.config), workers)

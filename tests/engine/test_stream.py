@@ -337,7 +337,7 @@ def test_chunks_give_the_codes_of_the_whole_with_a_beam_too(
     backend: NativeBackend, size: int
 ) -> None:
     audio = noise(20 * size + 777 if size < 960 else 40_007, seed=1)
-    whole = backend.encode(audio, 3, beam=5)
+    whole = backend.encode_beam(audio, 3, 5)
     stream = StreamEncoder(backend, 3, beam=5)
     np.testing.assert_array_equal(encode(stream, pieces(audio, repeat(size))), whole)
     assert (whole != backend.encode(audio, 3)).any()
@@ -349,5 +349,5 @@ def test_a_copy_of_a_stream_keeps_its_beam(small: NativeBackend) -> None:
     first = stream.push(audio[:5000])
     copy = pickle.loads(pickle.dumps(stream))
     rest = np.concatenate([copy.push(audio[5000:]), copy.flush()], axis=1)
-    whole = small.encode(audio, 3, beam=5)
+    whole = small.encode_beam(audio, 3, 5)
     np.testing.assert_array_equal(np.concatenate([first, rest], axis=1), whole)

@@ -10,15 +10,23 @@ from codec.benchmark.peers.base import Encoded, kbps
 from codec.nac.reader import Reader
 from codec.quality.pair import Audio
 
+BEAM = 16
+
 
 class Own:
-    """Our codec. Settings are kbit/s of the codes before entropy coding."""
+    """Our codec. Settings are kbit/s of the codes before entropy coding.
 
-    name = "codec"
+    beam: paths of the search for the codes.
+    """
+
     kinds: frozenset[str] | None = None
 
-    def __init__(self, model: str = "default", effort: str = "best") -> None:
-        self._model, self._effort = model, effort
+    def __init__(self, model: str = "default", effort: str = "best", beam: int = 1) -> None:
+        self._model, self._effort, self._beam = model, effort, beam
+
+    @property
+    def name(self) -> str:
+        return "codec" if self._beam == 1 else "codec-beam"
 
     @functools.cached_property
     def codec(self) -> Codec:
@@ -26,7 +34,8 @@ class Own:
 
     @property
     def title(self) -> str:
-        return f"codec {self.codec.model_id.hex()} ({self._effort})"
+        paths = "" if self._beam == 1 else f", {self._beam} paths"
+        return f"codec {self.codec.model_id.hex()} ({self._effort}{paths})"
 
     @property
     def sample_rate(self) -> int:
@@ -42,7 +51,11 @@ class Own:
 
     def encode(self, audio: Audio, setting: str) -> Encoded:
         data = self.codec.compress(
-            audio, self.sample_rate, bitrate=1000 * kbps(setting, self.name), effort=self._effort
+            audio,
+            self.sample_rate,
+            bitrate=1000 * kbps(setting, self.name),
+            beam=self._beam,
+            effort=self._effort,
         )
         payload = sum(len(chunk.payload) for chunk in Reader(io.BytesIO(data)).chunks())
         return Encoded(data, 8 * payload)
