@@ -33,7 +33,7 @@ class SampleStream:
     at most, None if they end with the pipe; what follows them is read and left out. Raises
     AudioError, also in the iteration.
 
-    ahead: bytes of the samples that were read with the header.
+    ahead: bytes of the samples that were read with the header. exact: as of `riff.tags_behind`.
     tags, warnings, strict: as of `AudioReader`.
     """
 
@@ -46,12 +46,13 @@ class SampleStream:
         n_bytes: int | None,
         *,
         ahead: bytes = b"",
+        exact: bool = False,
     ) -> None:
         check_sample_rate(sample_rate)
         if not 1 <= channels <= MAX_CHANNELS:
             raise AudioError(f"{channels} channels; 1 to {MAX_CHANNELS} can be coded")
         self._file, self._kind, self._left = file, kind, n_bytes
-        self._ahead, self._pad = ahead, (n_bytes or 0) % 2
+        self._ahead, self._pad, self._exact = ahead, (n_bytes or 0) % 2, exact
         self.sample_rate, self.channels = sample_rate, channels
         self.n_samples = 0  # read so far, of each channel
         self.tags: dict[str, str] = {}
@@ -77,7 +78,7 @@ class SampleStream:
         elif self._left == 0:
             try:
                 self._skip(self._pad)
-                riff.tags_behind(self._take, self._skip)
+                riff.tags_behind(self._take, self._skip, exact=self._exact)
             except riff.JoinedError as error:
                 self.warnings.append(str(error))
                 if self.strict:
@@ -140,7 +141,13 @@ def open_wav(file: BinaryIO) -> SampleStream:
     if not wave.kind:
         raise NotStreamableError(bytes(consumed))
     stream = SampleStream(
-        file, wave.sample_rate, wave.channels, wave.kind, wave.size, ahead=wave.ahead
+        file,
+        wave.sample_rate,
+        wave.channels,
+        wave.kind,
+        wave.size,
+        ahead=wave.ahead,
+        exact=wave.exact,
     )
     stream.tags = wave.tags
     if wave.channels > 2 and wave.layout:

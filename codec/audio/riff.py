@@ -43,6 +43,8 @@ _INFO = {
     b"IGNR": "genre", b"ICMT": "comment", b"ICOP": "copyright",
 }  # fmt: skip
 
+_MORE = "more follows than the WAV claims, which was not read"
+
 Take = Callable[[int], bytes]  # the next bytes, fewer at the end
 Skip = Callable[[int], None]
 
@@ -64,6 +66,12 @@ class Wave:
     size: int | None = None
     ahead: bytes = b""
     tags: dict[str, str] = dataclasses.field(default_factory=dict)
+    wide: bool = False  # whether it is a Wave64, whose chunks have other heads
+
+    @property
+    def exact(self) -> bool:
+        """Whether chunks follow the samples at once, without a pad byte that may be missing."""
+        return not self.wide and self.size is not None and self.size % 2 == 0
 
     @property
     def fields(self) -> tuple[int, ...]:
@@ -153,7 +161,7 @@ def walk(take: Take, skip: Skip) -> Wave:
 
 def _walk_w64(exactly: Take, skip: Skip) -> Wave:
     exactly(40 - RIFF.size)
-    wave = Wave()
+    wave = Wave(wide=True)
     while True:
         head = exactly(24)
         name, size = head[:4], int.from_bytes(head[16:], "little") - 24
@@ -195,11 +203,28 @@ def _info(body: bytes) -> dict[str, str]:
     return tags
 
 
-def tags_behind(take: Take, skip: Skip) -> dict[str, str]:
-    """Read the tags of the chunks from here on. Raises JoinedError if more samples follow."""
+def tags_behind(take: Take, skip: Skip, *, exact: bool = False) -> dict[str, str]:
+    """Read the tags of the chunks from here on. Raises JoinedError if more samples follow.
+
+    exact: whether a chunk begins just here. What is none then may be samples: those beyond 4 GB, or
+        of a recorder that was killed. Zeros are not: they are left of a file allocated ahead.
+    """
     tags: dict[str, str] = {}
+    n_zeros = 0
     while len(head := take(CHUNK.size)) == CHUNK.size:
+        if not any(head):
+            n_zeros += len(head)
+            if n_zeros < _MOST_KEPT:
+                continue
+            # Gigabytes of zeros may follow: read on in large steps, for samples alone.
+            while exact and (rest := take(_MOST_KEPT)):
+                if rest.strip(b"\0"):
+                    raise JoinedError(_MORE)
+            break
         name, size = CHUNK.unpack(head)
+        if exact and not all(32 <= letter < 127 for letter in name):
+            raise JoinedError(_MORE)
+        exact = False
         if name in MAGICS:
             raise JoinedError("another WAV follows, which was not read")
         if name == b"data" and size:
@@ -225,7 +250,7 @@ class Walker:
         if self.head.size is None:
             return {}
         self._next = self.at + self.head.size + self.head.size % 2
-        return tags_behind(self._take, self._skip)
+        return tags_behind(self._take, self._skip, exact=self.head.exact)
 
     def _take(self, size: int) -> bytes:
         data = bytes(self._data[self._next : self._next + size])

@@ -34,6 +34,7 @@ static const char no_memory[] = "out of memory";
 static const char no_read[] = "the file cannot be read";
 static const char no_write[] = "the audio cannot be written: is the disk full?";
 static const char no_samples[] = "a WAV without samples: it has no data chunk";
+static const char more_follows[] = "more follows than the WAV claims, which was not read";
 
 static uint32_t get(const uint8_t *bytes, size_t n)
 {
@@ -212,13 +213,50 @@ static const char *walk(wav_reader *wav, uint8_t *format, size_t *format_size, u
     return NULL;
 }
 
-/* The tags of the chunks behind the samples, which count only if no more samples follow. */
-static const char *tags_behind(wav_reader *wav)
+static int all_zeros(const uint8_t *bytes, size_t n)
+{
+    size_t i = 0;
+    while (i < n && !bytes[i]) i++;
+    return i == n;
+}
+
+static int is_name(const uint8_t *name)
+{
+    for (int i = 0; i < 4; i++)
+        if (name[i] < 32 || name[i] > 126) return 0;
+    return 1;
+}
+
+/* Whether nothing but zeros follows, as where a file was allocated ahead. */
+static int zeros_follow(wav_reader *wav)
+{
+    uint8_t part[8192];
+    size_t n = 1;
+    while (n && (n = take(wav, part, sizeof part)) > 0)
+        if (!all_zeros(part, n)) return 0;
+    return 1;
+}
+
+/* The tags of the chunks behind the samples, which count only if no more samples follow. exact:
+ * whether a chunk begins just here; what is none then may be samples. */
+static const char *tags_behind(wav_reader *wav, int exact)
 {
     wav_tags tags = {.n = 0};
     uint8_t head[8];
     const char *problem = NULL;
+    size_t n_zeros = 0;
     while (!problem && !wav->warning && take(wav, head, 8) == 8) {
+        if (all_zeros(head, 8)) {
+            n_zeros += 8;
+            if (n_zeros < MOST_KEPT) continue;
+            if (exact && !zeros_follow(wav)) wav->warning = more_follows;
+            break;
+        }
+        if (exact && !is_name(head)) {
+            wav->warning = more_follows;
+            break;
+        }
+        exact = 0;
         const uint32_t size = get(head + 4, 4);
         const uint64_t next = wav->at + size + size % 2;
         if (is_container(head))
@@ -297,7 +335,7 @@ const char *wav_open(wav_reader *wav, FILE *file)
         there / wav->frame_bytes < wav->claimed ? there / wav->frame_bytes : wav->claimed;
     if (!endless && size < there) {
         wav->at = start + size + size % 2;
-        problem = tags_behind(wav);
+        problem = tags_behind(wav, size % 2 == 0);
     }
     wav->at = start;
     if (!problem) problem = set_layout(wav, format, format_size);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 import subprocess
 import sys
@@ -11,12 +12,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from codec.audio import AudioReader, AudioWriter, write_audio
+from codec.audio import AudioReader, AudioWriter, riff, write_audio
 from codec.audio.channels import VORBIS_FROM_WAVE, WAVE_FROM_VORBIS
 from codec.audio.pipes import NotStreamableError, open_wav
 from codec.errors import AudioError
 from tests.helpers import audio_inputs as inputs
-from tests.helpers.audio_inputs import chunk, tone, wav
+from tests.helpers.audio_inputs import chunk, pcm, tone, wav
 from tests.helpers.processes import python
 
 
@@ -414,3 +415,38 @@ def test_a_big_endian_wav_that_is_cut_off_says_so():
     data = head + b"data" + struct.pack(">I", len(audio)) + audio
     assert read(data)[1].warnings == []
     assert read(data[:-400])[1].warnings == ["cut off: 7800 samples are there"]
+
+
+@pytest.mark.parametrize("silence", [0, 8, 4000, 3 << 20])
+def test_samples_beyond_the_size_of_a_wav_are_warned_of(silence):
+    """A recorder was killed after it had written a size, or the size exceeded 32 bits."""
+    data = wav(behind=bytes(silence) + pcm(tone()))
+    for audio, source in (read(data), piped(data)):
+        assert audio.shape == (1, 8000)
+        assert source.warnings == ["more follows than the WAV claims, which was not read"]
+    with pytest.raises(AudioError, match="more follows"):
+        read(data, strict=True)
+
+
+@pytest.mark.parametrize("n_zeros", [1, 7, 8, 4000])
+def test_zeros_and_tags_behind_a_wav_are_no_samples(n_zeros):
+    tags = chunk(b"LIST", b"INFO" + chunk(b"INAM", b"x"))
+    _, reader = read(wav(behind=tags + bytes(n_zeros)))
+    assert (reader.tags["title"], reader.warnings) == ("x", [])
+    _, reader = read(wav(behind=bytes(n_zeros // 8 * 8) + tags))
+    assert (reader.tags["title"], reader.warnings) == ("x", [])
+
+
+def test_gigabytes_of_zeros_behind_a_wav_take_few_steps():
+    """Recorders allocate ahead; a step for each eight bytes of 4 GB takes minutes."""
+
+    def take(size):
+        nonlocal left
+        size = min(size, left)
+        left -= size
+        assert next(steps) < 1 << 18
+        return bytes(size)
+
+    for exact in (False, True):
+        left, steps = 1 << 29, itertools.count(1)
+        assert riff.tags_behind(take, lambda size: None, exact=exact) == {}

@@ -133,6 +133,12 @@ WAVS = {
     "joined": riff(form(1, 1, 16), info(INAM=b"first"), (b"data", SOUND), info(INAM=b"x"),
                    (b"data", SOUND)),
     "another behind": 2 * riff(form(1, 1, 16), (b"data", SOUND)),
+    "more than it claims": riff(form(1, 1, 16), (b"data", SOUND), size=3000),
+    "silence and more": riff(form(1, 1, 16), (b"data", SOUND + bytes(1 << 21) + SOUND), size=6000),
+    "zeros behind": riff(form(1, 1, 16), (b"data", SOUND)) + bytes(1 << 21),
+    "zeros and tags": riff(
+        form(1, 1, 16), (b"data", SOUND), *[(bytes(4), b"")] * 100, info(INAM=b"x"),
+    ),
     "one sample": riff(form(1, 1, 16), (b"data", SOUND[:2])),
     "a byte too many": riff(form(1, 2, 16), (b"data", SOUND[:-1])),
 }  # fmt: skip
