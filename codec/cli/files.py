@@ -17,7 +17,7 @@ from codec.cli.paths import TEXT
 from codec.coders.base import CODER_IDS, CODER_NAMES, Coder
 from codec.errors import CodecError
 from codec.files.inspect import Info, inspect_file, verify_file
-from codec.files.plan import SUFFIX, Failure, Job, plan
+from codec.files.plan import SUFFIX, Failure, Job, plan, readings
 from codec.files.transcode import (
     Coding,
     Stretch,
@@ -241,7 +241,7 @@ def decompress(
 def info(inputs: tuple[str, ...], as_json: bool, levels: bool, model: str) -> None:
     """Check .nac files to their end and show what they contain. Folders are searched."""
     show = _json if as_json else _text
-    jobs, failures = plan(inputs, None, {SUFFIX}, SUFFIX)
+    jobs, failures = readings(inputs, {SUFFIX})
     find_coder = _coders(model)
 
     def inspect(job: Job, workers: Workers, progress: FileProgress) -> None:
@@ -260,7 +260,7 @@ def verify(inputs: tuple[str, ...], model: str) -> None:
 
     Checks every checksum and decodes every code. Exits with 1 if a file is damaged.
     """
-    jobs, failures = plan(inputs, None, {SUFFIX}, SUFFIX)
+    jobs, failures = readings(inputs, {SUFFIX})
     find_coder = _coders(model)
     damaged: list[str] = []
 

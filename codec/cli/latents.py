@@ -9,7 +9,7 @@ import click
 from codec.audio.formats import READ_SUFFIXES
 from codec.cli.paths import TEXT
 from codec.errors import AudioError, BackendError
-from codec.files.plan import plan
+from codec.files.plan import readings
 from codec.model.latent_scale import SUFFIX
 from codec.support.progress import Progress
 from codec.support.workers import Workers, usable_cores
@@ -54,10 +54,10 @@ def fit_latents(
     codec = load(model)
     if (streaming := codec.backend.streaming) is None:
         raise BackendError("latents need the native backend")
-    jobs, failures = plan(inputs, None, READ_SUFFIXES, ".nac")
+    jobs, failures = readings(inputs, READ_SUFFIXES)
     if lost := [failure for failure in failures if failure.lost]:
         raise AudioError(f"{lost[0].name}: {lost[0].message}")
-    sources = [job.source for job in jobs if job.source is not None]
+    sources = list(dict.fromkeys(job.source for job in jobs if job.source is not None))
     sizes = {job.source: job.n_bytes for job in jobs}
     with (
         Workers(threads or usable_cores()) as workers,

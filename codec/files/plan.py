@@ -90,6 +90,23 @@ def plan(
     return jobs, failures
 
 
+def readings(inputs: Sequence[str], suffixes: Collection[str]) -> tuple[list[Job], list[Failure]]:
+    """Plan to read `inputs` without writing: as `plan`, but no input stands in the way of another.
+
+    The targets are None. A file that is given twice is read twice.
+    """
+    jobs: list[Job] = []
+    failures: list[Failure] = []
+    for name in inputs:
+        if name == "-":
+            jobs.append(Job(None, None))
+            continue
+        sources, troubles = _sources(Path(name), suffixes)
+        failures += troubles
+        jobs += [Job(source, None) for source in sources]
+    return jobs, failures
+
+
 def renamed(path: Path, new_suffix: str, suffixes: Collection[str] = ()) -> Path:
     """Replace the extension of `path` by `new_suffix`, or append that if it has none.
 

@@ -11,7 +11,7 @@ import soundfile
 
 from codec.errors import OutputError
 from codec.files.inspect import inspect_file
-from codec.files.plan import Failure, Job, plan
+from codec.files.plan import Failure, Job, plan, readings
 from codec.files.transcode import Coding, Task, compress_file, decompress_file
 from codec.support.atomic import replacing
 from codec.support.workers import Workers
@@ -170,3 +170,15 @@ def test_a_file_there_and_back(small, wav, tmp_path):
     assert restored.stat().st_size == source.stat().st_size
     before, after = (soundfile.read(path, dtype="int16")[0] for path in (source, restored))
     assert np.abs(before.astype(int) - after).max() <= 1
+
+
+def test_inputs_that_are_only_read_do_not_stand_in_each_other_s_way(tmp_path):
+    """`codec info a.nac a.nac` has no outputs, and `codec fit-latents` takes a.wav and a.flac."""
+    names = [tmp_path / "a.wav", tmp_path / "a.flac"]
+    for name in names:
+        name.touch()
+    inputs = [str(names[0]), *map(str, names), str(tmp_path), str(tmp_path / "none"), "-"]
+    jobs, failures = readings(inputs, {".wav", ".flac"})
+    assert [job.source for job in jobs] == [names[0], *names, names[1], names[0], None]
+    assert all(job.target is None for job in jobs)
+    assert [failure.message for failure in failures] == ["no such file or folder"]
