@@ -32,10 +32,11 @@ from codec.model.location import DEFAULT_WEIGHTS
 from codec.support.workers import Workers
 
 # The options of nac, and what they are in Python.
-WAYS: dict[str, tuple[list[str], int | None, str | None]] = {
-    "default": ([], None, None),
-    "best, 8 codebooks": (["-n", "8", "--effort", "best"], 8, "best"),
-    "raw, 8 codebooks": (["-b", "2", "--effort", "raw"], 8, "raw"),
+WAYS: dict[str, tuple[list[str], int | None, str | None, int]] = {
+    "default": ([], None, None, 1),
+    "best, 8 codebooks": (["-n", "8", "--effort", "best"], 8, "best", 1),
+    "raw, 8 codebooks": (["-b", "2", "--effort", "raw"], 8, "raw", 1),
+    "8 paths, 8 codebooks": (["-n", "8", "--beam", "8"], 8, None, 8),
 }
 
 
@@ -47,12 +48,14 @@ class Bench:
         self._pipeline = codec.load(weights).pipeline
         self.bytes = self.files = self.clips = self.differing = 0
 
-    def compare(self, wav: Path, options: list[str], count: int | None, effort: str | None) -> None:
+    def compare(
+        self, wav: Path, options: list[str], count: int | None, effort: str | None, beam: int
+    ) -> None:
         mine, other = self._folder / "mine", self._folder / "other"
         nac_mine, nac_other = mine.with_suffix(".nac"), other.with_suffix(".nac")
         wav_mine, wav_other = mine.with_suffix(".wav"), other.with_suffix(".wav")
         self._run("compress", *options, wav, nac_mine)
-        coding = Coding(self._pipeline.n_codebooks(count), effort)
+        coding = Coding(self._pipeline.n_codebooks(count), effort, beam=beam)
         compress_file(self._task(wav, nac_other), coding)
         self._run("decompress", nac_mine, wav_mine)
         decompress_file(self._task(nac_other, wav_other), ".wav")
@@ -92,14 +95,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for way in options.way or WAYS:
-            words, count, effort = WAYS[way]
+            words, count, effort, beam = WAYS[way]
             bench = Bench(command, options.weights, folder)
             stopped = False
             try:
                 for clip in tqdm(clips, way, disable=None):
                     wav = folder / "clip.wav"
                     soundfile.write(wav, np.clip(clip.audio, -1, 1), SAMPLE_RATE, subtype="PCM_16")
-                    bench.compare(wav, words, count, effort)
+                    bench.compare(wav, words, count, effort, beam)
             except KeyboardInterrupt:
                 stopped = True
             numbers = f"{bench.clips} | {bench.files} | {bench.bytes:,} | {bench.differing}"

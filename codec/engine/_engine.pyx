@@ -50,6 +50,7 @@ cdef extern from "engine/decoder.h" nogil:
 cdef extern from "library/stream.h" nogil:
     ctypedef struct nac_encoded:
         size_t levels
+        size_t beam
         uint16_t *codes
         size_t stride
         float *latents
@@ -250,7 +251,7 @@ cdef class Encoder(_Network):
             n = samples.shape[0] // (1 + net.stereo)
             first = &samples[0] if n else NULL
             to.room = nac_stream_encodes(net, place, n)
-        to.levels, to.stride, to.codes, to.latents = levels, to.room, NULL, NULL
+        to.levels, to.beam, to.stride, to.codes, to.latents = levels, 1, to.room, NULL, NULL
         if levels:
             codes = out = np.empty((levels, to.room), np.uint16)
             to.codes = &codes[0, 0] if to.room else NULL

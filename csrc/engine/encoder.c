@@ -146,7 +146,9 @@ static layout layout_of(const nac_encoder *net, float *scratch)
     const size_t front = nac_analyse_scratch(&net->front);
     const size_t body = nac_aligned_floats(nac_backbone_scratch(&net->body, net->block));
     const size_t codes = nac_aligned_floats(tokens * net->rvq.levels / 2 + 1);
-    used += nac_larger(nac_larger(front, body), codes + nac_rvq_scratch_size(net->latent));
+    const size_t search = nac_larger(nac_rvq_scratch_size(net->latent),
+                                     nac_rvq_beam_scratch_size(net->rvq.levels, net->latent));
+    used += nac_larger(nac_larger(front, body), codes + search);
     at.size = used;
     return at;
 }
@@ -155,7 +157,7 @@ size_t nac_encoder_scratch(const nac_encoder *net) { return layout_of(net, NULL)
 
 /* Where results go: to `codes` if there are any, else to `latents`. */
 typedef struct {
-    size_t levels, stride, frame;
+    size_t levels, beam, stride, frame;
     uint16_t *codes;
     float *latents;
 } sink;
@@ -166,7 +168,10 @@ static void quantise(const nac_encoder *net, const layout *at, const float *late
     float *rest = at->scratch + at->rest;
     uint16_t *codes = (uint16_t *)rest;
     float *more = rest + nac_aligned_floats(n * net->rvq.levels / 2 + 1);
-    nac_rvq_encode(&net->rvq, net->k->isa, to->levels, latents, n, codes, more);
+    if (to->beam > 1)
+        nac_rvq_beam(&net->rvq, net->k->isa, to->levels, to->beam, latents, n, codes, more);
+    else
+        nac_rvq_encode(&net->rvq, net->k->isa, to->levels, latents, n, codes, more);
     for (size_t level = 0; level < to->levels; level++)
         memcpy(to->codes + level * to->stride + to->frame, codes + level * n, n * sizeof *codes);
 }
@@ -278,24 +283,24 @@ static void flush(const nac_encoder *net, void *state, float *scratch, sink to)
 }
 
 void nac_encoder_push(const nac_encoder *net, void *state, const float *audio, size_t n,
-                      size_t levels, uint16_t *codes, size_t stride, float *scratch)
+                      size_t levels, size_t beam, uint16_t *codes, size_t stride, float *scratch)
 {
-    push(net, state, audio, n, scratch, (sink){levels, stride, 0, codes, NULL});
+    push(net, state, audio, n, scratch, (sink){levels, beam, stride, 0, codes, NULL});
 }
 
-void nac_encoder_flush(const nac_encoder *net, void *state, size_t levels, uint16_t *codes,
-                       size_t stride, float *scratch)
+void nac_encoder_flush(const nac_encoder *net, void *state, size_t levels, size_t beam,
+                       uint16_t *codes, size_t stride, float *scratch)
 {
-    flush(net, state, scratch, (sink){levels, stride, 0, codes, NULL});
+    flush(net, state, scratch, (sink){levels, beam, stride, 0, codes, NULL});
 }
 
 void nac_encoder_push_latents(const nac_encoder *net, void *state, const float *audio, size_t n,
                               float *latents, float *scratch)
 {
-    push(net, state, audio, n, scratch, (sink){0, 0, 0, NULL, latents});
+    push(net, state, audio, n, scratch, (sink){0, 0, 0, 0, NULL, latents});
 }
 
 void nac_encoder_flush_latents(const nac_encoder *net, void *state, float *latents, float *scratch)
 {
-    flush(net, state, scratch, (sink){0, 0, 0, NULL, latents});
+    flush(net, state, scratch, (sink){0, 0, 0, 0, NULL, latents});
 }

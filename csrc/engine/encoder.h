@@ -14,7 +14,7 @@
 #define NAC_ENGINE_ENCODER_H
 
 #include "backbone.h"
-#include "rvq/rvq.h"
+#include "rvq/rvq_beam.h"
 
 typedef struct {
     const nac_kernels *k;
@@ -50,14 +50,15 @@ size_t nac_encoder_left(const nac_encoder *net, const void *state);
 
 int nac_encoder_done(const void *state); /* whether it has been flushed */
 
-/* Codes of the first `levels` codebooks: codes[level * stride + frame]. Not after a flush. */
+/* Codes of the first `levels` codebooks: codes[level * stride + frame]. Not after a flush. beam: 1, or
+ * paths for nac_rvq_beam. */
 void nac_encoder_push(const nac_encoder *net, void *state, const float *audio, size_t n,
-                      size_t levels, uint16_t *codes, size_t stride, float *scratch);
+                      size_t levels, size_t beam, uint16_t *codes, size_t stride, float *scratch);
 
 /* The end: the last frame is filled up with silence, and layers see zeros ahead, as the network was
  * trained. */
-void nac_encoder_flush(const nac_encoder *net, void *state, size_t levels, uint16_t *codes,
-                       size_t stride, float *scratch);
+void nac_encoder_flush(const nac_encoder *net, void *state, size_t levels, size_t beam,
+                       uint16_t *codes, size_t stride, float *scratch);
 
 /* The latents before quantisation, [frame][net->latent], in place of codes. */
 void nac_encoder_push_latents(const nac_encoder *net, void *state, const float *audio, size_t n,

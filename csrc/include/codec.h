@@ -125,6 +125,12 @@ CODEC_API codec_status codec_encoder_new(const codec_model *model, size_t codebo
 CODEC_API void codec_encoder_free(codec_encoder *encoder);
 CODEC_API void codec_encoder_reset(codec_encoder *encoder);
 
+/* Searches the codes with 1 to 64 paths from the next frame on: also after a reset or a load, as the
+ * state does not hold their number. A new encoder has 1: the nearest codeword of each level in turn.
+ * More sound better at the same bitrate and take as many times as long for the search; 8 is a good
+ * start. With more than 1, the codes of fewer codebooks are not the first of those of more. */
+CODEC_API codec_status codec_encoder_set_beam(codec_encoder *encoder, size_t paths);
+
 /* Frames that come out when n samples are pushed, and when the stream is flushed now. */
 CODEC_API size_t codec_encoder_ready(const codec_encoder *encoder, size_t n);
 CODEC_API size_t codec_encoder_left(const codec_encoder *encoder);

@@ -5,7 +5,7 @@
 struct codec_encoder {
     nac_memory memory; /* of all, and of this struct */
     const codec_model *model;
-    size_t codebooks;
+    size_t codebooks, beam;
     void *state, *other; /* the second is to load into */
     float *scratch;
 };
@@ -26,7 +26,7 @@ codec_status codec_encoder_new(const codec_model *model, size_t codebooks, codec
         nac_memory_free(&memory);
         return CODEC_ERROR_MEMORY;
     }
-    *made = (codec_encoder){memory, model, codebooks, state, other, scratch};
+    *made = (codec_encoder){memory, model, codebooks, 1, state, other, scratch};
     nac_encoder_reset(&model->encoder, state);
     *encoder = made;
     return CODEC_OK;
@@ -42,6 +42,13 @@ void codec_encoder_free(codec_encoder *encoder)
 void codec_encoder_reset(codec_encoder *encoder)
 {
     if (encoder) nac_encoder_reset(net_of(encoder), encoder->state);
+}
+
+codec_status codec_encoder_set_beam(codec_encoder *encoder, size_t paths)
+{
+    if (!encoder || paths < 1 || paths > NAC_RVQ_BEAM_MOST) return CODEC_ERROR_ARGUMENT;
+    encoder->beam = paths;
+    return CODEC_OK;
 }
 
 size_t codec_encoder_ready(const codec_encoder *encoder, size_t n)
@@ -68,12 +75,12 @@ static codec_status flush(codec_encoder *encoder, nac_encoded to, size_t *frames
 
 static nac_encoded to_codes(const codec_encoder *encoder, uint16_t *codes, size_t stride)
 {
-    return (nac_encoded){encoder->codebooks, codes, stride, NULL, stride};
+    return (nac_encoded){encoder->codebooks, encoder->beam, codes, stride, NULL, stride};
 }
 
 static nac_encoded to_latents(float *latents, size_t capacity)
 {
-    return (nac_encoded){0, NULL, 0, latents, capacity};
+    return (nac_encoded){0, 1, NULL, 0, latents, capacity};
 }
 
 codec_status codec_encoder_push(codec_encoder *encoder, const float *samples, size_t n,
@@ -146,11 +153,11 @@ codec_status codec_encode(const codec_model *model, const float *samples, size_t
     codec_status status = codec_encoder_new(model, codebooks, &encoder);
     if (!status) status = codec_encoder_push(encoder, samples, n, codes, stride, &first);
     /* What is left goes behind, with the stride of the whole. */
-    if (!status)
-        status =
-            flush(encoder,
-                  (nac_encoded){codebooks, n ? codes + first : codes, stride, NULL, stride - first},
-                  &last);
+    if (!status) {
+        nac_encoded rest = to_codes(encoder, n ? codes + first : codes, stride);
+        rest.room -= first;
+        status = flush(encoder, rest, &last);
+    }
     if (!status) *frames = first + last;
     codec_encoder_free(encoder);
     return status;

@@ -45,7 +45,8 @@ codec_status nac_stream_encode(const nac_encoder *net, void *state, float *scrat
     if (status) return status;
     if (!finite(samples, n * (net->stereo ? 2 : 1))) return CODEC_ERROR_AUDIO;
     if (n && to->levels)
-        nac_encoder_push(net, state, samples, n, to->levels, to->codes, to->stride, scratch);
+        nac_encoder_push(net, state, samples, n, to->levels, to->beam, to->codes, to->stride,
+                         scratch);
     else if (n)
         nac_encoder_push_latents(net, state, samples, n, to->latents, scratch);
     *frames = ready;
@@ -60,7 +61,7 @@ codec_status nac_stream_encode_last(const nac_encoder *net, void *state, float *
     const codec_status status = check_room(net, state, to, left);
     if (status) return status;
     if (to->levels)
-        nac_encoder_flush(net, state, to->levels, to->codes, to->stride, scratch);
+        nac_encoder_flush(net, state, to->levels, to->beam, to->codes, to->stride, scratch);
     else
         nac_encoder_flush_latents(net, state, to->latents, scratch);
     *frames = left;

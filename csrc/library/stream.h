@@ -14,6 +14,7 @@
 /* Where results of the encoder go, up to `room` frames. */
 typedef struct {
     size_t levels;   /* codebooks; 0 for latents */
+    size_t beam;     /* paths of the search for codes, 1 to NAC_RVQ_BEAM_MOST */
     uint16_t *codes; /* codes[level * stride + frame] */
     size_t stride;
     float *latents; /* [room][net->latent] */

@@ -70,6 +70,7 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "codec_encoder_new": (c_int, c_void_p, c_size_t, POINTER(c_void_p)),
     "codec_encoder_free": (None, c_void_p),
     "codec_encoder_reset": (None, c_void_p),
+    "codec_encoder_set_beam": (c_int, c_void_p, c_size_t),
     "codec_encoder_ready": (c_size_t, c_void_p, c_size_t),
     "codec_encoder_left": (c_size_t, c_void_p),
     "codec_encoder_push": (c_int, c_void_p, SAMPLES, c_size_t, CODES, c_size_t, SIZES),
@@ -170,6 +171,10 @@ class Encoder:
 
     def __del__(self) -> None:
         self.model.library.codec_encoder_free(self.handle)
+
+    def set_beam(self, paths: int) -> None:
+        """Search the codes with 1 to 64 paths from the next frame on."""
+        self.model.check(self.model.library.codec_encoder_set_beam(self.handle, paths))
 
     def push(self, samples: Floats) -> Codes:
         ready = self.model.library.codec_encoder_ready(self.handle, len(samples))

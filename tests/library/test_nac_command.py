@@ -173,7 +173,8 @@ def there(nac: Command, cli: Cli, source: Path, *options: object) -> None:
 @pytest.mark.parametrize(
     "options",
     [("-n", 1), ("-b", 0.3), ("--effort", "raw"), ("--effort", "best"),
-     ("-n", 2, "--effort", "fast")],
+     ("-n", 2, "--effort", "fast"), ("--beam", 8), ("--beam", 1, "--effort", "best"),
+     ("--beam", 2, "--effort", "raw"), ("-n", 2, "--beam", 64, "--effort", "best")],
     ids=str,
 )  # fmt: skip
 @pytest.mark.parametrize(("channels", "samples"), [(1, 60_001), (3, 49_920)])
@@ -184,6 +185,15 @@ def test_any_options(
     source = tmp_path / "in.wav"
     soundfile.write(source, audio_of(channels, samples), RATE, subtype="FLOAT")
     there(nac, cli_of_weights, source, *options)
+
+
+def test_a_beam_search_finds_other_codes(nac: Command, tmp_path: Path) -> None:
+    source, one, many = (tmp_path / name for name in ("in.wav", "one.nac", "many.nac"))
+    source.write_bytes(WAVS["plain"])
+    assert nac("compress", source, one, "--effort", "raw") == (0, "")
+    assert nac("compress", source, many, "--effort", "raw", "--beam", 64) == (0, "")
+    assert len(one.read_bytes()) == len(many.read_bytes())
+    assert one.read_bytes() != many.read_bytes()
 
 
 def test_files_of_other_kinds_are_restored(
@@ -223,7 +233,7 @@ def pairs(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
 
 @pytest.mark.parametrize(
     ("channels", "options"),
-    [(1, ()), (2, ("--effort", "best")), (2, ("-b", 0.3)), (3, ("-n", 2)),
+    [(1, ()), (2, ("--effort", "best")), (2, ("-b", 0.3)), (3, ("-n", 2)), (3, ("--beam", 8)),
      (5, ("--effort", "raw"))],
     ids=str,
 )  # fmt: skip
@@ -345,6 +355,22 @@ def test_wrong_words_are_explained(nac: Command, words: tuple[str, ...]) -> None
     assert "usage: nac" in error
 
 
+@pytest.mark.parametrize("paths", ["0", "65", "-1", "8x", "", "2.5", "99999999999999999999"])
+def test_other_numbers_of_paths_are_refused(nac: Command, tmp_path: Path, paths: str) -> None:
+    source = tmp_path / "in.wav"
+    source.write_bytes(WAVS["plain"])
+    code, error = nac("compress", "--beam", paths, source, tmp_path / "out.nac")
+    assert code == 2
+    assert error.startswith("nac: --beam takes a number from 1 to 64\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.wav"]
+
+
+def test_only_codes_that_are_made_are_searched(nac: Command, tmp_path: Path) -> None:
+    code, error = nac("decompress", "--beam", 8, tmp_path / "a.nac", tmp_path / "a.wav")
+    assert code == 2
+    assert error.startswith("nac: an unknown option\n")
+
+
 def test_limits_of_options_are_those_of_the_model(nac: Command, tmp_path: Path) -> None:
     source = tmp_path / "in.wav"
     source.write_bytes(WAVS["plain"])
@@ -377,7 +403,7 @@ def test_the_command_is_clean_under_the_sanitizers(
         source = tmp_path / f"{channels} channels" / "in.wav"
         source.parent.mkdir()
         soundfile.write(source, audio_of(channels, 50_000), STEREO.sample_rate)
-        there(pairs, cli_of_weights, source)
+        there(pairs, cli_of_weights, source, "--beam", channels**3)
     nac = Command(program, model)
     for name, data in (WAVS | BAD).items():
         folder = tmp_path / name
@@ -393,9 +419,9 @@ def test_the_command_is_clean_under_the_sanitizers(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("effort", ["raw", "fast", "best"])
+@pytest.mark.parametrize(("effort", "beam"), [("raw", 64), ("fast", 1), ("best", 7)])
 def test_the_command_is_clean_under_valgrind(
-    program: Path, model: Path, tmp_path: Path, effort: str
+    program: Path, model: Path, tmp_path: Path, effort: str, beam: int
 ) -> None:
     """In both directions, and nothing that was allocated is lost at the end."""
     valgrind = shutil.which("valgrind")
@@ -408,7 +434,7 @@ def test_the_command_is_clean_under_valgrind(
     nac = Command(script, model)
     source, file, target = (tmp_path / name for name in ("in.wav", "a.nac", "out.wav"))
     source.write_bytes(WAVS["plain"])
-    assert nac("compress", source, file, "--effort", effort) == (0, "")
+    assert nac("compress", source, file, "--effort", effort, "--beam", beam) == (0, "")
     assert nac("decompress", file, target) == (0, "")
 
 
@@ -428,7 +454,7 @@ def test_another_processor_makes_the_same_files(
     pairs = Command(script, write_model(tmp_path / "pairs.safetensors", STEREO))
     source = tmp_path / "pair.wav"
     soundfile.write(source, audio_of(3, 20_000), STEREO.sample_rate)
-    there(pairs, cli_of_weights, source)
+    there(pairs, cli_of_weights, source, "--beam", 8)
     for name, effort in (("plain", "fast"), ("surround", "best"), ("double", "raw")):
         (tmp_path / name).mkdir()
         source = tmp_path / name / "in.wav"

@@ -124,11 +124,11 @@ int main(void)
         for (size_t at = 0; at < samples; at += 1700) {
             const size_t n = samples - at < 1700 ? samples - at : 1700;
             const size_t ready = nac_encoder_ready(&enc, state, n);
-            nac_encoder_push(&enc, state, audio + at, n, LEVELS, codes + frames, FRAMES, scratch);
+            nac_encoder_push(&enc, state, audio + at, n, LEVELS, 1, codes + frames, FRAMES, scratch);
             frames += ready;
         }
         const size_t left = nac_encoder_left(&enc, state);
-        nac_encoder_flush(&enc, state, LEVELS, codes + frames, FRAMES, scratch);
+        nac_encoder_flush(&enc, state, LEVELS, 1, codes + frames, FRAMES, scratch);
         nac_decoder_reset(&dec, state);
         const size_t made = nac_decoder_ready(&dec, state, FRAMES);
         nac_decoder_push(&dec, state, codes, FRAMES, FRAMES, LEVELS, out, scratch);
