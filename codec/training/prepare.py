@@ -197,7 +197,7 @@ def open_prepared(folder: Path) -> PreparedAudio:
 def find_audio(source: Path, report: Callable[[str], None] = lambda line: None) -> list[Path]:
     """Find the audio files under `source`, sorted by path, and `report` what is left out.
 
-    Raises DataError if there are none.
+    Raises DataError if there are none, or only a preparation that was interrupted.
     """
     if not source.is_dir():
         raise DataError(f"{source} is not a folder")
@@ -207,11 +207,23 @@ def find_audio(source: Path, report: Callable[[str], None] = lambda line: None) 
             report(f"skipped {shown(item.path.relative_to(source))}: {item.trouble}")
     told = folders.passed_over([path.relative_to(source) for path in others]) if others else ""
     paths = [item.path for item in found if not item.trouble]
+    if not paths and _is_unfinished(source):
+        raise DataError(
+            f"{source}: the preparation is unfinished: the same codec prepare continues it"
+        )
     if not paths:
         raise DataError(f"no audio files in {source}{': ' if told else ''}{told}")
     if told:
         report(told)
     return sorted(paths, key=lambda path: path.relative_to(source).as_posix())
+
+
+def _is_unfinished(folder: Path) -> bool:
+    """Tell whether `folder` holds a preparation that was interrupted, the first or a later one."""
+    # Without its part the audio was renamed, and the index was not.
+    return (folder / JOURNAL_NAME).is_file() and any(
+        (folder / name).is_file() for name in (PART_NAME, AUDIO_NAME)
+    )
 
 
 def _count_processes(jobs: int | None, sizes: list[int]) -> int:

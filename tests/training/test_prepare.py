@@ -237,6 +237,25 @@ def test_resumed_is_fresh(source: Path, tmp_path: Path, after: int, torn: bytes)
     assert all(done == total for _, done, total, _ in rest[-1:])
 
 
+@pytest.mark.parametrize("publishing", [False, True])
+def test_an_unfinished_preparation_is_no_source(
+    source: Path, tmp_path: Path, publishing: bool
+) -> None:
+    def kill(*_: object) -> None:
+        raise Killed
+
+    out = tmp_path / "out"
+    with pytest.raises(Killed):
+        prepare(source, out, progress=kill, report=lambda line: None)
+    if publishing:  # killed between the two files that take their final names
+        (out / module.PART_NAME).rename(out / module.AUDIO_NAME)
+    with pytest.raises(DataError, match=r"unfinished: the same codec prepare continues it$"):
+        prepare(out, tmp_path / "again")
+    # Beside audio, its files are files like any other.
+    write(out / "a.wav", noise(5_000, 1), RATE)
+    assert [entry.path for entry in prepare(out, tmp_path / "again").files] == ["a.wav"]
+
+
 def with_bad_files(source: Path) -> Path:
     """Files that fail at once, late, and before and after good ones."""
     spoiled = noise(400_000)
