@@ -16,7 +16,7 @@ from codec.model.config import ModelConfig
 from codec.model.limits import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from codec.support.packages import needed
 from codec.support.progress import Progress
-from codec.training.phones import write_labels
+from codec.training.phones import PhoneTable, write_labels
 from codec.training.prepare import INDEX_NAME, PreparedAudio, open_prepared
 from codec.training.prepare import prepare as prepare_audio
 
@@ -59,13 +59,16 @@ def prepare(
     from the clip's start.
     """
     wanted = (rate, 2 if stereo else 1)
-    prepared = _prepare(data, output or cache_folder(data, *wanted), wanted, kind, jobs)
+    # Decoding may take hours: a table that is bad is an error before.
+    table = None if phones is None else PhoneTable(phones)
+    folder = output or cache_folder(data, *wanted)
+    prepared = _prepare(data, folder, wanted, kind, jobs, table)
     click.echo(
         f"{len(prepared.files)} files, {prepared.seconds / 3600:.2f} hours in {prepared.folder}"
         + (f"; {len(prepared.skipped)} files skipped" if prepared.skipped else "")
     )
-    if phones is not None:
-        labelled = write_labels(prepared, phones)
+    if table is not None:
+        labelled = write_labels(prepared, table)
         click.echo(f"{labelled / 3600:.2f} hours have phones")
 
 
@@ -273,10 +276,11 @@ def _prepare(
     wanted: tuple[int, int],
     kind: str | None,
     jobs: int | None = None,
+    table: PhoneTable | None = None,
 ) -> PreparedAudio:
     """Prepare `data` in `output` with a bar, which appears at the first file that needs work.
 
-    wanted: the sample rate and the number of channels.
+    wanted: the sample rate and the number of channels. table: of phones, which must fit `data`.
     """
     rate, channels = wanted
     with Progress() as bar:
@@ -289,6 +293,7 @@ def _prepare(
             jobs=jobs,
             progress=bar.follow(),
             report=bar.say,
+            check=table.check_fits if table else lambda names: None,
         )
 
 

@@ -101,7 +101,30 @@ def write_table(path: Path, clips: Iterable[AlignedClip]) -> None:
             file.write(f"{clip.path}\t{clip.offset:.3f}\t{clip.duration:.3f}\t{phones}\n")
 
 
-def write_labels(prepared: PreparedAudio, table: Path) -> float:
+class PhoneTable:
+    """A table of aligned phones, read once and checked before there is audio to label.
+
+    path: of the table, which may be a pipe. clips: in file order. names: of the phones, in
+    alphabetical order. Raises DataError if the table is damaged or has more than 255 phones.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.clips = path, read_table(path)
+        self.names = sorted({phone for clip in self.clips for _, phone in clip.phones})
+        if len(self.names) > MOST_PHONES:
+            raise DataError(
+                f"{path} has {len(self.names)} phones; a label has room for {MOST_PHONES}"
+            )
+
+    def check_fits(self, files: Sequence[str]) -> None:
+        """Raise DataError if no clip is of one of `files`, paths with forward slashes."""
+        # Two files that differ in their suffix alone may yet become one: only one may be usable.
+        places = Places(list({_stem(path): path for path in files}.values()))
+        if not any(places.find(clip.path) is not None for clip in self.clips):
+            raise DataError(f"{self.path}: none of its files is among the {len(files)} found")
+
+
+def write_labels(prepared: PreparedAudio, table: PhoneTable | Path) -> float:
     """Write `phones.u8` and `phones.json` beside the prepared audio; the labelled seconds.
 
     `Places` says which file a row belongs to: a table of `train/speech/a.opus` also fits a folder
@@ -111,24 +134,23 @@ def write_labels(prepared: PreparedAudio, table: Path) -> float:
     Raises DataError if the table is damaged, has more than 255 phones, fits no file, has a clip
     that ends more than 50 ms after its file, or two prepared files differ in their suffix alone.
     """
-    clips = read_table(table)
-    names = sorted({phone for clip in clips for _, phone in clip.phones})
-    if len(names) > MOST_PHONES:
-        raise DataError(f"{table} has {len(names)} phones; a label has room for {MOST_PHONES}")
+    if isinstance(table, Path):
+        table = PhoneTable(table)
+    names = table.names
     numbers = {name: number for number, name in enumerate(names, start=1)}
     rate = prepared.sample_rate
     labels = np.zeros(-(-prepared.n_samples * UNITS // rate), np.uint8)
     places = Places([entry.path for entry in prepared.files])
     labelled = 0.0
-    for clip in clips:
+    for clip in table.clips:
         place = places.find(clip.path)
         if place is None:
             continue
         entry = prepared.files[place]
         if clip.offset + clip.duration > entry.samples / rate + 0.05:
             raise DataError(
-                f"{table}: a clip of {clip.path} ends at {clip.offset + clip.duration:.3f} s, and "
-                f"the audio at {entry.samples / rate:.3f} s"
+                f"{table.path}: a clip of {clip.path} ends at {clip.offset + clip.duration:.3f} s, "
+                f"and the audio at {entry.samples / rate:.3f} s"
             )
         start = entry.offset / rate + clip.offset
         end = min(start + clip.duration, (entry.offset + entry.samples) / rate)
@@ -138,7 +160,9 @@ def write_labels(prepared: PreparedAudio, table: Path) -> float:
         labels[first:last] = [numbers.get(phone, UNKNOWN) for phone in spoken]
         labelled += clip.duration
     if not labelled:
-        raise DataError(f"{table}: none of its files is among the {len(prepared.files)} prepared")
+        raise DataError(
+            f"{table.path}: none of its files is among the {len(prepared.files)} prepared"
+        )
     about = {"fingerprint": prepared.fingerprint, "phones": names}
     # The names come last: they make the labels valid.
     (prepared.folder / NAMES_NAME).unlink(missing_ok=True)

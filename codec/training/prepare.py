@@ -108,6 +108,7 @@ def prepare(
     jobs: int | None = None,
     progress: Progress | None = None,
     report: Callable[[str], None] | None = None,
+    check: Callable[[list[str]], None] = lambda names: None,
 ) -> PreparedAudio:
     """Decode every audio file under `source` into `out/audio.i16` and `out/index.json`.
 
@@ -123,6 +124,8 @@ def prepare(
     seconds of audio in it, and `report(line)` for each file left out because it is unreadable,
     empty, silent, not finite or far over full scale, which the index lists too, for each that is
     cut off or damaged, and for what is no file or not audio (default: print to stderr).
+    `check(paths)` is called with the source files' paths within `source` before any is decoded, to
+    raise if they do not fit.
 
     An `out` prepared from the same files (names, sizes, modification times) with the same options
     is returned at once. An interrupted preparation is taken up where it stopped.
@@ -130,6 +133,7 @@ def prepare(
     """
     report = report or (lambda line: print(line, file=sys.stderr))
     sources = find_audio(source, report)
+    check([path.relative_to(source).as_posix() for path in sources])
     fingerprint = _fingerprint(source, sources, sample_rate, channels, kind)
     width = 2 * channels
     with contextlib.suppress(DataError):

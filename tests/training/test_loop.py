@@ -628,6 +628,26 @@ def test_the_commands(cli, wav, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("a.wav\t0\t1\tAA\n", "line 2: not a clip"),
+        ("".join(f"a.wav\t0\t1\t0:P{k}\n" for k in range(256)), "256 phones"),
+        ("b.wav\t0\t1\t0:AA\n", "none of its files is among the 2 found"),
+    ],
+)
+def test_a_bad_table_of_phones_is_an_error_before_anything_is_decoded(
+    cli, wav, tmp_path: Path, rows: str, said: str
+):
+    for name in ("data/a.wav", "data/a.flac"):  # of which one may turn out to be unusable
+        wav(name, 30_000)
+    table = tmp_path / "phones.tsv"
+    table.write_text("path\toffset\tduration\tphones\n" + rows)
+    code, _, err = cli("prepare", tmp_path / "data", "-o", tmp_path / "out", "--phones", table)
+    assert (code, said in err, len(err.splitlines())) == (1, True, 1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ("train", "missing"),
