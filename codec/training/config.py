@@ -209,15 +209,15 @@ def differences(old: TrainConfig, new: TrainConfig) -> dict[str, tuple[Any, Any]
 
 
 def read_changes(file: Path | None, assignments: tuple[str, ...]) -> dict[str, Any]:
-    """Read fields from a TOML or JSON file, then from "name=value" and "model.name=value".
+    """Read fields from a TOML or JSON file, then from "NAME=VALUE" and "model.NAME=VALUE".
 
     A value is JSON, or else a plain string. Raises TrainingError.
     """
     changes: dict[str, Any] = _read(file) if file else {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
-        if not equals:
-            raise TrainingError(f"{assignment!r} is not of the form name=value")
+        if not equals or not name.removeprefix("model."):
+            raise TrainingError(f"{assignment!r} is not of the form NAME=VALUE")
         try:
             value = json.loads(text)
         except ValueError:

@@ -528,8 +528,9 @@ def test_settings_from_files_and_words(tmp_path: Path):
         (tmp_path / name).write_text(text)
         with pytest.raises(TrainingError):
             read_changes(tmp_path / name, ())
-    with pytest.raises(TrainingError, match="name=value"):
-        read_changes(None, ("lr",))
+    for wrong in ("lr", "=3", "model.=3"):
+        with pytest.raises(TrainingError, match=f"^'{wrong}' is not of the form NAME=VALUE$"):
+            read_changes(None, (wrong,))
     with pytest.raises(TrainingError, match="No such file"):
         read_changes(tmp_path / "missing.json", ())
 
