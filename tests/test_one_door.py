@@ -94,6 +94,8 @@ def test_tensors_of_torch():
     for wrong in (torch.zeros(9, dtype=torch.bfloat16), torch.zeros(9, device="meta")):
         with pytest.raises(codec.AudioError, match=r"audio must be .* not torch"):
             SMALL.encode(wrong, 24_000)
+    with pytest.raises(codec.AudioError, match=r"^audio is a sparse tensor \(torch\.sparse_coo\)"):
+        SMALL.encode(torch.from_numpy(audio).to_sparse(), 24_000)
     codes = torch.from_numpy(expected.codes.astype(np.int64))
     assert SMALL.tokens(codes, n_samples=1920) == expected
 

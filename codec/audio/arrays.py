@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from codec.errors import AudioError
 from codec.model.limits import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
-from codec.support.arguments import as_array
+from codec.support.arguments import SparseError, as_array
 
 Audio = npt.NDArray[np.float32]
 
@@ -85,6 +85,8 @@ def as_float32(audio: npt.ArrayLike) -> Audio:
 def _as_array(audio: Any) -> npt.NDArray[Any]:
     try:
         array = as_array(audio)
+    except SparseError as error:
+        raise AudioError(f"audio is {error}") from None
     except ValueError as error:
         if hasattr(audio, "detach"):
             raise AudioError(

@@ -71,11 +71,19 @@ def as_path(value: Any, name: str, error: type[CodecError]) -> Path:
     raise error(f"{name} must be a path, not {shown(value)}")
 
 
+class SparseError(ValueError):
+    """A tensor is sparse; the text completes "it is"."""
+
+
 def as_array(value: Any) -> npt.NDArray[Any]:
     """Convert nested lists, an array, or a PyTorch tensor on any device to a NumPy array.
 
-    A tensor's gradient is left behind. Raises ValueError, with one line, on what is no array.
+    A tensor's gradient is left behind. Raises ValueError, with one line, on what is no array, as
+    SparseError on a sparse tensor.
     """
+    layout = str(getattr(value, "layout", "")) if hasattr(value, "detach") else ""
+    if "sparse" in layout:  # as torch.sparse_coo or torch.sparse_csr
+        raise SparseError(f"a sparse tensor ({layout}): its method to_dense() gives a dense one")
     try:
         if hasattr(value, "detach"):
             value = value.detach().cpu()

@@ -64,6 +64,7 @@ def test_what_is_no_array_is_one_line(value):
     assert len(str(raised.value).splitlines()) == 1
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR")  # PyTorch calls it beta
 def test_tensors_of_every_kind_are_arrays():
     torch = pytest.importorskip("torch")
     values = torch.tensor([1.0, -2.0])
@@ -71,9 +72,12 @@ def test_tensors_of_every_kind_are_arrays():
     assert negated.is_neg()
     for tensor in (values.requires_grad_(), values, negated):
         assert as_array(tensor).tolist() == [1.0, -2.0]
-    for tensor in (values.to("meta"), values.detach().to_sparse()):
-        with pytest.raises(ValueError, match=r"."):
-            as_array(tensor)
+    with pytest.raises(ValueError, match=r"."):
+        as_array(values.to("meta"))
+    square = values.detach().reshape(1, 2)
+    for sparse in (square.to_sparse(), square.to_sparse_csr(), square.bfloat16().to_sparse()):
+        with pytest.raises(ValueError, match=r"^a sparse tensor \(torch\.sparse_\w+\): .*to_dense"):
+            as_array(sparse)
 
 
 def test_values_are_shown_on_one_short_line():
