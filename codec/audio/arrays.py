@@ -43,7 +43,7 @@ def as_channels(audio: npt.ArrayLike) -> Audio:
     Raises AudioError on another shape or dtype, no samples, NaN or infinity, or a peak above
     `MAX_PEAK`.
     """
-    array = _as_array(audio)
+    array = native_array(audio)
     if array.ndim not in (1, 2):
         raise AudioError(f"audio must be [samples] or [channels, samples], not {array.ndim}-D")
     array = np.atleast_2d(array)
@@ -54,15 +54,24 @@ def as_channels(audio: npt.ArrayLike) -> Audio:
         raise AudioError(
             f"{channels} channels, at most {MAX_CHANNELS}; audio must be [channels, samples]"
         )
+    return as_samples(array)
+
+
+def as_samples(audio: npt.ArrayLike) -> Audio:
+    """Convert samples of any shape, no samples too, as `as_float32` does, and check them.
+
+    Raises AudioError on another dtype, NaN or infinity, or a peak above `MAX_PEAK`.
+    """
+    array = native_array(audio)
     floats = as_float32(array)
-    if array.dtype == np.int16:
+    if array.dtype == np.int16 or not array.size:
         return floats
     # NaN and infinity pass through min and max, so two reductions find both; no temporary.
     peak = peak_of(floats)
     if not np.isfinite(peak) or not np.isfinite(floats.min()):
         raise AudioError("audio is not finite: it holds NaN or infinity")
     if peak > MAX_PEAK:
-        raise AudioError(f"audio peaks at {peak:.6g}; full scale is 1, so scale it first")
+        raise AudioError(_too_loud(peak))
     return floats
 
 
@@ -71,33 +80,55 @@ def as_float32(audio: npt.ArrayLike) -> Audio:
 
     audio: float32, float64 or int16, which is divided by 32768: a NumPy array of either byte
         order, nested lists, or a PyTorch tensor, whose gradient is left behind.
-    Raises AudioError on everything else.
+    Raises AudioError on everything else, and on float64 beyond the range of float32.
     """
-    array = _as_array(audio)
+    array = native_array(audio)
     if array.dtype == np.int16:
         return array.astype(np.float32) / np.float32(32768)
     if array.dtype not in (np.float32, np.float64):
         raise AudioError(f"audio must be float32, float64 or int16, not {array.dtype}")
+    return narrowed(array)
+
+
+def narrowed(floats: npt.NDArray[Any]) -> Audio:
+    """Convert floats of any width to float32; NaN and infinity stay.
+
+    Raises AudioError on numbers beyond its range, which would become infinity.
+    """
     with np.errstate(over="ignore"):
-        return array.astype(np.float32, copy=False)
+        narrow = floats.astype(np.float32, copy=False)
+    if floats.dtype.itemsize > 4:
+        lost = floats[np.isinf(narrow) & np.isfinite(floats)]
+        if lost.size:
+            raise AudioError(_too_loud(peak_of(lost)))
+    return narrow
 
 
-def _as_array(audio: Any) -> npt.NDArray[Any]:
+def _too_loud(peak: float) -> str:
+    return f"audio peaks at {peak:.6g}; full scale is 1, so scale it first"
+
+
+def native_array(audio: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Convert `audio` to an array of any shape and dtype, in this machine's byte order.
+
+    Raises AudioError on what is no array.
+    """
+    given: Any = audio
     try:
-        array = as_array(audio)
+        array = as_array(given)
     except SparseError as error:
         raise AudioError(f"audio is {error}") from None
     except ValueError as error:
-        if hasattr(audio, "detach"):
+        if hasattr(given, "detach"):
             raise AudioError(
-                f"audio must be float32, float64 or int16, not {audio.dtype} on {audio.device}"
+                f"audio must be float32, float64 or int16, not {given.dtype} on {given.device}"
             ) from None
         raise AudioError(f"audio is no array, or its channels differ in length: {error}") from None
     # `newbyteorder` gives the native type of what a big-endian file or machine wrote.
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def peak_of(audio: Audio) -> float:
+def peak_of(audio: npt.NDArray[Any]) -> float:
     """Return the largest magnitude in `audio`, which is not empty."""
     return max(-float(audio.min()), float(audio.max()))
 

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from codec.audio.arrays import narrowed
 from codec.audio.sniff import FFMPEG_NAMES
 from codec.errors import AudioError, MissingPackageError
 
@@ -123,7 +124,7 @@ def _floats(frame: Any, channels: int) -> npt.NDArray[np.float32]:
     else:
         array = np.frombuffer(planes[0], dtype, count * channels).reshape(-1, channels)
     if array.dtype.kind == "f":
-        return array.astype(np.float32)
+        return narrowed(array)
     if array.dtype == np.uint8:
         return (array.astype(np.float32) - np.float32(128)) / np.float32(128)
     return array.astype(np.float32) / np.float32(1 << 8 * array.dtype.itemsize - 1)

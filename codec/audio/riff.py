@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from codec.audio.arrays import narrowed
 from codec.audio.channels import speakers
 from codec.audio.content import Bytes
 from codec.audio.mpeg import after_id3
@@ -274,7 +275,10 @@ def plain_header(wave: Wave, n_bytes: int) -> bytes:
 
 
 def floats(data: bytes, kind: str) -> npt.NDArray[np.float32]:
-    """Convert samples of `kind` as libsndfile does: integers scaled to full scale ±1."""
+    """Convert samples of `kind` as libsndfile does: integers scaled to full scale ±1.
+
+    Raises AudioError on floats beyond the range of float32.
+    """
     if kind == "3":
         wide = np.zeros((len(data) // 3, 4), np.uint8)
         wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
@@ -283,6 +287,5 @@ def floats(data: bytes, kind: str) -> npt.NDArray[np.float32]:
     if kind == "u1":
         return (samples.astype(np.float32) - np.float32(128)) / np.float32(128)
     if samples.dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return samples.astype(np.float32)
+        return narrowed(samples)
     return samples.astype(np.float32) / np.float32(1 << 8 * samples.dtype.itemsize - 1)

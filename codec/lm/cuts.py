@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.api import Codec
-from codec.audio.arrays import as_channels, as_float32, check_sample_rate, in_blocks
+from codec.audio.arrays import as_channels, check_sample_rate, in_blocks, native_array
 from codec.audio.resample import resample
 from codec.errors import AudioError, OptionError
 from codec.support.arguments import whole
@@ -32,7 +32,7 @@ def cuts_of(
     check_sample_rate(given)
     levels = codec.pipeline.n_codebooks(levels, None)
     rate, hop = codec.config.sample_rate, codec.config.hop_length
-    channels = as_float32(audio)
+    channels = native_array(audio)
     if channels.ndim not in (1, 2) or not len(channels):
         raise AudioError(
             f"audio must be [samples] or [channels, samples], not {list(channels.shape)}"

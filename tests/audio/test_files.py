@@ -65,7 +65,9 @@ def test_one_dimension_is_one_channel_and_beyond_full_scale_is_kept():
         (np.array([0, np.nan]), "not finite"),
         (np.array([0, -np.inf, 1]), "not finite"),
         (np.array([np.inf, 0]), "not finite"),
-        (np.array([1e300, 0]), "not finite"),  # infinite as float32
+        (np.array([np.nan, 1.0, np.inf]), "not finite"),
+        (np.array([0.5, 1e300, 2.0]), r"peaks at 1e\+300; full scale is 1"),  # infinite as float32
+        (np.array([-1e200, 1e100]), r"peaks at 1e\+200; full scale is 1"),
         (np.array([32767.0, 0]), "full scale is 1"),
         (np.array([-32767.0, 0]), "full scale is 1"),
     ],
@@ -218,6 +220,8 @@ def test_unreadable_files(tmp_path):
         read_audio(io.BytesIO(encoded(np.zeros(0))))
     with pytest.raises(AudioError, match="not finite"):
         read_audio(io.BytesIO(encoded(np.array([0, np.nan]))))
+    with pytest.raises(AudioError, match=r"peaks at 1e\+300; full scale is 1"):
+        read_audio(io.BytesIO(encoded(np.array([0, -1e300]), subtype="DOUBLE")))
     with pytest.raises(AudioError, match="sample rate of 999 Hz"):
         read_audio(io.BytesIO(encoded(np.zeros(5), rate=999)))
     with pytest.raises(AudioError, match="256 channels"):

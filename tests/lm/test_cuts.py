@@ -44,6 +44,8 @@ def test_what_cannot_be_cut_is_refused() -> None:
     for wrong in (audio * np.nan, audio[:0], audio[None, None], np.float32(0.5), audio.astype(int)):
         with pytest.raises(AudioError):
             cuts_of(MODEL, wrong, RATE, LEVELS)
+    with pytest.raises(AudioError, match="full scale is 1"):
+        cuts_of(MODEL, audio.astype(np.float64) + 1e300, RATE, LEVELS)
     for rate in (0, -RATE, 44_100.5, "24000"):
         with pytest.raises(AudioError, match="sample rate"):
             cuts_of(MODEL, audio, rate, LEVELS)  # type: ignore[arg-type]
