@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from codec.audio.arrays import as_float32
+from codec.audio.arrays import as_samples
 from codec.engine.backend import DecoderNetwork, EncoderNetwork, StreamingBackend
 from codec.engine.stream import Stream
 from codec.engine.windows import Window, in_windows
@@ -140,7 +140,7 @@ class LatentStreamEncoder(Stream):
 
         samples: as for `StreamEncoder.push`. Raises AudioError, or StateError after `flush`.
         """
-        checked = check_audio(as_float32(samples), self._channels)
+        checked = check_audio(as_samples(samples), self._channels)
         with self._lock:
             self._check_open()
             latents = self._network.push_latents(self._state, checked)

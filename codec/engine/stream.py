@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from codec.audio.arrays import as_float32
+from codec.audio.arrays import as_samples
 from codec.engine.backend import BeamSearch, DecoderNetwork, EncoderNetwork, StreamingBackend
 from codec.errors import StateError
 from codec.model.checks import check_audio, check_codebooks, check_codes
@@ -135,9 +135,16 @@ class StreamEncoder(Stream):
         """Take `samples` [n], n >= 0, at the model's rate; give codes uint16 [n_codebooks, frames].
 
         samples: float32 or float64 with full scale ±1, or int16, as for `Codec.encode`.
-        Raises AudioError, or StateError after `flush`.
+        Raises AudioError as `Codec.encode` does, or StateError after `flush`.
         """
-        checked = check_audio(as_float32(samples), self._channels)
+        return self.push_resampled(as_samples(samples))
+
+    def push_resampled(self, samples: Floats) -> Codes:
+        """Do as `push` with float32 of any finite peak.
+
+        Resampling raises the peak of audio that was checked before it. Raises as `push` does.
+        """
+        checked = check_audio(samples, self._channels)
         with self._lock:
             self._check_open()
             if self._beam > 1:

@@ -32,7 +32,9 @@ def encode_live(
     resampled = resample_blocks(blocks, sample_rate, backend.config.sample_rate)
     for block in paired(resampled, backend.config.channels):
         encoders = encoders or [StreamEncoder(backend, n_codebooks, beam) for _ in block]
-        codes = [encoder.push(each) for encoder, each in zip(encoders, block, strict=True)]
+        codes = [
+            encoder.push_resampled(each) for encoder, each in zip(encoders, block, strict=True)
+        ]
         if codes[0].shape[1]:
             yield np.stack(codes)
     if not encoders:

@@ -132,6 +132,14 @@ def test_live_codes_and_samples_are_those_of_the_whole(tool, rate, samples):
         list(encode_live(tool.backend, [], rate, 3))
 
 
+def test_a_peak_that_resampling_raises_is_coded_live_too(tool):
+    from codec.files.live import encode_live
+
+    audio = np.float32(256) * np.sign(noise(4000))[None]
+    spans = list(encode_live(tool.backend, [audio], 44_100, 3))
+    assert np.array_equal(np.concatenate(spans, axis=2), tool.encode(audio, 44_100).codes)
+
+
 def test_no_sample_waits_longer_than_for_the_next_frame(tool):
     from codec.files.live import decode_live, encode_live
 

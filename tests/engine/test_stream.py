@@ -18,6 +18,7 @@ from bench.random_weights import SMALL, noise, write_weights
 from codec.errors import AudioError, BitrateError, StateError, TokensError
 
 pytest.importorskip("codec.engine._engine", reason="needs the native engine")
+from codec.engine.latents import LatentStreamEncoder
 from codec.engine.native import NativeBackend, isas
 from codec.engine.stream import StreamDecoder, StreamEncoder
 from tests.helpers.processes import python
@@ -257,6 +258,11 @@ def test_bad_input_leaves_the_stream_as_it_was(small: NativeBackend) -> None:
         encoder.push(np.array([np.nan], np.float32))
     with pytest.raises(AudioError):
         encoder.push(np.zeros(4, np.int64))
+    for loud in (np.full(4, 257, np.float32), np.array([0, -1e6]), np.array([1e300])):
+        with pytest.raises(AudioError, match="full scale is 1, so scale it first"):
+            encoder.push(loud)
+        with pytest.raises(AudioError, match="full scale is 1, so scale it first"):
+            LatentStreamEncoder(small).push(loud)
     with pytest.raises(TokensError):
         decoder.push(np.full((3, 1), 50, np.uint16))
     assert (encoder.save(), decoder.save()) == before

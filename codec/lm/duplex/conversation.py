@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.api import Codec
-from codec.audio.arrays import as_float32
+from codec.audio.arrays import as_samples
 from codec.errors import StateError
 from codec.lm.duplex.detectors import Detector, hop_samples, load_detector
 from codec.lm.duplex.echo import EchoGate
@@ -155,7 +155,7 @@ class Conversation:
         """
         if self._closed:
             raise StateError("the conversation has ended")
-        heard = check_audio(as_float32(samples))
+        heard = check_audio(as_samples(samples))
         played: list[Floats] = []
         while len(heard):
             due = min(
