@@ -222,6 +222,7 @@ class Codec(Immutable):
         *,
         n_codebooks: int | None = None,
         bitrate: float | None = None,
+        beam: int = 1,
         threads: int = 1,
     ) -> list[Tokens]:
         """`encode` every item, the items spread over `threads` threads.
@@ -237,13 +238,13 @@ class Codec(Immutable):
             rates = [_sample_rate(rate) for rate in _items(sample_rates, "rates", AudioError)]
         if len(rates) != len(items):
             raise AudioError(f"{len(rates)} sample rates for {len(items)} items")
-        count = self._pipeline.n_codebooks(n_codebooks, bitrate)
+        count, paths = self._pipeline.n_codebooks(n_codebooks, bitrate), self._pipeline.beam(beam)
         with Workers(_threads(threads)) as workers:
             if isinstance(self.backend, BatchBackend):
                 return self._encode_at_once(self.backend, items, rates, count, workers)
             return list(
                 workers.run(
-                    functools.partial(self.encode, audio, rate, n_codebooks=count)
+                    functools.partial(self.encode, audio, rate, n_codebooks=count, beam=paths)
                     for audio, rate in zip(items, rates, strict=True)
                 )
             )

@@ -292,6 +292,9 @@ def test_a_beam_search_gives_codes_like_any_other(searching):
         file = searching.compress(audio, 24_000, n_codebooks=count, beam=6, effort="raw")
         assert np.array_equal(searching.decompress(file)[0], searching.decode(tokens))
     assert tokens != searching.encode(audio, 24_000)
+    assert searching.encode_batch([audio, audio[:1]], 24_000, beam=6) == [
+        searching.encode(part, 24_000, beam=6) for part in (audio, audio[:1])
+    ]
     stream = searching.stream_encoder(n_codebooks=2, beam=6)
     codes = np.concatenate([stream.push(audio[0]), stream.flush()], axis=1)
     assert np.array_equal(codes, searching.encode(audio[0], 24_000, n_codebooks=2, beam=6).codes[0])
@@ -300,7 +303,7 @@ def test_a_beam_search_gives_codes_like_any_other(searching):
 @pytest.mark.parametrize("beam", [0, 65, -1, 2.5, "8", None, True, float("nan")])
 def test_other_beams_are_refused(searching, beam):
     audio = steps(480)
-    for act in (searching.encode, searching.compress):
+    for act in (searching.encode, searching.compress, searching.encode_batch):
         with pytest.raises(OptionError, match="beam"):
             act(audio, 24_000, beam=beam)
     with pytest.raises(OptionError, match="beam"):

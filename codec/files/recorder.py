@@ -32,9 +32,10 @@ class Recorder:
     file is finished with the audio that arrived. The result is what `Codec.compress` gives for the
     first `n_samples` samples with effort="raw".
 
-    n_codebooks, bitrate: as for `Codec.encode`. Raises OutputError if the file exists or cannot be
-    written, AudioError on an impossible number of channels, OptionError on tags that are not text,
-    BitrateError, and BackendError if the backend of `model` does not stream.
+    n_codebooks, bitrate, beam: as for `Codec.encode`. Raises OutputError if the file exists or
+    cannot be written, AudioError on an impossible number of channels, OptionError on another beam
+    or tags that are not text, BitrateError, and BackendError if the backend of `model` does not
+    stream.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Recorder:
         channels: int = 1,
         n_codebooks: int | None = None,
         bitrate: float | None = None,
+        beam: int = 1,
         tags: Mapping[str, str] | None = None,
     ) -> None:
         self._path = as_path(path, "the output", OutputError)
@@ -53,7 +55,7 @@ class Recorder:
         if not 1 <= count <= MAX_CHANNELS:
             raise AudioError(f"{count} channels; a file has 1 to {MAX_CHANNELS}")
         self._encoders = [
-            model.stream_encoder(n_codebooks=n_codebooks, bitrate=bitrate)
+            model.stream_encoder(n_codebooks=n_codebooks, bitrate=bitrate, beam=beam)
             for _ in range(count_streams(count, model.config.channels))
         ]
         pipeline, rate = model.pipeline, model.config.sample_rate

@@ -172,3 +172,13 @@ def test_wrong_use(model: codec.Codec, tmp_path: Path) -> None:
         with pytest.raises(codec.OptionError, match="tag"):
             codec.Recorder(tmp_path / "c.nac", model, tags=wrong)  # type: ignore[arg-type]
     assert not (tmp_path / "c.nac").exists()
+
+
+def test_a_recording_with_a_beam_is_what_compress_gives(tmp_path):
+    model = codec.load(write_weights(tmp_path / "w.safetensors", SMALL))
+    audio = noise(60_000, seed=3)
+    with codec.Recorder(tmp_path / "a.nac", model, n_codebooks=2, beam=5) as recorder:
+        for start in range(0, 60_000, 7000):
+            recorder.write(audio[start : start + 7000])
+    packed = model.compress(audio, 24_000, n_codebooks=2, beam=5, effort="raw")
+    assert (tmp_path / "a.nac").read_bytes() == packed
