@@ -311,7 +311,8 @@ def trim(
     """Make .nac files smaller without encoding them again. Folders are searched.
 
     Codebooks refine one another, so the first N are the same audio at a lower quality: the output
-    is what `codec compress -n N` makes of the original. Without -o, a.nac becomes a.N.nac.
+    is what `codec compress -n N` makes of the original, if that was without --beam. Without -o,
+    a.nac becomes a.N.nac.
     """
     from codec.files.trim import trim as trim_job
 
