@@ -11,21 +11,9 @@ import numpy as np
 
 include "../kernels/_kernel_tables.pxi"
 
-cdef extern from "rvq/rvq.h" nogil:
-    ctypedef struct nac_rvq_plan:
-        size_t levels
-
-cdef extern from "rvq/rvq_beam.h" nogil:
-    enum:
-        NAC_RVQ_BEAM_MOST
-    size_t nac_rvq_beam_scratch_size(size_t levels, size_t dim)
-    void nac_rvq_beam(const nac_rvq_plan *plan, int isa, size_t levels, size_t beam,
-                      const float *latents, size_t n, uint16_t *codes, float *scratch)
-
 cdef extern from "engine/encoder.h" nogil:
     ctypedef struct nac_encoder:
         size_t latent
-        nac_rvq_plan rvq
         int stereo
     size_t nac_encoder_state_size(const nac_encoder *net)
     size_t nac_encoder_scratch(const nac_encoder *net)
@@ -232,7 +220,7 @@ cdef class Encoder(_Network):
     def ended(self, int64_t[::1] state):
         return bool(nac_encoder_done(self.memory(state)))
 
-    cdef run(self, int64_t[::1] state, audio, size_t levels):
+    cdef run(self, int64_t[::1] state, audio, size_t levels, size_t beam):
         """Encode `audio`, or end the stream if it is None: codes [levels, frames], or latents
         [frames, latent_dim] if `levels` is 0."""
         cdef const nac_encoder *net = &self.model.encoder
@@ -251,7 +239,7 @@ cdef class Encoder(_Network):
             n = samples.shape[0] // (1 + net.stereo)
             first = &samples[0] if n else NULL
             to.room = nac_stream_encodes(net, place, n)
-        to.levels, to.beam, to.stride, to.codes, to.latents = levels, 1, to.room, NULL, NULL
+        to.levels, to.beam, to.stride, to.codes, to.latents = levels, beam, to.room, NULL, NULL
         if levels:
             codes = out = np.empty((levels, to.room), np.uint16)
             to.codes = &codes[0, 0] if to.room else NULL
@@ -269,40 +257,22 @@ cdef class Encoder(_Network):
         _check(status)
         return out
 
-    def push(self, int64_t[::1] state, audio not None, size_t levels):
-        """Codes uint16 [levels, frames that `audio` [n] or, with stereo, [2, n] completes]."""
-        return self.run(state, audio, _at_least_one(levels))
+    def push(self, int64_t[::1] state, audio not None, size_t levels, size_t beam=1):
+        """Codes uint16 [levels, frames that `audio` [n] or, with stereo, [2, n] completes], of a
+        search with 1 to 64 paths."""
+        return self.run(state, audio, _at_least_one(levels), beam)
 
-    def flush(self, int64_t[::1] state, size_t levels):
+    def flush(self, int64_t[::1] state, size_t levels, size_t beam=1):
         """Codes of the frames that are left; the stream ends."""
-        return self.run(state, None, _at_least_one(levels))
+        return self.run(state, None, _at_least_one(levels), beam)
 
     def push_latents(self, int64_t[::1] state, audio not None):
         """As `push`, but latents float32 [frames, latent_dim]: what the quantiser gets."""
-        return self.run(state, audio, 0)
+        return self.run(state, audio, 0, 1)
 
     def flush_latents(self, int64_t[::1] state):
         """As `flush`, but latents float32 [frames, latent_dim]."""
-        return self.run(state, None, 0)
-
-    def search(self, const float[:, ::1] latents not None, size_t levels, size_t beam):
-        """Codes uint16 [levels, frames] of `latents` [frames, latent_dim], by a search with 2 to
-        NAC_RVQ_BEAM_MOST paths."""
-        cdef const nac_encoder *net = &self.model.encoder
-        cdef size_t n = latents.shape[0]
-        if <size_t>latents.shape[1] != net.latent or not 1 <= levels <= net.rvq.levels:
-            raise ValueError("latents or levels do not fit the codebooks")
-        if not 2 <= beam <= NAC_RVQ_BEAM_MOST:
-            raise ValueError("no such number of paths")
-        codes = np.empty((levels, n), np.uint16)
-        if n == 0:
-            return codes
-        cdef uint16_t[:, ::1] out = codes
-        cdef float[::1] scratch = _aligned(nac_rvq_beam_scratch_size(levels, net.latent))
-        with nogil:
-            nac_rvq_beam(&net.rvq, self.model.kernels.isa, levels, beam, &latents[0, 0], n,
-                         &out[0, 0], &scratch[0])
-        return codes
+        return self.run(state, None, 0, 1)
 
     def latents(self, audio):
         """Latents float32 [frames, latent_dim] of all of `audio`, before quantisation."""

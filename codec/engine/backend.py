@@ -73,16 +73,21 @@ class BatchBackend(Backend, Protocol):
 
 @runtime_checkable
 class BeamSearch(Protocol):
-    """What a backend has that searches codes with several paths, 2 to 64.
+    """What a backend has that searches codes with several paths, up to 64.
 
-    The codes depend on `n_codebooks`: those of fewer are not the first of those of more.
+    The codes depend on `n_codebooks`: those of fewer are not the first of those of more. `push` and
+    `flush` of its `EncoderNetwork`, if it has one, take the paths after the levels.
     """
 
     def encode_beam(self, audio: Floats, n_codebooks: int, beam: int) -> Codes:
         """Encode as `Backend.encode` does, with so many paths."""
 
-    def search(self, latents: Floats, n_codebooks: int, beam: int) -> Codes:
-        """Search the codes [n_codebooks, frames] of latents float32 [frames, dim]."""
+
+def beam_search(backend: Backend) -> BeamSearch:
+    """Return `backend`, which must be able to search with several paths. Raises BackendError."""
+    if not isinstance(backend, BeamSearch):
+        raise BackendError("this backend has no beam search; native has, on the CPU")
+    return backend
 
 
 class Network(Protocol):

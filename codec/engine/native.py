@@ -75,22 +75,15 @@ class NativeBackend(Halves[_engine.Encoder, _engine.Decoder]):
         A model that codes two channels together takes [2, samples], left and right.
         Raises AudioError, BitrateError.
         """
+        return self.encode_beam(audio, n_codebooks, 1)
+
+    def encode_beam(self, audio: Floats, n_codebooks: int, beam: int) -> Codes:
+        """Encode as `encode` does, with 1 to 64 paths. Raises AudioError, BitrateError."""
         samples = check_audio(audio, self.config.channels)
         check_codebooks(n_codebooks, self.config)
         encoder, state = self.encoder, _new_state(self.encoder)
-        codes = encoder.push(state, samples, n_codebooks)
-        return np.concatenate([codes, encoder.flush(state, n_codebooks)], axis=1)
-
-    def encode_beam(self, audio: Floats, n_codebooks: int, beam: int) -> Codes:
-        """Encode as `encode` does, with 2 to 64 paths. Raises AudioError, BitrateError."""
-        samples = check_audio(audio, self.config.channels)
-        return self.search(self.encoder.latents(samples), n_codebooks, beam)
-
-    def search(self, latents: Floats, n_codebooks: int, beam: int) -> Codes:
-        """Search the codes uint16 [n_codebooks, frames] of `latents` float32 [frames, dim] with 2
-        to 64 paths. Raises BitrateError."""
-        check_codebooks(n_codebooks, self.config)
-        return self.encoder.search(latents, n_codebooks, beam)
+        codes = encoder.push(state, samples, n_codebooks, beam)
+        return np.concatenate([codes, encoder.flush(state, n_codebooks, beam)], axis=1)
 
     def decode(self, codes: Codes) -> Floats:
         """Decode `codes` uint16 [1 to Q, frames] to float32 [frames * config.hop_length].

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.audio.arrays import as_samples
-from codec.engine.backend import BeamSearch, DecoderNetwork, EncoderNetwork, StreamingBackend
+from codec.engine.backend import DecoderNetwork, EncoderNetwork, StreamingBackend, beam_search
 from codec.errors import StateError
 from codec.model.checks import check_audio, check_codebooks, check_codes
 from codec.support.types import Codes
@@ -108,7 +108,7 @@ class StreamEncoder(Stream):
     """Samples in, codes out as soon as they are certain. Made by `Codec.stream_encoder`.
 
     n_codebooks: by default all. beam: paths of the search for the codes, 1 unless the backend is a
-    `BeamSearch`. Raises BitrateError.
+    `BeamSearch`. Raises BitrateError, BackendError.
     """
 
     _kind = b"NACe"
@@ -121,10 +121,12 @@ class StreamEncoder(Stream):
         check_codebooks(count, backend.config)
         super().__init__(backend, backend.encoder, count)
         self._hop, self._channels = backend.config.hop_length, backend.config.channels
-        self._beam = beam
+        if beam > 1:
+            beam_search(backend)
+        self._search: tuple[int, ...] = (count, beam) if beam > 1 else (count,)
 
     def _made_from(self) -> tuple[Any, ...]:
-        return (self._backend, self._n_codebooks, self._beam)
+        return (self._backend, *self._search)
 
     @property
     def latency(self) -> int:
@@ -147,9 +149,7 @@ class StreamEncoder(Stream):
         checked = check_audio(samples, self._channels)
         with self._lock:
             self._check_open()
-            if self._beam > 1:
-                return self._searched(self._network.push_latents(self._state, checked))
-            return self._network.push(self._state, checked, self._n_codebooks)
+            return self._network.push(self._state, checked, *self._search)
 
     def flush(self) -> Codes:
         """End the stream; give the codes that are left, uint16 [n_codebooks, frames].
@@ -159,16 +159,9 @@ class StreamEncoder(Stream):
         """
         with self._lock:
             self._check_open()
-            if self._beam > 1:
-                codes = self._searched(self._network.flush_latents(self._state))
-            else:
-                codes = self._network.flush(self._state, self._n_codebooks)
+            codes = self._network.flush(self._state, *self._search)
             self._ended = True
         return codes
-
-    def _searched(self, latents: Floats) -> Codes:
-        assert isinstance(self._backend, BeamSearch)
-        return self._backend.search(latents, self._n_codebooks, self._beam)
 
 
 class StreamDecoder(Stream):

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from codec.engine.backend import Backend, BeamSearch
+from codec.engine.backend import Backend, beam_search
 from codec.model.receptive_field import Reach, decoder_reach, encoder_reach
 from codec.support.types import Codes
 from codec.support.workers import Workers
@@ -58,12 +58,11 @@ def encode_spans(
     blocks: float32 [channels, samples] at the model's rate, one after another; of a model that
     codes two channels together, as `codec.engine.pairs` makes them. They may be of any length; a
     span is kept in memory with the blocks that it touches. beam: paths of the search for the codes,
-    1 unless the backend is a `BeamSearch`.
+    1 unless the backend is a `BeamSearch` (else BackendError).
     """
     hop, encode_one = backend.config.hop_length, backend.encode
     if beam > 1:
-        assert isinstance(backend, BeamSearch)
-        encode_one = functools.partial(backend.encode_beam, beam=beam)
+        encode_one = functools.partial(beam_search(backend).encode_beam, beam=beam)
 
     def encode(window: Window, channel: int) -> Codes:
         samples = np.concatenate([piece[channel] for piece in window.pieces], axis=-1)

@@ -18,7 +18,7 @@ import numpy as np
 from codec.audio.arrays import Audio, after, first, silence
 from codec.audio.resample import resample_blocks, resampled_length
 from codec.coders.base import Coder
-from codec.engine.backend import Backend, BeamSearch, StreamingBackend, load_backend
+from codec.engine.backend import Backend, StreamingBackend, beam_search, load_backend
 from codec.engine.latents import encode_latent_spans
 from codec.engine.pairs import paired, unpaired
 from codec.engine.windows import decode_spans, encode_spans
@@ -178,8 +178,8 @@ class Pipeline:
         paths = whole(beam, "the beam", OptionError)
         if not 1 <= paths <= MAX_BEAM:
             raise OptionError(f"a beam is 1 to {MAX_BEAM} paths, not {paths}")
-        if paths > 1 and not isinstance(self.backend, BeamSearch):
-            raise BackendError("this backend has no beam search; native has, on the CPU")
+        if paths > 1:
+            beam_search(self.backend)
         return paths
 
     def encode_blocks(

@@ -27,7 +27,8 @@ size_t nac_stream_encodes_last(const nac_encoder *net, const void *state)
 static codec_status check_room(const nac_encoder *net, const void *state, const nac_encoded *to,
                                size_t frames)
 {
-    if (to->levels > net->rvq.levels) return CODEC_ERROR_ARGUMENT;
+    if (to->levels > net->rvq.levels || to->beam < 1 || to->beam > NAC_RVQ_BEAM_MOST)
+        return CODEC_ERROR_ARGUMENT;
     if (nac_encoder_done(state)) return CODEC_ERROR_STATE;
     if (frames > to->room) return CODEC_ERROR_SIZE;
     if (frames && !(to->levels ? (const void *)to->codes : to->latents))

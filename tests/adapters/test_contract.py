@@ -20,6 +20,7 @@ from bench.random_weights import SMALL, fill_codebooks, noise, write_weights
 from codec.adapters import ADAPTERS, adapter_named
 from codec.corpus.rows import Settings
 from codec.corpus.run import Corpus, run
+from codec.engine.stream import StreamEncoder
 from codec.lm.layouts import make_layout
 from codec.lm.vocabulary import Vocabulary
 
@@ -248,6 +249,18 @@ def test_streams_end_start_again_and_refuse_damage(model: codec.Codec) -> None:
         for at in (len(saved) // 2, len(saved) - 1):
             with pytest.raises(codec.StateError, match="damaged"):
                 stream.restore(saved[:at] + bytes([saved[at] ^ 1]) + saved[at + 1 :])
+
+
+def test_a_beam_is_ours_alone(model: codec.Codec, source: str) -> None:
+    audio, rate, streaming = noise(5_000), model.config.sample_rate, model.backend.streaming
+    if ":" not in source:
+        assert model.encode(audio, rate, beam=2).codes.size
+        return
+    with pytest.raises(codec.BackendError, match="no beam search"):
+        model.encode(audio, rate, beam=2)
+    if streaming is not None:
+        with pytest.raises(codec.BackendError, match="no beam search"):
+            StreamEncoder(streaming, 2, beam=2)
 
 
 def test_latents_are_ours_alone(model: codec.Codec, source: str) -> None:

@@ -380,6 +380,11 @@ def test_steps_are_checked_in_c(small: NativeBackend) -> None:
             encoder.flush(state, levels)
         with pytest.raises(ValueError, match="out of range"):
             decoder.push(other, np.zeros((levels, 1), np.uint16))
+    for beam in (0, 65, 2**63):
+        with pytest.raises(ValueError, match="out of range"):
+            encoder.push(state, audio, 1, beam)
+        with pytest.raises(ValueError, match="out of range"):
+            encoder.flush(state, 1, beam)
     for value in (np.nan, np.inf):
         with pytest.raises(ValueError, match="finite"):
             encoder.push(state, np.append(audio, np.float32(value)), 1)
