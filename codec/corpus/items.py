@@ -20,7 +20,8 @@ class Item:
 
     name: the path below the source it came from, with "/" on every system: the same wherever the
         corpus lies. duration: in seconds, None to the end. columns: what a manifest says besides.
-        where: the row of a manifest, for messages. A name that is not UTF-8 is escaped.
+        where: the row of a manifest, for messages. A name that is not UTF-8 is escaped; raw: as it
+        was before.
     """
 
     name: str
@@ -29,8 +30,10 @@ class Item:
     duration: float | None = None
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     where: str = ""
+    raw: str = dataclasses.field(init=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "raw", self.name)
         object.__setattr__(self, "name", utf8(self.name))
 
     @property

@@ -57,7 +57,8 @@ def find_inputs(sources: Sequence[str]) -> Inputs:
     `codec.corpus.hub.parse`. The same stretch of the same file counts once. Raises
     DataError if a source is not there or two files have one name.
     """
-    found = sorted((item for source in sources for item in _items(source)), key=lambda i: i.key)
+    found = [item for source in sources for item in _items(source)]
+    found.sort(key=lambda item: (item.key, item.raw != item.name))
     items = [item for item in found if item.place != NOT_AUDIO]
     others = [PurePosixPath(item.name) for item in found if item.place == NOT_AUDIO]
     if not items:
@@ -69,7 +70,8 @@ def find_inputs(sources: Sequence[str]) -> Inputs:
 def _told_apart(items: Sequence[Item]) -> Iterator[Item]:
     """Return `items` without repeats of the same stretch of the same file.
 
-    Raises DataError on two files of one name.
+    An escaped name that another file has as it is, is refused. Raises DataError on two files of one
+    name.
     """
     kept: Item | None = None
     for item in items:
@@ -80,6 +82,9 @@ def _told_apart(items: Sequence[Item]) -> Iterator[Item]:
             first = f" as {kept.where}" if kept.where else ""
             reason = f"the same input{first} once more{f' in {item.where}' if item.where else ''}"
             yield dataclasses.replace(item, place=Refused(reason, lost=False))
+        elif item.raw != kept.raw:
+            reason = "another input has this name, in which bytes that are not UTF-8 are escaped"
+            yield dataclasses.replace(item, place=Refused(reason))
         else:
             raise DataError(f"{shown(item.name)}: two inputs have this name and offset")
 

@@ -125,6 +125,19 @@ def test_rows_that_are_twice_there_count_once(tokenize, wav, tmp_path):
         find_items([str(tmp_path / "other"), str(path)])
 
 
+def test_a_name_that_is_the_escape_of_another_costs_one_row(tokenize, wav, tmp_path):
+    written = wav(r"in/x\xff.wav")
+    for name in (b"x\xff.wav", b"a\xff.wav"):
+        (written.parent / os.fsdecode(name)).write_bytes(wav("other.wav", 3000).read_bytes())
+    code, rows, refused, err = tokenize(tmp_path / "in")
+    assert code == 1
+    assert sorted(rows) == [r"a\xff.wav", r"x\xff.wav"]
+    alone = tokenize(written)[1]
+    assert rows[written.name]["duration"] == alone[written.name]["duration"]
+    assert "another input has this name" in refused[written.name]
+    assert err.count(written.name) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
