@@ -14,14 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.adapters import adapter_named, open_adapter
-from codec.audio.arrays import (
-    Audio,
-    as_channels,
-    check_sample_rate,
-    in_blocks,
-    loudness_warning,
-    peak_of,
-)
+from codec.audio.arrays import Audio, as_channels, check_sample_rate, in_blocks, peak_of
+from codec.audio.loudness import loudness_warning
 from codec.audio.resample import resample_blocks
 from codec.engine.backend import (
     Backend,

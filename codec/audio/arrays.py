@@ -22,9 +22,6 @@ Audio = npt.NDArray[np.float32]
 # either. 256 is 48 dB above full scale.
 MAX_PEAK = 256.0
 
-# The network follows audio to about this peak; what it makes of louder audio is too quiet.
-LOUDEST = 2.0
-
 _BLOCK_VALUES = 1 << 18  # read, resampled or written at a time, whatever a header claims
 
 
@@ -131,16 +128,6 @@ def native_array(audio: npt.ArrayLike) -> npt.NDArray[Any]:
 def peak_of(audio: npt.NDArray[Any]) -> float:
     """Return the largest magnitude in `audio`, which is not empty."""
     return max(-float(audio.min()), float(audio.max()))
-
-
-def loudness_warning(peak: float) -> str | None:
-    """Say that audio of this peak comes back too quiet; None if it does not."""
-    if peak <= LOUDEST:
-        return None
-    return (
-        f"audio peaks at {peak:.4g}, full scale is 1: beyond {LOUDEST:g} it does not come back"
-        " at its level; scale it first"
-    )
 
 
 def as_int16(audio: Audio) -> npt.NDArray[np.int16]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.api import Codec
-from codec.audio import Audio, AudioReader
+from codec.audio import Audio, AudioReader, Metered
 from codec.corpus.items import Item
 from codec.errors import AudioError
 from codec.lm.layouts import Layout
@@ -57,7 +57,8 @@ class Row:
         or laid out; or latents frame by frame.
     width: values a frame: codebooks, or dimensions of the latents.
     decoder: what read the audio: codec, libsndfile or FFmpeg.
-    warning: what is missing of the audio or damaged, "" if nothing is.
+    warning: what is missing of the audio or damaged, or that it is far too loud, "" if nothing is.
+    damaged: whether it is more than too loud.
     """
 
     item: Item
@@ -68,6 +69,7 @@ class Row:
     ids: list[npt.NDArray[Any]]
     decoder: str = ""
     warning: str = ""
+    damaged: bool = False
 
     @property
     def duration(self) -> float:
@@ -116,7 +118,8 @@ def tokenize(codec: Codec, item: Item, settings: Settings, layout: Layout | None
         AudioReader(source, item.offset, item.duration) as reader,
         Workers() as workers,
     ):
-        blocks = _filtered(reader, settings)
+        metered = Metered(reader)
+        blocks = _filtered(metered, settings)
         if settings.latents:
             spans: Iterator[npt.NDArray[Any]] = codec.pipeline.encode_latent_blocks(
                 blocks, reader.sample_rate, workers
@@ -135,20 +138,18 @@ def tokenize(codec: Codec, item: Item, settings: Settings, layout: Layout | None
         ids = [layout.to_ids(channel) for channel in values]
     return Row(
         item, reader.n_samples, reader.sample_rate, frames, width, ids,
-        reader.decoder.split()[0], "; ".join(reader.warnings),
+        reader.decoder.split()[0], "; ".join(metered.warnings), bool(reader.warnings),
     )  # fmt: skip
 
 
-def _filtered(reader: AudioReader, settings: Settings) -> Iterator[Audio]:
-    """Give the reader's blocks. Raises AudioError by their end if a filter refuses."""
-    peak, rate = 0.0, reader.sample_rate
-    for block in reader:
+def _filtered(metered: Metered, settings: Settings) -> Iterator[Audio]:
+    """Give the blocks. Raises AudioError by their end if a filter refuses."""
+    reader, rate = metered.audio, metered.audio.sample_rate
+    for block in metered:
         if settings.max_duration is not None and reader.n_samples > settings.max_duration * rate:
             raise AudioError(f"longer than {settings.max_duration:g} s")
-        if settings.silence is not None:
-            peak = max(peak, float(np.abs(block).max()))
         yield block
     if reader.n_samples < settings.min_duration * rate:
         raise AudioError(f"shorter than {settings.min_duration:g} s")
-    if settings.silence is not None and peak < 10 ** (settings.silence / 20):
+    if settings.silence is not None and metered.peak < 10 ** (settings.silence / 20):
         raise AudioError(f"silent: the peak is below {settings.silence:g} dB")

@@ -182,7 +182,7 @@ def run(
                 for _ in corpus.shards[n]:
                     result = next(results)
                     counter.count(result)
-                    if strict and isinstance(result, Row) and result.warning:
+                    if strict and isinstance(result, Row) and result.damaged:
                         raise AudioError(f"{result.item.name}: {result.warning}")
                     if isinstance(result, Row):
                         rows.append(result)

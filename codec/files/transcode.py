@@ -13,8 +13,7 @@ from codec.audio import (
     Audio,
     AudioReader,
     AudioWriter,
-    loudness_warning,
-    peak_of,
+    Metered,
     silence,
 )
 from codec.audio.pipes import NotStreamableError, SampleSink, SampleStream, open_wav
@@ -108,7 +107,7 @@ def _compress_stream(task: Task, stream: SampleStream, coding: Coding) -> list[s
     streaming = pipeline.backend.streaming
     if coding.live and streaming is None:
         raise BackendError("coding frame by frame needs the native backend")
-    rate, count, blocks = stream.sample_rate, coding.n_codebooks, _Peak(stream)
+    rate, count, blocks = stream.sample_rate, coding.n_codebooks, Metered(stream)
     if streaming:
         spans = encode_live(streaming, blocks, rate, count, coding.beam)
     else:
@@ -127,7 +126,7 @@ def _compress_at_hand(task: Task, source: Path, coding: Coding) -> list[str]:
     with AudioReader(source, strict=coding.strict) as audio:
         rate, total = audio.sample_rate, audio.claimed / audio.sample_rate
         header = task.pipeline.header(audio.channels, rate, coding.n_codebooks)
-        blocks = _Peak(audio)
+        blocks = Metered(audio)
         spans = task.pipeline.encode_blocks(
             blocks, rate, coding.n_codebooks, task.workers, coding.beam
         )
@@ -138,29 +137,10 @@ def _compress_at_hand(task: Task, source: Path, coding: Coding) -> list[str]:
         return _write(dataclasses.replace(task, report=of_total), coding, blocks, header, spans)
 
 
-class _Peak:
-    """Gives the blocks of `audio`, and keeps their peak."""
-
-    def __init__(self, audio: AudioReader | SampleStream) -> None:
-        self.audio = audio
-        self._peak = 0.0
-
-    def __iter__(self) -> Iterator[Audio]:
-        for block in self.audio:
-            self._peak = max(self._peak, peak_of(block))
-            yield block
-
-    @property
-    def warnings(self) -> list[str]:
-        """What there is to say of the audio, once it has been read."""
-        loud = loudness_warning(self._peak)
-        return [*self.audio.warnings, *([loud] if loud else [])]
-
-
 def _write(
     task: Task,
     coding: Coding,
-    blocks: _Peak,
+    blocks: Metered,
     header: Header,
     spans: Iterator[Codes],
 ) -> list[str]:

@@ -173,6 +173,18 @@ def test_audio_that_is_cut_off_is_a_row_that_says_so(small, wav, tmp_path):
         run(corpus("strict"), strict=True)
 
 
+def test_audio_far_beyond_full_scale_is_warned_of_and_never_an_error(small, tmp_path):
+    for name, peak in (("a", 2.0), ("b", 2.5)):
+        path = tmp_path / "in" / f"{name}.wav"
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, np.full(4800, peak), 24000, subtype="FLOAT")
+    corpus = Corpus(small, [str(tmp_path / "in")], tmp_path / "out", Settings(3), "bin")
+    assert run(corpus, strict=True)["warnings"] == 1
+    index = next((tmp_path / "out/data").glob("*.jsonl"))
+    said = [json.loads(line)["warning"] for line in index.read_text().splitlines()]
+    assert [text[:21] for text in said] == ["", "audio peaks at 2.5, f"]
+
+
 def test_restart_makes_only_what_is_missing(small, folder, tmp_path, monkeypatch):
     out = tmp_path / "out"
     run(make(small, folder, out))
