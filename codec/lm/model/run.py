@@ -176,7 +176,7 @@ class Run:
             if own != found:
                 raise TrainingError(
                     f"{self.folder} holds a run of other {name}{_differing(own, found)};"
-                    " name another folder by --run"
+                    " name another folder"
                 )
         self.learner.load_state(tree["learner"])
         self.step = int(tree["step"])
