@@ -101,6 +101,7 @@ class WaveSource:
         walker = riff.Walker(data)
         wave = walker.head
         self._data, self._start, self._frame = data, walker.at, wave.frame_bytes
+        self._wave = wave
         self.kind = wave.kind
         there = len(data) - walker.at
         self.claimed = (wave.size if wave.size is not None else there) // wave.frame_bytes
@@ -112,10 +113,12 @@ class WaveSource:
             self.tags |= walker.tags_behind()
         except riff.JoinedError as error:
             self.warnings.append(str(error))
-        self.parts: list[Part] = [
-            riff.plain_header(wave, min(there, wave.size or there)),
-            (self._start, len(data)),
-        ]
+
+    def for_decoder(self) -> list[Part]:
+        """Return the samples behind a plain header. Raises AudioError if there are too many."""
+        there = len(self._data) - self._start
+        size = min(there, self._wave.size or there)
+        return [riff.plain_header(self._wave, size), (self._start, self._start + size)]
 
     def blocks(self, start: int) -> Iterator[Block]:
         if start and start >= self._n_frames:
@@ -310,14 +313,17 @@ def serve(kind: str, decoder: str) -> None:
                 source = _mp3(data)[1]
             else:
                 parts: list[Part] = [(0, len(data))]
-                if kind == "wav":
-                    parts = WaveSource(data).parts
+                wave = WaveSource(data) if kind == "wav" else None
+                if wave:
+                    parts = wave.for_decoder()
                 elif kind == "caf":
                     parts = _finished_caf(data)
                 elif kind == "au":
                     parts = [(0, 8), b"\xff" * 4, (12, len(data))]  # all that there are
                 cut = ["cut off"] if missing_bytes(data, kind) else []
                 source = LinkSource([lambda: (SndFile(data, parts, kind), cut)], layout="")
+                if wave:
+                    source.tags, source.warnings = wave.tags, cut + wave.warnings
         blocks = source.blocks(0)
         first = next(blocks, None)
         tags = {key: value for key, value in source.tags.items() if key in TAGS}

@@ -25,6 +25,7 @@ FORMAT = struct.Struct("<H H I I H H")
 UNKNOWN = 0xFFFF_FFFF
 MAGICS = (b"RIFF", b"RF64", b"BW64")
 W64_MAGIC = bytes.fromhex("726966662e91cf11a5d628db04c10000")
+_W64_GUID = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # of each name but the first
 
 # The size that a recorder writes when it knows none: arecord and sox near 2^31, ffmpeg 2^32.
 _ENDLESS = 0x7FFF_0000
@@ -61,10 +62,11 @@ class JoinedError(AudioError):
 @dataclasses.dataclass
 class Wave:
     """The head of a WAV. size: bytes of samples that it claims; None if it states none.
-    ahead: bytes of the samples that were read with it."""
+    stated: what its 32 bits say of that. ahead: bytes of the samples that were read with it."""
 
     format: bytes = b""
     size: int | None = None
+    stated: int = UNKNOWN
     ahead: bytes = b""
     tags: dict[str, str] = dataclasses.field(default_factory=dict)
     wide: bool = False  # whether it is a Wave64, whose chunks have other heads
@@ -149,6 +151,7 @@ def walk(take: Take, skip: Skip) -> Wave:
                 ahead = pad + exactly(4)
                 ahead = ahead[1:] if ahead[1:] in _KNOWN else ahead
     _check(wave)
+    wave.stated = size
     if size == UNKNOWN and 0 < long_size < _ENDLESS << 32:
         wave.size = long_size
     elif 0 < size < _ENDLESS:
@@ -245,6 +248,22 @@ class Walker:
         self._data, self._next = data, after_id3(data)
         self.head = walk(self._take, self._skip)
         self.at = self._next - len(self.head.ahead)
+        self.head.size = self._size()
+
+    def _size(self) -> int | None:
+        """Return the size of the samples, with the bits beyond 32 that the file's length shows.
+
+        Whoever writes more than 4 GB may state the size modulo 2^32. It is that of the samples if
+        the file ends there, or a known chunk follows.
+        """
+        stated = self.head.stated
+        if stated != UNKNOWN:
+            there = len(self._data) - self.at
+            for size in range(stated or 1 << 32, there + 1, 1 << 32):
+                behind = bytes(self._data[self.at + size : self.at + size + 5])
+                if len(behind) <= size % 2 or {behind[:4], behind[size % 2 :][:4]} & _BEHIND:
+                    return size
+        return self.head.size
 
     def tags_behind(self) -> dict[str, str]:
         """Read the tags in chunks behind the samples. Raises JoinedError if more samples follow."""
@@ -263,8 +282,15 @@ class Walker:
 
 
 def plain_header(wave: Wave, n_bytes: int) -> bytes:
-    """Make a WAV header of `wave`'s format and nothing else, for a decoder."""
-    n_bytes = min(n_bytes, _ENDLESS)
+    """Make a WAV header of `wave`'s format and nothing else, for a decoder.
+
+    It is that of a Wave64 if there are more samples than a WAV can state. Raises AudioError on
+    so many in blocks, as of ADPCM, which libsndfile counts in 32 bits.
+    """
+    if n_bytes > _ENDLESS:
+        if 8 * wave.frame_bytes != wave.channels * wave.fields[5]:
+            raise AudioError("cannot read audio: WAV: more than 2 GB of a coding in blocks")
+        return _w64_header(wave.format, n_bytes)
     format_ = wave.format + b"\0" * (len(wave.format) % 2)
     samples = n_bytes // wave.frame_bytes
     if len(wave.format) >= 20 and wave.fields[0] != EXTENSIBLE:  # ADPCM: samples of a block
@@ -272,6 +298,15 @@ def plain_header(wave: Wave, n_bytes: int) -> bytes:
     fact = CHUNK.pack(b"fact", 4) + struct.pack("<I", min(samples, UNKNOWN))
     body = CHUNK.pack(b"fmt ", len(wave.format)) + format_ + fact + CHUNK.pack(b"data", n_bytes)
     return RIFF.pack(b"RIFF", 4 + len(body) + n_bytes, b"WAVE") + body
+
+
+def _w64_header(format_: bytes, n_bytes: int) -> bytes:
+    def head(name: bytes, size: int) -> bytes:
+        return name + _W64_GUID + (24 + size).to_bytes(8, "little")
+
+    body = head(b"fmt ", len(format_)) + format_ + bytes(-len(format_) % 8)
+    body = b"wave" + _W64_GUID + body + head(b"data", n_bytes)
+    return W64_MAGIC + (24 + len(body) + n_bytes).to_bytes(8, "little") + body
 
 
 def floats(data: bytes, kind: str) -> npt.NDArray[np.float32]:

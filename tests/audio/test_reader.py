@@ -428,6 +428,17 @@ def test_samples_beyond_the_size_of_a_wav_are_warned_of(silence):
         read(data, strict=True)
 
 
+def test_what_follows_samples_of_adpcm_is_no_sample_and_is_told():
+    data = inputs.encoded(tone(), "WAV", "IMA_ADPCM")
+    tags = chunk(b"LIST", b"INFO" + chunk(b"INAM", b"x"))
+    audio, reader = read(data + tags)
+    assert (reader.tags["title"], reader.warnings) == ("x", [])
+    assert np.array_equal(audio, read(data)[0])
+    audio, reader = read(data + pcm(tone()))
+    assert reader.warnings == ["more follows than the WAV claims, which was not read"]
+    assert np.array_equal(audio, read(data)[0])
+
+
 @pytest.mark.parametrize("n_zeros", [1, 7, 8, 4000])
 def test_zeros_and_tags_behind_a_wav_are_no_samples(n_zeros):
     tags = chunk(b"LIST", b"INFO" + chunk(b"INAM", b"x"))

@@ -71,7 +71,9 @@ def test_a_deeper_model_begins_where_the_other_ended():
 
 def test_other_settings_do_not_continue_a_run(tmp_path):
     run(tmp_path).save()
-    with pytest.raises(TrainingError, match=r"other settings: lr 0.002, not 1.0; name another folder$"):
+    with pytest.raises(
+        TrainingError, match=r"other settings: lr 0.002, not 1.0; name another folder$"
+    ):
         run(tmp_path, lr=1.0)
     run(tmp_path, steps=50)
     (tmp_path / "latest.pt").write_bytes(b"no")
