@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from codec.audio.arrays import narrowed
 from codec.audio.content import Bytes, Part, Spliced
 from codec.audio.formats import TAGS, reason
 from codec.audio.quiet import quiet
@@ -51,6 +52,8 @@ class SndFile:
         self.tags: dict[str, str] = {
             key: value for key, value in self._file.copy_metadata().items() if key in TAGS
         }
+        # In 64 bits, what is too loud for 32 is told from infinity.
+        self._dtype = "float64" if self._file.subtype == "DOUBLE" else "float32"
         self.decoder = f"libsndfile {soundfile.__libsndfile_version__}"
 
     def seek(self, sample: int) -> None:
@@ -62,13 +65,16 @@ class SndFile:
             raise AudioError(f"cannot read from sample {sample}: the audio ends before") from None
 
     def read(self, samples: int) -> npt.NDArray[np.float32]:
-        """Read the next samples [samples, channels], fewer at the end."""
+        """Read the next samples [samples, channels], fewer at the end.
+
+        Raises AudioError on what cannot be decoded, or is beyond the range of float32.
+        """
         try:
             with self._aside():
-                block: npt.NDArray[np.float32] = self._file.read(samples, "float32", always_2d=True)
+                block = self._file.read(samples, self._dtype, always_2d=True)
         except self._error as error:
             raise AudioError(f"cannot read audio: {reason(error)}") from None
-        return block
+        return narrowed(block)
 
     def close(self) -> None:
         self._file.close()
