@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from codec.support.file_bytes import FileBytes, descriptor
+from codec.support.file_bytes import WINDOW, FileBytes, descriptor
 
 Part = bytes | tuple[int, int]  # bytes, or (start, end) in a file
 Bytes = bytes | FileBytes
@@ -32,6 +32,12 @@ def check_unchanged(data: Bytes) -> None:
     """Raise the OSError that happened where nobody could see it: in a decoder's call for bytes."""
     if isinstance(data, FileBytes) and data.problem:
         raise data.problem
+
+
+def only_zeros(data: Bytes, start: int) -> bool:
+    """Tell whether `data` holds nothing but zeros from `start` on."""
+    blocks = (data[at : at + WINDOW] for at in range(start, len(data), WINDOW))
+    return all(block == bytes(len(block)) for block in blocks)
 
 
 class Spliced(io.RawIOBase):

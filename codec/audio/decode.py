@@ -19,13 +19,15 @@ import numpy.typing as npt
 from codec.audio import flac, helper, libav, mpeg, ogg, riff, wavpack
 from codec.audio.arrays import block_samples
 from codec.audio.channels import LAYOUTS, WAVE_FROM_VORBIS
-from codec.audio.content import Bytes, Part, check_unchanged, content
+from codec.audio.content import Bytes, Part, check_unchanged, content, only_zeros
 from codec.audio.formats import TAGS
 from codec.audio.libsndfile import SndFile
 from codec.audio.sniff import BY_LIBSNDFILE, kind_of
 from codec.errors import AudioError, CodecError
 
 Block = npt.NDArray[np.float32]  # [samples, channels]
+
+_BEHIND = "joined: what follows the audio cannot be decoded, and was left out"
 
 
 class Source(Protocol):
@@ -181,7 +183,7 @@ class LinkSource:
                     continue
                 file.seek(ahead)
                 ahead, given = 0, given + ahead
-            while len(block := file.read(block_samples(self.channels))):
+            for block in self._all(file):
                 given += len(block)
                 skipped = min(ahead, len(block))
                 ahead -= skipped
@@ -190,6 +192,25 @@ class LinkSource:
                     yield block if self._order is None else block[:, self._order]
         if ahead or (start and given <= start):
             raise AudioError(f"cannot read from sample {start}: the audio ends before")
+
+    def _all(self, file: SndFile) -> Iterator[Block]:
+        """Read `file` to its end. What cannot be decoded behind the samples it claims is none."""
+        read, step = 0, block_samples(self.channels)
+        while True:
+            missing = file.claimed - read
+            try:
+                block = file.read(min(step, missing) if missing > 0 else step)
+            except AudioError:
+                if read != file.claimed or not read:
+                    raise
+                self.warnings.append(
+                    "joined: what follows the audio cannot be decoded, and was left out"
+                )
+                return
+            if not len(block):
+                return
+            read += len(block)
+            yield block
 
     def close(self) -> None:
         self._file.close()
@@ -319,7 +340,7 @@ def serve(kind: str, decoder: str) -> None:
                 elif kind == "caf":
                     parts = _finished_caf(data)
                 elif kind == "au":
-                    parts = [(0, 8), b"\xff" * 4, (12, len(data))]  # all that there are
+                    parts = _whole_au(data)
                 cut = ["cut off"] if missing_bytes(data, kind) else []
                 source = LinkSource([lambda: (SndFile(data, parts, kind), cut)], layout="")
                 if wave:
@@ -355,9 +376,8 @@ def missing_bytes(data: Bytes, kind: str) -> int:
         wave = riff.Walker(data)
         return max(0, (wave.head.size or 0) - (len(data) - wave.at))
     if kind == "au" and len(data) >= 12:
-        order: Literal["big", "little"] = "big" if data[:1] == b"." else "little"
-        offset, size = (int.from_bytes(data[k : k + 4], order) for k in (4, 8))
-        return 0 if size >= riff.UNKNOWN else max(0, offset + size - len(data))
+        offset, size = _au_samples(data)
+        return max(0, offset + size - len(data)) if size else 0
     if kind in ("aiff", "caf", "rifx"):
         name = b"SSND" if kind == "aiff" else b"data"
         at, wide = (8, 8) if kind == "caf" else (12, 4)
@@ -366,17 +386,37 @@ def missing_bytes(data: Bytes, kind: str) -> int:
             end = at + 4 + wide + max(0, size)
             if data[at : at + 4] == name:
                 return max(0, end - len(data))
+            if not any(data[at : at + 4]):
+                break
             at = end + (0 if kind == "caf" else size % 2)
     return 0
 
 
+def _whole_au(data: Bytes) -> list[Part]:
+    """Return an AU that is read to its end, or to that of its samples if only zeros follow."""
+    offset, size = _au_samples(data)
+    end = offset + size
+    if not (size and end < len(data) and only_zeros(data, end)):
+        end = len(data)
+    return [(0, 8), b"\xff" * 4, (12, end)]
+
+
+def _au_samples(data: Bytes) -> tuple[int, int]:
+    """Return where an AU's samples begin, and their bytes, 0 if it does not say."""
+    order: Literal["big", "little"] = "big" if data[:1] == b"." else "little"
+    offset, size = (int.from_bytes(data[k : k + 4], order) for k in (4, 8))
+    return offset, 0 if size == riff.UNKNOWN else size
+
+
 def _finished_caf(data: Bytes) -> list[Part]:
-    """Return a CAF with the size of its last chunk of samples filled in."""
+    """Return a CAF with the size of its last chunk of samples filled in, without zeros behind."""
     at = 8
     while at + 12 <= len(data):
         size = int.from_bytes(data[at + 4 : at + 12], "big", signed=True)
         if data[at : at + 4] == b"data" and (size < 0 or size > len(data) - at - 12):
             there = (len(data) - at - 12).to_bytes(8, "big")
             return [(0, at + 4), there, (at + 12, len(data))]
+        if not any(data[at : at + 4]):  # a file allocated ahead, which libsndfile would search
+            return [(0, at)]
         at += 12 + max(0, size)
     return [(0, len(data))]

@@ -222,7 +222,7 @@ def tags_behind(take: Take, skip: Skip, *, exact: bool = False) -> dict[str, str
                 continue
             # Gigabytes of zeros may follow: read on in large steps, for samples alone.
             while exact and (rest := take(_MOST_KEPT)):
-                if rest.strip(b"\0"):
+                if rest != bytes(len(rest)):
                     raise JoinedError(_MORE)
             break
         name, size = CHUNK.unpack(head)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from codec.audio import AudioReader, AudioWriter, riff, write_audio
+from codec.audio import AudioReader, AudioWriter, decode, riff, write_audio
 from codec.audio.channels import VORBIS_FROM_WAVE, WAVE_FROM_VORBIS
 from codec.audio.pipes import NotStreamableError, open_wav
 from codec.errors import AudioError
@@ -400,6 +400,37 @@ def test_an_au_is_read_to_its_end_whatever_its_size(size):
     audio, reader = read(data[:8] + struct.pack(">I", size) + data[12:])
     assert audio.shape == (1, 8000)
     assert reader.warnings == []
+
+
+def test_zeros_behind_an_au_or_a_caf_are_no_samples_and_not_searched():
+    for kind in ("AU", "CAF"):
+        data = inputs.encoded(tone(), kind, "PCM_16")
+        audio, reader = read(data + bytes(3 << 20))
+        assert np.array_equal(audio, read(data)[0])
+        assert reader.warnings == []
+    assert decode._finished_caf(data + bytes(100)) == [(0, len(data))]
+
+
+@pytest.mark.parametrize("kind", ["AIFF", "AU", "CAF", "W64"])
+def test_doubles_beyond_float32_are_too_loud_in_every_format(kind):
+    audio = tone().astype(np.float64)
+    assert np.array_equal(read(inputs.encoded(audio, kind, "DOUBLE"))[0].T, tone())
+    audio[5000] = -1e300
+    with pytest.raises(AudioError, match=r"audio peaks at 1e\+300; full scale is 1"):
+        read(inputs.encoded(audio, kind, "DOUBLE"))
+    audio[5000] = np.inf
+    with pytest.raises(AudioError, match="not finite"):
+        read(inputs.encoded(audio, kind, "DOUBLE"))
+
+
+@pytest.mark.parametrize("behind", [bytes(4), b"junk" * 500])
+def test_what_follows_a_flac_is_left_out_with_a_warning(behind):
+    data = inputs.flac(300_000)
+    audio, reader = read(data + behind)
+    assert np.array_equal(audio, read(data)[0])
+    assert reader.warnings == ["joined: what follows the audio cannot be decoded, and was left out"]
+    with pytest.raises(AudioError, match="lost sync"):
+        read(data[: len(data) // 2] + behind)
 
 
 def test_a_tag_with_a_footer_does_not_hide_an_mp3():
