@@ -30,6 +30,7 @@ from codec.kernels.mel_spec import (
     mel_filters,
     mel_window,
 )
+from codec.support.arguments import named_array
 
 __all__ = [
     "PRESETS",
@@ -132,7 +133,7 @@ class MelStream:
         """
         if self._ended:
             raise StateError("the stream has ended")
-        new = np.asarray(samples)
+        new = named_array(samples, "audio", AudioError)
         if new.ndim != 1:
             raise AudioError(f"samples are [samples], not {list(new.shape)}")
         if new.size == 0:

@@ -45,7 +45,7 @@ def resolve(backend: str | None) -> str:
             f"neither the native kernels nor numba are installed: {_REMEDIES['native']}, "
             f"or {_REMEDIES['numba']}"
         )
-    if backend not in _MODULES:
+    if not isinstance(backend, str) or backend not in _MODULES:
         raise BackendError(f"backend is one of {', '.join(_MODULES)}, or None, not {backend!r}")
     if not _importable(_MODULES[backend]):
         raise BackendError(f"backend {backend!r} is not installed: {_REMEDIES[backend]}")

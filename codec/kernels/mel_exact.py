@@ -11,6 +11,7 @@ import numpy.typing as npt
 from codec.errors import AudioError
 from codec.kernels.choose import load, resolve
 from codec.kernels.mel_spec import MelSpec, first_top, tables
+from codec.support.arguments import named_array
 
 Floats = npt.NDArray[np.float32]
 
@@ -79,7 +80,7 @@ def run(
 
 def check_clips(audio: npt.ArrayLike) -> npt.NDArray[Any]:
     """Return `audio` with its samples side by side. Raises AudioError on a wrong shape or dtype."""
-    samples = np.asarray(audio)
+    samples = named_array(audio, "audio", AudioError)
     if samples.ndim == 0 or samples.size == 0:
         raise AudioError(f"audio is [..., samples] and not empty, not {list(samples.shape)}")
     if samples.dtype not in (np.float32, np.int16):

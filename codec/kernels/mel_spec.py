@@ -169,7 +169,7 @@ def find_spec(spec: MelSpec | str) -> MelSpec:
     """Return the preset of that name, or the spec itself. Raises SpecError on an unknown name."""
     if isinstance(spec, MelSpec):
         return spec
-    if spec not in PRESETS:
+    if not isinstance(spec, str) or spec not in PRESETS:
         raise SpecError(f"spec is a MelSpec, or one of {', '.join(PRESETS)}, not {spec!r}")
     return PRESETS[spec]
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from codec.errors import ArrayError, TokensError
 from codec.kernels.choose import load, resolve
-from codec.support.arguments import shown
+from codec.support.arguments import named_array, shown, whole
 from codec.support.types import Codes
 
 Floats = npt.NDArray[np.float32]
@@ -99,7 +99,9 @@ def check_latents(
         raise ArrayError(
             f"latents of {x.shape[1]} dimensions do not fit codebooks of {books.shape[2]}"
         )
-    levels = len(books) if n_codebooks is None else n_codebooks
+    levels = len(books)
+    if n_codebooks is not None:
+        levels = whole(n_codebooks, "n_codebooks", ArrayError)
     if not 1 <= levels <= len(books):
         raise ArrayError(f"n_codebooks is 1 to {len(books)}, not {levels}")
     return x, books[:levels]
@@ -108,7 +110,7 @@ def check_latents(
 def check_codes(codes: npt.ArrayLike, codebooks: npt.ArrayLike | Codebooks) -> tuple[Codes, Floats]:
     """Return codes uint16 [Q', N] and codebooks [Q, K, D]. Raises TokensError, ArrayError."""
     books = _codebooks(codebooks)
-    tokens = np.asarray(codes)
+    tokens = named_array(codes, "codes", TokensError)
     if tokens.ndim != 2 or not 1 <= len(tokens) <= len(books):
         raise TokensError(f"codes are [1 to {len(books)}, N], not {list(tokens.shape)}")
     if tokens.dtype.kind not in "iu":
@@ -135,7 +137,7 @@ def _codebooks(codebooks: npt.ArrayLike | Codebooks) -> Floats:
 
 
 def _floats(values: npt.ArrayLike, name: str, ndim: int) -> Floats:
-    array = np.asarray(values)
+    array = named_array(values, name, ArrayError)
     if array.dtype != np.float32 or array.ndim != ndim:
         raise ArrayError(
             f"{name} are float32 of {ndim} dimensions, not {array.dtype} of {array.ndim}"

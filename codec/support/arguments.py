@@ -94,6 +94,16 @@ def as_array(value: Any) -> npt.NDArray[Any]:
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
 
 
+def named_array(value: Any, name: str, error: type[CodecError]) -> npt.NDArray[Any]:
+    """Convert `value` as `as_array` does. name: the argument's, for the message. Raises `error`."""
+    try:
+        return as_array(value)
+    except SparseError as problem:
+        raise error(f"{name}: {problem}") from None
+    except ValueError as problem:
+        raise error(f"{name} cannot become an array: {problem}") from None
+
+
 def shown(value: Any) -> str:
     """Return the `repr` of `value` on one line of at most 60 characters, for a message."""
     try:
