@@ -6,6 +6,7 @@ work on its items is lost, and Ray gives them to another worker, three times in 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import pickle
@@ -38,13 +39,24 @@ def cluster(model: str, address: str | None = None) -> Executor:
     def execute(
         codec: Codec, settings: Settings, items: Iterable[Item]
     ) -> Generator[Result, None, None]:
-        if not ray.is_initialized():
-            ray.init(
-                address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False
-            )
         plan = [{"item": pickle.dumps(item)} for item in items]
         if not plan:
             return
+        with contextlib.ExitStack() as ending:
+            if not ray.is_initialized():
+                # Threads of Ray that outlive the interpreter may crash it after Ctrl-C.
+                ending.callback(ray.shutdown)
+                ray.init(
+                    address,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    include_dashboard=False,
+                )
+            yield from results(codec, settings, plan)
+
+    def results(
+        codec: Codec, settings: Settings, plan: list[dict[str, bytes]]
+    ) -> Generator[Result, None, None]:
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False

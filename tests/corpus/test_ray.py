@@ -11,11 +11,33 @@ import numpy as np
 import pytest
 import soundfile
 
+import codec
 from bench.random_weights import SMALL, write_weights
+from codec.corpus.ray_executor import cluster
+from codec.corpus.rows import Settings
+from codec.corpus.sources import find_items
 from tests.helpers.corpora import shards
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'codec[ray]'")
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_an_executor_that_is_left_early_ends_its_cluster(tmp_path, monkeypatch):
+    """Ray's threads otherwise outlive the interpreter, which crashes at times."""
+    import ray
+
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    weights = write_weights(tmp_path / "w.safetensors", SMALL)
+    (tmp_path / "in").mkdir()
+    for i in range(4):
+        soundfile.write(tmp_path / f"in/{i}.wav", np.zeros(2400), 24_000)
+    items = find_items([str(tmp_path / "in")])
+    results = cluster(str(weights))(codec.load(str(weights)), Settings(2), items)
+    assert next(results).item.name == "0.wav"
+    assert ray.is_initialized()
+    results.close()
+    assert not ray.is_initialized()
 
 
 @pytest.mark.slow
