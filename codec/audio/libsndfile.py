@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from codec.audio.content import Bytes, Part, Spliced
 from codec.audio.formats import TAGS, reason
 from codec.audio.quiet import quiet
 from codec.errors import AudioError
+from codec.support.holding import held
 
 _NAMES = {
     "flac": "FLAC", "mp3": "MP3", "ogg": "Ogg", "wav": "WAV", "aiff": "AIFF", "caf": "CAF",
@@ -36,7 +37,7 @@ class SndFile:
                 return False
 
         self._error = soundfile.LibsndfileError
-        self._aside = quiet if kind == "mp3" else contextlib.nullcontext
+        self._quiet = kind == "mp3"
         try:
             with self._aside():
                 self._file = Sequential(Spliced(data, parts, more))
@@ -55,6 +56,12 @@ class SndFile:
         # In 64 bits, what is too loud for 32 is told from infinity.
         self._dtype = "float64" if self._file.subtype == "DOUBLE" else "float32"
         self.decoder = f"libsndfile {soundfile.__libsndfile_version__}"
+
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Let libsndfile call Python for bytes, undisturbed by signals."""
+        with held(), quiet() if self._quiet else contextlib.nullcontext():
+            yield
 
     def seek(self, sample: int) -> None:
         """Go to a sample. Raises AudioError if the file has no such sample."""

@@ -14,6 +14,7 @@ from codec.audio.arrays import Audio, as_int16, in_blocks
 from codec.audio.channels import VORBIS_FROM_WAVE
 from codec.audio.formats import MAX_WAV_BYTES, TAGS, WRITE_FORMATS, reason
 from codec.errors import AudioError
+from codec.support.holding import held
 
 _SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM: a write failed, and it does not say why
 # libvorbis has no settings for higher rates, and libsndfile crashes there.
@@ -82,7 +83,8 @@ class AudioWriter:
     @contextlib.contextmanager
     def _reasons(self) -> Iterator[None]:
         try:
-            yield
+            with held():
+                yield
         except self._error as error:
             if error.code == _SYSTEM_ERROR:
                 raise AudioError(_NOT_WRITTEN) from None

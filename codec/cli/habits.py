@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from codec.errors import DataError, OutputError
 from codec.support.atomic import abandon
+from codec.support.holding import handler_of
 
 # Seconds that work has to end after a signal. It ends at once, but in a library that hangs.
 GRACE = 5.0
@@ -118,7 +119,7 @@ def _watch(reading: int, done: threading.Event) -> None:
 
 
 def _ends_us(number: int) -> bool:
-    return signal.getsignal(number) in (_terminate, signal.default_int_handler)
+    return handler_of(number) in (_terminate, signal.default_int_handler)
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
