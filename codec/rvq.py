@@ -19,7 +19,7 @@ the same bits from all three.
 
 Fast: "native". Where the CPU multiplies int8 fast (AVX-512 with VNNI) it first bounds all scores by
 integer arithmetic and then scores, as defined, the one or two codewords in a thousand that the
-bounds leave; csrc/rvq/rvq_screen.h has the proof that these are the same codes. Codebooks that were
+bounds leave; csrc/rvq/rvq_bounds.h has the proof that these are the same codes. Codebooks that were
 stored as int8 with a scale for each codeword suit it best: their bounds are the tightest. What
 every search needs of the codebooks is prepared once by `Codebooks`; given as an array they are
 prepared in every call, which takes as long as the search of some dozens of vectors. Nothing is
@@ -58,8 +58,8 @@ def encode(
 
     latents: float32 [N, D], N >= 0. codebooks: `Codebooks`, or what they are made of, float32
     [Q, K, D] with K <= 65536; the first `n_codebooks` of them are used, None for all Q. beam: 1 for
-    the nearest codeword of each level in turn; up to 64 paths of a beam search, which takes as many
-    times as long, at least, and whose codes of fewer levels are not the first of those of more.
+    the nearest codeword of each level in turn; up to 64 paths of a beam search, which takes about
+    as many times as long, and whose codes of fewer levels are not the first of those of more.
     Returns codes uint16 [n_codebooks, N].
 
     Raises ArrayError on a wrong shape or dtype, values that are not finite, or another beam,

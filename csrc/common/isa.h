@@ -23,6 +23,21 @@
 #define TARGET_AVX512 \
     __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,fma,prefer-vector-width=512")))
 #endif
+/* Around functions that use AVX-512 and its int8 dot products by name: see nac_isa_has_vnni. */
+#define NAC_PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define NAC_VNNI_BEGIN                                                                \
+    NAC_PRAGMA(clang attribute push(                                                  \
+        __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx512vnni,fma"))), \
+        apply_to = function))
+#define NAC_VNNI_END NAC_PRAGMA(clang attribute pop)
+#else
+#define NAC_VNNI_BEGIN                                                         \
+    NAC_PRAGMA(GCC push_options)                                               \
+    NAC_PRAGMA(GCC target("avx512f,avx512vl,avx512bw,avx512dq,avx512vnni,fma", \
+                          "prefer-vector-width=512"))
+#define NAC_VNNI_END NAC_PRAGMA(GCC pop_options)
+#endif
 #else
 #define NAC_X86 0
 #endif

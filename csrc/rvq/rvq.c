@@ -71,8 +71,8 @@ void nac_rvq_pack(const nac_rvq_plan *plan, nac_isa isa)
 #endif
         pack_scalar(plan, plan->codebooks);
     if (plan->screen)
-        nac_rvq_screen_pack(plan->screen, plan->levels, plan->codewords, plan->dim, plan->codebooks,
-                            plan->half, nac_rvq_panels(plan->codewords) * NAC_RVQ_PANEL);
+        nac_bounds_pack(plan->screen, plan->levels, plan->codewords, plan->dim, plan->codebooks,
+                        plan->half, nac_rvq_panels(plan->codewords) * NAC_RVQ_PANEL);
     nac_fp_env_leave(caller);
 }
 

@@ -28,7 +28,7 @@ enum { NAC_RVQ_PANEL = 32 };
  * so that a vector load takes the d-th coordinate of neighbouring codewords. The last panel is
  * filled up with zero codewords of half = +inf: they score +inf, and never win.
  *
- * `screen` is what csrc/rvq/rvq_screen.h makes of them, or NULL: it changes speed, never a code. */
+ * `screen` is what csrc/rvq/rvq_bounds.h makes of them, or NULL: it changes speed, never a code. */
 typedef struct {
     size_t levels, codewords, dim;
     const float *codebooks;

@@ -4,6 +4,7 @@
 
 #include "common/dispatch.h"
 #include "common/fp_env.h"
+#include "rvq_screen_beam.h"
 #include "rvq_tile.h"
 
 enum { ROWS = NAC_RVQ_CHUNK };
@@ -22,13 +23,23 @@ typedef struct {
 
 /* Scratch memory. Row `vector * width + path` is that path's, of `width` paths a vector. */
 typedef struct {
-    float *x, *next; /* residuals [ROWS][D] */
-    float *cost;     /* [ROWS] */
-    kept *best;      /* [ROWS]: of each vector */
-    step *steps;     /* [levels][vector * beam + path] */
+    float *x, *next;      /* residuals [ROWS][D] */
+    float *cost;          /* [ROWS] */
+    kept *best;           /* [ROWS]: of each vector */
+    step *steps;          /* [levels][vector * beam + path] */
+    nac_candidate *found; /* [NAC_SCREEN_BEAM_MOST] */
+    float *rest;          /* for the screen */
 } layout;
 
-static layout layout_of(size_t dim, float *scratch)
+/* Floats of what follows the costs, up to `rest`. */
+static size_t after_costs(size_t levels)
+{
+    const size_t bytes = ROWS * sizeof(kept) + levels * ROWS * sizeof(step) +
+                         NAC_SCREEN_BEAM_MOST * sizeof(nac_candidate);
+    return nac_aligned_floats(bytes / sizeof(float) + 1);
+}
+
+static layout layout_of(size_t levels, size_t dim, float *scratch)
 {
     layout at;
     at.x = scratch;
@@ -36,14 +47,15 @@ static layout layout_of(size_t dim, float *scratch)
     at.cost = at.next + nac_aligned_floats(ROWS * dim);
     at.best = (kept *)(at.cost + nac_aligned_floats(ROWS));
     at.steps = (step *)(at.best + ROWS);
+    at.found = (nac_candidate *)(at.steps + levels * ROWS);
+    at.rest = at.cost + nac_aligned_floats(ROWS) + after_costs(levels);
     return at;
 }
 
 size_t nac_rvq_beam_scratch_size(size_t levels, size_t dim)
 {
-    const size_t bytes = ROWS * sizeof(kept) + levels * ROWS * sizeof(step);
-    return 2 * nac_aligned_floats(ROWS * dim) + nac_aligned_floats(ROWS) +
-           nac_aligned_floats(bytes / sizeof(float) + 1);
+    return 2 * nac_aligned_floats(ROWS * dim) + nac_aligned_floats(ROWS) + after_costs(levels) +
+           nac_rvq_screen_beam_scratch(dim, NAC_RVQ_BEAM_MOST);
 }
 
 /* What a candidate must not exceed to be kept. */
@@ -99,7 +111,8 @@ ALWAYS_INLINE void extend(const int rows, const int cols, const nac_rvq_plan *pl
             for (size_t r = 0; r < (size_t)rows && first + r < live; r++) {
                 kept *best = at->best + vector[first + r];
                 const float cost = at->cost[first + r], limit = limit_of(best, beam);
-                const uint32_t which = (uint32_t)path[first + r] << 16 | (uint32_t)p * NAC_RVQ_PANEL;
+                const uint32_t which =
+                    (uint32_t)path[first + r] << 16 | (uint32_t)p * NAC_RVQ_PANEL;
                 float found[NAC_RVQ_PANEL];
                 int32_t any = 0;
                 VECTORISE
@@ -113,6 +126,26 @@ ALWAYS_INLINE void extend(const int rows, const int cols, const nac_rvq_plan *pl
             }
         }
     }
+}
+
+/* As `extend`, by the screen; 0 if it cannot decide for one of the vectors. */
+static int extend_screened(const nac_rvq_plan *plan, size_t level, size_t beam, size_t n,
+                           size_t width, const layout *at)
+{
+    const size_t K = plan->codewords, D = plan->dim;
+    const float *words = plan->codebooks + level * K * D;
+    const float *half = plan->half + level * nac_rvq_panels(K) * NAC_RVQ_PANEL;
+
+    for (size_t v = 0; v < n; v++) {
+        const size_t count =
+            nac_rvq_screen_beam(plan->screen, level, K, D, words, half, at->x + v * width * D,
+                                at->cost + v * width, width, beam, at->found, at->rest);
+        if (count == 0) return 0;
+        at->best[v].count = 0;
+        for (size_t i = 0; i < count; i++)
+            keep(at->best + v, beam, at->found[i].cost, at->found[i].which);
+    }
+    return 1;
 }
 
 /* Makes the kept candidates the paths of the next level, which has `wider` rows a vector. Rows that
@@ -150,12 +183,12 @@ ALWAYS_INLINE void advance(const nac_rvq_plan *plan, size_t level, size_t beam, 
     at->x = at->next, at->next = x;
 }
 
-ALWAYS_INLINE void encode(const int rows, const int cols, const nac_rvq_plan *plan, size_t levels,
-                          size_t beam, const float *latents, size_t n, uint16_t *codes,
-                          float *scratch)
+ALWAYS_INLINE void encode(const int rows, const int cols, const int screened,
+                          const nac_rvq_plan *plan, size_t levels, size_t beam,
+                          const float *latents, size_t n, uint16_t *codes, float *scratch)
 {
     const size_t D = plan->dim, chunk = ROWS / beam;
-    layout at = layout_of(D, scratch);
+    layout at = layout_of(levels, D, scratch);
 
     for (size_t start = 0; start < n; start += chunk) {
         const size_t here = n - start < chunk ? n - start : chunk;
@@ -164,7 +197,8 @@ ALWAYS_INLINE void encode(const int rows, const int cols, const nac_rvq_plan *pl
         size_t width = 1;
         for (size_t level = 0; level < levels; level++) {
             const size_t more = width * plan->codewords, wider = more < beam ? more : beam;
-            extend(rows, cols, plan, level, beam, here, width, &at);
+            if (!screened || !extend_screened(plan, level, beam, here, width, &at))
+                extend(rows, cols, plan, level, beam, here, width, &at);
             advance(plan, level, beam, here, width, wider, &at);
             width = wider;
         }
@@ -179,17 +213,17 @@ ALWAYS_INLINE void encode(const int rows, const int cols, const nac_rvq_plan *pl
     }
 }
 
-#define SEARCH(suffix, target, rows, cols)                                                         \
-    target static void encode_##suffix(const nac_rvq_plan *plan, size_t levels, size_t beam,       \
-                                       const float *latents, size_t n, uint16_t *codes,            \
-                                       float *scratch)                                             \
-    {                                                                                              \
-        encode(rows, cols, plan, levels, beam, latents, n, codes, scratch);                        \
+#define SEARCH(suffix, target, rows, cols, screened)                                         \
+    target static void encode_##suffix(const nac_rvq_plan *plan, size_t levels, size_t beam, \
+                                       const float *latents, size_t n, uint16_t *codes,      \
+                                       float *scratch)                                       \
+    {                                                                                        \
+        encode(rows, cols, screened, plan, levels, beam, latents, n, codes, scratch);        \
     }
-SEARCH(scalar, , 6, 16)
+SEARCH(scalar, , 6, 16, 0)
 #if NAC_X86
-SEARCH(avx2, TARGET_AVX2, 6, 16)
-SEARCH(avx512, TARGET_AVX512, 12, 32)
+SEARCH(avx2, TARGET_AVX2, 6, 16, 0)
+SEARCH(avx512, TARGET_AVX512, 12, 32, plan->screen != NULL)
 #endif
 
 void nac_rvq_beam(const nac_rvq_plan *plan, nac_isa isa, size_t levels, size_t beam,

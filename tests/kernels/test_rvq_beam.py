@@ -43,6 +43,22 @@ def error(latents: np.ndarray, codebooks: np.ndarray, codes: np.ndarray) -> floa
     return float(np.square(latents - rvq.decode(codes, codebooks), dtype=np.float64).sum())
 
 
+# From one level to the next: the last makes scores so small that costs absorb them.
+SMALLER = (1.0, 0.3, 1e-4)
+
+
+def hard_case(
+    kind: str, n: int, q: int, k: int, d: int, smaller: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Latents [N, D] near codewords, some on them, and codebooks [Q, K, D]."""
+    rng = np.random.default_rng(seed)
+    codebooks = hard_words(kind, rng, (q, k, d))
+    codebooks *= np.float32(smaller) ** np.arange(q, dtype=np.float32)[:, None, None]
+    latents = codebooks[0, rng.integers(0, k, n)] * rng.integers(1, 4, (n, 1))
+    latents = latents + hard_words(kind, rng, (1, n, d))[0] * rng.integers(0, 2, (n, 1))
+    return np.clip(latents, -3e38, 3e38).astype(np.float32), codebooks
+
+
 @pytest.mark.parametrize("backend", EXACT)
 @settings(max_examples=25, deadline=None)
 @given(
@@ -68,26 +84,50 @@ def test_codes_are_those_of_the_definition(
 @given(
     n=st.integers(1, 5),
     q=st.integers(1, 3),
-    k=st.sampled_from([1, 32, 65]),
+    k=st.sampled_from([1, 32, 64, 65, 150]),
     d=st.integers(1, 24),
     beam=st.sampled_from([2, 5, 16]),
+    smaller=st.sampled_from(SMALLER),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_hard_cases_on_every_instruction_set(
-    kind: str, n: int, q: int, k: int, d: int, beam: int, seed: int
+def test_hard_cases_on_every_instruction_set_with_and_without_the_screen(
+    kind: str, n: int, q: int, k: int, d: int, beam: int, smaller: float, seed: int
 ) -> None:
     """Ties, and values that overflow: the codes are those of the definition there too."""
-    rng = np.random.default_rng(seed)
-    codebooks = hard_words(kind, rng, (q, k, d))
+    latents, codebooks = hard_case(kind, n, q, k, d, smaller, seed)
     with np.errstate(over="ignore", invalid="ignore"):
-        latents = np.clip(3 * codebooks[0, rng.integers(0, k, n)], -3e38, 3e38).astype(np.float32)
         expected = reference(latents, codebooks, beam)
     for isa in ISAS:
-        plan = load("codec.kernels._native").RvqPlan(codebooks, isa)
-        np.testing.assert_array_equal(plan.encode_beam(latents, q, beam, isa), expected, isa)
+        for screen in (False, True):
+            plan = load("codec.kernels._native").RvqPlan(codebooks, isa, screen=screen)
+            codes = plan.encode_beam(latents, q, beam, isa)
+            np.testing.assert_array_equal(codes, expected, f"{isa} {screen}")
     if "numba" in EXACT:
         codes = rvq.encode(latents, codebooks, beam=beam, backend="numba")
         np.testing.assert_array_equal(codes, expected)
+
+
+@pytest.mark.skipif(not ISAS, reason="needs the native kernels")
+@pytest.mark.parametrize("kind", HARD)
+@settings(max_examples=15, deadline=None)
+@given(
+    n=st.integers(1, 20),
+    q=st.integers(1, 6),
+    k=st.sampled_from([64, 127, 1024, 1100]),
+    d=st.sampled_from([1, 7, 16, 160, 161]),
+    beam=st.integers(2, 64),
+    smaller=st.sampled_from(SMALLER),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_the_screen_changes_no_code(
+    kind: str, n: int, q: int, k: int, d: int, beam: int, smaller: float, seed: int
+) -> None:
+    latents, codebooks = hard_case(kind, n, q, k, d, smaller, seed)
+    plain, screened = (
+        load("codec.kernels._native").RvqPlan(codebooks, screen=screen) for screen in (False, True)
+    )
+    expected = plain.encode_beam(latents, q, beam)
+    np.testing.assert_array_equal(screened.encode_beam(latents, q, beam), expected)
 
 
 @pytest.mark.parametrize("backend", EXACT)
