@@ -95,6 +95,11 @@ def run(
     for name in plan.metrics or ():
         if name != "visqol" and name not in METRICS:
             raise DataError(f"no measure {name!r}; choose from visqol, {', '.join(METRICS)}")
+    if not plan.peers or plan.metrics == ():
+        raise DataError(f"no {'measure' if plan.peers else 'codec'} is named")
+    for name in plan.settings:
+        if name not in plan.peers:
+            raise PeerError(f"settings of {name or 'no name'}: it is not among the codecs")
     sources = find_sources(plan.inputs, plan.kind, plan.transcripts, report)
     peers, skipped = choose(plan.peers, plan.options)
     if not peers:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
 import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -16,6 +15,7 @@ from codec.errors import MetricError
 from codec.quality import blind, perceptual, phones, prosody, spectral, whisper, words
 from codec.quality.alignment import find_delay, remove_delay
 from codec.quality.pair import Audio, check_pair
+from codec.support.packages import imported
 
 ANY = frozenset({"speech", "any"})
 SPEECH = frozenset({"speech"})
@@ -151,7 +151,7 @@ def broken(names: Iterable[str]) -> dict[str, str]:
         metric = METRICS["visqol_audio" if name == "visqol" else name]
         for needed in (metric.needs or "").split():
             try:
-                importlib.import_module(needed)
+                imported(needed)
             except ModuleNotFoundError as error:
                 own = error.name == needed
                 reasons[name] = f"{needed} is not installed" if own else _unloaded(needed, error)

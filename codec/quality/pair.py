@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy.typing as npt
 import soxr
 
 from codec.errors import MetricError, MissingPackageError
+from codec.support.packages import imported
 
 Audio = npt.NDArray[np.float32]
 
@@ -41,7 +41,7 @@ def finite(value: Any) -> float:
 def package(name: str, extra: str = "quality") -> Any:
     """The module `name`. Raises MissingPackageError, naming the extra that brings it."""
     try:
-        return importlib.import_module(name)
+        return imported(name)
     except ImportError:
         raise MissingPackageError(
             f"{name} is not installed: pip install 'codec[{extra}]'"

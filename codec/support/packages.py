@@ -1,9 +1,12 @@
-"""Says what to install when a package is missing."""
+"""Imports packages of others, and says what to install when one is missing."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
+import warnings
 from collections.abc import Iterator
+from typing import Any
 
 from codec.errors import CodecError
 
@@ -20,3 +23,10 @@ def needed(name: str, otherwise: CodecError) -> Iterator[None]:
         if error.name != name:
             raise
         raise otherwise from None
+
+
+def imported(name: str) -> Any:
+    """Import the module `name`. What is warned of meanwhile is for its authors, and not shown."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module(name)

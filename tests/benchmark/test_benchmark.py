@@ -195,6 +195,12 @@ def test_opus_is_the_reference_where_it_is_installed(
         run(plan(reference="lyra"))
     with pytest.raises(DataError, match="no measure 'nope'"):
         run(plan(reference="opus", metrics=("nope",)))
+    with pytest.raises(DataError, match="no measure is named"):
+        run(plan(metrics=()))
+    with pytest.raises(DataError, match="no codec is named"):
+        run(plan(peers=()))
+    with pytest.raises(PeerError, match="settings of cdec: it is not among the codecs"):
+        run(plan(settings={"cdec": ("1",)}))
     with pytest.raises(DataError, match="codec at 999: no bitrate of 999 kbit/s"):
         run(plan(peers=("codec", "opus"), settings={"codec": ("999",)}))
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import sys
+import warnings
+from pathlib import Path
 
 import pytest
 
 from codec.errors import MissingPackageError
-from codec.support.packages import needed
+from codec.support.packages import imported, needed
 
 
 def test_the_missing_package_alone_is_named() -> None:
@@ -18,3 +21,14 @@ def test_the_missing_package_alone_is_named() -> None:
         importlib.import_module("no_other")
     with needed("json", remedy):
         importlib.import_module("json")
+
+
+def test_what_a_package_warns_of_on_import_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "loud_module.py").write_text("import warnings; warnings.warn('old'); value = 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert imported("loud_module").value == 1
+    del sys.modules["loud_module"]
