@@ -274,6 +274,13 @@ impl<'m> Encoder<'m> {
         Ok(Encoder { handle, codebooks, channels: model.channels(), model: PhantomData })
     }
 
+    /// Searches the codes with 1 to 64 paths from the next frame on. More sound better at the same
+    /// bitrate and take longer; 1 is the default.
+    pub fn set_beam(&mut self, paths: usize) -> Result<()> {
+        // SAFETY: the encoder is valid.
+        check(unsafe { ffi::codec_encoder_set_beam(self.handle.as_ptr(), paths) })
+    }
+
     /// Takes samples, any number.
     pub fn push(&mut self, samples: &[f32]) -> Result<Codes> {
         let encoder = self.handle.as_ptr();

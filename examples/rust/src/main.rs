@@ -21,7 +21,8 @@ use wav::Sound;
 type Failure = Box<dyn Error>;
 
 const USAGE: &str = "\
-usage: nac compress   -m MODEL [-n CODEBOOKS] [--effort raw|fast|best] [-f] IN.wav OUT.nac
+usage: nac compress   -m MODEL [-n CODEBOOKS] [--beam PATHS] [--effort raw|fast|best] [-f]
+                      IN.wav OUT.nac
        nac decompress -m MODEL [-f] IN.nac OUT.wav";
 const BLOCK: usize = 1 << 16; // samples that an encoder takes at a time
 
@@ -29,6 +30,7 @@ const BLOCK: usize = 1 << 16; // samples that an encoder takes at a time
 struct Options {
     model: PathBuf,
     codebooks: Option<u32>,
+    beam: Option<usize>,
     effort: Option<Effort>,
     force: bool,
     files: Vec<PathBuf>,
@@ -80,6 +82,10 @@ fn parse(words: &[String]) -> Result<(Work, Options), String> {
                 let count = value()?.parse().map_err(|_| "-n takes a number from 1")?;
                 options.codebooks = Some(count);
             }
+            "--beam" => {
+                let paths = value()?.parse().map_err(|_| "--beam takes a number from 1 to 64")?;
+                options.beam = Some(paths);
+            }
             "--effort" => {
                 options.effort = Some(match value()?.as_str() {
                     "raw" => Effort::Raw,
@@ -112,7 +118,11 @@ fn compress(options: &Options, source: &Path, target: &Path) -> Result<(), Failu
     let mut encoders = sound
         .channels
         .chunks(together)
-        .map(|_| Encoder::new(&model, codebooks as usize))
+        .map(|_| {
+            let mut encoder = Encoder::new(&model, codebooks as usize)?;
+            encoder.set_beam(options.beam.unwrap_or(1))?;
+            Ok(encoder)
+        })
         .collect::<nac::Result<Vec<_>>>()?;
 
     publish(target, options.force, |file| {

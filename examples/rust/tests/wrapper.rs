@@ -55,6 +55,27 @@ fn pieces_give_what_the_whole_gives() {
 }
 
 #[test]
+fn several_paths_find_other_codes() {
+    let (model, audio, books) = (model(), tone(30_000), 3);
+    let codes = |paths, size| {
+        let mut encoder = Encoder::new(&model, books).unwrap();
+        encoder.set_beam(paths).unwrap();
+        let mut parts: Vec<_> =
+            audio.chunks(size).map(|part| encoder.push(part).unwrap()).collect();
+        parts.push(encoder.flush().unwrap());
+        joined(&parts)
+    };
+    let eight = codes(8, audio.len());
+    assert_eq!(codes(8, 770), eight);
+    assert_eq!(codes(1, 770), model.encode(&audio, books).unwrap());
+    assert_ne!(codes(1, 770), eight);
+    let mut encoder = Encoder::new(&model, books).unwrap();
+    for paths in [0, 65, usize::MAX] {
+        assert_eq!(encoder.set_beam(paths).unwrap_err().status, 1);
+    }
+}
+
+#[test]
 fn threads_share_a_model() {
     let model = model();
     let expected = model.encode(&tone(9000), 3).unwrap();
