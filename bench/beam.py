@@ -1,12 +1,13 @@
 """What a beam search of the codes gives: quality, bits and speed by number of paths, as Markdown.
 
     python -m bench.beam EVAL_DIR [--kind speech] [--beams 1,4,16] [--bitrates 1.5,3,6]
-                         [--jobs 2] [-o FILE]
+                         [--jobs 2] [--speed-only] [-o FILE]
 
 Clips are named speech_*, music_* or general_*, or --kind says what all are. A bitrate is that of
 the codes before entropy coding; the table has the bits of the payloads after it (`--effort best`).
-The speed is that of `Codec.encode` on one thread, the median of five rounds in which all beams take
-turns.
+The speed is that of `Codec.encode` on one thread: seconds of audio a second of CPU time, the median
+of five rounds in which all beams take turns, so that other load on the machine slows all alike.
+--speed-only measures nothing else.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ OF_SPEECH = ("pesq_wb", "stoi", "distillmos", "mel")
 OF_OTHERS = ("visqol", "mel")
 ROUNDS = 5
 TIMED_SECONDS = 60
+SPEED = "Encoding on one thread, times real time, entropy coding not counted:"
 
 Row = dict[str, float]
 
@@ -102,11 +104,11 @@ def speed(clips: Sequence[Clip], beams: Sequence[int], rates: Sequence[float]) -
     for _ in range(ROUNDS):
         for rate in rates:
             for beam in beams:
-                begun = time.perf_counter()
+                begun = time.process_time()
                 model.encode(audio, SAMPLE_RATE, bitrate=1000 * rate, beam=beam)
-                seconds.setdefault((rate, beam), []).append(time.perf_counter() - begun)
+                seconds.setdefault((rate, beam), []).append(time.process_time() - begun)
     length = len(audio) / SAMPLE_RATE
-    lines = [f"| kbit/s | {' | '.join(f'{beam} paths' for beam in beams)} |"]
+    lines = [f"| kbit/s | {' | '.join(f'{n} path' + 's' * (n > 1) for n in beams)} |"]
     lines.append("|---|" + "--:|" * len(beams))
     for rate in rates:
         times = [length / statistics.median(seconds[rate, beam]) for beam in beams]
@@ -129,20 +131,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--beams", type=numbers, default="1,4,16")
     parser.add_argument("--bitrates", type=numbers, default="1.5,3,6")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--speed-only", action="store_true", help="leave out the quality")
     parser.add_argument("-o", "--output", type=Path, help="default: standard output")
     options = parser.parse_args(arguments)
     beams = [int(beam) for beam in options.beams]
     try:
         clips = read_clips(options.folder)
-        table = quality(clips, options.kind, beams, options.bitrates, options.jobs)
-        fast = speed(clips, beams, options.bitrates)
         model = codec.load().model_id.hex()
+        parts = [f"Model {model}; {len(clips)} clips; {machine()}."]
+        if not options.speed_only:
+            parts.append(quality(clips, options.kind, beams, options.bitrates, options.jobs))
+        parts.append(SPEED)
+        parts.append(speed(clips, beams, options.bitrates))
     except CodecError as error:
         sys.exit(f"error: {error}")
-    text = (
-        f"Model {model}; {len(clips)} clips; {machine()}.\n\n{table}\n\n"
-        f"Encoding on one thread, times real time, entropy coding not counted:\n\n{fast}\n"
-    )
+    text = "\n\n".join(parts) + "\n"
     if options.output is None:
         print(text, end="")
     else:
