@@ -58,7 +58,7 @@ from codec.errors import DataError
 )
 @click.option(
     "--skip-silence",
-    type=options.Number(),
+    type=options.Number(max=48),  # the loudest audio that can be coded
     metavar="DB",
     help="Leave out inputs whose peak is below this level.",
 )

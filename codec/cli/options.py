@@ -14,15 +14,15 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 
 class Number(click.FloatRange):
-    """Take a number in a range. NaN lies in none, though it is neither below nor above one."""
+    """Take a number in a range. NaN and infinity lie in none, also if it has no bounds."""
 
     def convert(
         self, value: Any, parameter: click.Parameter | None, context: click.Context | None
     ) -> Any:
-        """Return `value` as `click.FloatRange` does. Raises UsageError on NaN, too."""
+        """Return `value` as `click.FloatRange` does. Raises UsageError unless it is finite."""
         number = super().convert(value, parameter, context)
-        if math.isnan(number):
-            self.fail(f"{value!r} is not a number", parameter, context)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", parameter, context)
         return number
 
 

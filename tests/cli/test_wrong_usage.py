@@ -173,5 +173,13 @@ def test_no_option_takes_what_is_not_a_number():
     ]
     assert len(numbers) > 10
     for option in numbers:
-        with pytest.raises(click.UsageError, match="is not a number"):
-            option.type.convert("nan", option, None)
+        for wrong in ("nan", "inf", "-inf", "1e400"):  # JSON, as in run.json, has none of them
+            with pytest.raises(click.UsageError, match=r"not a finite number|not in the range"):
+                option.type.convert(wrong, option, None)
+
+
+def test_no_silence_is_louder_than_audio_can_be(cli, tmp_path, wav):
+    wav("in/a.wav")
+    code, _, err = cli("tokenize", tmp_path / "in", "-o", tmp_path / "o", "--skip-silence", "1e6")
+    assert code == 2
+    assert "range" in err
