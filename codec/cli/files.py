@@ -12,6 +12,7 @@ from typing import Literal
 import click
 
 from codec.cli import options
+from codec.cli.errors import said
 from codec.cli.models import described, latency_ms
 from codec.cli.paths import TEXT
 from codec.coders.base import CODER_IDS, CODER_NAMES, Coder
@@ -499,5 +500,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return (error.strerror or str(error)).lower()
     if isinstance(error, CodecError):
-        return str(error)
+        return said(error)
     return f"internal error: {type(error).__name__}: {error}"

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
+from codec.cli.errors import said
 from codec.cli.habits import well_behaved
 from codec.errors import CodecError, CodecWarning
 from codec.support.terminal import shown
@@ -129,7 +130,7 @@ def _run() -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except CodecError as error:
-        _fail(str(error), 1)
+        _fail(said(error), 1)
     except BrokenPipeError:
         # The reader has gone. Keep the interpreter from failing again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

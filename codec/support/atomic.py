@@ -14,6 +14,10 @@ from pathlib import Path
 from codec.errors import OutputError
 
 
+class OutputExistsError(OutputError):
+    """An output exists, and is not to be overwritten."""
+
+
 def check_writable(target: Path, *, overwrite: bool, source: Path | None = None) -> None:
     """Check before any work that `target` can be written. Raises OutputError.
 
@@ -28,7 +32,7 @@ def check_writable(target: Path, *, overwrite: bool, source: Path | None = None)
         if target.exists() and not target.is_file():
             raise OutputError("the output is not a regular file; use - to write to a pipe")
         if not overwrite:
-            raise OutputError("the output exists; --force overwrites it")
+            raise OutputExistsError("the output exists; overwrite=True replaces it")
     folder = _through_links(target).absolute().parent
     while not os.path.lexists(folder):
         folder = folder.parent

@@ -183,3 +183,9 @@ def test_no_silence_is_louder_than_audio_can_be(cli, tmp_path, wav):
     code, _, err = cli("tokenize", tmp_path / "in", "-o", tmp_path / "o", "--skip-silence", "1e6")
     assert code == 2
     assert "range" in err
+
+
+def test_every_command_names_its_own_option_where_an_output_exists(cli, wav, tmp_path):
+    (tmp_path / "out.latents").write_bytes(b"")
+    code, _, err = cli("fit-latents", wav("a.wav"), "-o", tmp_path / "out.latents")
+    assert (code, err) == (1, "codec: the output exists; --force overwrites it\n")

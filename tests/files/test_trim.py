@@ -71,7 +71,7 @@ def test_what_cannot_be_trimmed(small, tmp_path):
         codec.trim_file(source.read_bytes(), target, 2)
     assert not target.exists()
     target.write_bytes(b"old")
-    with pytest.raises(codec.OutputError, match="exists"):
+    with pytest.raises(codec.OutputError, match="exists; overwrite=True replaces it"):
         codec.trim_file(source, target, 2)
     codec.trim_file(source, target, 2, overwrite=True)
     assert Header.unpack(target.read_bytes()).n_codebooks == 2
