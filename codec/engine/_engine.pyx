@@ -25,7 +25,7 @@ cdef extern from "engine/encoder.h" nogil:
 
 cdef extern from "engine/decoder.h" nogil:
     ctypedef struct nac_decoder:
-        size_t latent
+        size_t latent, levels
         int stereo
     size_t nac_decoder_state_size(const nac_decoder *net)
     size_t nac_decoder_scratch(const nac_decoder *net)
@@ -71,7 +71,10 @@ cdef extern from "library/model.h" nogil:
     ctypedef struct nac_reason:
         char *text
         size_t size
+    ctypedef struct nac_config:
+        size_t hop_length
     ctypedef struct codec_model:
+        nac_config config
         const nac_kernels *kernels
         nac_encoder encoder
         nac_decoder decoder
@@ -88,6 +91,17 @@ cdef extern from "library/model.h" nogil:
     int nac_model_make(const nac_model_source *source, codec_model **model, nac_reason reason)
     void codec_model_free(codec_model *model)
     const char *codec_status_text(int status)
+
+cdef extern from "library/refiner.h" nogil:
+    ctypedef struct nac_refiner:
+        pass
+    int nac_refiner_make(codec_model *model, nac_refiner *refiner, nac_reason reason)
+    size_t nac_refine_scratch(const nac_refiner *r, size_t tokens)
+    void nac_refine(const nac_refiner *r, const float *audio, float *latents, size_t tokens,
+                    size_t levels, size_t steps, uint16_t *codes, float *scratch)
+    double nac_difference(const nac_refiner *r, const float *audio, const float *latents,
+                          size_t tokens, const uint16_t *codes, size_t levels, float *gradient,
+                          float *scratch)
 
 cdef extern from "library/cuda_arrays.h" nogil:
     ctypedef struct nac_cuda_encoder_sizes:
@@ -379,6 +393,71 @@ cdef class Decoder(_Network):
         nac_cuda_decoder_ints(self.model, &ints[0])
         nac_cuda_decoder_floats(self.model, &floats[0])
         return (<const char *>&sizes)[:sizeof(sizes)], np.asarray(ints), np.asarray(floats)
+
+
+cdef class Refiner(_Network):
+    """Both halves of a model, to improve the codes of the one by what the other makes of them."""
+
+    cdef nac_refiner refiner
+
+    def __cinit__(self, data, config, books, isa=None, size_t block=NAC_BLOCK):
+        """As for `Encoder`."""
+        cdef char text[256]
+        cdef nac_reason reason
+        self.load(NAC_ENCODER | NAC_DECODER, data, config, books, isa, block)
+        text[0] = 0
+        reason.text, reason.size = text, sizeof(text)
+        cdef int status = nac_refiner_make(self.model, &self.refiner, reason)
+        if status != CODEC_OK and status != CODEC_ERROR_MEMORY:
+            raise ValueError(text.decode())
+        _check(status)
+
+    cdef size_t check(self, const float[::1] audio, const float[:, ::1] latents,
+                      size_t levels) except 0:
+        """The number of frames, if all fits together."""
+        cdef size_t frames = latents.shape[0]
+        if frames == 0 or frames > MOST_REFINED:
+            raise ValueError(f"1 to {MOST_REFINED} frames can be refined together")
+        if <size_t>latents.shape[1] != self.model.decoder.latent:
+            raise ValueError("the latents have another dimension")
+        if <size_t>audio.shape[0] != frames * self.model.config.hop_length:
+            raise ValueError("the latents are not those of the audio")
+        if levels == 0 or levels > self.model.decoder.levels:
+            raise ValueError("the number of codebooks is out of range")
+        return frames
+
+    def refine(self, const float[::1] audio, const float[:, ::1] latents, size_t levels,
+               size_t steps):
+        """Codes uint16 [levels, frames] of `audio` [frames * hop_length], whose latents are
+        [frames, latent_dim], after so many steps of analysis by synthesis."""
+        cdef size_t frames = self.check(audio, latents, levels)
+        cdef float[:, ::1] moved = np.array(latents)
+        out = np.empty((levels, frames), np.uint16)
+        cdef uint16_t[:, ::1] codes = out
+        cdef float[::1] scratch = _aligned(nac_refine_scratch(&self.refiner, frames))
+        with nogil:
+            nac_refine(&self.refiner, &audio[0], &moved[0, 0], frames, levels, steps,
+                       &codes[0, 0], &scratch[0])
+        return out
+
+    def difference(self, const float[::1] audio, const float[:, ::1] latents,
+                   const uint16_t[:, ::1] codes):
+        """What is minimised, at `codes` [levels, frames], but for the commitment, and its
+        derivative by the quantised latents, float32 [frames, latent_dim]; for tests."""
+        cdef size_t levels = codes.shape[0], frames = self.check(audio, latents, levels)
+        if <size_t>codes.shape[1] != frames or np.max(codes) >= self.books.shape[1]:
+            raise ValueError("the codes are not those of the latents")
+        out = np.empty((frames, latents.shape[1]), np.float32)
+        cdef float[:, ::1] gradient = out
+        cdef float[::1] scratch = _aligned(nac_refine_scratch(&self.refiner, frames))
+        cdef double loss
+        with nogil:
+            loss = nac_difference(&self.refiner, &audio[0], &latents[0, 0], frames, &codes[0, 0],
+                                  levels, &gradient[0, 0], &scratch[0])
+        return loss, out
+
+
+MOST_REFINED = 4096  # frames: scratch memory grows with them
 
 
 cdef class Dense(_Buffers):

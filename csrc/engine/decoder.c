@@ -140,9 +140,8 @@ static layout layout_of(const nac_decoder *net, float *scratch)
 
 size_t nac_decoder_scratch(const nac_decoder *net) { return layout_of(net, NULL).size; }
 
-/* Seeds of the signs of n token frames, one for each row: the frame's own, counted up within it. */
-static void draw(const nac_decoder *net, const uint16_t *codes, size_t n, size_t levels,
-                 uint32_t *seeds)
+void nac_decoder_seeds(const nac_decoder *net, const uint16_t *codes, size_t n, size_t levels,
+                       uint32_t *seeds)
 {
     for (size_t i = 0; i < n; i++) {
         uint32_t key = SEED_START;
@@ -152,7 +151,7 @@ static void draw(const nac_decoder *net, const uint16_t *codes, size_t n, size_t
     }
 }
 
-/* The same for frames of latents, which have no codes: a hash of their bits. */
+/* Seeds for frames of latents, which have no codes: a hash of their bits. */
 static void draw_latents(const nac_decoder *net, const float *latents, size_t n, uint32_t *seeds)
 {
     for (size_t i = 0; i < n; i++) {
@@ -243,7 +242,8 @@ void nac_decoder_push(const nac_decoder *net, void *state, const uint16_t *codes
             memcpy(chosen + level * here, codes + level * stride + done, here * sizeof *codes);
         nac_rvq_decode(net->codebooks, net->codewords, net->latent, levels, chosen, here,
                        scratch + at.latents);
-        draw(net, chosen, here, levels, seeds + nac_backbone_waiting(&net->body, s.body.have));
+        nac_decoder_seeds(net, chosen, here, levels,
+                          seeds + nac_backbone_waiting(&net->body, s.body.have));
         audio = run(net, &s, &at, here, 0, audio);
         done += here;
     }

@@ -42,6 +42,11 @@ size_t nac_decoder_left(const nac_decoder *net, const void *state);
 
 int nac_decoder_done(const void *state); /* whether it has been flushed */
 
+/* Seeds of the signs of n token frames with codes [levels][n], one for each of their rows: the frame's
+ * own, counted up within it. */
+void nac_decoder_seeds(const nac_decoder *net, const uint16_t *codes, size_t n, size_t levels,
+                       uint32_t *seeds);
+
 /* codes [levels][stride], n of each level used, all below net->codewords. Not after a flush. */
 void nac_decoder_push(const nac_decoder *net, void *state, const uint16_t *codes, size_t stride,
                       size_t n, size_t levels, float *audio, float *scratch);

@@ -63,15 +63,10 @@ ALWAYS_INLINE float log_positive(float x)
     return __builtin_fmaf(e, LOG_2_HIGH, __builtin_fmaf(e, LOG_2_LOW, log_m));
 }
 
-/* x Phi(x) (Hendrycks & Gimpel 2016, arXiv 1606.08415). Error below 5e-8 + 1e-7 |x|.
- *
- * With t = |x| and the tail Q(t) = 1 - Phi(t), it is max(x, 0) - t Q(t). log Q is smooth, from
- * -log 2 to about -t^2 / 2: the polynomial of degree 9 is within 5.1e-8 / sqrt(2 Q(t)) of it up to
- * t = 6, where t Q(t) = 6e-9, and t is clamped there. */
-ALWAYS_INLINE float gelu_of(float x)
+/* Q(t) = 1 - Phi(t) for 0 <= t <= 6, Phi the normal distribution function. log Q is smooth, from
+ * -log 2 to about -t^2 / 2: the polynomial of degree 9 is within 5.1e-8 / sqrt(2 Q(t)) of it. */
+ALWAYS_INLINE float normal_tail(float t)
 {
-    float t = x < 0.0f ? -x : x;
-    t = t < 6.0f ? t : 6.0f;
     float p = 1.4429664929593855e-07f;
     p = __builtin_fmaf(p, t, -3.3488674944237573e-06f);
     p = __builtin_fmaf(p, t, 3.1163861422101036e-05f);
@@ -82,7 +77,26 @@ ALWAYS_INLINE float gelu_of(float x)
     p = __builtin_fmaf(p, t, -0.31828224658966064f);
     p = __builtin_fmaf(p, t, -0.7978875041007996f);
     p = __builtin_fmaf(p, t, -0.6931471228599548f);
-    return __builtin_fmaf(-t, exp_clamped(p), x > 0.0f ? x : 0.0f);
+    return exp_clamped(p);
+}
+
+/* x Phi(x) (Hendrycks & Gimpel 2016, arXiv 1606.08415). Error below 5e-8 + 1e-7 |x|.
+ *
+ * With t = |x| it is max(x, 0) - t Q(t). At t = 6, t Q(t) is 6e-9, and t is clamped there. */
+ALWAYS_INLINE float gelu_of(float x)
+{
+    float t = x < 0.0f ? -x : x;
+    t = t < 6.0f ? t : 6.0f;
+    return __builtin_fmaf(-t, normal_tail(t), x > 0.0f ? x : 0.0f);
+}
+
+/* The derivative of x Phi(x): Phi(x) + x phi(x), phi the normal density. Error below 1e-6. */
+ALWAYS_INLINE float gelu_slope(float x)
+{
+    float t = x < 0.0f ? -x : x;
+    t = t < 6.0f ? t : 6.0f;
+    const float tail = normal_tail(t), density = 0.398942280401f * exp_clamped(-0.5f * t * t);
+    return __builtin_fmaf(x < 0.0f ? -t : t, density, x > 0.0f ? 1.0f - tail : tail);
 }
 
 #endif

@@ -32,7 +32,32 @@ size_t nac_analyse_scratch(const nac_analysis *plan)
 
 size_t nac_synthesise_scratch(const nac_synthesis *plan)
 {
-    return transform_scratch(plan->fft.n) + plan->bands * FFT_LANES;
+    return transform_scratch(plan->fft.n) + 2 * plan->bands * FFT_LANES;
+}
+
+size_t nac_frames(const nac_resolution *r, size_t samples)
+{
+    return samples < r->fft.n ? 0 : (samples - r->fft.n) / r->hop + 1;
+}
+
+static size_t groups(const nac_resolution *r, size_t samples)
+{
+    return (nac_frames(r, samples) + FFT_LANES - 1) / FFT_LANES;
+}
+
+size_t nac_target_size(const nac_resolution *r, size_t samples)
+{
+    const size_t spectrum = r->weight ? 3 * (r->fft.n / 2 + 1) : 0;
+    const size_t lane = r->quiet ? 2 * r->bands + 1 : r->bands + spectrum;
+    return groups(r, samples) * lane * FFT_LANES;
+}
+
+/* Both comparisons: spectra, of all frames for the loudness, and derivatives by bins and bands. */
+size_t nac_objective_scratch(const nac_resolution *r, size_t samples)
+{
+    const size_t spectrum = (r->fft.n / 2 + 1) * 2 * FFT_LANES;
+    const size_t kept = r->quiet ? groups(r, samples) * (spectrum + FFT_LANES) : 0;
+    return kept + transform_scratch(r->fft.n) + spectrum + r->bands * FFT_LANES;
 }
 
 void nac_dense_pack(const float *weight, size_t depth, size_t columns, float *panels)

@@ -56,6 +56,23 @@ typedef struct {
     size_t noise_bin; /* the first bin whose sign is drawn */
 } nac_synthesis;
 
+/* One resolution at which decoded audio is compared with its original: frames of fft.n samples, `hop`
+ * apart, whose bins are weighed together to bands as in nac_synthesis. objective.h has the formulas. */
+typedef struct {
+    nac_fft_plan fft;
+    const float *window; /* [fft.n] */
+    size_t hop, bands;
+    const int *band;
+    const float *lower, *upper;
+    const float *weight; /* [bins]: of complex errors; NULL where they do not count */
+    const float *quiet;  /* [bands]: power at the threshold of hearing, for the loudness */
+} nac_resolution;
+
+/* What differences at one resolution count. */
+typedef struct {
+    float band, magnitude, phase;
+} nac_shares;
+
 typedef struct {
     const char *name;
     nac_isa isa; /* what rvq.h calls this set */
@@ -82,13 +99,46 @@ typedef struct {
     void (*synthesise)(const nac_synthesis *plan, const float *shapes, size_t shape_stride,
                        const float *gains, size_t gain_stride, const uint32_t *seeds, size_t rows,
                        float *audio, float *scratch);
+
+    /* conv_norm, which also keeps what is normed, as [rows][width]. */
+    void (*conv_norm_kept)(const nac_conv_norm *layer, const float *x, size_t rows, float *y,
+                           float *kept);
+    /* The derivative by the norm's input x, from dy by its output; dx may be dy. */
+    void (*norm_back)(const nac_conv_norm *layer, const float *x, size_t rows, const float *dy,
+                      float *dx);
+    /* Adds the derivative by the convolution's input rows, whose first has `lead` rows of padding
+     * before it, to dx [rows]. */
+    void (*conv_back)(const nac_conv_norm *layer, size_t lead, const float *dy, size_t rows,
+                      float *dx);
+    /* Multiplies gradient by GELU's derivative at x. n is a multiple of NAC_PANEL. */
+    void (*gelu_back)(const float *x, size_t n, float *gradient);
+    /* The derivative of `synthesise`, strides alike: gradient is that by its audio. */
+    void (*synthesise_back)(const nac_synthesis *plan, const float *gradient, const float *shapes,
+                            size_t shape_stride, const float *gains, size_t gain_stride,
+                            const uint32_t *seeds, size_t rows, float *by_shapes, float *by_gains,
+                            float *scratch);
+
+    /* What is compared of audio [samples]: target has nac_target_size floats. */
+    void (*describe)(const nac_resolution *r, float per_unit, const float *audio, size_t samples,
+                     float *target, double *energy, float *scratch);
+    double (*compare)(const nac_resolution *r, float per_unit, const nac_shares *share,
+                      const float *target, const float *audio, size_t samples, float *gradient,
+                      float *scratch);
+    float (*describe_loudness)(const nac_resolution *r, const float *audio, size_t samples,
+                               float *target, float *scratch);
+    double (*compare_loudness)(const nac_resolution *r, float unit, float share,
+                               const float *target, const float *audio, size_t samples,
+                               float *gradient, float *scratch);
 } nac_kernels;
 
 /* The i-th table that this CPU can run, narrowest first; NULL past the last. */
 const nac_kernels *nac_kernels_at(size_t i);
 
 size_t nac_analyse_scratch(const nac_analysis *plan);     /* floats */
-size_t nac_synthesise_scratch(const nac_synthesis *plan); /* floats */
+size_t nac_synthesise_scratch(const nac_synthesis *plan); /* floats; also for its derivative */
+size_t nac_frames(const nac_resolution *r, size_t samples);
+size_t nac_target_size(const nac_resolution *r, size_t samples);    /* floats */
+size_t nac_objective_scratch(const nac_resolution *r, size_t samples); /* floats */
 
 /* weight [columns][depth], as torch has it, to panels of ceil(columns / NAC_PANEL) * NAC_PANEL columns. */
 void nac_dense_pack(const float *weight, size_t depth, size_t columns, float *panels);

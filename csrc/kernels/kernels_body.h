@@ -11,6 +11,9 @@
 #include "layers.h"
 #include "spectrum.h"
 
+#include "gradients.h"
+#include "objective.h"
+
 const nac_kernels KERNELS = {
     .name = KERNELS_NAME,
     .isa = KERNELS_ISA,
@@ -21,4 +24,13 @@ const nac_kernels KERNELS = {
     .gelu = run_gelu,
     .analyse = run_analyse,
     .synthesise = run_synthesise,
+    .conv_norm_kept = run_conv_norm_kept,
+    .norm_back = run_norm_back,
+    .conv_back = run_conv_back,
+    .gelu_back = run_gelu_back,
+    .synthesise_back = run_synthesise_back,
+    .describe = run_describe,
+    .compare = run_compare,
+    .describe_loudness = run_describe_loudness,
+    .compare_loudness = run_compare_loudness,
 };

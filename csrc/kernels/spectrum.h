@@ -117,8 +117,7 @@ static void run_analyse(const nac_analysis *plan, const float *audio, size_t row
     }
 }
 
-/* Spectra of `here` windows, the first of which is window i, to FFT_LANES signals of fft.n samples:
- * fft.n times the inverse transform. Returns where they lie: sample 2j at FFT_IM(x, j), 2j + 1 at
+/* FFT_LANES spectra to as many signals of n samples: n times the inverse transform. Returns where they lie: sample 2j at FFT_IM(x, j), 2j + 1 at
  * FFT_RE(x, j).
  *
  * With E and O the transforms of the even and odd samples (fft.h), their interleaved complex signal
@@ -127,17 +126,17 @@ static void run_analyse(const nac_analysis *plan, const float *audio, size_t row
  *     Z_k = E_k + i O_k                   Z_(h-k) = conj(E_k) + i conj(O_k)
  * (the halves are left out here). Real and imaginary parts trade places on the way in and out, which
  * turns the forward transform into the inverse one. */
-ALWAYS_INLINE float *signals(const nac_synthesis *plan, const float *spectrum, float *scratch)
+ALWAYS_INLINE float *signals(const nac_fft_plan *plan, const float *spectrum, float *scratch)
 {
-    const size_t h = plan->fft.n / 2;
+    const size_t h = plan->n / 2;
     float *z = scratch;
 
     for (size_t k = 0; k <= h / 2; k++) {
         float *high = FFT_RE(z, k ? h - k : 0);
-        pack_bins(FFT_RE(spectrum, k), FFT_RE(spectrum, h - k), plan->fft.unpack[2 * k],
-                  plan->fft.unpack[2 * k + 1], k == 0, FFT_RE(z, k), high);
+        pack_bins(FFT_RE(spectrum, k), FFT_RE(spectrum, h - k), plan->unpack[2 * k],
+                  plan->unpack[2 * k + 1], k == 0, FFT_RE(z, k), high);
     }
-    return fft_complex(&plan->fft, z, scratch + plan->fft.n * FFT_LANES);
+    return fft_complex(plan, z, scratch + plan->n * FFT_LANES);
 }
 
 /* A shape row holds per_frame spectra [re, im][bins], a gain row per_frame times [bands] logarithms
@@ -186,7 +185,7 @@ static void run_synthesise(const nac_synthesis *plan, const float *shapes, size_
                 FFT_IM(bin, 0)[l] = shape[l][bins + k] * g;
             }
         }
-        const float *x = signals(plan, spectrum, scratch);
+        const float *x = signals(&plan->fft, spectrum, scratch);
         for (size_t l = 0; l < here; l++) {
             float *out = audio + (i + l) * plan->hop;
             for (size_t j = 0; j < n / 2; j++) {

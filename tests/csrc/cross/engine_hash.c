@@ -8,6 +8,7 @@
 
 #include "engine/decoder.h"
 #include "engine/encoder.h"
+#include "engine/refine.h"
 #include "rvq/rvq_beam.h"
 
 enum { DIM = 40, WIDTH = 48, HIDDEN = 96, TAPS = 7, BLOCKS = 3, AHEAD = 1 };
@@ -77,6 +78,37 @@ static uint64_t hash(uint64_t h, const void *data, size_t n)
     return h;
 }
 
+static nac_resolution resolution(size_t n, nac_fft_plan plan, size_t bands, int complex, int loud)
+{
+    int *band = memory((n / 2 + 1) * sizeof *band);
+    for (size_t k = 0; k <= n / 2; k++) band[k] = (int)(k * (bands - 1) / (n / 2 + 1));
+    const size_t bins = n / 2 + 1;
+    return (nac_resolution){plan, noise(n, 0.5f, 0.5f), n / 4, bands, band,
+                            noise(bins, 0.5f, 0.5f), noise(bins, 0.5f, 0.5f),
+                            complex ? noise(bins, 0.5f, 1) : NULL,
+                            loud ? noise(bands, 10, 20) : NULL};
+}
+
+/* Layers of the shapes that the derivative needs: whose weights are transposed makes no difference here. */
+static nac_refiner refiner(const nac_decoder *dec, const nac_rvq_plan *rvq)
+{
+    static const int32_t of_480[] = {5, 4, 4, 3, 2}, of_240[] = {5, 4, 4, 3}, of_120[] = {5, 4, 3, 2};
+    nac_dense *expand = memory(BLOCKS * sizeof *expand), *reduce = memory(BLOCKS * sizeof *reduce);
+    for (size_t i = 0; i < BLOCKS; i++) {
+        expand[i] = layer(HIDDEN, DIM, 0.1f);
+        reduce[i] = layer(WIDTH, HIDDEN, 0.3f);
+    }
+    return (nac_refiner){.net = dec, .rvq = rvq,
+                         .embed_back = layer(STACK * WIDTH, LATENT, 0.3f),
+                         .gain_back = layer(dec->gain.width, DIM, 0.3f),
+                         .shape_back = layer(dec->shape.width, DIM, 0.3f),
+                         .expand_back = expand, .reduce_back = reduce,
+                         .at = {resolution(960, fft(960, of_480, 5), 80, 1, 0),
+                                resolution(480, fft(480, of_240, 4), 64, 1, 0),
+                                resolution(240, fft(240, of_120, 4), 40, 0, 0)},
+                         .loud = resolution(960, fft(960, of_480, 5), 49, 0, 1)};
+}
+
 int main(void)
 {
     static const int32_t of_480[] = {5, 4, 4, 3, 2}, of_120[] = {5, 4, 3, 2};
@@ -106,9 +138,11 @@ int main(void)
                            noise(BINS, 1, 0), HOP / PER_FRAME, PER_FRAME, BANDS, 160};
 
     const size_t samples = FRAMES * HOP * GATHER - 123;
-    const float *latents = noise(FRAMES * LATENT, 1, 0);
+    float *latents = noise(FRAMES * LATENT, 1, 0);
     float *audio = noise(samples, 0.5f, 0), *out = memory((FRAMES + 1) * 960 * sizeof *out);
     uint16_t *codes = memory(LEVELS * FRAMES * sizeof *codes);
+    const nac_refiner refine = refiner(&dec, &enc.rvq);
+    const float *original = noise(FRAMES * HOP * STACK, 0.5f, 0);
     for (size_t i = 0; nac_kernels_at(i); i++) {
         enc.k = dec.k = nac_kernels_at(i);
         const size_t screen = nac_rvq_screen_size(enc.k->isa, LEVELS, WORDS, LATENT);
@@ -117,6 +151,14 @@ int main(void)
         float *more = memory(nac_rvq_beam_scratch_size(LEVELS, LATENT) * sizeof *more);
         uint16_t *searched = memory(LEVELS * FRAMES * sizeof *searched);
         nac_rvq_beam(&enc.rvq, enc.k->isa, LEVELS, 7, latents, FRAMES, searched, more);
+        uint16_t *refined = memory(LEVELS * FRAMES * sizeof *refined);
+        float *moved = memory(FRAMES * LATENT * sizeof *moved);
+        float *derivative = memory(FRAMES * LATENT * sizeof *derivative);
+        float *room = memory(nac_refine_scratch(&refine, FRAMES) * sizeof *room);
+        memcpy(moved, latents, FRAMES * LATENT * sizeof *moved);
+        nac_refine(&refine, original, moved, FRAMES, LEVELS, 5, refined, room);
+        const double difference = nac_difference(&refine, original, latents, FRAMES, refined,
+                                                 LEVELS, derivative, room);
         void *state = memory(nac_encoder_state_size(&enc) + nac_decoder_state_size(&dec));
         float *scratch = memory((nac_encoder_scratch(&enc) + nac_decoder_scratch(&dec)) * sizeof *scratch);
         size_t frames = 0;
@@ -138,6 +180,10 @@ int main(void)
         uint64_t h = hash(14695981039346656037u, codes, LEVELS * FRAMES * sizeof *codes);
         h = hash(h, out, (made + rest) * sizeof *out);
         h = hash(h, searched, LEVELS * FRAMES * sizeof *searched);
+        h = hash(h, refined, LEVELS * FRAMES * sizeof *refined);
+        h = hash(h, moved, FRAMES * LATENT * sizeof *moved);
+        h = hash(h, &difference, sizeof difference);
+        h = hash(h, derivative, FRAMES * LATENT * sizeof *derivative);
         /* what all inputs gave alike would prove nothing */
         float low = out[0], high = out[0];
         size_t changes = 0;
@@ -155,6 +201,10 @@ int main(void)
                made + rest, (unsigned long long)h);
         free(more);
         free(searched);
+        free(refined);
+        free(moved);
+        free(derivative);
+        free(room);
         free(state);
         free(scratch);
     }

@@ -1,0 +1,297 @@
+#include "refine.h"
+
+#include <string.h>
+
+#include "common/fp_env.h"
+
+/* Rates are relative to the latents' deviation, and fall to a tenth over the steps. */
+static const double RATE = 0.05, LAST_RATE = 0.1, BETA1 = 0.9, BETA2 = 0.99;
+static const float MAGNITUDE = 2.0f, LOUDNESS = 0.2f, COMMITMENT = 1.0f;
+static const double QUIETEST = 1e-3; /* RMS below which audio counts as this loud */
+
+/* Where scratch memory is used for what. */
+typedef struct {
+    size_t tokens, rows, samples; /* rows: frames of the backbone */
+    uint16_t *codes;              /* [levels][tokens] of this step */
+    uint32_t *seeds;              /* [rows] */
+    float *quantised, *gradient;  /* [tokens][latent] */
+    float *first, *second;        /* the same: Adam's moments */
+    float *x;                     /* [rows][width], room for the convolution's padding around it */
+    float *kept;                  /* [blocks][rows][width]: what each norm got */
+    float *hidden;                /* [blocks][rows][hidden]: what each GELU got */
+    float *last;                  /* [rows][width]: what the last norm got */
+    float *normed, *active;       /* [rows][width], [rows][hidden] */
+    float *gains, *shapes;        /* [rows][their widths] */
+    float *by_gains, *by_shapes;
+    float *mix, *by_mix; /* audio and its derivative, with what the windows reach over */
+    float *target[NAC_RESOLUTIONS], *loud_target;
+    float *rest;
+    size_t size;
+} layout;
+
+static size_t taken(size_t *used, size_t floats)
+{
+    const size_t at = *used;
+    *used += nac_aligned_floats(floats);
+    return at;
+}
+
+static size_t frame_size(const nac_decoder *net) { return net->back.hop * net->back.per_frame; }
+static size_t overlap(const nac_decoder *net) { return net->back.fft.n - net->back.hop; }
+
+static layout layout_of(const nac_refiner *r, size_t tokens, float *scratch)
+{
+    const nac_decoder *net = r->net;
+    const nac_backbone *body = &net->body;
+    const size_t rows = tokens * net->stack, samples = rows * frame_size(net);
+    const size_t width = body->width, padding = (body->taps - 1) * width;
+    layout m = {.tokens = tokens, .rows = rows, .samples = samples};
+    size_t used = 0;
+
+#define TAKE(floats) (scratch ? scratch + taken(&used, floats) : (taken(&used, floats), scratch))
+    m.codes = (uint16_t *)TAKE(tokens * net->levels / 2 + 1);
+    m.seeds = (uint32_t *)TAKE(rows);
+    m.quantised = TAKE(tokens * net->latent);
+    m.gradient = TAKE(tokens * r->embed_back.width);
+    m.first = TAKE(tokens * net->latent);
+    m.second = TAKE(tokens * net->latent);
+    m.x = TAKE(rows * width + padding);
+    m.kept = TAKE(body->n_blocks * rows * width);
+    m.hidden = TAKE(body->n_blocks * rows * body->hidden);
+    m.last = TAKE(rows * width);
+    m.normed = TAKE(rows * width);
+    m.active = TAKE(rows * body->hidden);
+    m.gains = TAKE(rows * net->gain.width);
+    m.shapes = TAKE(rows * net->shape.width);
+    m.by_gains = TAKE(rows * net->gain.width);
+    m.by_shapes = TAKE(rows * net->shape.width);
+    m.mix = TAKE(samples + overlap(net));
+    m.by_mix = TAKE(samples + overlap(net));
+    size_t most = nac_larger(nac_synthesise_scratch(&net->back), nac_rvq_scratch_size(net->latent));
+    for (size_t i = 0; i < NAC_RESOLUTIONS; i++) {
+        m.target[i] = TAKE(nac_target_size(&r->at[i], samples));
+        most = nac_larger(most, nac_objective_scratch(&r->at[i], samples));
+    }
+    m.loud_target = TAKE(nac_target_size(&r->loud, samples));
+    m.rest = TAKE(nac_larger(most, nac_objective_scratch(&r->loud, samples)));
+#undef TAKE
+    m.size = used;
+    return m;
+}
+
+size_t nac_refine_scratch(const nac_refiner *r, size_t tokens)
+{
+    return layout_of(r, tokens, NULL).size;
+}
+
+/* Rows of zeros that a block's convolution sees before its first input. */
+static size_t lead_of(const nac_backbone *body, const nac_block *block)
+{
+    return body->taps - 1 - block->lookahead;
+}
+
+/* Decodes m->codes, all at once, and keeps what the derivative needs. The audio starts at the returned
+ * sample of m->mix. */
+static float *decode(const nac_refiner *r, const layout *m, size_t levels)
+{
+    const nac_decoder *net = r->net;
+    const nac_backbone *body = &net->body;
+    const nac_kernels *k = net->k;
+    const size_t rows = m->rows, width = body->width, padding = (body->taps - 1) * width;
+
+    nac_rvq_decode(net->codebooks, net->codewords, net->latent, levels, m->codes, m->tokens,
+                   m->quantised);
+    nac_decoder_seeds(net, m->codes, m->tokens, levels, m->seeds);
+    memset(m->x, 0, (rows * width + padding) * sizeof *m->x);
+    float *x = m->x + lead_of(body, &body->blocks[0]) * width;
+    k->dense(&net->embed, m->quantised, net->latent, m->tokens, x);
+    for (size_t i = 0; i < body->n_blocks; i++) {
+        const nac_block *b = &body->blocks[i];
+        float *hidden = m->hidden + i * rows * body->hidden;
+        float *start = m->x + lead_of(body, b) * width;
+        if (start != x) {
+            memmove(start, x, rows * width * sizeof *x);
+            memset(m->x, 0, lead_of(body, b) * width * sizeof *x);
+            memset(start + rows * width, 0, b->lookahead * width * sizeof *x);
+            x = start;
+        }
+        k->conv_norm_kept(&b->conv, m->x, rows, m->normed, m->kept + i * rows * width);
+        k->dense(&b->expand, m->normed, width, rows, hidden);
+        memcpy(m->active, hidden, rows * body->hidden * sizeof *hidden);
+        k->gelu(m->active, rows * body->hidden);
+        k->dense_add(&b->reduce, m->active, body->hidden, rows, x);
+    }
+    memcpy(m->last, x, rows * width * sizeof *x);
+    k->norm(&body->norm, x, rows, m->normed);
+    k->dense(&net->gain, m->normed, width, rows, m->gains);
+    k->dense(&net->shape, m->normed, width, rows, m->shapes);
+    memset(m->mix, 0, (m->samples + overlap(net)) * sizeof *m->mix);
+    k->synthesise(&net->back, m->shapes, net->shape.width, m->gains, net->gain.width, m->seeds,
+                  rows, m->mix, m->rest);
+    return m->mix + overlap(net) / 2;
+}
+
+/* From the derivative by the mix to that by the quantised latents, in m->gradient. */
+static void differentiate(const nac_refiner *r, const layout *m)
+{
+    const nac_decoder *net = r->net;
+    const nac_backbone *body = &net->body;
+    const nac_kernels *k = net->k;
+    const size_t rows = m->rows, width = body->width;
+    float *dx = m->x; /* its activations are not needed any more */
+
+    memset(m->by_gains, 0, rows * net->gain.width * sizeof *m->by_gains);
+    memset(m->by_shapes, 0, rows * net->shape.width * sizeof *m->by_shapes);
+    k->synthesise_back(&net->back, m->by_mix, m->shapes, net->shape.width, m->gains,
+                       net->gain.width, m->seeds, rows, m->by_shapes, m->by_gains, m->rest);
+    k->dense(&r->shape_back, m->by_shapes, net->shape.width, rows, dx);
+    k->dense_add(&r->gain_back, m->by_gains, net->gain.width, rows, dx);
+    k->norm_back(&body->norm, m->last, rows, dx, dx);
+    for (size_t i = body->n_blocks; i-- > 0;) {
+        const nac_block *b = &body->blocks[i];
+        k->dense(&r->reduce_back[i], dx, width, rows, m->active);
+        k->gelu_back(m->hidden + i * rows * body->hidden, rows * body->hidden, m->active);
+        k->dense(&r->expand_back[i], m->active, body->hidden, rows, m->normed);
+        k->norm_back(&b->conv, m->kept + i * rows * width, rows, m->normed, m->normed);
+        k->conv_back(&b->conv, lead_of(body, b), m->normed, rows, dx);
+    }
+    k->dense(&r->embed_back, dx, net->stack * width, m->tokens, m->gradient);
+}
+
+/* What all steps compare with. */
+typedef struct {
+    float per_unit[NAC_RESOLUTIONS], loud_unit;
+    nac_shares share[NAC_RESOLUTIONS];
+    float rate, commitment; /* the latents' deviation times RATE; COMMITMENT over their energy */
+} goal;
+
+static goal aim(const nac_refiner *r, const layout *m, const float *audio, const float *latents,
+                size_t levels)
+{
+    const nac_decoder *net = r->net;
+    const double depth = (double)levels / (double)net->levels;
+    const size_t dim = net->latent, n = m->tokens * dim;
+    goal g;
+    double square = 0;
+    for (size_t i = 0; i < m->samples; i++) square += (double)audio[i] * (double)audio[i];
+    double loud = square / (double)m->samples;
+    if (!(loud > QUIETEST * QUIETEST)) loud = QUIETEST * QUIETEST;
+
+    for (size_t i = 0; i < NAC_RESOLUTIONS; i++) {
+        const nac_resolution *at = &r->at[i];
+        const double frames = (double)nac_frames(at, m->samples), bins = (double)(at->fft.n / 2 + 1);
+        double energy[2];
+        g.per_unit[i] = (float)(1.0 / (loud * (double)at->fft.n));
+        net->k->describe(at, g.per_unit[i], audio, m->samples, m->target[i], energy, m->rest);
+        g.share[i] = (nac_shares){0, 0, 0};
+        if (frames == 0) continue;
+        /* the mean over frames and bins of the squares cancels against that of the errors */
+        size_t complex = 0;
+        for (size_t j = 0; j < NAC_RESOLUTIONS; j++) complex += r->at[j].weight != NULL;
+        const double few = 1e-6 * frames * bins;
+        g.share[i].band = (float)(0.5 / (NAC_RESOLUTIONS * frames * (double)at->bands));
+        g.share[i].magnitude =
+            complex ? (float)((double)MAGNITUDE / ((double)complex * (energy[0] + few))) : 0.0f;
+        g.share[i].phase =
+            complex ? (float)(depth * depth / ((double)complex * (energy[1] + few))) : 0.0f;
+    }
+    g.loud_unit =
+        net->k->describe_loudness(&r->loud, audio, m->samples, m->loud_target, m->rest);
+
+    double sum = 0, all = 0, about = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)latents[i];
+        all += (double)latents[i] * (double)latents[i];
+    }
+    for (size_t d = 0; d < dim; d++) {
+        double mean = 0;
+        for (size_t t = 0; t < m->tokens; t++) mean += (double)latents[t * dim + d];
+        about += mean * mean / (double)m->tokens;
+    }
+    const double mean = sum / (double)n, variance = all / (double)n - mean * mean;
+    g.rate = (float)RATE * __builtin_sqrtf((float)(variance > 0 ? variance : 0));
+    const double energy = all - about;
+    g.commitment = (float)((double)COMMITMENT / (energy > 1e-6 ? energy : 1e-6));
+    return g;
+}
+
+/* The difference of decoded audio; its derivative by the mix. */
+static double compare(const nac_refiner *r, const layout *m, const goal *g, const float *decoded)
+{
+    const nac_kernels *k = r->net->k;
+    float *by = m->by_mix + (decoded - m->mix);
+    double loss = 0;
+    memset(m->by_mix, 0, (m->samples + overlap(r->net)) * sizeof *m->by_mix);
+    for (size_t i = 0; i < NAC_RESOLUTIONS; i++)
+        loss += k->compare(&r->at[i], g->per_unit[i], &g->share[i], m->target[i], decoded,
+                           m->samples, by, m->rest);
+    return loss + k->compare_loudness(&r->loud, g->loud_unit, LOUDNESS, m->loud_target, decoded,
+                                      m->samples, by, m->rest);
+}
+
+/* A step of Adam. powers: BETA1^t and BETA2^t. */
+static void move(const layout *m, const goal *g, const double *powers, double rate, size_t dim,
+                 size_t stride, float *latents)
+{
+    const float b1 = (float)BETA1, b2 = (float)BETA2;
+    const float unbiased = (float)(1.0 / (1.0 - powers[1]));
+    const float step = (float)((double)g->rate * rate / (1.0 - powers[0]));
+    for (size_t t = 0; t < m->tokens; t++)
+        for (size_t d = 0; d < dim; d++) {
+            const size_t i = t * dim + d;
+            const float pull = 2.0f * g->commitment * (latents[i] - m->quantised[i]);
+            const float by = m->gradient[t * stride + d] + pull;
+            m->first[i] = b1 * m->first[i] + (1.0f - b1) * by;
+            m->second[i] = b2 * m->second[i] + (1.0f - b2) * (by * by);
+            latents[i] -= step * m->first[i] / (__builtin_sqrtf(m->second[i] * unbiased) + 1e-30f);
+        }
+}
+
+void nac_refine(const nac_refiner *r, const float *audio, float *latents, size_t tokens,
+                size_t levels, size_t steps, uint16_t *codes, float *scratch)
+{
+    const nac_fp_env caller = nac_fp_env_enter();
+    const nac_decoder *net = r->net;
+    const layout m = layout_of(r, tokens, scratch);
+    const goal g = aim(r, &m, audio, latents, levels);
+    double least = 0, powers[2] = {1.0, 1.0};
+
+    memset(m.first, 0, tokens * net->latent * sizeof *m.first);
+    memset(m.second, 0, tokens * net->latent * sizeof *m.second);
+    for (size_t step = 0; step <= steps; step++) {
+        nac_rvq_encode(r->rvq, net->k->isa, levels, latents, tokens, m.codes, m.rest);
+        if (steps > 0) {
+            const double loss = compare(r, &m, &g, decode(r, &m, levels));
+            if (step == 0 || loss < least) {
+                least = loss;
+                memcpy(codes, m.codes, levels * tokens * sizeof *codes);
+            }
+        } else {
+            memcpy(codes, m.codes, levels * tokens * sizeof *codes);
+        }
+        if (step == steps) break;
+        differentiate(r, &m);
+        const double left = 1.0 - (double)step / (double)steps;
+        powers[0] *= BETA1;
+        powers[1] *= BETA2;
+        move(&m, &g, powers, left > LAST_RATE ? left : LAST_RATE, net->latent, r->embed_back.width,
+             latents);
+    }
+    nac_fp_env_leave(caller);
+}
+
+double nac_difference(const nac_refiner *r, const float *audio, const float *latents, size_t tokens,
+                      const uint16_t *codes, size_t levels, float *gradient, float *scratch)
+{
+    const nac_fp_env caller = nac_fp_env_enter();
+    const size_t dim = r->net->latent;
+    const layout m = layout_of(r, tokens, scratch);
+    const goal g = aim(r, &m, audio, latents, levels);
+    memcpy(m.codes, codes, levels * tokens * sizeof *codes);
+    const double loss = compare(r, &m, &g, decode(r, &m, levels));
+    differentiate(r, &m);
+    for (size_t t = 0; t < tokens; t++)
+        memcpy(gradient + t * dim, m.gradient + t * r->embed_back.width, dim * sizeof *gradient);
+    nac_fp_env_leave(caller);
+    return loss;
+}

@@ -1,0 +1,43 @@
+/* Analysis by synthesis: codes whose decoded audio is closer to the original than that of the nearest
+ * codewords, for the same bits and the same decoder.
+ *
+ * The encoder's latents z are moved by steps of Adam (Kingma & Ba 2015, arXiv 1412.6980, algorithm 1).
+ * Each step quantises them to q, decodes q, compares the audio with the original, and takes the
+ * derivative by q for that by z (the straight-through estimator, Bengio et al. 2013, arXiv 1308.3432).
+ * The codes of the step with the smallest difference are kept, so no step can make them worse. What is
+ * minimised is what the shipped models learned from (codec.training.losses):
+ *
+ *     mel + 2 magnitude + (levels / all levels)^2 phase + 0.2 loudness + |z - q|^2 / |z0 - mean|^2
+ *
+ * at three resolutions, the loudness at one. All of it is defined to the bit, as encoding is. */
+#ifndef NAC_ENGINE_REFINE_H
+#define NAC_ENGINE_REFINE_H
+
+#include "decoder.h"
+
+enum { NAC_RESOLUTIONS = 3 };
+
+typedef struct {
+    const nac_decoder *net; /* of one channel */
+    const nac_rvq_plan *rvq;
+    /* products with the transposed weights, their biases zero */
+    nac_dense embed_back, gain_back, shape_back;
+    const nac_dense *expand_back, *reduce_back; /* [net->body.n_blocks] */
+    nac_resolution at[NAC_RESOLUTIONS];         /* log-mel, magnitudes, phases */
+    nac_resolution loud;
+} nac_refiner;
+
+/* Floats of scratch memory for up to `tokens` token frames, aligned to NAC_ALIGN. */
+size_t nac_refine_scratch(const nac_refiner *r, size_t tokens);
+
+/* audio [tokens * samples a frame] and its latents [tokens][net->latent], which are overwritten, to codes
+ * [levels][tokens]; steps may be 0. */
+void nac_refine(const nac_refiner *r, const float *audio, float *latents, size_t tokens,
+                size_t levels, size_t steps, uint16_t *codes, float *scratch);
+
+/* The difference that `codes` [levels][tokens] make, without the commitment, and its derivative by the
+ * quantised latents [tokens][net->latent]; for tests. latents: as nac_refine takes them. */
+double nac_difference(const nac_refiner *r, const float *audio, const float *latents, size_t tokens,
+                      const uint16_t *codes, size_t levels, float *gradient, float *scratch);
+
+#endif
