@@ -3,153 +3,22 @@
     python -m bench.beam EVAL_DIR [--kind speech] [--beams 1,4,16] [--bitrates 1.5,3,6]
                          [--jobs 2] [--speed-only] [-o FILE]
 
-Clips are named speech_*, music_* or general_*, or --kind says what all are. A bitrate is that of
-the codes before entropy coding; the table has the bits of the payloads after it (`--effort best`).
-The speed is that of `Codec.encode` on one thread: seconds of audio a second of CPU time, the median
-of five rounds in which all beams take turns, so that other load on the machine slows all alike.
---speed-only measures nothing else.
+`bench.searches` describes the measurement; a minute of audio is timed, five times.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import sys
-import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import cache
-from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
-
-import codec
-from bench.clips import KINDS, OTHER, SAMPLE_RATE, Clip, read_clips
-from codec.benchmark.machine import machine
-from codec.benchmark.peers.own import Own
-from codec.errors import CodecError
-from codec.quality import measure
-
-MEASURES = {
-    "pesq_wb": ("PESQ-WB", 2),
-    "stoi": ("STOI", 3),
-    "distillmos": ("DistillMOS", 2),
-    "visqol": ("ViSQOL", 2),
-    "mel": ("mel distance", 3),
-}
-OF_SPEECH = ("pesq_wb", "stoi", "distillmos", "mel")
-OF_OTHERS = ("visqol", "mel")
-ROUNDS = 5
-TIMED_SECONDS = 60
-SPEED = "Encoding on one thread, times real time, entropy coding not counted:"
-
-Row = dict[str, float]
-
-
-@cache
-def _own(beam: int) -> Own:
-    return Own(beam=beam)
-
-
-def _measured(clip: Clip, kind: str, beam: int, kbps: float) -> tuple[str, int, float, Row]:
-    own = _own(beam)
-    coded = own.encode(clip.audio, f"{kbps:g}")
-    decoded = own.decode(coded.data, f"{kbps:g}")
-    names = OF_SPEECH if kind == "speech" else OF_OTHERS
-    label = f"{clip.name} with {beam} paths at {kbps:g} kbit/s"
-    found = measure(
-        clip.audio, decoded, SAMPLE_RATE, kind=kind, names=names, clip=label, align=False
-    )
-    bits = coded.payload_bits * SAMPLE_RATE / len(clip.audio) / 1000
-    return kind, beam, kbps, {"bits": bits, **found.values}
-
-
-def quality(
-    clips: Sequence[Clip], kind: str | None, beams: Sequence[int], rates: Sequence[float], jobs: int
-) -> str:
-    """Measure every clip with every beam at every rate: a table of means."""
-    work = [
-        (clip, kind or clip.kind, beam, rate) for clip in clips for rate in rates for beam in beams
-    ]
-    with ProcessPoolExecutor(jobs) as pool:
-        done = tqdm(pool.map(_measured, *zip(*work, strict=True)), total=len(work), disable=None)
-        rows = list(done)
-    taken = [name for name in MEASURES if any(name in row for *_, row in rows)]
-    titles = ["kind", "clips", "kbit/s", "paths", "after entropy coding"]
-    titles += [MEASURES[name][0] for name in taken]
-    lines = [f"| {' | '.join(titles)} |"]
-    lines.append("|---|" + "--:|" * (len(titles) - 1))
-    for one in (*KINDS, OTHER):
-        for rate in rates:
-            for beam in beams:
-                found = [row for k, b, r, row in rows if (k, b, r) == (one, beam, rate)]
-                if not found:
-                    continue
-                cells = [one, str(len(found)), f"{rate:g}", str(beam)]
-                cells.append(f"{np.mean([row['bits'] for row in found]):.3f}")
-                for name in taken:
-                    values = [row[name] for row in found if name in row]
-                    digits = MEASURES[name][1]
-                    cells.append(f"{np.mean(values):.{digits}f}" if values else "")
-                lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def speed(clips: Sequence[Clip], beams: Sequence[int], rates: Sequence[float]) -> str:
-    """Time `Codec.encode` on one thread: a table of times real time."""
-    audio = np.concatenate([clip.audio for clip in clips])[: TIMED_SECONDS * SAMPLE_RATE]
-    model = codec.load()
-    seconds: dict[tuple[float, int], list[float]] = {}
-    for _ in range(ROUNDS):
-        for rate in rates:
-            for beam in beams:
-                begun = time.process_time()
-                model.encode(audio, SAMPLE_RATE, bitrate=1000 * rate, beam=beam)
-                seconds.setdefault((rate, beam), []).append(time.process_time() - begun)
-    length = len(audio) / SAMPLE_RATE
-    lines = [f"| kbit/s | {' | '.join(f'{n} path' + 's' * (n > 1) for n in beams)} |"]
-    lines.append("|---|" + "--:|" * len(beams))
-    for rate in rates:
-        times = [length / statistics.median(seconds[rate, beam]) for beam in beams]
-        lines.append(f"| {rate:g} | {' | '.join(f'{x:.0f}' for x in times)} |")
-    return "\n".join(lines)
-
-
-def numbers(text: str) -> list[float]:
-    """Parse a list of numbers. Raises ArgumentTypeError on anything else."""
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"not a list of numbers: {text}") from None
+from bench.searches import arguments_of, numbers, report
+from codec.engine.refine import Search
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, metavar="EVAL_DIR")
-    parser.add_argument("--kind", choices=KINDS, help="of all clips; default: by their names")
+    parser = arguments_of(__doc__)
     parser.add_argument("--beams", type=numbers, default="1,4,16")
-    parser.add_argument("--bitrates", type=numbers, default="1.5,3,6")
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--speed-only", action="store_true", help="leave out the quality")
-    parser.add_argument("-o", "--output", type=Path, help="default: standard output")
     options = parser.parse_args(arguments)
-    beams = [int(beam) for beam in options.beams]
-    try:
-        clips = read_clips(options.folder)
-        model = codec.load().model_id.hex()
-        parts = [f"Model {model}; {len(clips)} clips; {machine()}."]
-        if not options.speed_only:
-            parts.append(quality(clips, options.kind, beams, options.bitrates, options.jobs))
-        parts.append(SPEED)
-        parts.append(speed(clips, beams, options.bitrates))
-    except CodecError as error:
-        sys.exit(f"error: {error}")
-    text = "\n\n".join(parts) + "\n"
-    if options.output is None:
-        print(text, end="")
-    else:
-        options.output.write_text(text, encoding="utf-8")
+    report(options, [Search(beam=int(beam)) for beam in options.beams], seconds=60, rounds=5)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from tqdm import tqdm
 import codec
 from bench.clips import SAMPLE_RATE, read_clips
 from codec.benchmark.machine import machine
+from codec.engine.refine import Search
 from codec.files.plan import Job
 from codec.files.transcode import Coding, Task, compress_file, decompress_file
 from codec.model.location import DEFAULT_WEIGHTS
@@ -55,7 +56,7 @@ class Bench:
         nac_mine, nac_other = mine.with_suffix(".nac"), other.with_suffix(".nac")
         wav_mine, wav_other = mine.with_suffix(".wav"), other.with_suffix(".wav")
         self._run("compress", *options, wav, nac_mine)
-        coding = Coding(self._pipeline.n_codebooks(count), effort, beam=beam)
+        coding = Coding(self._pipeline.n_codebooks(count), effort, search=Search(beam))
         compress_file(self._task(wav, nac_other), coding)
         self._run("decompress", nac_mine, wav_mine)
         decompress_file(self._task(nac_other, wav_other), ".wav")

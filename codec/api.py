@@ -106,6 +106,7 @@ class Codec(Immutable):
         n_codebooks: int | None = None,
         bitrate: float | None = None,
         beam: int = 1,
+        refine: int = 0,
         threads: int = 1,
     ) -> Tokens:
         """Encode `audio` to tokens, each channel by itself, or two together if the model does so.
@@ -126,20 +127,23 @@ class Codec(Immutable):
             which finds codewords that add up closer to the audio, and takes about as many times as
             long. Such codes depend on the number of codebooks: those of fewer are not the first
             of those of more. Any decoder reads them.
+        refine: 0, or up to 1000 gradient steps through the decoder, by which what the codes decode
+            to comes closer to the audio. It takes the place of a beam and is far slower: 20 steps
+            run at a few times real time. What is said of a beam's codes holds for these too.
         threads: over which long audio and channels are spread; the tokens stay the same.
 
         The tokens have exactly ceil(r / config.hop_length) frames, where r = ceil(samples *
         config.sample_rate / sample_rate). Integers may be of any type, NumPy's and floats without
         a fraction too. Raises AudioError, BitrateError or OptionError; BackendError if the backend
-        has no beam search: the native one has, on the CPU.
+        has no beam search, or cannot refine: the native one has and can, on the CPU.
         """
         rate = _sample_rate(sample_rate)
         count = self._pipeline.n_codebooks(n_codebooks, bitrate)
-        paths = self._pipeline.beam(beam)
+        search = self._pipeline.search(beam, refine)
         channels = _checked(audio)
         with Workers(_threads(threads)) as workers:
             blocks = in_blocks(channels)
-            codes = list(self._pipeline.encode_blocks(blocks, rate, count, workers, paths))
+            codes = list(self._pipeline.encode_blocks(blocks, rate, count, workers, search))
         return Tokens(
             codes=np.concatenate(codes, axis=2),
             frame_rate=self.config.frame_rate,
@@ -217,6 +221,7 @@ class Codec(Immutable):
         n_codebooks: int | None = None,
         bitrate: float | None = None,
         beam: int = 1,
+        refine: int = 0,
         threads: int = 1,
     ) -> list[Tokens]:
         """`encode` every item, the items spread over `threads` threads.
@@ -232,13 +237,16 @@ class Codec(Immutable):
             rates = [_sample_rate(rate) for rate in _items(sample_rates, "rates", AudioError)]
         if len(rates) != len(items):
             raise AudioError(f"{len(rates)} sample rates for {len(items)} items")
-        count, paths = self._pipeline.n_codebooks(n_codebooks, bitrate), self._pipeline.beam(beam)
+        count = self._pipeline.n_codebooks(n_codebooks, bitrate)
+        search = self._pipeline.search(beam, refine)
         with Workers(_threads(threads)) as workers:
             if isinstance(self.backend, BatchBackend):
                 return self._encode_at_once(self.backend, items, rates, count, workers)
             return list(
                 workers.run(
-                    functools.partial(self.encode, audio, rate, n_codebooks=count, beam=paths)
+                    functools.partial(
+                        self.encode, audio, rate, n_codebooks=count, **search._asdict()
+                    )
                     for audio, rate in zip(items, rates, strict=True)
                 )
             )
@@ -315,6 +323,7 @@ class Codec(Immutable):
         bitrate: float | None = None,
         quality: float | None = None,
         beam: int = 1,
+        refine: int = 0,
         effort: str | None = None,
         threads: int = 1,
     ) -> bytes:
@@ -338,6 +347,7 @@ class Codec(Immutable):
             n_codebooks=n_codebooks,
             bitrate=bitrate,
             beam=beam,
+            refine=refine,
             threads=threads,
         )
         file = io.BytesIO()
@@ -476,12 +486,13 @@ class Codec(Immutable):
         Of a model that codes two channels together it has two: pushed and given as [2, samples].
 
         n_codebooks, bitrate, beam: as for `encode`. Streams share the weights of this codec.
+            There is no `refine` here: it needs four seconds of audio at a time.
         latents: give continuous latents, as `encode_latents` does, in place of codes. normalized:
             as there.
         Raises BitrateError, OptionError, or BackendError if the backend does not stream: the native
         one does; ModelError if the model has no scale for its latents.
         """
-        paths = self._pipeline.beam(beam)
+        paths = self._pipeline.search(beam).beam
         if latents:
             if (n_codebooks, bitrate, paths) != (None, None, 1):
                 raise BitrateError(

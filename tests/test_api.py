@@ -17,6 +17,8 @@ import codec
 import codec.rvq
 from bench.random_weights import SMALL as RANDOM
 from bench.random_weights import noise, write_weights
+from codec.audio import read_audio
+from codec.engine.backend import Refinement
 from codec.errors import (
     AudioError,
     BackendError,
@@ -30,6 +32,7 @@ from codec.errors import (
 from codec.model.config import ModelConfig
 from codec.model.limits import frames_for
 from codec.model.weights_file import WeightsFile
+from codec.quality.spectral import mel_distance
 from tests.helpers.mean_backend import MeanBackend, steps
 from tests.helpers.processes import python
 
@@ -310,7 +313,54 @@ def test_other_beams_are_refused(searching, beam):
         searching.stream_encoder(beam=beam)
 
 
+def test_refined_codes_are_like_any_other(searching):
+    audio = np.stack([noise(115_000, seed) for seed in (1, 2)])
+    plain = searching.encode(audio, 24_000, n_codebooks=2)
+    tokens = searching.encode(audio, 24_000, n_codebooks=2, refine=20)
+    assert tokens.codes.shape == plain.codes.shape
+    assert tokens != plain
+    assert searching.encode(audio, 24_000, n_codebooks=2, refine=20, threads=3) == tokens
+    assert searching.encode(audio, 24_000, n_codebooks=2, refine=0) == plain
+    file = searching.compress(audio, 24_000, n_codebooks=2, refine=20, effort="raw")
+    assert np.array_equal(searching.decompress(file)[0], searching.decode(tokens))
+    # A file says nothing of how its codes were found.
+    assert len(file) == len(searching.compress(audio, 24_000, n_codebooks=2, effort="raw"))
+    parts = [audio[:, :9000], audio[:1, :961]]
+    assert searching.encode_batch(parts, 24_000, refine=20) == [
+        searching.encode(part, 24_000, refine=20) for part in parts
+    ]
+
+
+def test_refined_audio_is_closer_to_the_original(shipped, monkeypatch):
+    if not isinstance(shipped.backend, Refinement):
+        pytest.skip("needs the native engine")
+    monkeypatch.setattr("codec.engine.refine.SPAN", 20)  # several windows
+    monkeypatch.setattr("codec.engine.refine.MARGIN", 4)
+    audio, rate = read_audio(Path(__file__).parent / "clips/strings.flac")
+    distances = []
+    for count in (0, 10):
+        tokens = shipped.encode(audio, rate, n_codebooks=2, refine=count)
+        distances.append(mel_distance(audio[0], shipped.decode(tokens)[0], rate))
+    assert distances[1] < 0.95 * distances[0]
+
+
+@pytest.mark.parametrize("refine", [-1, 1001, 2.5, "8", None, True, float("nan")])
+def test_other_numbers_of_steps_are_refused(searching, refine):
+    audio = steps(480)
+    for act in (searching.encode, searching.compress, searching.encode_batch):
+        with pytest.raises(OptionError, match="refine"):
+            act(audio, 24_000, refine=refine)
+
+
+def test_refining_takes_the_place_of_a_beam(searching):
+    for act in (searching.encode, searching.compress, searching.encode_batch):
+        with pytest.raises(OptionError, match="choose beam or refine, not both"):
+            act(steps(480), 24_000, beam=2, refine=2)
+
+
 def test_a_backend_without_a_beam_search_says_so(searching):
+    with pytest.raises(BackendError, match="cannot refine codes; native can"):
+        SMALL.encode(steps(480), 24_000, refine=2)
     with pytest.raises(BackendError, match="no beam search; native has"):
         SMALL.encode(steps(480), 24_000, beam=2)
     with pytest.raises(BitrateError, match="leave out n_codebooks, bitrate and beam"):

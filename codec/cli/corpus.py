@@ -38,6 +38,7 @@ from codec.errors import DataError
     "-n", "--codebooks", type=click.IntRange(1), help="Keep only the first N. [default: all]"
 )
 @options.beam
+@options.refine
 @click.option(
     "--shard-items",
     type=click.IntRange(1),
@@ -92,6 +93,7 @@ def tokenize(
     latents: bool,
     codebooks: int | None,
     beam: int,
+    refine: int,
     shard_items: int,
     min_duration: float,
     max_duration: float | None,
@@ -131,8 +133,9 @@ def tokenize(
         return
     if not sources or output is None:
         raise click.UsageError("give SOURCES and -o")
-    if latents and (codebooks or layout != "none" or beam > 1):
-        raise click.UsageError("--latents has no codebooks, no layout and no beam")
+    if latents and (codebooks or layout != "none" or beam > 1 or refine):
+        raise click.UsageError("--latents has no codebooks, no layout, no beam and no --refine")
+    options.at_most_one(beam=beam > 1, refine=refine > 0)
     if is_url(output):
         raise OutputError("write the shards to a local folder, then copy them to remote storage")
     if executor == "ray":
@@ -146,7 +149,9 @@ def tokenize(
         work = local_threads(threads or usable_cores() * (1 if device is None else 4))
     codec = load(model, device=device)
     count = codec.pipeline.n_codebooks(codebooks)
-    settings = Settings(count, layout, min_duration, max_duration, skip_silence, latents, beam)
+    settings = Settings(
+        count, layout, min_duration, max_duration, skip_silence, latents, beam, refine
+    )
     corpus = Corpus(codec, sources, Path(output), settings, format_, shard_items)
     if corpus.others:
         click.echo(f"codec: {passed_over(corpus.others)}", err=True)

@@ -86,6 +86,7 @@ def _raw_format(text: str) -> tuple[int, int]:
     help="Constant quality, 0 to 10, instead of a constant bitrate.",
 )
 @options.beam
+@options.refine
 @click.option(
     "--effort",
     type=click.Choice(list(CODER_IDS)),
@@ -112,6 +113,7 @@ def compress(
     codebooks: int | None,
     quality: float | None,
     beam: int,
+    refine: int,
     effort: str | None,
     live: bool,
     raw: tuple[int, int] | None,
@@ -129,28 +131,27 @@ def compress(
     codec[av] also M4A, AAC, WebM, WMA, AC-3 and others, at any sample rate, with up to 255
     channels. The content tells the format, not the name. A file that is cut off is coded as far as
     it goes, with a warning. With - as input, reads standard input and writes to standard output:
-    WAV and raw samples are coded as they arrive, two seconds at a time, or frame by frame with
-    --live.
+    WAV and raw samples are coded as they arrive, two seconds at a time, with --refine four, or
+    frame by frame with --live.
     """
     from codec.api import load
     from codec.audio import READ_SUFFIXES
 
-    if bitrate is not None and codebooks is not None:
-        raise click.UsageError("choose --bitrate or --codebooks, not both")
-    if quality is not None and bitrate is not None:
-        raise click.UsageError("choose --bitrate or --quality, not both")
-    if quality is not None and codebooks is not None:
-        raise click.UsageError("choose --codebooks or --quality, not both")
+    levels = {"bitrate": bitrate, "codebooks": codebooks, "quality": quality}
+    options.at_most_one(**{name: value is not None for name, value in levels.items()})
+    options.at_most_one(beam=beam > 1, refine=refine > 0)
+    options.at_most_one(live=live, refine=refine > 0)  # which needs seconds at a time
     inputs, output = _pipes(inputs, output)
     jobs, failures = plan(inputs, output, READ_SUFFIXES, SUFFIX)
     if not jobs:
         _finish(failures)
     pipeline = load(model, backend=backend, device=device).pipeline
     count = pipeline.n_codebooks(codebooks, None if bitrate is None else 1000 * bitrate)
-    pipeline.coder(effort), pipeline.beam(beam)  # an error once, not for each file
+    pipeline.coder(effort)  # an error once, not for each file
+    search = pipeline.search(beam, refine)
     if quality is not None:
         pipeline.rate_control(quality)
-    coding = Coding(count, effort, quality, live, raw, strict, beam)
+    coding = Coding(count, effort, quality, live, raw, strict, search)
 
     def work(job: Job, workers: Workers, progress: FileProgress) -> None:
         task = Task(pipeline, job, workers, progress.report, force)
@@ -312,8 +313,8 @@ def trim(
     """Make .nac files smaller without encoding them again. Folders are searched.
 
     Codebooks refine one another, so the first N are the same audio at a lower quality: the output
-    is what `codec compress -n N` makes of the original, if that was without --beam. Without -o,
-    a.nac becomes a.N.nac.
+    is what `codec compress -n N` makes of the original, if that was without --beam and
+    --refine. Without -o, a.nac becomes a.N.nac.
     """
     from codec.files.trim import trim as trim_job
 

@@ -51,6 +51,14 @@ beam = click.option(
     show_default=True,
     help="Paths of the search for the codes: 16 come closer to the audio, and take longer.",
 )
+refine = click.option(
+    "--refine",
+    type=click.IntRange(0, 1000),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Improve the codes by N steps through the decoder: 20 sound closer, far slower.",
+)
 torch_threads = click.option(
     "--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's choice]"
 )
@@ -65,3 +73,10 @@ def threads(purpose: str) -> Callable[[Command], Command]:
     return click.option(
         "-t", "--threads", type=click.IntRange(1), help=f"{purpose}. [default: all CPU cores]"
     )
+
+
+def at_most_one(**given: bool) -> None:
+    """Raises UsageError if more than one of the options of these names is given."""
+    names = [f"--{name}" for name, is_given in given.items() if is_given]
+    if len(names) > 1:
+        raise click.UsageError(f"choose {names[0]} or {names[1]}, not both")

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from codec.api import Codec
 from codec.audio import Audio, AudioReader, Metered
 from codec.corpus.items import Item
+from codec.engine.refine import PLAIN, Search
 from codec.errors import AudioError
 from codec.lm.layouts import Layout
 from codec.support.workers import Workers
@@ -23,8 +24,8 @@ from codec.support.workers import Workers
 class Settings:
     """What determines the rows besides model and items. Durations in seconds; silence: the
     peak in dB of full scale below which audio is left out, None to keep all. latents: make
-    normalised latents, float16, in place of codes; n_codebooks and beam then count for nothing.
-    beam: paths of the search for the codes."""
+    normalised latents, float16, in place of codes; n_codebooks, beam and refine then count for
+    nothing. beam, refine: as for `Codec.encode`."""
 
     n_codebooks: int
     layout: str = "none"
@@ -33,14 +34,21 @@ class Settings:
     silence: float | None = None
     latents: bool = False
     beam: int = 1
+    refine: int = 0
 
     def decides(self) -> dict[str, Any]:
         """Return what a run's card says: of latents or of codes, as only one of them is made."""
         said = dataclasses.asdict(self)
         del said["n_codebooks" if self.latents else "latents"]
-        if self.latents or self.beam == 1:  # as runs say that were begun without a beam
-            del said["beam"]
+        for name, value in PLAIN._asdict().items():
+            if self.latents or said[name] == value:  # as runs say that were begun without it
+                del said[name]
         return said
+
+    @property
+    def search(self) -> Search:
+        """How the codes are searched."""
+        return Search(self.beam, self.refine)
 
     @classmethod
     def held(cls, decides: Mapping[str, Any]) -> Settings:
@@ -126,7 +134,7 @@ def tokenize(codec: Codec, item: Item, settings: Settings, layout: Layout | None
             )
         else:
             spans = codec.pipeline.encode_blocks(
-                blocks, reader.sample_rate, settings.n_codebooks, workers, settings.beam
+                blocks, reader.sample_rate, settings.n_codebooks, workers, settings.search
             )
         values = np.concatenate(list(spans), axis=2)
         if settings.latents:

@@ -62,7 +62,7 @@ class Corpus:
         self.layout = layout_of(codec, settings)
         if settings.latents:
             codec.pipeline.latent_scale()  # before any work: the model must have one
-        codec.pipeline.beam(settings.beam)
+        codec.pipeline.search(*settings.search)
         plain = np.float16 if settings.latents else np.uint16
         self.dtype = np.dtype(plain) if self.layout is None else self.layout.dtype
         self.sources = [absolute(source) for source in sources]

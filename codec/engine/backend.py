@@ -90,6 +90,32 @@ def beam_search(backend: Backend) -> BeamSearch:
     return backend
 
 
+@runtime_checkable
+class Refinement(Protocol):
+    """What a backend has that improves codes by gradient steps through its decoder.
+
+    As those of a `BeamSearch`, the codes depend on `n_codebooks`.
+    """
+
+    def encode_refined(
+        self, audio: Floats, n_codebooks: int, steps: int, first: int, last: int
+    ) -> Codes:
+        """Encode frames [first, last) of `audio`, at least one, and improve them by `steps` steps.
+
+        They begin at the latents that `Backend.encode` quantises, on which all of `audio` counts;
+        the steps see only the samples of these frames.
+        """
+
+
+def refinement(backend: Backend) -> Refinement:
+    """Return `backend`, which must be able to refine codes. Raises BackendError."""
+    if not isinstance(backend, Refinement):
+        raise BackendError("this backend cannot refine codes; native can, on the CPU")
+    if backend.config.channels != 1:
+        raise BackendError("a model of two channels together cannot refine codes yet")
+    return backend
+
+
 class Network(Protocol):
     """One half of the network as a stream, whose state is a flat array that the caller keeps."""
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from codec.engine import _engine
 from codec.engine.halves import Halves
-from codec.engine.packing import pack_decoder, pack_encoder
+from codec.engine.packing import pack_decoder, pack_encoder, pack_refiner
 from codec.errors import BackendError
 from codec.model.checks import check_audio, check_codebooks, check_codes
 from codec.model.location import check_reopened, weights_name, weights_path
@@ -47,6 +47,7 @@ class NativeBackend(Halves[_engine.Encoder, _engine.Decoder]):
         if block < 1:
             raise BackendError(f"a block is at least 1 frame, not {block}")
         self._isa, self._block = isa, block
+        self._refiner: _engine.Refiner | None = None
         super().__init__(weights, "native")
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -69,6 +70,14 @@ class NativeBackend(Halves[_engine.Encoder, _engine.Decoder]):
     def _pack_decoder(self) -> _engine.Decoder:
         return pack_decoder(self._weights, self._isa, self._block)
 
+    @property
+    def refiner(self) -> _engine.Refiner:
+        """What improves codes, which is packed on first use."""
+        with self._lock:
+            if self._refiner is None:
+                self._refiner = pack_refiner(self._weights, self._isa, self._block)
+            return self._refiner
+
     def encode(self, audio: Floats, n_codebooks: int) -> Codes:
         """Encode `audio` float32 [samples] to uint16 [n_codebooks, config.n_frames(samples)].
 
@@ -84,6 +93,23 @@ class NativeBackend(Halves[_engine.Encoder, _engine.Decoder]):
         encoder, state = self.encoder, _new_state(self.encoder)
         codes = encoder.push(state, samples, n_codebooks, beam)
         return np.concatenate([codes, encoder.flush(state, n_codebooks, beam)], axis=1)
+
+    def encode_refined(
+        self, audio: Floats, n_codebooks: int, steps: int, first: int, last: int
+    ) -> Codes:
+        """Encode frames [first, last) of `audio`, and improve their codes by `steps` steps, so that
+        what they decode to comes closer to the samples of these frames.
+
+        Raises AudioError, BitrateError.
+        """
+        samples = check_audio(audio, self.config.channels)
+        check_codebooks(n_codebooks, self.config)
+        hop = self.config.hop_length
+        target = np.zeros((last - first) * hop, np.float32)  # with all of the last frame
+        own = samples[first * hop : last * hop]
+        target[: len(own)] = own
+        latents = self.encoder.latents(samples)[first:last]
+        return self.refiner.refine(target, latents, n_codebooks, steps)
 
     def decode(self, codes: Codes) -> Floats:
         """Decode `codes` uint16 [1 to Q, frames] to float32 [frames * config.hop_length].

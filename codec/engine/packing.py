@@ -1,4 +1,4 @@
-"""Packs a model's weights into the two halves of the native engine, by libcodec's C."""
+"""Packs a model's weights into the parts of the native engine, by libcodec's C."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from codec.engine import _engine
 from codec.errors import ModelError
 from codec.model.weights_file import WeightsFile
 
-Half = TypeVar("Half", _engine.Encoder, _engine.Decoder)
+Half = TypeVar("Half", _engine.Encoder, _engine.Decoder, _engine.Refiner)
 
 
 def pack_encoder(weights: WeightsFile, isa: str | None, block: int) -> _engine.Encoder:
@@ -19,6 +19,14 @@ def pack_encoder(weights: WeightsFile, isa: str | None, block: int) -> _engine.E
 def pack_decoder(weights: WeightsFile, isa: str | None, block: int) -> _engine.Decoder:
     """Pack the decoder's half of the network. Raises ModelError."""
     return _packed(_engine.Decoder, weights, isa, block)
+
+
+def pack_refiner(weights: WeightsFile, isa: str | None, block: int) -> _engine.Refiner:
+    """Pack what refining the codes needs: the decoder, and its weights transposed.
+
+    Raises ModelError.
+    """
+    return _packed(_engine.Refiner, weights, isa, block)
 
 
 def _packed(half: type[Half], weights: WeightsFile, isa: str | None, block: int) -> Half:

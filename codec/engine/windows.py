@@ -148,15 +148,21 @@ def in_windows(
     frame: int,
     reach: Reach,
     workers: Workers,
+    spans: Iterable[int] | None = None,
 ) -> Iterator[Array]:
-    """Give `code` of every channel of every window, the channels of one window stacked."""
+    """Give `code` of every channel of every window, the channels of one window stacked.
+
+    spans: frames of each span, for a `code` whose results depend on them; by default
+    `span_lengths`.
+    """
     pieces = iter(pieces)
     try:
         first = next(pieces)
     except StopIteration:
         return
     channels = len(first)
-    cut = windows(itertools.chain([first], pieces), frame, span_lengths(workers, channels), reach)
+    lengths = span_lengths(workers, channels) if spans is None else spans
+    cut = windows(itertools.chain([first], pieces), frame, lengths, reach)
     results = workers.run(
         functools.partial(code, window, channel) for window in cut for channel in range(channels)
     )

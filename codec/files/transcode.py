@@ -17,6 +17,7 @@ from codec.audio import (
     silence,
 )
 from codec.audio.pipes import NotStreamableError, SampleSink, SampleStream, open_wav
+from codec.engine.refine import PLAIN, Search
 from codec.errors import AudioError, BackendError, FormatError, OutputError
 from codec.files.endpoints import (
     at_hand,
@@ -63,7 +64,7 @@ class Coding:
     live: bool = False  # chunks of one frame, coded while the audio arrives
     raw: tuple[int, int] | None = None  # rate and channels of input without a header
     strict: bool = False  # audio that is cut off or damaged is an error
-    beam: int = 1  # paths of the search for the codes
+    search: Search = PLAIN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,10 +109,10 @@ def _compress_stream(task: Task, stream: SampleStream, coding: Coding) -> list[s
     if coding.live and streaming is None:
         raise BackendError("coding frame by frame needs the native backend")
     rate, count, blocks = stream.sample_rate, coding.n_codebooks, Metered(stream)
-    if streaming:
-        spans = encode_live(streaming, blocks, rate, count, coding.beam)
+    if streaming and not coding.search.refine:
+        spans = encode_live(streaming, blocks, rate, count, coding.search.beam)
     else:
-        spans = pipeline.encode_blocks(blocks, rate, count, task.workers, coding.beam)
+        spans = pipeline.encode_blocks(blocks, rate, count, task.workers, coding.search)
     header = pipeline.header(stream.channels, rate, count, live=coding.live)
     # One thread, so that every chunk goes out as soon as it is full.
     task = dataclasses.replace(task, workers=Workers())
@@ -128,7 +129,7 @@ def _compress_at_hand(task: Task, source: Path, coding: Coding) -> list[str]:
         header = task.pipeline.header(audio.channels, rate, coding.n_codebooks)
         blocks = Metered(audio)
         spans = task.pipeline.encode_blocks(
-            blocks, rate, coding.n_codebooks, task.workers, coding.beam
+            blocks, rate, coding.n_codebooks, task.workers, coding.search
         )
 
         def of_total(seconds: float, _: float) -> None:
@@ -148,6 +149,8 @@ def _write(
     pipeline, audio = task.pipeline, blocks.audio
     coder = pipeline.coder(coding.effort)
     choose = None if coding.quality is None else pipeline.rate_control(coding.quality)
+    if coding.search.refine:
+        spans = _followed(spans, task, header)
     # Encode the first span before creating the output: a bad file usually fails here.
     first = next(spans, None)
     if first is None:
@@ -157,12 +160,22 @@ def _write(
         for frames in writer.write_all(itertools.chain([first], spans), task.workers):
             if task.job.target is None:
                 output.flush()
-            task.report(float(frames / header.frame_rate), 0.0)
+            if not coding.search.refine:
+                task.report(float(frames / header.frame_rate), 0.0)
         final = writer.finish(audio.n_samples)
         if task.job.target:
             output.seek(0)
             output.write(final.pack())
     return blocks.warnings
+
+
+def _followed(spans: Iterable[Codes], task: Task, header: Header) -> Iterator[Codes]:
+    """Give `spans`, and report each: where encoding takes long, chunks are written much later."""
+    frames = 0
+    for span in spans:
+        yield span
+        frames += span.shape[2]
+        task.report(float(frames / header.frame_rate), 0.0)
 
 
 def decompress_file(task: Task, suffix: str, stretch: Stretch | None = None) -> None:

@@ -18,9 +18,16 @@ import numpy as np
 from codec.audio.arrays import Audio, after, first, silence
 from codec.audio.resample import resample_blocks, resampled_length
 from codec.coders.base import Coder
-from codec.engine.backend import Backend, StreamingBackend, beam_search, load_backend
+from codec.engine.backend import (
+    Backend,
+    StreamingBackend,
+    beam_search,
+    load_backend,
+    refinement,
+)
 from codec.engine.latents import encode_latent_spans
 from codec.engine.pairs import paired, unpaired
+from codec.engine.refine import MAX_STEPS, PLAIN, Search, refined_spans
 from codec.engine.windows import decode_spans, encode_spans
 from codec.errors import AudioError, BackendError, BitrateError, ModelError, OptionError
 from codec.kernels.rvq_exact import MAX_BEAM
@@ -170,17 +177,24 @@ class Pipeline:
 
         return RateControl(self.backend).chooser(real(quality, "the quality", BitrateError))
 
-    def beam(self, beam: Any) -> int:
-        """Return the number of paths of the search for the codes, 1 to 64.
+    def search(self, beam: Any = 1, refine: Any = 0) -> Search:
+        """Return how codes are searched: by 1 to 64 paths, or refined by up to 1000 steps.
 
-        Raises OptionError on another, BackendError if this backend has no beam search.
+        Raises OptionError on other numbers and on both, BackendError if this backend cannot.
         """
         paths = whole(beam, "the beam", OptionError)
         if not 1 <= paths <= MAX_BEAM:
             raise OptionError(f"a beam is 1 to {MAX_BEAM} paths, not {paths}")
+        steps = whole(refine, "refine", OptionError)
+        if not 0 <= steps <= MAX_STEPS:
+            raise OptionError(f"refine is 0 to {MAX_STEPS} steps, not {steps}")
+        if paths > 1 and steps:
+            raise OptionError("choose beam or refine, not both: refining searches by itself")
         if paths > 1:
             beam_search(self.backend)
-        return paths
+        if steps:
+            refinement(self.backend)
+        return Search(paths, steps)
 
     def encode_blocks(
         self,
@@ -188,7 +202,7 @@ class Pipeline:
         sample_rate: int,
         n_codebooks: int,
         workers: Workers,
-        beam: int = 1,
+        search: Search = PLAIN,
     ) -> Iterator[Codes]:
         """Encode blocks of audio: codes uint16 [streams, n_codebooks, frames], a span at a time.
 
@@ -196,11 +210,13 @@ class Pipeline:
 
         blocks: float32 [channels, samples], one after another, of any length, checked by
             `as_channels`. How they are cut changes no code.
-        beam: paths of the search, as `beam` returned it.
+        search: as `search` returned it.
         """
         resampled = resample_blocks(blocks, sample_rate, self.config.sample_rate)
-        together = self.config.channels
-        return encode_spans(self.backend, paired(resampled, together), n_codebooks, workers, beam)
+        streams = paired(resampled, self.config.channels)
+        if search.refine:
+            return refined_spans(self.backend, streams, n_codebooks, search.refine, workers)
+        return encode_spans(self.backend, streams, n_codebooks, workers, search.beam)
 
     @property
     def streaming(self) -> StreamingBackend:

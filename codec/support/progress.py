@@ -87,7 +87,7 @@ class Progress:
             self._seconds += seconds
             if self._seconds:
                 speed = self._seconds / max(time.monotonic() - self._started, 1e-9)
-                what = f"{what}, {speed:.0f}x real time"
+                what = f"{what}, {speed:.{0 if speed >= 10 else 1}f}x real time"
             with _unheard:
                 self._bar.set_description_str(what, refresh=False)
                 left = n if self._bar.total is None else self._bar.total - self._bar.n

@@ -251,11 +251,14 @@ def test_streams_end_start_again_and_refuse_damage(model: codec.Codec) -> None:
                 stream.restore(saved[:at] + bytes([saved[at] ^ 1]) + saved[at + 1 :])
 
 
-def test_a_beam_is_ours_alone(model: codec.Codec, source: str) -> None:
+def test_a_beam_and_refining_are_ours_alone(model: codec.Codec, source: str) -> None:
     audio, rate, streaming = noise(5_000), model.config.sample_rate, model.backend.streaming
     if ":" not in source:
         assert model.encode(audio, rate, beam=2).codes.size
+        assert model.encode(audio, rate, refine=1).codes.size
         return
+    with pytest.raises(codec.BackendError, match="cannot refine codes"):
+        model.encode(audio, rate, refine=1)
     with pytest.raises(codec.BackendError, match="no beam search"):
         model.encode(audio, rate, beam=2)
     if streaming is not None:

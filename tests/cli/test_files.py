@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 import codec
-from bench.random_weights import SMALL, write_weights
+from bench.random_weights import SMALL, noise, write_weights
 from codec.audio import as_int16, read_audio
 from codec.cli.main import COMMANDS
 from codec.cli.main import cli as group
@@ -148,6 +148,28 @@ def test_a_beam_search_from_files_and_pipes(cli_of_weights, wav, tmp_path):
     assert cli_of_weights("compress", source, *quality) == (0, b"", "")
     assert cli_of_weights("decompress", tmp_path / "in.nac", "--model", model, "-f")[0] == 0
     assert cli_of_weights("compress", source, "--beam", "0")[0] == 2
+
+
+def test_refining_from_files_and_pipes(cli_of_weights, wav, tmp_path):
+    pytest.importorskip("codec.engine._engine", reason="needs the native engine")
+    model = write_weights(tmp_path / "w.safetensors", SMALL)
+    source = wav("in.wav")
+    soundfile.write(source, noise(30_000), 24_000)
+    refine = ("--refine", "20", "-n", "2", "--effort", "raw", "--model", model)
+    assert cli_of_weights("compress", source, *refine) == (0, b"", "")
+    tokens = codec.load(model).encode(read_audio(source)[0], 24_000, n_codebooks=2, refine=20)
+    assert tokens != codec.load(model).encode(read_audio(source)[0], 24_000, n_codebooks=2)
+    assert codec.Tokens.load(tmp_path / "in.nac") == tokens
+    code, piped, _ = cli_of_weights("compress", "-", *refine, stdin=source.read_bytes())
+    assert (code, codec.Tokens.load(io.BytesIO(piped)).codes.tolist()) == (
+        0, tokens.codes.tolist(),
+    )  # fmt: skip
+    for other, message in ((("--live",), "--live or"), (("--beam", "2"), "--beam or")):
+        code, out, err = cli_of_weights("compress", "-", *refine, *other)
+        assert (code, out) == (2, b"")
+        assert f"choose {message} --refine, not both" in err
+    for steps in ("-1", "1001", "x"):
+        assert cli_of_weights("compress", source, "--refine", steps)[0] == 2
 
 
 def test_a_named_pipe_is_read_once(cli, wav, tmp_path):
@@ -381,6 +403,7 @@ def test_usage(cli, wav, tmp_path):
     failed(cli("compress", source, "-b", "7"), "no bitrate of 7 kbit/s per channel")
     failed(cli("compress", source, "-n", "13"), "13 codebooks; the model has 1 to 12")
     failed(cli("compress", source, "--beam", "2"), "this backend has no beam search; native has")
+    failed(cli("compress", source, "--refine", "2"), "this backend cannot refine codes; native can")
     failed(cli("compress", tmp_path / "none.wav"), "no such file or folder")
     failed(cli("compress", source, source, "-o", "-"), "many inputs need a folder")
     assert cli("compress", source, "-n", "1", "-b", "1")[0] == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import threading
 
@@ -14,21 +13,11 @@ from hypothesis import strategies as st
 from bench.random_weights import SMALL, noise, write_weights
 from codec.engine import windows as spans
 from codec.engine.windows import decode_spans, encode_spans, span_lengths, windows
-from codec.model.config import ModelConfig
 from codec.model.receptive_field import Reach, decoder_reach, encoder_reach
 from codec.support.workers import Workers
+from tests.helpers.surroundings import Surroundings, cut
 
 CUTS = st.lists(st.integers(1, 4000), min_size=1, max_size=4)
-
-
-def cut(array, sizes):
-    """`array` along its last axis in pieces of `sizes`, over and over."""
-    start = 0
-    for size in itertools.cycle(sizes):
-        if start >= array.shape[-1]:
-            return
-        yield array[..., start : start + size]
-        start += size
 
 
 @given(
@@ -49,38 +38,6 @@ def test_windows_tile_the_whole_with_all_that_is_within_reach(units, frame, leng
         end = min(at + reach.after, total) * frame
         assert np.array_equal(np.concatenate(window.pieces, axis=-1), whole[:, begin:end])
     assert at == total
-
-
-class Surroundings:
-    """Codes that tell of all samples within reach, and audio of all codes within reach: whatever
-    of them a span lacked, or mistook, would show."""
-
-    config = dataclasses.replace(ModelConfig(n_codebooks=2), hop_length=960)
-    model_id = bytes(8)
-
-    def encode(self, audio, n_codebooks):
-        hop, reach = self.config.hop_length, encoder_reach(self.config)
-        frames = self.config.n_frames(len(audio))
-        sums = np.pad(audio, (0, frames * hop - len(audio))).reshape(frames, hop).sum(1)
-        return np.stack([self._around(sums, reach) * (q + 1) % 1024 for q in range(n_codebooks)])
-
-    streaming = None
-
-    def decode_pieces(self, pieces):
-        raise AssertionError("no number of codebooks changes here")
-
-    def decode(self, codes):
-        hop = self.config.hop_length
-        means = self._around(codes.sum(0), decoder_reach(self.config)) * 7.0
-        return np.repeat(means, hop).astype(np.float32)
-
-    @staticmethod
-    def _around(values, reach):
-        padded = np.pad(values.astype(np.int64), reach)
-        width = sum(reach) + 1
-        weights = np.arange(1, width + 1)
-        around = np.lib.stride_tricks.sliding_window_view(padded, width) @ weights
-        return (around % 1024).astype(np.uint16)
 
 
 @pytest.fixture

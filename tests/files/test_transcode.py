@@ -9,14 +9,23 @@ import numpy as np
 import pytest
 import soundfile
 
+import codec
+from codec.engine import refine
+from codec.engine.refine import Search
 from codec.errors import OutputError
 from codec.files.inspect import inspect_file
 from codec.files.plan import Failure, Job, plan, readings
 from codec.files.transcode import Coding, Task, compress_file, decompress_file
 from codec.support.atomic import replacing
 from codec.support.workers import Workers
+from tests.helpers.mean_backend import MeanBackend
 
 AUDIO = {".wav", ".flac"}
+
+
+class Refining(MeanBackend):
+    def encode_refined(self, audio, n_codebooks, steps, first, last):
+        return self.encode(audio, n_codebooks)[:, first:last]
 
 
 def tree(root):
@@ -170,6 +179,25 @@ def test_a_file_there_and_back(small, wav, tmp_path):
     assert restored.stat().st_size == source.stat().st_size
     before, after = (soundfile.read(path, dtype="int16")[0] for path in (source, restored))
     assert np.abs(before.astype(int) - after).max() <= 1
+
+
+def test_refining_is_reported_window_by_window(wav, tmp_path, monkeypatch):
+    monkeypatch.setattr(refine, "SPAN", 10)
+    monkeypatch.setattr(refine, "MARGIN", 0)
+    backend = Refining()
+    source, packed = wav("a.wav", 35 * 480 - 100), tmp_path / "a.nac"
+    said = []
+    with Workers(2) as workers:  # of which chunks would wait to be written
+        task = Task(
+            codec.load(backend=backend).pipeline,
+            Job(source, packed), workers, lambda *seconds: said.append(seconds),
+        )  # fmt: skip
+        compress_file(task, Coding(3, search=Search(refine=1)))
+    total = (35 * 480 - 100) / 24_000
+    assert said == [(frames / 50, total) for frames in (10, 20, 30, 35)]
+    plain = tmp_path / "b.nac"
+    compress_file(Task(task.pipeline, Job(source, plain), Workers(), lambda *_: None), Coding(3))
+    assert packed.read_bytes() == plain.read_bytes()
 
 
 def test_inputs_that_are_only_read_do_not_stand_in_each_other_s_way(tmp_path):

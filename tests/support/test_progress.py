@@ -47,6 +47,16 @@ def test_inputs_count_by_bytes_and_pass_by_audio_time(terminal):
     assert "a line\n" in terminal.getvalue()
 
 
+def test_a_speed_near_real_time_has_a_decimal(terminal, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("codec.support.progress.time.monotonic", lambda: clock[0])
+    with Progress(100) as progress:
+        for now, seconds, shown in ((2.0, 3.0, "a, 1.5x"), (2.5, 22.0, "a, 10x")):
+            clock[0] = now
+            progress.advance("a", 1, seconds)
+            assert f"{shown} real time" in str(progress._bar)
+
+
 def test_sums_that_round_up_end_at_the_end(terminal):
     with Progress(4.0) as progress:
         progress.advance("2.8 s", 2.8)

@@ -7,26 +7,30 @@ import io
 
 from codec.api import Codec, load
 from codec.benchmark.peers.base import Encoded, kbps
+from codec.engine.refine import PLAIN, Search
 from codec.nac.reader import Reader
 from codec.quality.pair import Audio
 
-BEAM = 16
+BEAM = Search(beam=16)
 
 
 class Own:
     """Our codec. Settings are kbit/s of the codes before entropy coding.
 
-    beam: paths of the search for the codes.
+    search: for the codes.
     """
 
     kinds: frozenset[str] | None = None
 
-    def __init__(self, model: str = "default", effort: str = "best", beam: int = 1) -> None:
-        self._model, self._effort, self._beam = model, effort, beam
+    def __init__(
+        self, model: str = "default", effort: str = "best", search: Search = PLAIN
+    ) -> None:
+        self._model, self._effort, self._search = model, effort, search
 
     @property
     def name(self) -> str:
-        return "codec" if self._beam == 1 else "codec-beam"
+        beam, refine = self._search
+        return "codec-refine" if refine else "codec" if beam == 1 else "codec-beam"
 
     @functools.cached_property
     def codec(self) -> Codec:
@@ -34,8 +38,8 @@ class Own:
 
     @property
     def title(self) -> str:
-        paths = "" if self._beam == 1 else f", {self._beam} paths"
-        return f"codec {self.codec.model_id.hex()} ({self._effort}{paths})"
+        search = "" if self._search == PLAIN else f", {self._search.described()}"
+        return f"codec {self.codec.model_id.hex()} ({self._effort}{search})"
 
     @property
     def sample_rate(self) -> int:
@@ -54,8 +58,8 @@ class Own:
             audio,
             self.sample_rate,
             bitrate=1000 * kbps(setting, self.name),
-            beam=self._beam,
             effort=self._effort,
+            **self._search._asdict(),
         )
         payload = sum(len(chunk.payload) for chunk in Reader(io.BytesIO(data)).chunks())
         return Encoded(data, 8 * payload)
