@@ -93,12 +93,14 @@ cdef extern from "library/model.h" nogil:
     const char *codec_status_text(int status)
 
 cdef extern from "library/refiner.h" nogil:
+    enum:
+        NAC_RVQ_BEAM_MOST
     ctypedef struct nac_refiner:
         pass
     int nac_refiner_make(codec_model *model, nac_refiner *refiner, nac_reason reason)
     size_t nac_refine_scratch(const nac_refiner *r, size_t tokens)
     void nac_refine(const nac_refiner *r, const float *audio, float *latents, size_t tokens,
-                    size_t levels, size_t steps, uint16_t *codes, float *scratch)
+                    size_t levels, size_t beam, size_t steps, uint16_t *codes, float *scratch)
     double nac_difference(const nac_refiner *r, const float *audio, const float *latents,
                           size_t tokens, const uint16_t *codes, size_t levels, float *gradient,
                           float *scratch)
@@ -427,16 +429,19 @@ cdef class Refiner(_Network):
         return frames
 
     def refine(self, const float[::1] audio, const float[:, ::1] latents, size_t levels,
-               size_t steps):
+               size_t steps, size_t beam=1):
         """Codes uint16 [levels, frames] of `audio` [frames * hop_length], whose latents are
-        [frames, latent_dim], after so many steps of analysis by synthesis."""
+        [frames, latent_dim], after so many steps of analysis by synthesis, each of which searches
+        with 1 to 64 paths."""
         cdef size_t frames = self.check(audio, latents, levels)
+        if beam < 1 or beam > NAC_RVQ_BEAM_MOST:
+            raise ValueError("the number of paths is out of range")
         cdef float[:, ::1] moved = np.array(latents)
         out = np.empty((levels, frames), np.uint16)
         cdef uint16_t[:, ::1] codes = out
         cdef float[::1] scratch = _aligned(nac_refine_scratch(&self.refiner, frames))
         with nogil:
-            nac_refine(&self.refiner, &audio[0], &moved[0, 0], frames, levels, steps,
+            nac_refine(&self.refiner, &audio[0], &moved[0, 0], frames, levels, beam, steps,
                        &codes[0, 0], &scratch[0])
         return out
 

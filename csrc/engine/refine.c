@@ -67,7 +67,9 @@ static layout layout_of(const nac_refiner *r, size_t tokens, float *scratch)
     m.by_shapes = TAKE(rows * net->shape.width);
     m.mix = TAKE(samples + overlap(net));
     m.by_mix = TAKE(samples + overlap(net));
-    size_t most = nac_larger(nac_synthesise_scratch(&net->back), nac_rvq_scratch_size(net->latent));
+    size_t most = nac_larger(nac_rvq_scratch_size(net->latent),
+                             nac_rvq_beam_scratch_size(net->levels, net->latent));
+    most = nac_larger(most, nac_synthesise_scratch(&net->back));
     for (size_t i = 0; i < NAC_RESOLUTIONS; i++) {
         m.target[i] = TAKE(nac_target_size(&r->at[i], samples));
         most = nac_larger(most, nac_objective_scratch(&r->at[i], samples));
@@ -248,7 +250,7 @@ static void move(const layout *m, const goal *g, const double *powers, double ra
 }
 
 void nac_refine(const nac_refiner *r, const float *audio, float *latents, size_t tokens,
-                size_t levels, size_t steps, uint16_t *codes, float *scratch)
+                size_t levels, size_t beam, size_t steps, uint16_t *codes, float *scratch)
 {
     const nac_fp_env caller = nac_fp_env_enter();
     const nac_decoder *net = r->net;
@@ -259,7 +261,10 @@ void nac_refine(const nac_refiner *r, const float *audio, float *latents, size_t
     memset(m.first, 0, tokens * net->latent * sizeof *m.first);
     memset(m.second, 0, tokens * net->latent * sizeof *m.second);
     for (size_t step = 0; step <= steps; step++) {
-        nac_rvq_encode(r->rvq, net->k->isa, levels, latents, tokens, m.codes, m.rest);
+        if (beam > 1)
+            nac_rvq_beam(r->rvq, net->k->isa, levels, beam, latents, tokens, m.codes, m.rest);
+        else
+            nac_rvq_encode(r->rvq, net->k->isa, levels, latents, tokens, m.codes, m.rest);
         if (steps > 0) {
             const double loss = compare(r, &m, &g, decode(r, &m, levels));
             if (step == 0 || loss < least) {

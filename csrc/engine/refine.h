@@ -14,6 +14,7 @@
 #define NAC_ENGINE_REFINE_H
 
 #include "decoder.h"
+#include "rvq/rvq_beam.h"
 
 enum { NAC_RESOLUTIONS = 3 };
 
@@ -31,9 +32,9 @@ typedef struct {
 size_t nac_refine_scratch(const nac_refiner *r, size_t tokens);
 
 /* audio [tokens * samples a frame] and its latents [tokens][net->latent], which are overwritten, to codes
- * [levels][tokens]; steps may be 0. */
+ * [levels][tokens]; steps may be 0. beam: 1, or paths for nac_rvq_beam, which quantises in each step. */
 void nac_refine(const nac_refiner *r, const float *audio, float *latents, size_t tokens,
-                size_t levels, size_t steps, uint16_t *codes, float *scratch);
+                size_t levels, size_t beam, size_t steps, uint16_t *codes, float *scratch);
 
 /* The difference that `codes` [levels][tokens] make, without the commitment, and its derivative by the
  * quantised latents [tokens][net->latent]; for tests. latents: as nac_refine takes them. */

@@ -114,22 +114,24 @@ def test_the_derivative_is_that_of_autograd(weights):
     assert error < 1e-3
 
 
-def test_no_step_takes_the_nearest_codewords(weights):
+@pytest.mark.parametrize("beam", [1, 5])
+def test_no_step_searches_as_the_encoder_does(weights, beam):
     audio, latents = case(weights, 9)
-    found = refiner(weights).refine(audio, latents, 3, 0)
+    found = refiner(weights).refine(audio, latents, 3, 0, beam)
     encoder = packed(_engine.Encoder, weights)
     state = np.empty(encoder.state_size, np.int64)
     encoder.reset(state)
-    expected = [encoder.push(state, audio, 3), encoder.flush(state, 3)]
+    expected = [encoder.push(state, audio, 3, beam), encoder.flush(state, 3, beam)]
     np.testing.assert_array_equal(found, np.concatenate(expected, axis=1))
 
 
-def test_every_instruction_set_finds_the_same_bits(weights):
+@pytest.mark.parametrize("beam", [1, 3])
+def test_every_instruction_set_finds_the_same_bits(weights, beam):
     audio, latents = case(weights, 11, seed=3)
     results = []
     for isa in _engine.isas():
         engine = refiner(weights, isa)
-        codes = engine.refine(audio, latents, 2, 4)
+        codes = engine.refine(audio, latents, 2, 4, beam)
         results.append((codes, *engine.difference(audio, latents, codes)))
     for codes, difference, gradient in results[1:]:
         np.testing.assert_array_equal(codes, results[0][0])
@@ -182,6 +184,9 @@ def test_sizes_that_do_not_fit_are_refused(weights):
     ):
         with pytest.raises(ValueError, match=r"\w"):
             engine.refine(*arguments)
+    for beam in (0, 65):
+        with pytest.raises(ValueError, match="paths"):
+            engine.refine(audio, latents, 1, 1, beam)
     with pytest.raises(ValueError, match="the codes are not"):
         engine.difference(audio, latents, np.full((1, 3), weights.config.codebook_size, np.uint16))
 
