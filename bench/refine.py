@@ -1,28 +1,34 @@
-"""What refining the codes gives: quality, bits and speed by number of steps, as Markdown.
+"""What refining the codes gives: quality, bits and speed by steps and paths, as Markdown.
 
-    python -m bench.refine EVAL_DIR [--kind speech] [--steps 20] [--beams 1,16]
+    python -m bench.refine EVAL_DIR [--kind speech] [--searches 1,16,1+20,16+20]
                            [--bitrates 1.5,3,6] [--jobs 2] [--speed-only] [-o FILE]
 
-`--beams` are the searches to compare with: 1 is that of `--refine 0`. `bench.searches` describes
-the measurement; 16 seconds of audio are timed, three times.
+A search is PATHS, or PATHS+STEPS: 16+20 is that of `codec compress --beam 16 --refine 20`.
+`bench.searches` describes the measurement; 16 seconds of audio are timed, three times.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
-from bench.searches import arguments_of, numbers, report
+from bench.searches import arguments_of, report
 from codec.engine.refine import Search
+
+
+def searches(text: str) -> list[Search]:
+    """Parse a list of searches. Raises ArgumentTypeError on anything else."""
+    try:
+        return [Search(*map(int, part.split("+", 1))) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"not PATHS or PATHS+STEPS: {text}") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = arguments_of(__doc__)
-    parser.add_argument("--steps", type=numbers, default="20")
-    parser.add_argument("--beams", type=numbers, default="1,16")
+    parser.add_argument("--searches", type=searches, default="1,16,1+20,16+20")
     options = parser.parse_args(arguments)
-    searches = [Search(beam=int(beam)) for beam in options.beams]
-    searches += [Search(refine=int(steps)) for steps in options.steps]
-    report(options, searches, seconds=16, rounds=3)
+    report(options, options.searches, seconds=16, rounds=3)
 
 
 if __name__ == "__main__":

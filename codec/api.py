@@ -128,7 +128,7 @@ class Codec(Immutable):
             long. Such codes depend on the number of codebooks: those of fewer are not the first
             of those of more. Any decoder reads them.
         refine: 0, or up to 1000 gradient steps through the decoder, by which what the codes decode
-            to comes closer to the audio. It takes the place of a beam and is far slower: 20 steps
+            to comes closer to the audio, most with a beam in each step. It is far slower: 20 steps
             run at a few times real time. What is said of a beam's codes holds for these too.
         threads: over which long audio and channels are spread; the tokens stay the same.
 

@@ -352,10 +352,12 @@ def test_other_numbers_of_steps_are_refused(searching, refine):
             act(audio, 24_000, refine=refine)
 
 
-def test_refining_takes_the_place_of_a_beam(searching):
-    for act in (searching.encode, searching.compress, searching.encode_batch):
-        with pytest.raises(OptionError, match="choose beam or refine, not both"):
-            act(steps(480), 24_000, beam=2, refine=2)
+def test_each_step_searches_with_a_beam(searching):
+    audio = noise(30_000)
+    both = searching.encode(audio, 24_000, n_codebooks=3, refine=10, beam=8)
+    assert both != searching.encode(audio, 24_000, n_codebooks=3, refine=10)
+    assert both != searching.encode(audio, 24_000, n_codebooks=3, beam=8)
+    assert searching.encode_batch([audio], 24_000, n_codebooks=3, refine=10, beam=8) == [both]
 
 
 def test_a_backend_without_a_beam_search_says_so(searching):

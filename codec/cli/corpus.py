@@ -135,7 +135,6 @@ def tokenize(
         raise click.UsageError("give SOURCES and -o")
     if latents and (codebooks or layout != "none" or beam > 1 or refine):
         raise click.UsageError("--latents has no codebooks, no layout, no beam and no --refine")
-    options.at_most_one(beam=beam > 1, refine=refine > 0)
     if is_url(output):
         raise OutputError("write the shards to a local folder, then copy them to remote storage")
     if executor == "ray":

@@ -139,7 +139,6 @@ def compress(
 
     levels = {"bitrate": bitrate, "codebooks": codebooks, "quality": quality}
     options.at_most_one(**{name: value is not None for name, value in levels.items()})
-    options.at_most_one(beam=beam > 1, refine=refine > 0)
     options.at_most_one(live=live, refine=refine > 0)  # which needs seconds at a time
     inputs, output = _pipes(inputs, output)
     jobs, failures = plan(inputs, output, READ_SUFFIXES, SUFFIX)

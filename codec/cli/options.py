@@ -57,7 +57,7 @@ refine = click.option(
     default=0,
     show_default=True,
     metavar="N",
-    help="Improve the codes by N steps through the decoder: 20 sound closer, far slower.",
+    help="Improve the codes by N steps through the decoder: 20 sound closer, best with --beam 16.",
 )
 torch_threads = click.option(
     "--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's choice]"

@@ -98,9 +98,10 @@ class Refinement(Protocol):
     """
 
     def encode_refined(
-        self, audio: Floats, n_codebooks: int, steps: int, first: int, last: int
+        self, audio: Floats, n_codebooks: int, steps: int, first: int, last: int, beam: int = 1
     ) -> Codes:
-        """Encode frames [first, last) of `audio`, at least one, and improve them by `steps` steps.
+        """Encode frames [first, last) of `audio`, at least one, and improve them by `steps` steps,
+        each of which searches with 1 to 64 paths.
 
         They begin at the latents that `Backend.encode` quantises, on which all of `audio` counts;
         the steps see only the samples of these frames.

@@ -95,10 +95,11 @@ class NativeBackend(Halves[_engine.Encoder, _engine.Decoder]):
         return np.concatenate([codes, encoder.flush(state, n_codebooks, beam)], axis=1)
 
     def encode_refined(
-        self, audio: Floats, n_codebooks: int, steps: int, first: int, last: int
+        self, audio: Floats, n_codebooks: int, steps: int, first: int, last: int, beam: int = 1
     ) -> Codes:
-        """Encode frames [first, last) of `audio`, and improve their codes by `steps` steps, so that
-        what they decode to comes closer to the samples of these frames.
+        """Encode frames [first, last) of `audio`, and improve their codes by `steps` steps, each of
+        which searches with 1 to 64 paths, so that what they decode to comes closer to the samples
+        of these frames.
 
         Raises AudioError, BitrateError.
         """
@@ -109,7 +110,7 @@ class NativeBackend(Halves[_engine.Encoder, _engine.Decoder]):
         own = samples[first * hop : last * hop]
         target[: len(own)] = own
         latents = self.encoder.latents(samples)[first:last]
-        return self.refiner.refine(target, latents, n_codebooks, steps)
+        return self.refiner.refine(target, latents, n_codebooks, steps, beam)
 
     def decode(self, codes: Codes) -> Floats:
         """Decode `codes` uint16 [1 to Q, frames] to float32 [frames * config.hop_length].

@@ -39,30 +39,35 @@ MARGIN = 12  # frames; at 25 a second, most of what the decoder sees on either s
 class Search(NamedTuple):
     """How codes are searched, with the fastest way as the default.
 
-    beam: paths of a beam search. refine: gradient steps through the decoder; at most one of both.
+    beam: paths of a beam search. refine: gradient steps through the decoder, each of which searches
+    with so many paths.
     """
 
     beam: int = 1
     refine: int = 0
 
     def described(self) -> str:
-        """Name it in a table: "16 paths", "20 steps"."""
-        if self.refine:
-            return f"{self.refine} step{'s' * (self.refine > 1)}"
-        return f"{self.beam} path{'s' * (self.beam > 1)}"
+        """Name it in a table: "16 paths", "20 steps, 16 paths"."""
+        paths = f"{self.beam} path{'s' * (self.beam > 1)}"
+        return f"{self.refine} step{'s' * (self.refine > 1)}, {paths}" if self.refine else paths
 
 
 PLAIN = Search()
 
 
 def refined_spans(
-    backend: Backend, blocks: Iterable[Audio], n_codebooks: int, steps: int, workers: Workers
+    backend: Backend,
+    blocks: Iterable[Audio],
+    n_codebooks: int,
+    steps: int,
+    workers: Workers,
+    beam: int = 1,
 ) -> Iterator[Codes]:
     """Encode to codes uint16 [channels, n_codebooks, frames], refined by `steps` steps, a window at
     a time.
 
-    blocks: as for `codec.engine.windows.encode_spans`. Raises BackendError unless the backend is a
-    `Refinement`.
+    blocks, beam: as for `codec.engine.windows.encode_spans`. Raises BackendError unless the backend
+    is a `Refinement`.
     """
     hop, refine = backend.config.hop_length, refinement(backend).encode_refined
 
@@ -70,7 +75,7 @@ def refined_spans(
         samples = np.concatenate([piece[channel] for piece in window.pieces], axis=-1)
         first = max(0, window.start - MARGIN)
         last = min(-(-len(samples) // hop), window.stop + MARGIN)
-        codes = refine(samples, n_codebooks, steps, first, last)
+        codes = refine(samples, n_codebooks, steps, first, last, beam)
         return codes[:, window.start - first : window.stop - first]
 
     before, after = encoder_reach(backend.config)

@@ -178,9 +178,9 @@ class Pipeline:
         return RateControl(self.backend).chooser(real(quality, "the quality", BitrateError))
 
     def search(self, beam: Any = 1, refine: Any = 0) -> Search:
-        """Return how codes are searched: by 1 to 64 paths, or refined by up to 1000 steps.
+        """Return how codes are searched: by 1 to 64 paths, and refined by up to 1000 steps.
 
-        Raises OptionError on other numbers and on both, BackendError if this backend cannot.
+        Raises OptionError on other numbers, BackendError if this backend cannot.
         """
         paths = whole(beam, "the beam", OptionError)
         if not 1 <= paths <= MAX_BEAM:
@@ -188,12 +188,10 @@ class Pipeline:
         steps = whole(refine, "refine", OptionError)
         if not 0 <= steps <= MAX_STEPS:
             raise OptionError(f"refine is 0 to {MAX_STEPS} steps, not {steps}")
-        if paths > 1 and steps:
-            raise OptionError("choose beam or refine, not both: refining searches by itself")
-        if paths > 1:
-            beam_search(self.backend)
         if steps:
             refinement(self.backend)
+        elif paths > 1:
+            beam_search(self.backend)
         return Search(paths, steps)
 
     def encode_blocks(
@@ -215,7 +213,8 @@ class Pipeline:
         resampled = resample_blocks(blocks, sample_rate, self.config.sample_rate)
         streams = paired(resampled, self.config.channels)
         if search.refine:
-            return refined_spans(self.backend, streams, n_codebooks, search.refine, workers)
+            beam, steps = search
+            return refined_spans(self.backend, streams, n_codebooks, steps, workers, beam)
         return encode_spans(self.backend, streams, n_codebooks, workers, search.beam)
 
     @property

@@ -21,12 +21,14 @@ from tests.helpers.surroundings import Surroundings, cut
 class Refining(Surroundings):
     """Codes that tell of every code and sample between `first` and `last`, and where these lie."""
 
-    def encode_refined(self, audio, n_codebooks, steps, first, last):
+    def encode_refined(self, audio, n_codebooks, steps, first, last, beam=1):
         hop = self.config.hop_length
         seen = self.encode(audio, n_codebooks)[:, first:last].astype(np.int64)
         heard = int(audio[first * hop : last * hop].sum())
         place = np.arange(1, last - first + 1)
-        return ((place * (heard + seen @ place[:, None]) + steps) % 1024).astype(np.uint16)
+        return ((place * (heard + seen @ place[:, None]) + steps + 7 * beam) % 1024).astype(
+            np.uint16
+        )
 
 
 HOP = Refining.config.hop_length
