@@ -203,9 +203,7 @@ class LinkSource:
             except AudioError:
                 if read != file.claimed or not read:
                     raise
-                self.warnings.append(
-                    "joined: what follows the audio cannot be decoded, and was left out"
-                )
+                self.warnings.append(_BEHIND)
                 return
             if not len(block):
                 return

@@ -113,6 +113,20 @@ def test_ours_counts_the_payload_of_its_chunks(weights: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "search"),
+    [("codec", {}), ("codec-beam", {"beam": 16}), ("codec-refine", {"beam": 16, "refine": 20})],
+)
+def test_ours_searches_as_its_name_says(weights: Path, name: str, search: dict[str, int]) -> None:
+    pytest.importorskip("codec.engine._engine", reason="needs the native engine")
+    peer, audio = make(name, Options(str(weights), "raw")), voice(1.3, SMALL.sample_rate)
+    assert peer.name == name
+    encoded = peer.encode(audio, f"{2 * SMALL.bitrate_per_codebook / 1000:g}")
+    model = codec.load(weights)
+    tokens = model.encode(audio, peer.sample_rate, n_codebooks=2, **search)
+    assert np.array_equal(peer.decode(encoded.data, ""), model.decode(tokens)[0])
+
+
 def test_ogg_packets_may_span_pages() -> None:
     def page(lacing: list[int]) -> bytes:
         return b"OggS" + bytes(22) + bytes([len(lacing), *lacing]) + bytes(sum(lacing))

@@ -37,6 +37,7 @@ PEERS: Mapping[str, Callable[[Options], Peer]] = MappingProxyType(
     {
         "codec": lambda options: own.Own(options.model, options.effort),
         "codec-beam": lambda options: own.Own(options.model, options.effort, own.BEAM),
+        "codec-refine": lambda options: own.Own(options.model, options.effort, own.REFINE),
         "pcm": lambda _: pcm.Pcm(),
         "opus": lambda _: opus.Opus(),
         "opus-nolace": lambda options: nolace.OpusNolace(options.opus_ml),

@@ -12,6 +12,7 @@ from codec.nac.reader import Reader
 from codec.quality.pair import Audio
 
 BEAM = Search(beam=16)
+REFINE = Search(beam=16, refine=20)
 
 
 class Own:
