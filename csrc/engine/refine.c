@@ -29,9 +29,9 @@ typedef struct {
     size_t size;
 } layout;
 
-static size_t taken(size_t *used, size_t floats)
+static float *take(float *scratch, size_t *used, size_t floats)
 {
-    const size_t at = *used;
+    float *at = scratch ? scratch + *used : NULL;
     *used += nac_aligned_floats(floats);
     return at;
 }
@@ -47,36 +47,33 @@ static layout layout_of(const nac_refiner *r, size_t tokens, float *scratch)
     const size_t width = body->width, padding = (body->taps - 1) * width;
     layout m = {.tokens = tokens, .rows = rows, .samples = samples};
     size_t used = 0;
-
-#define TAKE(floats) (scratch ? scratch + taken(&used, floats) : (taken(&used, floats), scratch))
-    m.codes = (uint16_t *)TAKE(tokens * net->levels / 2 + 1);
-    m.seeds = (uint32_t *)TAKE(rows);
-    m.quantised = TAKE(tokens * net->latent);
-    m.gradient = TAKE(tokens * r->embed_back.width);
-    m.first = TAKE(tokens * net->latent);
-    m.second = TAKE(tokens * net->latent);
-    m.x = TAKE(rows * width + padding);
-    m.kept = TAKE(body->n_blocks * rows * width);
-    m.hidden = TAKE(body->n_blocks * rows * body->hidden);
-    m.last = TAKE(rows * width);
-    m.normed = TAKE(rows * width);
-    m.active = TAKE(rows * body->hidden);
-    m.gains = TAKE(rows * net->gain.width);
-    m.shapes = TAKE(rows * net->shape.width);
-    m.by_gains = TAKE(rows * net->gain.width);
-    m.by_shapes = TAKE(rows * net->shape.width);
-    m.mix = TAKE(samples + overlap(net));
-    m.by_mix = TAKE(samples + overlap(net));
+    m.codes = (uint16_t *)take(scratch, &used, tokens * net->levels / 2 + 1);
+    m.seeds = (uint32_t *)take(scratch, &used, rows);
+    m.quantised = take(scratch, &used, tokens * net->latent);
+    m.gradient = take(scratch, &used, tokens * r->embed_back.width);
+    m.first = take(scratch, &used, tokens * net->latent);
+    m.second = take(scratch, &used, tokens * net->latent);
+    m.x = take(scratch, &used, rows * width + padding);
+    m.kept = take(scratch, &used, body->n_blocks * rows * width);
+    m.hidden = take(scratch, &used, body->n_blocks * rows * body->hidden);
+    m.last = take(scratch, &used, rows * width);
+    m.normed = take(scratch, &used, rows * width);
+    m.active = take(scratch, &used, rows * body->hidden);
+    m.gains = take(scratch, &used, rows * net->gain.width);
+    m.shapes = take(scratch, &used, rows * net->shape.width);
+    m.by_gains = take(scratch, &used, rows * net->gain.width);
+    m.by_shapes = take(scratch, &used, rows * net->shape.width);
+    m.mix = take(scratch, &used, samples + overlap(net));
+    m.by_mix = take(scratch, &used, samples + overlap(net));
     size_t most = nac_larger(nac_rvq_scratch_size(net->latent),
                              nac_rvq_beam_scratch_size(net->levels, net->latent));
     most = nac_larger(most, nac_synthesise_scratch(&net->back));
     for (size_t i = 0; i < NAC_RESOLUTIONS; i++) {
-        m.target[i] = TAKE(nac_target_size(&r->at[i], samples));
+        m.target[i] = take(scratch, &used, nac_target_size(&r->at[i], samples));
         most = nac_larger(most, nac_objective_scratch(&r->at[i], samples));
     }
-    m.loud_target = TAKE(nac_target_size(&r->loud, samples));
-    m.rest = TAKE(nac_larger(most, nac_objective_scratch(&r->loud, samples)));
-#undef TAKE
+    m.loud_target = take(scratch, &used, nac_target_size(&r->loud, samples));
+    m.rest = take(scratch, &used, nac_larger(most, nac_objective_scratch(&r->loud, samples)));
     m.size = used;
     return m;
 }
@@ -181,7 +178,8 @@ static goal aim(const nac_refiner *r, const layout *m, const float *audio, const
 
     for (size_t i = 0; i < NAC_RESOLUTIONS; i++) {
         const nac_resolution *at = &r->at[i];
-        const double frames = (double)nac_frames(at, m->samples), bins = (double)(at->fft.n / 2 + 1);
+        const double frames = (double)nac_frames(at, m->samples),
+                     bins = (double)(at->fft.n / 2 + 1);
         double energy[2];
         g.per_unit[i] = (float)(1.0 / (loud * (double)at->fft.n));
         net->k->describe(at, g.per_unit[i], audio, m->samples, m->target[i], energy, m->rest);
@@ -197,8 +195,7 @@ static goal aim(const nac_refiner *r, const layout *m, const float *audio, const
         g.share[i].phase =
             complex ? (float)(depth * depth / ((double)complex * (energy[1] + few))) : 0.0f;
     }
-    g.loud_unit =
-        net->k->describe_loudness(&r->loud, audio, m->samples, m->loud_target, m->rest);
+    g.loud_unit = net->k->describe_loudness(&r->loud, audio, m->samples, m->loud_target, m->rest);
 
     double sum = 0, all = 0, about = 0;
     for (size_t i = 0; i < n; i++) {

@@ -117,8 +117,7 @@ static void run_synthesise_back(const nac_synthesis *plan, const float *gradient
             const float re = end ? 1.0f : 2.0f, im = end ? 0.0f : 2.0f;
             for (size_t l = 0; l < here; l++) {
                 const uint32_t sign = k >= plan->noise_bin ? sign_of(seed[l], (uint32_t)k) : 0;
-                const float g =
-                    bin_gain(lower[l], upper[l], plan->lower[k], plan->upper[k], sign);
+                const float g = bin_gain(lower[l], upper[l], plan->lower[k], plan->upper[k], sign);
                 const float zr = FFT_RE(bin, 0)[l] * re, zi = FFT_IM(bin, 0)[l] * im;
                 by_shape[l][k] = zr * g;
                 by_shape[l][bins + k] = zi * g;

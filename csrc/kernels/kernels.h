@@ -137,7 +137,7 @@ const nac_kernels *nac_kernels_at(size_t i);
 size_t nac_analyse_scratch(const nac_analysis *plan);     /* floats */
 size_t nac_synthesise_scratch(const nac_synthesis *plan); /* floats; also for its derivative */
 size_t nac_frames(const nac_resolution *r, size_t samples);
-size_t nac_target_size(const nac_resolution *r, size_t samples);    /* floats */
+size_t nac_target_size(const nac_resolution *r, size_t samples);       /* floats */
 size_t nac_objective_scratch(const nac_resolution *r, size_t samples); /* floats */
 
 /* weight [columns][depth], as torch has it, to panels of ceil(columns / NAC_PANEL) * NAC_PANEL columns. */

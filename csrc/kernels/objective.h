@@ -310,8 +310,7 @@ static double run_compare_loudness(const nac_resolution *r, float unit, float sh
             more[l] *= per_band * weight[l];
         }
         symmetric += sum_of(square);
-        for (size_t l = 0; l < FFT_LANES; l++)
-            asymmetric += (double)more[l] * (double)more[l];
+        for (size_t l = 0; l < FFT_LANES; l++) asymmetric += (double)more[l] * (double)more[l];
     }
     const float per_frame = 1.0f / (float)(frames ? frames : 1);
     const float s = __builtin_sqrtf((float)symmetric * per_frame + 1e-4f);
@@ -335,16 +334,15 @@ static double run_compare_loudness(const nac_resolution *r, float unit, float sh
                                       by_more * weight[l] * more[l] * d.added;
                 /* loudness = quiet^.23 (v^.23 - 1), v = .5 + .5 P / quiet */
                 const float v = 0.5f + 0.5f * py / quiet;
-                const float slope = y > 0.0f ? power_of_positive(quiet * v, 0.23f) * 0.115f / (v * quiet)
-                                             : 0.0f;
+                const float slope =
+                    y > 0.0f ? power_of_positive(quiet * v, 0.23f) * 0.115f / (v * quiet) : 0.0f;
                 power[at] = by_size * d.slope * slope * unit;
             }
         }
         memset(by_bin, 0, SPECTRUM_SIZE(n) * sizeof *by_bin);
         for (size_t k = 0; k <= n / 2; k++)
             add_power_gradient(r, k, power, FFT_RE(z, k), FFT_RE(by_bin, k));
-        spread(r, by_bin, lanes_at(frames, group), scratch,
-               gradient + group * FFT_LANES * r->hop);
+        spread(r, by_bin, lanes_at(frames, group), scratch, gradient + group * FFT_LANES * r->hop);
     }
     return (double)(share * (SYMMETRIC * s + ASYMMETRIC * a));
 }
