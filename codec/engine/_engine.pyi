@@ -1,6 +1,7 @@
 """Types of codec/engine/_engine.pyx."""
 
 import mmap
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -53,7 +54,13 @@ class Decoder(_Network):
 
 class Refiner(_Network):
     def refine(
-        self, audio: Floats, latents: Floats, levels: int, steps: int, beam: int = 1
+        self,
+        audio: Floats,
+        latents: Floats,
+        levels: int,
+        steps: int,
+        beam: int = 1,
+        stopped: Callable[[], bool] | None = None,
     ) -> Codes: ...
     def difference(self, audio: Floats, latents: Floats, codes: Codes) -> tuple[float, Floats]: ...
 

@@ -5,6 +5,7 @@ csrc/library checks what it is given; the GIL is released. Internal: `codec.engi
 `codec.engine.stream` are the public faces.
 """
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uint16_t
 
 import numpy as np
@@ -99,8 +100,12 @@ cdef extern from "library/refiner.h" nogil:
         pass
     int nac_refiner_make(codec_model *model, nac_refiner *refiner, nac_reason reason)
     size_t nac_refine_scratch(const nac_refiner *r, size_t tokens)
-    void nac_refine(const nac_refiner *r, const float *audio, float *latents, size_t tokens,
-                    size_t levels, size_t beam, size_t steps, uint16_t *codes, float *scratch)
+    ctypedef struct nac_refinement:
+        pass
+    nac_refinement nac_refine_begin(const nac_refiner *r, const float *audio, float *latents,
+                                    size_t tokens, size_t levels, size_t beam, size_t steps,
+                                    uint16_t *codes, float *scratch)
+    int nac_refine_step(nac_refinement *of)
     double nac_difference(const nac_refiner *r, const float *audio, const float *latents,
                           size_t tokens, const uint16_t *codes, size_t levels, float *gradient,
                           float *scratch)
@@ -429,10 +434,12 @@ cdef class Refiner(_Network):
         return frames
 
     def refine(self, const float[::1] audio, const float[:, ::1] latents, size_t levels,
-               size_t steps, size_t beam=1):
+               size_t steps, size_t beam=1, stopped=None):
         """Codes uint16 [levels, frames] of `audio` [frames * hop_length], whose latents are
         [frames, latent_dim], after so many steps of analysis by synthesis, each of which searches
-        with 1 to 64 paths."""
+        with 1 to 64 paths.
+
+        Between steps Python handles signals, and RuntimeError is raised once `stopped()` is true."""
         cdef size_t frames = self.check(audio, latents, levels)
         if beam < 1 or beam > NAC_RVQ_BEAM_MOST:
             raise ValueError("the number of paths is out of range")
@@ -440,9 +447,17 @@ cdef class Refiner(_Network):
         out = np.empty((levels, frames), np.uint16)
         cdef uint16_t[:, ::1] codes = out
         cdef float[::1] scratch = _aligned(nac_refine_scratch(&self.refiner, frames))
+        cdef nac_refinement under_way
+        cdef int more = 1
         with nogil:
-            nac_refine(&self.refiner, &audio[0], &moved[0, 0], frames, levels, beam, steps,
-                       &codes[0, 0], &scratch[0])
+            under_way = nac_refine_begin(&self.refiner, &audio[0], &moved[0, 0], frames, levels,
+                                         beam, steps, &codes[0, 0], &scratch[0])
+        while more:
+            PyErr_CheckSignals()
+            if stopped is not None and stopped():
+                raise RuntimeError("the refinement was stopped")
+            with nogil:
+                more = nac_refine_step(&under_way)
         return out
 
     def difference(self, const float[::1] audio, const float[:, ::1] latents,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -98,13 +98,21 @@ class Refinement(Protocol):
     """
 
     def encode_refined(
-        self, audio: Floats, n_codebooks: int, steps: int, first: int, last: int, beam: int = 1
+        self,
+        audio: Floats,
+        n_codebooks: int,
+        steps: int,
+        first: int,
+        last: int,
+        beam: int = 1,
+        stopped: Callable[[], bool] | None = None,
     ) -> Codes:
         """Encode frames [first, last) of `audio`, at least one, and improve them by `steps` steps,
         each of which searches with 1 to 64 paths.
 
         They begin at the latents that `Backend.encode` quantises, on which all of `audio` counts;
-        the steps see only the samples of these frames.
+        the steps see only the samples of these frames. Raises RuntimeError once `stopped()` is
+        true, which is asked before each step.
         """
 
 

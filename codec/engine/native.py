@@ -7,7 +7,7 @@ threads, or how the audio was cut into pieces. It needs no torch.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,13 +95,21 @@ class NativeBackend(Halves[_engine.Encoder, _engine.Decoder]):
         return np.concatenate([codes, encoder.flush(state, n_codebooks, beam)], axis=1)
 
     def encode_refined(
-        self, audio: Floats, n_codebooks: int, steps: int, first: int, last: int, beam: int = 1
+        self,
+        audio: Floats,
+        n_codebooks: int,
+        steps: int,
+        first: int,
+        last: int,
+        beam: int = 1,
+        stopped: Callable[[], bool] | None = None,
     ) -> Codes:
         """Encode frames [first, last) of `audio`, and improve their codes by `steps` steps, each of
         which searches with 1 to 64 paths, so that what they decode to comes closer to the samples
         of these frames.
 
-        Raises AudioError, BitrateError.
+        Raises AudioError, BitrateError, and RuntimeError once `stopped()` is true, which
+        is asked before each step.
         """
         samples = check_audio(audio, self.config.channels)
         check_codebooks(n_codebooks, self.config)
@@ -110,7 +118,7 @@ class NativeBackend(Halves[_engine.Encoder, _engine.Decoder]):
         own = samples[first * hop : last * hop]
         target[: len(own)] = own
         latents = self.encoder.latents(samples)[first:last]
-        return self.refiner.refine(target, latents, n_codebooks, steps, beam)
+        return self.refiner.refine(target, latents, n_codebooks, steps, beam, stopped)
 
     def decode(self, codes: Codes) -> Floats:
         """Decode `codes` uint16 [1 to Q, frames] to float32 [frames * config.hop_length].

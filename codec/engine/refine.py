@@ -75,7 +75,7 @@ def refined_spans(
         samples = np.concatenate([piece[channel] for piece in window.pieces], axis=-1)
         first = max(0, window.start - MARGIN)
         last = min(-(-len(samples) // hop), window.stop + MARGIN)
-        codes = refine(samples, n_codebooks, steps, first, last, beam)
+        codes = refine(samples, n_codebooks, steps, first, last, beam, workers.stopped)
         return codes[:, window.start - first : window.stop - first]
 
     before, after = encoder_reach(backend.config)

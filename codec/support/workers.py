@@ -25,6 +25,7 @@ class Workers:
             from concurrent.futures import ThreadPoolExecutor  # slow to import
 
             self._pool = ThreadPoolExecutor(threads, "codec")
+        self._left = False
         self.files = files
         self.in_flight = max(2, 2 * threads // files) if self._pool else 1
 
@@ -32,8 +33,13 @@ class Workers:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._left = True
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
+
+    def stopped(self) -> bool:
+        """Whether calls that still run may stop with an exception: nobody waits for a result."""
+        return self._left
 
     @property
     def parallel(self) -> bool:

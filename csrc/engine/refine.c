@@ -157,20 +157,14 @@ static void differentiate(const nac_refiner *r, const layout *m)
     k->dense(&r->embed_back, dx, net->stack * width, m->tokens, m->gradient);
 }
 
-/* What all steps compare with. */
-typedef struct {
-    float per_unit[NAC_RESOLUTIONS], loud_unit;
-    nac_shares share[NAC_RESOLUTIONS];
-    float rate, commitment; /* the latents' deviation times RATE; COMMITMENT over their energy */
-} goal;
-
-static goal aim(const nac_refiner *r, const layout *m, const float *audio, const float *latents,
-                size_t levels)
+/* rate: the latents' deviation times RATE; commitment: COMMITMENT over their energy. */
+static nac_goal aim(const nac_refiner *r, const layout *m, const float *audio, const float *latents,
+                    size_t levels)
 {
     const nac_decoder *net = r->net;
     const double depth = (double)levels / (double)net->levels;
     const size_t dim = net->latent, n = m->tokens * dim;
-    goal g;
+    nac_goal g;
     double square = 0;
     for (size_t i = 0; i < m->samples; i++) square += (double)audio[i] * (double)audio[i];
     double loud = square / (double)m->samples;
@@ -215,7 +209,7 @@ static goal aim(const nac_refiner *r, const layout *m, const float *audio, const
 }
 
 /* The difference of decoded audio; its derivative by the mix. */
-static double compare(const nac_refiner *r, const layout *m, const goal *g, const float *decoded)
+static double compare(const nac_refiner *r, const layout *m, const nac_goal *g, const float *decoded)
 {
     const nac_kernels *k = r->net->k;
     float *by = m->by_mix + (decoded - m->mix);
@@ -229,7 +223,7 @@ static double compare(const nac_refiner *r, const layout *m, const goal *g, cons
 }
 
 /* A step of Adam. powers: BETA1^t and BETA2^t. */
-static void move(const layout *m, const goal *g, const double *powers, double rate, size_t dim,
+static void move(const layout *m, const nac_goal *g, const double *powers, double rate, size_t dim,
                  size_t stride, float *latents)
 {
     const float b1 = (float)BETA1, b2 = (float)BETA2;
@@ -246,40 +240,54 @@ static void move(const layout *m, const goal *g, const double *powers, double ra
         }
 }
 
-void nac_refine(const nac_refiner *r, const float *audio, float *latents, size_t tokens,
-                size_t levels, size_t beam, size_t steps, uint16_t *codes, float *scratch)
+nac_refinement nac_refine_begin(const nac_refiner *r, const float *audio, float *latents,
+                                size_t tokens, size_t levels, size_t beam, size_t steps,
+                                uint16_t *codes, float *scratch)
 {
     const nac_fp_env caller = nac_fp_env_enter();
-    const nac_decoder *net = r->net;
     const layout m = layout_of(r, tokens, scratch);
-    const goal g = aim(r, &m, audio, latents, levels);
-    double least = 0, powers[2] = {1.0, 1.0};
+    nac_refinement of = {.r = r, .tokens = tokens, .levels = levels, .beam = beam, .steps = steps};
+    of.latents = latents;
+    of.scratch = scratch;
+    of.codes = codes;
+    of.goal = aim(r, &m, audio, latents, levels);
+    of.powers[0] = of.powers[1] = 1.0;
+    memset(m.first, 0, tokens * r->net->latent * sizeof *m.first);
+    memset(m.second, 0, tokens * r->net->latent * sizeof *m.second);
+    nac_fp_env_leave(caller);
+    return of;
+}
 
-    memset(m.first, 0, tokens * net->latent * sizeof *m.first);
-    memset(m.second, 0, tokens * net->latent * sizeof *m.second);
-    for (size_t step = 0; step <= steps; step++) {
-        if (beam > 1)
-            nac_rvq_beam(r->rvq, net->k->isa, levels, beam, latents, tokens, m.codes, m.rest);
-        else
-            nac_rvq_encode(r->rvq, net->k->isa, levels, latents, tokens, m.codes, m.rest);
-        if (steps > 0) {
-            const double loss = compare(r, &m, &g, decode(r, &m, levels));
-            if (step == 0 || loss < least) {
-                least = loss;
-                memcpy(codes, m.codes, levels * tokens * sizeof *codes);
-            }
-        } else {
-            memcpy(codes, m.codes, levels * tokens * sizeof *codes);
-        }
-        if (step == steps) break;
+int nac_refine_step(nac_refinement *of)
+{
+    const nac_fp_env caller = nac_fp_env_enter();
+    const nac_refiner *r = of->r;
+    const nac_decoder *net = r->net;
+    const layout m = layout_of(r, of->tokens, of->scratch);
+    const int more = of->done < of->steps;
+
+    if (of->beam > 1)
+        nac_rvq_beam(r->rvq, net->k->isa, of->levels, of->beam, of->latents, of->tokens, m.codes,
+                     m.rest);
+    else
+        nac_rvq_encode(r->rvq, net->k->isa, of->levels, of->latents, of->tokens, m.codes, m.rest);
+    /* without steps there is nothing to compare */
+    const double loss = of->steps ? compare(r, &m, &of->goal, decode(r, &m, of->levels)) : 0;
+    if (of->done == 0 || loss < of->least) {
+        of->least = loss;
+        memcpy(of->codes, m.codes, of->levels * of->tokens * sizeof *of->codes);
+    }
+    if (more) {
         differentiate(r, &m);
-        const double left = 1.0 - (double)step / (double)steps;
-        powers[0] *= BETA1;
-        powers[1] *= BETA2;
-        move(&m, &g, powers, left > LAST_RATE ? left : LAST_RATE, net->latent, r->embed_back.width,
-             latents);
+        const double left = 1.0 - (double)of->done / (double)of->steps;
+        of->powers[0] *= BETA1;
+        of->powers[1] *= BETA2;
+        move(&m, &of->goal, of->powers, left > LAST_RATE ? left : LAST_RATE, net->latent,
+             r->embed_back.width, of->latents);
+        of->done++;
     }
     nac_fp_env_leave(caller);
+    return more;
 }
 
 double nac_difference(const nac_refiner *r, const float *audio, const float *latents, size_t tokens,
@@ -288,7 +296,7 @@ double nac_difference(const nac_refiner *r, const float *audio, const float *lat
     const nac_fp_env caller = nac_fp_env_enter();
     const size_t dim = r->net->latent;
     const layout m = layout_of(r, tokens, scratch);
-    const goal g = aim(r, &m, audio, latents, levels);
+    const nac_goal g = aim(r, &m, audio, latents, levels);
     memcpy(m.codes, codes, levels * tokens * sizeof *codes);
     const double loss = compare(r, &m, &g, decode(r, &m, levels));
     differentiate(r, &m);

@@ -31,13 +31,35 @@ typedef struct {
 /* Floats of scratch memory for up to `tokens` token frames, aligned to NAC_ALIGN. */
 size_t nac_refine_scratch(const nac_refiner *r, size_t tokens);
 
-/* audio [tokens * samples a frame] and its latents [tokens][net->latent], which are overwritten, to codes
- * [levels][tokens]; steps may be 0. beam: 1, or paths for nac_rvq_beam, which quantises in each step. */
-void nac_refine(const nac_refiner *r, const float *audio, float *latents, size_t tokens,
-                size_t levels, size_t beam, size_t steps, uint16_t *codes, float *scratch);
+/* What all steps compare with. */
+typedef struct {
+    float per_unit[NAC_RESOLUTIONS], loud_unit;
+    nac_shares share[NAC_RESOLUTIONS];
+    float rate, commitment; /* of Adam; of a squared difference of latents */
+} nac_goal;
+
+/* A refinement under way, made of separate steps so that the caller can stop between them. */
+typedef struct {
+    const nac_refiner *r;
+    size_t tokens, levels, beam, steps, done;
+    float *latents, *scratch;
+    uint16_t *codes;
+    nac_goal goal;
+    double least, powers[2]; /* the smallest difference; of Adam's rates of decay */
+} nac_refinement;
+
+/* Begins one of audio [tokens * samples a frame] and its latents [tokens][net->latent], which are
+ * overwritten, to codes [levels][tokens]; steps may be 0. beam: 1, or paths for nac_rvq_beam, which
+ * quantises in each step. Latents, codes and scratch memory are used until the last step. */
+nac_refinement nac_refine_begin(const nac_refiner *r, const float *audio, float *latents,
+                                size_t tokens, size_t levels, size_t beam, size_t steps,
+                                uint16_t *codes, float *scratch);
+
+/* Quantises, and moves the latents unless this was the last time. Returns whether it was not. */
+int nac_refine_step(nac_refinement *of);
 
 /* The difference that `codes` [levels][tokens] make, without the commitment, and its derivative by the
- * quantised latents [tokens][net->latent]; for tests. latents: as nac_refine takes them. */
+ * quantised latents [tokens][net->latent]; for tests. latents: as nac_refine_begin takes them. */
 double nac_difference(const nac_refiner *r, const float *audio, const float *latents, size_t tokens,
                       const uint16_t *codes, size_t levels, float *gradient, float *scratch);
 

@@ -3,6 +3,9 @@ what they decode to is closer to the original."""
 
 from __future__ import annotations
 
+import _thread
+import itertools
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -202,3 +205,19 @@ def test_two_channels_together_are_refused(tmp_path):
     write_weights(tmp_path / "w.safetensors", STEREO)
     with pytest.raises(ValueError, match="two channels"):
         refiner(WeightsFile(tmp_path / "w.safetensors"))
+
+
+def test_a_refinement_is_stopped_between_its_steps(weights):
+    audio, latents = case(weights, 3)
+    answers = iter([False, False, True])
+    with pytest.raises(RuntimeError, match="stopped"):
+        refiner(weights).refine(audio, latents, 1, 50, 1, answers.__next__)
+    assert next(answers, None) is None
+
+
+def test_an_interrupt_is_handled_between_steps(weights):
+    audio, latents = case(weights, 3)
+    # All of it is C, so that nothing but the engine looks for signals; the fourth call raises.
+    interrupt = map(_thread.interrupt_main, itertools.repeat(signal.SIGINT, 3)).__next__
+    with pytest.raises(KeyboardInterrupt):
+        refiner(weights).refine(audio, latents, 1, 50, 1, interrupt)

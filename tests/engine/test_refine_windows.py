@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,7 +24,7 @@ from tests.helpers.surroundings import Surroundings, cut
 class Refining(Surroundings):
     """Codes that tell of every code and sample between `first` and `last`, and where these lie."""
 
-    def encode_refined(self, audio, n_codebooks, steps, first, last, beam=1):
+    def encode_refined(self, audio, n_codebooks, steps, first, last, beam=1, stopped=None):
         hop = self.config.hop_length
         seen = self.encode(audio, n_codebooks)[:, first:last].astype(np.int64)
         heard = int(audio[first * hop : last * hop].sum())
@@ -154,6 +157,25 @@ def test_two_channels_together_are_refused(tmp_path):
     backend = load_backend(write_weights(tmp_path / "w.safetensors", STEREO), "native")
     with pytest.raises(BackendError, match="two channels together cannot refine codes yet"):
         refinement(backend)
+
+
+def test_who_leaves_does_not_wait_for_windows_under_way():
+    started = threading.Event()
+
+    class Endless(Refining):
+        def encode_refined(self, audio, n_codebooks, steps, first, last, beam=1, stopped=None):
+            started.set()
+            while not stopped():
+                time.sleep(0.001)
+            raise RuntimeError
+
+    def blocks():
+        yield noise(150 * HOP)[None]
+        started.wait()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Workers(2) as workers:
+        next(refined_spans(Endless(), blocks(), 1, 1, workers))
 
 
 def test_the_other_backends_cannot_refine():

@@ -24,7 +24,7 @@ AUDIO = {".wav", ".flac"}
 
 
 class Refining(MeanBackend):
-    def encode_refined(self, audio, n_codebooks, steps, first, last, beam=1):
+    def encode_refined(self, audio, n_codebooks, steps, first, last, beam=1, stopped=None):
         return self.encode(audio, n_codebooks)[:, first:last]
 
 

@@ -156,7 +156,9 @@ int main(void)
         float *derivative = memory(FRAMES * LATENT * sizeof *derivative);
         float *room = memory(nac_refine_scratch(&refine, FRAMES) * sizeof *room);
         memcpy(moved, latents, FRAMES * LATENT * sizeof *moved);
-        nac_refine(&refine, original, moved, FRAMES, LEVELS, 4, 5, refined, room);
+        nac_refinement steps =
+            nac_refine_begin(&refine, original, moved, FRAMES, LEVELS, 4, 5, refined, room);
+        while (nac_refine_step(&steps)) continue;
         const double difference = nac_difference(&refine, original, latents, FRAMES, refined,
                                                  LEVELS, derivative, room);
         void *state = memory(nac_encoder_state_size(&enc) + nac_decoder_state_size(&dec));
