@@ -408,7 +408,7 @@ cdef class Refiner(_Network):
     cdef nac_refiner refiner
 
     def __cinit__(self, data, config, books, isa=None, size_t block=NAC_BLOCK):
-        """As for `Encoder`."""
+        """As for `Encoder`; NotImplementedError if codes of this model cannot be refined."""
         cdef char text[256]
         cdef nac_reason reason
         self.load(NAC_ENCODER | NAC_DECODER, data, config, books, isa, block)
@@ -416,7 +416,7 @@ cdef class Refiner(_Network):
         reason.text, reason.size = text, sizeof(text)
         cdef int status = nac_refiner_make(self.model, &self.refiner, reason)
         if status != CODEC_OK and status != CODEC_ERROR_MEMORY:
-            raise ValueError(text.decode())
+            raise NotImplementedError(text.decode())
         _check(status)
 
     cdef size_t check(self, const float[::1] audio, const float[:, ::1] latents,

@@ -72,7 +72,7 @@ class NativeBackend(Halves[_engine.Encoder, _engine.Decoder]):
 
     @property
     def refiner(self) -> _engine.Refiner:
-        """What improves codes, which is packed on first use."""
+        """What improves codes, which is packed on first use. Raises ModelError, BackendError."""
         with self._lock:
             if self._refiner is None:
                 self._refiner = pack_refiner(self._weights, self._isa, self._block)
@@ -108,8 +108,8 @@ class NativeBackend(Halves[_engine.Encoder, _engine.Decoder]):
         which searches with 1 to 64 paths, so that what they decode to comes closer to the samples
         of these frames.
 
-        Raises AudioError, BitrateError, and RuntimeError once `stopped()` is true, which
-        is asked before each step.
+        Raises AudioError, BitrateError, BackendError if codes of this model cannot be refined, and
+        RuntimeError once `stopped()` is true, which is asked before each step.
         """
         samples = check_audio(audio, self.config.channels)
         check_codebooks(n_codebooks, self.config)

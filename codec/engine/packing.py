@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from codec.engine import _engine
-from codec.errors import ModelError
+from codec.errors import BackendError, ModelError
 from codec.model.weights_file import WeightsFile
 
 Half = TypeVar("Half", _engine.Encoder, _engine.Decoder, _engine.Refiner)
@@ -24,9 +24,12 @@ def pack_decoder(weights: WeightsFile, isa: str | None, block: int) -> _engine.D
 def pack_refiner(weights: WeightsFile, isa: str | None, block: int) -> _engine.Refiner:
     """Pack what refining the codes needs: the decoder, and its weights transposed.
 
-    Raises ModelError.
+    Raises ModelError, BackendError if codes of such a model cannot be refined.
     """
-    return _packed(_engine.Refiner, weights, isa, block)
+    try:
+        return _packed(_engine.Refiner, weights, isa, block)
+    except NotImplementedError as error:
+        raise BackendError(f"{weights.name}: {error}") from None
 
 
 def _packed(half: type[Half], weights: WeightsFile, isa: str | None, block: int) -> Half:

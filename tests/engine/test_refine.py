@@ -203,7 +203,7 @@ def test_sizes_that_do_not_fit_are_refused(weights):
 
 def test_two_channels_together_are_refused(tmp_path):
     write_weights(tmp_path / "w.safetensors", STEREO)
-    with pytest.raises(ValueError, match="two channels"):
+    with pytest.raises(NotImplementedError, match="two channels"):
         refiner(WeightsFile(tmp_path / "w.safetensors"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 
@@ -157,6 +158,24 @@ def test_two_channels_together_are_refused(tmp_path):
     backend = load_backend(write_weights(tmp_path / "w.safetensors", STEREO), "native")
     with pytest.raises(BackendError, match="two channels together cannot refine codes yet"):
         refinement(backend)
+
+
+def test_a_hop_that_no_resolution_fits_is_refused(tmp_path):
+    pytest.importorskip("codec.engine._engine", reason="needs the native engine")
+    config = dataclasses.replace(
+        SMALL,
+        encoder_stack=1,
+        backbone_hop=300,
+        hop_length=300,
+        long_fft=900,
+        short_fft=150,
+        phase_bins=0,
+        synthesis_fft=200,
+        synthesis_hop=100,
+    )
+    backend = load_backend(write_weights(tmp_path / "w.safetensors", config), "native")
+    with pytest.raises(BackendError, match="refined with a hop of 300 samples"):
+        refinement(backend).encode_refined(noise(3000), 3, 1, 0, 4)
 
 
 def test_who_leaves_does_not_wait_for_windows_under_way():
