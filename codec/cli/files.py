@@ -453,12 +453,16 @@ def _run(
             for job in jobs:
                 attempt(job)
         else:
-            _side_by_side(attempt, jobs, files, progress)
+            _side_by_side(attempt, jobs, files, progress, workers)
     _conclude(failed, len(jobs) + sum(failure.counted for failure in failures))
 
 
 def _side_by_side(
-    attempt: Callable[[Job], None], jobs: list[Job], files: int, progress: Progress
+    attempt: Callable[[Job], None],
+    jobs: list[Job],
+    files: int,
+    progress: Progress,
+    workers: Workers,
 ) -> None:
     """Run `attempt` on every job, `files` at once. An exception here, as by Ctrl-C, ends all."""
     from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -469,6 +473,7 @@ def _side_by_side(
                 future.result()
         except BaseException:
             progress.stop()
+            workers.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 

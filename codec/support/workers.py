@@ -33,9 +33,13 @@ class Workers:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._left = True
+        self.stop()
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
+
+    def stop(self) -> None:
+        """Tell calls that look at `stopped` to end."""
+        self._left = True
 
     def stopped(self) -> bool:
         """Whether calls that still run may stop with an exception: nobody waits for a result."""

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,15 @@ import soundfile
 import codec
 from bench.random_weights import SMALL, noise, write_weights
 from codec.audio import as_int16, read_audio
+from codec.cli.files import _side_by_side
 from codec.cli.main import COMMANDS
 from codec.cli.main import cli as group
 from codec.errors import BackendError
+from codec.files.plan import Job
 from codec.nac.layout import HEADER_BYTES, Header
 from codec.nac.writer import Writer
+from codec.support.progress import Progress
+from codec.support.workers import Workers
 from codec.tokens import header_of
 from tests.helpers.processes import python
 
@@ -582,3 +587,17 @@ def test_efforts_and_raw_input(cli, wav, tmp_path):
     failed(cli("compress", "-", "--raw", "1", stdin=samples), "a sample rate of 1 Hz")
     failed(cli("compress", "-", "--live", stdin=source.read_bytes()), "needs the native backend")
     failed(cli("decompress", tmp_path / "a.nac", "--format", "raw"), "standard output only")
+
+
+def test_an_interrupt_ends_the_other_files_between_steps():
+    workers = Workers()
+
+    def attempt(job):
+        if job.name == "first":
+            raise KeyboardInterrupt
+        while not workers.stopped():
+            time.sleep(0.001)
+
+    jobs = [Job(Path(name), None) for name in ("first", "second")]
+    with pytest.raises(KeyboardInterrupt):
+        _side_by_side(attempt, jobs, 2, Progress(shown=False), workers)
