@@ -5,7 +5,7 @@
  * Each step quantises them to q, decodes q, compares the audio with the original, and takes the
  * derivative by q for that by z (the straight-through estimator, Bengio et al. 2013, arXiv 1308.3432).
  * The codes of the step with the smallest difference are kept, so no step can make them worse. What is
- * minimised is what the shipped models learned from (codec.training.losses):
+ * minimised is made after what the shipped model learned from (codec.training.losses), with fewer windows:
  *
  *     mel + 2 magnitude + (levels / all levels)^2 phase + 0.2 loudness + |z - q|^2 / |z0 - mean|^2
  *
