@@ -35,11 +35,6 @@ size_t nac_synthesise_scratch(const nac_synthesis *plan)
     return transform_scratch(plan->fft.n) + 2 * plan->bands * FFT_LANES;
 }
 
-size_t nac_frames(const nac_resolution *r, size_t samples)
-{
-    return samples < r->fft.n ? 0 : (samples - r->fft.n) / r->hop + 1;
-}
-
 static size_t groups(const nac_resolution *r, size_t samples)
 {
     return (nac_frames(r, samples) + FFT_LANES - 1) / FFT_LANES;

@@ -68,6 +68,12 @@ typedef struct {
     const float *quiet;  /* [bands]: power at the threshold of hearing, for the loudness */
 } nac_resolution;
 
+/* Whole frames in so many samples. */
+static inline size_t nac_frames(const nac_resolution *r, size_t samples)
+{
+    return samples < r->fft.n ? 0 : (samples - r->fft.n) / r->hop + 1;
+}
+
 /* What differences at one resolution count. */
 typedef struct {
     float band, magnitude, phase;
@@ -136,7 +142,6 @@ const nac_kernels *nac_kernels_at(size_t i);
 
 size_t nac_analyse_scratch(const nac_analysis *plan);     /* floats */
 size_t nac_synthesise_scratch(const nac_synthesis *plan); /* floats; also for its derivative */
-size_t nac_frames(const nac_resolution *r, size_t samples);
 size_t nac_target_size(const nac_resolution *r, size_t samples);       /* floats */
 size_t nac_objective_scratch(const nac_resolution *r, size_t samples); /* floats */
 
