@@ -30,6 +30,7 @@ from codec.engine.latents import (
     restored,
 )
 from codec.engine.pairs import unpaired
+from codec.engine.refine import Search
 from codec.engine.stream import StreamDecoder, StreamEncoder
 from codec.errors import (
     AudioError,
@@ -142,8 +143,13 @@ class Codec(Immutable):
         search = self._pipeline.search(beam, refine)
         channels = _checked(audio)
         with Workers(_threads(threads)) as workers:
-            blocks = in_blocks(channels)
-            codes = list(self._pipeline.encode_blocks(blocks, rate, count, workers, search))
+            return self._encoded(channels, rate, count, search, workers)
+
+    def _encoded(
+        self, channels: Audio, rate: int, count: int, search: Search, workers: Workers
+    ) -> Tokens:
+        blocks = in_blocks(channels)
+        codes = list(self._pipeline.encode_blocks(blocks, rate, count, workers, search))
         return Tokens(
             codes=np.concatenate(codes, axis=2),
             frame_rate=self.config.frame_rate,
@@ -242,11 +248,14 @@ class Codec(Immutable):
         with Workers(_threads(threads)) as workers:
             if isinstance(self.backend, BatchBackend):
                 return self._encode_at_once(self.backend, items, rates, count, workers)
+
+            def one(audio: npt.ArrayLike, rate: int) -> Tokens:
+                alone = Workers(within=workers)
+                return self._encoded(_checked(audio), rate, count, search, alone)
+
             return list(
                 workers.run(
-                    functools.partial(
-                        self.encode, audio, rate, n_codebooks=count, **search._asdict()
-                    )
+                    functools.partial(one, audio, rate)
                     for audio, rate in zip(items, rates, strict=True)
                 )
             )

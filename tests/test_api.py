@@ -33,7 +33,7 @@ from codec.model.config import ModelConfig
 from codec.model.limits import frames_for
 from codec.model.weights_file import WeightsFile
 from codec.quality.spectral import mel_distance
-from tests.helpers.mean_backend import MeanBackend, steps
+from tests.helpers.mean_backend import Endless, MeanBackend, steps
 from tests.helpers.processes import python
 
 SMALL = codec.load(backend=MeanBackend())
@@ -360,6 +360,23 @@ def test_each_step_searches_with_a_beam(searching):
     assert searching.encode_batch([audio], 24_000, n_codebooks=3, refine=10, beam=8) == [both]
 
 
+def test_a_batch_that_fails_does_not_wait_for_its_refinements():
+    backend = Endless()
+
+    def bad(*_):
+        assert backend.started.wait(60)
+        raise RuntimeError("no samples")
+
+    class Bad:
+        __array__ = bad
+
+    with pytest.raises(AudioError):
+        codec.load(backend=backend).encode_batch(
+            [np.zeros(9600, np.float32), Bad()], 24_000, refine=1, threads=2
+        )
+    assert backend.stopped.is_set()
+
+
 def test_a_backend_without_a_beam_search_says_so(searching):
     with pytest.raises(BackendError, match="cannot refine codes; native can"):
         SMALL.encode(steps(480), 24_000, refine=2)
@@ -367,3 +384,9 @@ def test_a_backend_without_a_beam_search_says_so(searching):
         SMALL.encode(steps(480), 24_000, beam=2)
     with pytest.raises(BitrateError, match="leave out n_codebooks, bitrate and beam"):
         searching.stream_encoder(latents=True, beam=2)
+
+
+def test_a_warning_names_the_line_that_encodes():
+    with pytest.warns(codec.CodecWarning) as caught:
+        SMALL.encode(np.full(480, 3, np.float32), 24_000)
+    assert caught[0].filename == __file__

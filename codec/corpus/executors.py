@@ -14,7 +14,7 @@ from codec.corpus.items import Item
 from codec.corpus.rows import Row, Settings, tokenize
 from codec.errors import AudioError, CodecError
 from codec.lm.layouts import Layout, make_layout
-from codec.support.workers import in_order
+from codec.support.workers import Workers, in_order
 
 INTERNAL = "internal error"  # start of the reason of a reject that is an error in codec
 AHEAD = 4  # items per thread that are started before the first result is taken
@@ -50,10 +50,16 @@ def layout_of(codec: Codec, settings: Settings) -> Layout | None:
     return make_layout(settings.layout, settings.n_codebooks, codec.config.codebook_size)
 
 
-def attempt(codec: Codec, item: Item, settings: Settings, layout: Layout | None) -> Result:
+def attempt(
+    codec: Codec,
+    item: Item,
+    settings: Settings,
+    layout: Layout | None,
+    within: Workers | None = None,
+) -> Result:
     """Make the row of `item`, or a reject that says why not. Raises errors of the machine."""
     try:
-        return tokenize(codec, item, settings, layout)
+        return tokenize(codec, item, settings, layout, within)
     except AudioError as error:
         return Reject(item, str(error))
     except CodecError:
@@ -75,8 +81,11 @@ def threads(count: int) -> Executor:
         codec: Codec, settings: Settings, items: Iterable[Item]
     ) -> Generator[Result, None, None]:
         layout = layout_of(codec, settings)
-        calls = (functools.partial(attempt, codec, item, settings, layout) for item in items)
-        with ThreadPoolExecutor(count, "codec-corpus") as pool:
+        # Left before the pool, which waits for its calls: they have been told to stop by then.
+        with ThreadPoolExecutor(count, "codec-corpus") as pool, Workers() as here:
+            calls = (
+                functools.partial(attempt, codec, item, settings, layout, here) for item in items
+            )
             yield from in_order(pool, calls, AHEAD * count - 1)
 
     return execute

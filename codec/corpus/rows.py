@@ -115,16 +115,22 @@ class Row:
         return digest.hexdigest()[:16]
 
 
-def tokenize(codec: Codec, item: Item, settings: Settings, layout: Layout | None) -> Row:
+def tokenize(
+    codec: Codec,
+    item: Item,
+    settings: Settings,
+    layout: Layout | None,
+    within: Workers | None = None,
+) -> Row:
     """Make the row of `item`, in memory that grows only with its tokens.
 
-    Raises AudioError on what cannot be coded or is filtered out, OSError on what cannot be opened,
-    DataError if storage does not answer.
+    within: as for `Workers`. Raises AudioError on what cannot be coded or is filtered out, OSError
+    on what cannot be opened, DataError if storage does not answer.
     """
     with (
         item.place.reading() as source,
         AudioReader(source, item.offset, item.duration) as reader,
-        Workers() as workers,
+        Workers(within=within) as workers,
     ):
         metered = Metered(reader)
         blocks = _filtered(metered, settings)

@@ -17,15 +17,18 @@ class Workers:
     """Threads for one file, or shared by `files` files at work at once.
 
     With one thread the caller does the work. With more, the caller only reads and writes.
+
+    within: what runs the caller, if something does: when that stops, so does this.
     """
 
-    def __init__(self, threads: int = 1, files: int = 1) -> None:
+    def __init__(self, threads: int = 1, files: int = 1, within: Workers | None = None) -> None:
         self._pool: ThreadPoolExecutor | None = None
         if threads > 1:
             from concurrent.futures import ThreadPoolExecutor  # slow to import
 
             self._pool = ThreadPoolExecutor(threads, "codec")
         self._left = False
+        self._within = within
         self.files = files
         self.in_flight = max(2, 2 * threads // files) if self._pool else 1
 
@@ -43,7 +46,7 @@ class Workers:
 
     def stopped(self) -> bool:
         """Whether calls that still run may stop with an exception: nobody waits for a result."""
-        return self._left
+        return self._left or (self._within is not None and self._within.stopped())
 
     @property
     def parallel(self) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -61,3 +63,29 @@ def steps(samples: int, channels: int = 1, seed: int = 0) -> Samples:
     """Draw audio that is constant over the backend's hops, float32 [channels, samples]."""
     levels = np.random.default_rng(seed).uniform(-0.9, 0.9, (channels, -(-samples // 480)))
     return np.repeat(levels, 480, axis=1)[:, :samples].astype(np.float32)
+
+
+class Endless(MeanBackend):
+    """Refines until it is told to stop; the events say how far it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started, self.stopped = threading.Event(), threading.Event()
+
+    def encode_refined(
+        self,
+        audio: Samples,
+        n_codebooks: int,
+        steps: int,
+        first: int,
+        last: int,
+        beam: int = 1,
+        stopped: Callable[[], bool] = bool,
+    ) -> Codes:
+        self.started.set()
+        for _ in range(20_000):
+            if stopped():
+                self.stopped.set()
+                break
+            time.sleep(0.001)
+        raise RuntimeError
