@@ -170,6 +170,8 @@ static nac_goal aim(const nac_refiner *r, const layout *m, const float *audio, c
     double loud = square / (double)m->samples;
     if (!(loud > QUIETEST * QUIETEST)) loud = QUIETEST * QUIETEST;
 
+    double complex = 0; /* resolutions whose complex values count */
+    for (size_t i = 0; i < NAC_RESOLUTIONS; i++) complex += r->at[i].weight != NULL;
     for (size_t i = 0; i < NAC_RESOLUTIONS; i++) {
         const nac_resolution *at = &r->at[i];
         const double frames = (double)nac_frames(at, m->samples),
@@ -180,14 +182,10 @@ static nac_goal aim(const nac_refiner *r, const layout *m, const float *audio, c
         g.share[i] = (nac_shares){0, 0, 0};
         if (frames == 0) continue;
         /* the mean over frames and bins of the squares cancels against that of the errors */
-        size_t complex = 0;
-        for (size_t j = 0; j < NAC_RESOLUTIONS; j++) complex += r->at[j].weight != NULL;
         const double few = 1e-6 * frames * bins;
         g.share[i].band = (float)(0.5 / (NAC_RESOLUTIONS * frames * (double)at->bands));
-        g.share[i].magnitude =
-            complex ? (float)((double)MAGNITUDE / ((double)complex * (energy[0] + few))) : 0.0f;
-        g.share[i].phase =
-            complex ? (float)(depth * depth / ((double)complex * (energy[1] + few))) : 0.0f;
+        g.share[i].magnitude = (float)((double)MAGNITUDE / (complex * (energy[0] + few)));
+        g.share[i].phase = (float)(depth * depth / (complex * (energy[1] + few)));
     }
     g.loud_unit = net->k->describe_loudness(&r->loud, audio, m->samples, m->loud_target, m->rest);
 

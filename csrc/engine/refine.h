@@ -1,5 +1,5 @@
 /* Analysis by synthesis: codes whose decoded audio is closer to the original than that of the nearest
- * codewords, for the same bits and the same decoder.
+ * codewords, for as many codes and the same decoder.
  *
  * The encoder's latents z are moved by steps of Adam (Kingma & Ba 2015, arXiv 1412.6980, algorithm 1).
  * Each step quantises them to q, decodes q, compares the audio with the original, and takes the

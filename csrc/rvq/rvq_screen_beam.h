@@ -43,7 +43,8 @@ size_t nac_rvq_screen_beam_scratch(size_t dim, size_t paths);
 
 /* Candidates of one vector at one level that have the lowest `beam` among them, with their costs as
  * rvq_beam.h defines them; their number, or 0 if the screen cannot decide. x [paths][dim] and cost
- * [paths] are the residuals and the costs of its paths; codebook and half norms are given as they are. found [NAC_SCREEN_BEAM_MOST] */
+ * [paths] are the residuals and the costs of its paths; codebook and half norms are given as they are.
+ * found has room for NAC_SCREEN_BEAM_MOST. */
 size_t nac_rvq_screen_beam(const void *screen, size_t level, size_t codewords, size_t dim,
                            const float *codebook, const float *half, const float *x,
                            const float *cost, size_t paths, size_t beam, nac_candidate *found,

@@ -119,9 +119,9 @@ def test_the_derivative_is_that_of_autograd(weights):
     expected.backward()
     assert quantised.grad is not None
     reference = quantised.grad[0].numpy()
-    assert difference == pytest.approx(expected.item(), rel=1e-5)
+    assert difference == pytest.approx(expected.item(), rel=1e-6)
     error = np.linalg.norm(gradient - reference) / np.linalg.norm(reference)
-    assert error < 1e-3
+    assert error < 1e-5
 
 
 @pytest.mark.parametrize("beam", [1, 5])
