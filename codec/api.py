@@ -253,11 +253,9 @@ class Codec(Immutable):
                 alone = Workers(within=workers)
                 return self._encoded(_checked(audio), rate, count, search, alone)
 
-            return list(
-                workers.run(
-                    functools.partial(one, audio, rate)
-                    for audio, rate in zip(items, rates, strict=True)
-                )
+            return workers.all(
+                functools.partial(one, audio, rate)
+                for audio, rate in zip(items, rates, strict=True)
             )
 
     def decode_batch(
@@ -268,7 +266,7 @@ class Codec(Immutable):
         with Workers(_threads(threads)) as workers:
             if isinstance(self.backend, BatchBackend) and all(map(self._is_own, found)):
                 return self._decode_at_once(self.backend, found, workers)
-            return list(workers.run(functools.partial(self.decode, tokens) for tokens in found))
+            return workers.all(functools.partial(self.decode, tokens) for tokens in found)
 
     def _is_own(self, tokens: Tokens) -> bool:
         """Whether this backend decodes the tokens, rather than that of another model."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -59,6 +60,28 @@ class Workers:
             yield from (call() for call in calls)
         else:
             yield from in_order(self._pool, calls, self.in_flight)
+
+    def all(self, calls: Iterable[Callable[[], T]]) -> list[T]:
+        """Give the results of `calls` in order. The first that fails stops the others.
+
+        What it raises is raised here, not what calls raise because they were stopped.
+        """
+        failures: list[Exception] = []
+
+        def watched(call: Callable[[], T]) -> T:
+            try:
+                return call()
+            except Exception as error:
+                failures.append(error)
+                self.stop()
+                raise
+
+        try:
+            return list(self.run(functools.partial(watched, call) for call in calls))
+        except Exception as error:
+            if failures and failures[0] is not error:
+                raise failures[0] from None
+            raise
 
 
 def usable_cores() -> int:
