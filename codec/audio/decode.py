@@ -16,7 +16,7 @@ from typing import BinaryIO, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from codec.audio import flac, helper, libav, mpeg, ogg, riff, wavpack
+from codec.audio import flac, helper, libav, mpeg, ogg, riff, sphere, wavpack
 from codec.audio.arrays import block_samples
 from codec.audio.channels import LAYOUTS, WAVE_FROM_VORBIS
 from codec.audio.content import Bytes, Part, check_unchanged, content, only_zeros
@@ -332,6 +332,7 @@ def serve(kind: str, decoder: str) -> None:
                 source = _mp3(data)[1]
             else:
                 parts: list[Part] = [(0, len(data))]
+                more: list[str] = []
                 wave = WaveSource(data) if kind == "wav" else None
                 if wave:
                     parts = wave.for_decoder()
@@ -339,8 +340,10 @@ def serve(kind: str, decoder: str) -> None:
                     parts = _finished_caf(data)
                 elif kind == "au":
                     parts = _whole_au(data)
+                elif kind == "sphere":
+                    parts, more = sphere.samples(data)
                 cut = ["cut off"] if missing_bytes(data, kind) else []
-                source = LinkSource([lambda: (SndFile(data, parts, kind), cut)], layout="")
+                source = LinkSource([lambda: (SndFile(data, parts, kind), cut + more)], layout="")
                 if wave:
                     source.tags, source.warnings = wave.tags, cut + wave.warnings
         blocks = source.blocks(0)
@@ -376,6 +379,8 @@ def missing_bytes(data: Bytes, kind: str) -> int:
     if kind == "au" and len(data) >= 12:
         offset, size = _au_samples(data)
         return max(0, offset + size - len(data)) if size else 0
+    if kind == "sphere":
+        return max(0, sum(sphere.extent(data)) - len(data))
     if kind in ("aiff", "caf", "rifx"):
         name = b"SSND" if kind == "aiff" else b"data"
         at, wide = (8, 8) if kind == "caf" else (12, 4)

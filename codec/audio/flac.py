@@ -1,6 +1,6 @@
 """FLAC: streams that follow each other. Their totals are treated as claims.
 
-Source: RFC 9639, section 8.2 (STREAMINFO).
+Source: RFC 9639, sections 8 (metadata) and 9.1 (frame headers).
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ from codec.audio.mpeg import after_id3, before_tags
 _START = b"fLaC"
 _INFO = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")  # and a STREAMINFO of 34 bytes
 _TOTAL = 8 + 13  # offset of the total: 36 bits, the lower half of this byte and 4 more bytes
+_FIXED, _VARIABLE = b"\xff\xf8", b"\xff\xf9"  # of frames numbered by frames, or by samples
+_HEADER = 16  # bytes of a frame's header, at most
+_LOOKALIKES = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class Stream:
-    """One stream. claimed: samples of each channel that its header states, 0 if it states none."""
+    """One stream. claimed: samples of each channel that its header states or, as encoders of what
+    arrives state none, that its last frame shows; 0 if neither is known."""
 
     start: int
     stop: int
@@ -50,8 +54,90 @@ def streams(data: Bytes) -> list[Stream]:
     for begin, stop in zip(starts, [*starts[1:], end], strict=True):
         total = data[begin + _TOTAL : begin + _TOTAL + 5]
         flags = total[0] & 0xF0 if total else 0
-        found.append(Stream(begin, stop, int.from_bytes(total, "big") & (1 << 36) - 1, flags))
+        claimed = int.from_bytes(total, "big") & (1 << 36) - 1
+        found.append(Stream(begin, stop, claimed or _counted(data, begin, stop), flags))
     return found
+
+
+def _counted(data: Bytes, begin: int, stop: int) -> int:
+    """Return the samples up to the end of the last frame of a stream, 0 if none is found.
+
+    It is searched from the end, behind which other bytes may lie. What looks like a frame is one if
+    the frame before it is found too, by its number, or if it is the first.
+    """
+    first = _first_frame(data, begin, stop)
+    sync = bytes(data[first : first + 2])
+    frame = _frame(bytes(data[first : first + _HEADER]))
+    if sync not in (_FIXED, _VARIABLE) or frame is None:
+        return 0
+    lowest = frame[0]  # above 0 in a recording of a broadcast
+    sizes: dict[int, int] = {}  # of what may be frames, by their numbers
+    while (at := data.rfind(sync, first, stop)) >= 0:
+        stop = at + 1
+        frame = _frame(bytes(data[at : at + _HEADER]))
+        if frame is None:
+            continue
+        number, size = frame
+        following = number + (size if sync == _VARIABLE else 1)
+        if following in sizes:
+            before = following - lowest
+            return (before if sync == _VARIABLE else before * size) + sizes[following]
+        if at == first:
+            return size
+        if len(sizes) < _LOOKALIKES:
+            sizes.setdefault(number, size)
+    return 0
+
+
+def _first_frame(data: Bytes, begin: int, stop: int) -> int:
+    """Return where the blocks of metadata of a stream end, `stop` if they do not."""
+    at = begin + len(_START)
+    while at + 4 <= stop:
+        head = data[at : at + 4]
+        at += 4 + int.from_bytes(head[1:], "big")
+        if head[0] & 0x80:
+            break
+    return min(at, stop)
+
+
+def _frame(head: bytes) -> tuple[int, int] | None:
+    """Return the number of a frame, or of its first sample, and how many samples it has.
+
+    head: its first bytes. None if they are no header of a frame, by its checksum.
+    """
+    if len(head) < 6 or head[3] & 1:
+        return None
+    # The number is coded as UTF-8 codes characters, in up to 7 bytes.
+    ones = 8 - (head[4] ^ 0xFF).bit_length()
+    if ones == 1 or ones == 8:
+        return None
+    at = 5 + max(0, ones - 1)
+    number = head[4] & 0x7F >> ones
+    for byte in head[5:at]:
+        if byte >> 6 != 2:
+            return None
+        number = number << 6 | byte & 0x3F
+    code, rate = head[2] >> 4, head[2] & 15
+    if code == 0:
+        return None
+    wide = {6: 1, 7: 2}.get(code, 0)  # bytes of a size that follows
+    if wide:
+        size = int.from_bytes(head[at : at + wide], "big") + 1
+    else:
+        size = 192 if code == 1 else 144 << code if code < 6 else 1 << code
+    at += wide + {12: 1, 13: 2, 14: 2}.get(rate, 0)
+    whole = at < len(head) and rate != 15
+    return (number, size) if whole and _crc8(head[: at + 1]) == 0 else None
+
+
+def _crc8(data: bytes) -> int:
+    """Return the checksum of `data`, 0 if it ends with its checksum."""
+    crc = 0
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x107 if crc & 0x80 else 0)) & 0xFF
+    return crc
 
 
 def _plausible(info: bytes) -> bool:

@@ -423,9 +423,10 @@ def test_doubles_beyond_float32_are_too_loud_in_every_format(kind):
         read(inputs.encoded(audio, kind, "DOUBLE"))
 
 
-@pytest.mark.parametrize("behind", [bytes(4), b"junk" * 500])
-def test_what_follows_a_flac_is_left_out_with_a_warning(behind):
-    data = inputs.flac(300_000)
+@pytest.mark.parametrize("total", [0, 300_000])
+@pytest.mark.parametrize("behind", [bytes(4), bytes(5000), b"junk" * 500, b"TAG" + bytes(150)])
+def test_what_follows_a_flac_is_left_out_with_a_warning(behind, total):
+    data = inputs.with_total(inputs.flac(300_000), total)
     audio, reader = read(data + behind)
     assert np.array_equal(audio, read(data)[0])
     assert reader.warnings == ["joined: what follows the audio cannot be decoded, and was left out"]
