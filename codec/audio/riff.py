@@ -27,8 +27,9 @@ MAGICS = (b"RIFF", b"RF64", b"BW64")
 W64_MAGIC = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 _W64_GUID = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # of each name but the first
 
-# The size that a recorder writes when it knows none: arecord and sox near 2^31, ffmpeg 2^32.
-_ENDLESS = 0x7FFF_0000
+# Sizes that recorders write when they know none: arecord and sox near 2^31, ffmpeg near 2^32.
+_UNKNOWN_SIZES = (range(0x7FFF_0000, 0x8001_0000), range(0xFFFF_0000, 1 << 32))
+_MOST = 0x7FFF_0000  # bytes of samples that every decoder reads behind a WAV header
 _SIZES = struct.Struct("<Q Q")  # of the whole and of the data
 _MOST_KEPT = 1 << 20  # bytes of a chunk whose content is read
 _KINDS = {
@@ -152,9 +153,9 @@ def walk(take: Take, skip: Skip) -> Wave:
                 ahead = ahead[1:] if ahead[1:] in _KNOWN else ahead
     _check(wave)
     wave.stated = size
-    if size == UNKNOWN and 0 < long_size < _ENDLESS << 32:
+    if size == UNKNOWN and 0 < long_size < _MOST << 32:
         wave.size = long_size
-    elif 0 < size < _ENDLESS:
+    elif size and not any(size in sizes for sizes in _UNKNOWN_SIZES):
         wave.size = size
     elif size == 0:
         # The size was never filled in, unless another chunk follows.
@@ -179,7 +180,7 @@ def _walk_w64(exactly: Take, skip: Skip) -> Wave:
         else:
             skip(padded)
     _check(wave)
-    if 0 < size < _ENDLESS << 32:
+    if 0 < size < _MOST << 32:
         wave.size = size
     return wave
 
@@ -287,7 +288,7 @@ def plain_header(wave: Wave, n_bytes: int) -> bytes:
     It is that of a Wave64 if there are more samples than a WAV can state. Raises AudioError on
     so many in blocks, as of ADPCM, which libsndfile counts in 32 bits.
     """
-    if n_bytes > _ENDLESS:
+    if n_bytes > _MOST:
         if 8 * wave.frame_bytes != wave.channels * wave.fields[5]:
             raise AudioError("cannot read audio: WAV: more than 2 GB of a coding in blocks")
         return _w64_header(wave.format, n_bytes)

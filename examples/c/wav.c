@@ -8,8 +8,7 @@
 #define IEEE_FLOAT 3u
 #define EXTENSIBLE 0xfffeu
 #define UNKNOWN 0xffffffffu
-/* The size that a recorder writes when it knows none: some near 2^31, some 2^32. */
-#define ENDLESS 0x7fff0000u
+#define MAX_LONG_SIZE ((uint64_t)0x7fff0000u << 32)
 #define MOST_KEPT (1u << 20) /* bytes of a chunk whose content is read */
 #define MAX_WAV_BYTES ((uint64_t)0xffffffffu - 4095)
 #define MAX_PEAK 256.0f /* beyond are integers stored as floats, or garbage */
@@ -55,6 +54,13 @@ static int among(const uint8_t *name, size_t first)
     for (size_t i = first; i < N_KNOWN; i++)
         if (is(name, known[i])) return 1;
     return 0;
+}
+
+/* Whether it is a size that recorders write when they know none: near 2^31, or near 2^32. */
+static int is_endless(uint32_t size)
+{
+    const uint32_t high = size >> 16;
+    return high == 0x7fff || high == 0x8000 || high == 0xffff;
 }
 
 static int is_container(const uint8_t *name)
@@ -157,9 +163,9 @@ static const char *take_list(wav_reader *wav, wav_tags *tags, size_t size)
 }
 
 /* Chunks up to the one of samples; format [40] holds the start of "fmt ", *format_size tells how
- * much. *data_size is that of the samples, *endless tells that it is not known. */
+ * much. *data_size is that of the samples, *stated its 32 bits, *endless tells that it is unknown. */
 static const char *walk(wav_reader *wav, uint8_t *format, size_t *format_size, uint64_t *data_size,
-                        int *endless)
+                        uint32_t *stated, int *endless)
 {
     uint8_t head[12], ahead[5];
     size_t n_ahead = 0;
@@ -200,17 +206,36 @@ static const char *walk(wav_reader *wav, uint8_t *format, size_t *format_size, u
         }
     }
     *endless = 0;
-    *data_size = size;
-    if (size == UNKNOWN && long_size > 0 && long_size < (uint64_t)ENDLESS << 32) {
+    *data_size = *stated = size;
+    if (size == UNKNOWN && long_size > 0 && long_size < MAX_LONG_SIZE) {
         *data_size = long_size;
     } else if (size == 0) { /* it was never filled in, unless another chunk follows */
         const uint64_t start = wav->at;
         *endless = !(take(wav, head, 4) == 4 && among(head, N_HEAD));
         wav->at = start;
     } else {
-        *endless = size >= ENDLESS;
+        *endless = is_endless(size);
     }
     return NULL;
+}
+
+/* The size of the samples, which begin here, with the bits beyond 32 that the file's length shows;
+ * 0 if it shows none. Whoever writes more than 4 GB may state the size modulo 2^32. It is that of
+ * the samples if the file ends there, or a known chunk follows. */
+static uint64_t size_shown(wav_reader *wav, uint32_t stated)
+{
+    const uint64_t start = wav->at, there = wav->size - start, wrap = (uint64_t)1 << 32;
+    uint64_t size = stated ? stated : wrap, shown = 0;
+    for (; stated != UNKNOWN && !shown && size <= there; size += wrap) {
+        uint8_t head[5];
+        wav->at = start + size;
+        const size_t n = take(wav, head, 5), pad = size % 2;
+        if (n <= pad || (n >= 4 && among(head, N_HEAD)) ||
+            (n >= 4 + pad && among(head + pad, N_HEAD)))
+            shown = size;
+    }
+    wav->at = start;
+    return shown;
 }
 
 static int all_zeros(const uint8_t *bytes, size_t n)
@@ -314,13 +339,14 @@ const char *wav_open(wav_reader *wav, FILE *file)
     uint8_t format[40] = {0};
     size_t format_size = 0;
     uint64_t size = 0;
+    uint32_t stated = 0;
     int endless = 0;
     *wav = (wav_reader){.file = file};
     if (fseeko(file, 0, SEEK_END) != 0) return "the file is not one that can be read at any place";
     const off_t end = ftello(file);
     if (end < 0) return no_read;
     wav->size = (uint64_t)end;
-    const char *problem = walk(wav, format, &format_size, &size, &endless);
+    const char *problem = walk(wav, format, &format_size, &size, &stated, &endless);
     if (problem) return problem;
     if (!format_size) return "a WAV that does not say its format before its samples";
     wav->channels = get(format + 2, 2);
@@ -329,7 +355,11 @@ const char *wav_open(wav_reader *wav, FILE *file)
     if (!wav->channels || !wav->frame_bytes) return "a WAV of no channels";
     if (!kind_of(format, format_size, &wav->kind))
         return "a WAV of samples other than 8, 16, 24 or 32-bit integers, 32 or 64-bit floats";
-    const uint64_t start = wav->at, there = wav->size - start;
+    const uint64_t start = wav->at, there = wav->size - start, shown = size_shown(wav, stated);
+    if (shown) {
+        size = shown;
+        endless = 0;
+    }
     wav->claimed = (endless ? there : size) / wav->frame_bytes;
     wav->n_samples =
         there / wav->frame_bytes < wav->claimed ? there / wav->frame_bytes : wav->claimed;

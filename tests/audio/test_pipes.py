@@ -69,6 +69,15 @@ def test_sizes_that_nobody_knew():
     assert read_stream(data[:-101])[0].shape == (1, 449)
 
 
+@pytest.mark.parametrize("size", [0x7FFE_FFFE, 0x8001_0000, 3_000_000_000, 0xFFFE_FFFE])
+def test_a_size_of_2_to_4_gb_is_one(size):
+    """What is behind so many bytes, such as tags, is no audio."""
+    data = wav_of(np.full((500, 1), 0.25), 8000, "PCM_16")
+    stream = open_wav(Dribble(data[:40] + struct.pack("<I", size) + data[44:]))
+    assert sum(block.shape[1] for block in stream) == 500
+    assert stream.warnings == [f"cut off: 500 of {size // 2} samples are there"]
+
+
 def test_what_cannot_be_streamed_is_handed_back():
     flac = wav_of(np.zeros((10, 1)), 8000, "PCM_16", "FLAC")
     alaw = wav_of(np.zeros((10, 1)), 8000, "ALAW")

@@ -125,6 +125,8 @@ WAVS = {
     "size never filled in": riff(form(1, 1, 16), (b"data", SOUND), size=0),
     "endless": riff(form(1, 1, 16), (b"data", SOUND), size=0xFFFFFFFF),
     "almost endless": riff(form(1, 1, 16), (b"data", SOUND), size=0x7FFFF000),
+    "3 GB claimed": riff(form(1, 1, 16), (b"data", SOUND), size=3_000_000_000),
+    "4 GB claimed": riff(form(1, 1, 16), (b"data", SOUND), size=0xFFFE_FFFE),
     "RF64": riff(
         (b"ds64", struct.pack("<QQQI", 0, len(SOUND), 0, 0)), form(1, 1, 16), (b"data", SOUND),
         size=0xFFFFFFFF, magic=b"RF64",
