@@ -96,7 +96,7 @@ def audio(source: Path, folder: Path, folders: int, most: int, kbits: float) -> 
     from codec.training.prepare import find_audio
 
     whole = folder / "all"
-    for path in tqdm(find_audio(source), disable=None):
+    for path in tqdm(find_audio(source)[0], disable=None):
         target = whole / path.relative_to(source).with_suffix(".opus")
         target.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".opus":

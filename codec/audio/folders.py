@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
@@ -31,14 +32,15 @@ def find_audio(root: Path) -> tuple[list[Found], list[Path]]:
     """Return what is audio or may be below `root`, see `walk`, and the files that are not audio.
 
     A file whose suffix is not one of READ_SUFFIXES is audio if its content begins as audio does;
-    such a file that cannot be opened is in trouble, unless its suffix is one of everyday use.
+    A file that may not be read is in trouble, unless its suffix is one of everyday use.
     """
     found: list[Found] = []
     passed: list[Path] = []
     for item in walk(root, lambda name: True):
         suffix = item.path.suffix.lower()
         if item.trouble or suffix in READ_SUFFIXES:
-            found.append(item)
+            readable = item.trouble or os.access(item.path, os.R_OK)
+            found.append(item if readable else Found(item.path, "permission denied", lost=True))
             continue
         try:
             with item.path.open("rb") as file:

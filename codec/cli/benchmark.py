@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,7 +110,8 @@ def bench(
 
     The report has tables, plots, every decoded clip, and a page to listen to. If a run stops, the
     same command continues it. The command names each codec or measure that is not installed and
-    each clip that it cannot read, and leaves it out. With --merge, the inputs are the results that
+    each clip that it cannot read or code, and leaves it out; the exit code is 1 if it left out a
+    clip, though the report is complete without it. With --merge, the inputs are the results that
     listeners saved from such pages.
     """
     if merge:
@@ -165,6 +167,8 @@ def bench(
     click.echo(markdown(outcome.summary, SHOWN))
     count = len(outcome.results)
     click.echo(f"\n{page}: {count} measurements, {outcome.reused} of them from an earlier run")
+    if outcome.rejected:
+        sys.exit(1)
 
 
 @click.command()

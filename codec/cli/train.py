@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,7 +53,8 @@ def prepare(
     one has it in both.
 
     Reads the formats that `codec compress` reads. The same command continues an interrupted
-    preparation.
+    preparation. Files that are no audio, damaged or silent are named and left out. The exit code is
+    1 if a file or folder could not be read, though the rest is prepared.
 
     --phones adds labels of phones beside the audio. The table is tab-separated with the columns
     path, offset, duration (seconds) and phones, which is START:PHONE ..., START in units of 10 ms
@@ -70,6 +72,10 @@ def prepare(
     if table is not None:
         labelled = write_labels(prepared, table)
         click.echo(f"{labelled / 3600:.2f} hours have phones")
+    if prepared.unread:
+        what = "file or folder" if prepared.unread == 1 else "files or folders"
+        click.echo(f"codec: {prepared.unread} {what} could not be read", err=True)
+        sys.exit(1)
 
 
 @click.command()

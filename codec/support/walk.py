@@ -15,8 +15,8 @@ class Found:
     """A file below a folder, or what stands in its place.
 
     trouble: why it is not taken, None for a regular file. lost: whether audio may be missed by
-    that: in a folder that cannot be read, or behind a link that leads nowhere; a special file (a
-    pipe, socket or device) is none.
+    that: in a folder or file that cannot be read, or behind a link that leads nowhere; a special
+    file (a pipe, socket or device) is none.
     """
 
     path: Path

@@ -82,6 +82,7 @@ class PreparedAudio:
     skipped: tuple[tuple[str, str], ...]  # (path, why)
     fingerprint: str
     channels: int = 1
+    unread: int = 0  # files, folders and links that could not be read when this was prepared
 
     @property
     def n_samples(self) -> int:
@@ -132,14 +133,14 @@ def prepare(
     Raises DataError if `source` has no usable audio, OutputError if another process works on `out`.
     """
     report = report or (lambda line: print(line, file=sys.stderr))
-    sources = find_audio(source, report)
+    sources, unread = find_audio(source, report)
     check([path.relative_to(source).as_posix() for path in sources])
     fingerprint = _fingerprint(source, sources, sample_rate, channels, kind)
     width = 2 * channels
     with contextlib.suppress(DataError):
         ready = open_prepared(out)
         if ready.fingerprint == fingerprint:
-            return ready
+            return dataclasses.replace(ready, unread=unread)
 
     out.mkdir(parents=True, exist_ok=True)
     sizes = [path.stat().st_size for path in sources]
@@ -170,7 +171,7 @@ def prepare(
         if not offset:
             raise DataError(f"no usable audio in {source}: all {len(sources)} files were skipped")
         _publish(out, journal.records, wanted, fingerprint)
-    return open_prepared(out)
+    return dataclasses.replace(open_prepared(out), unread=unread)
 
 
 def open_prepared(folder: Path) -> PreparedAudio:
@@ -198,10 +199,13 @@ def open_prepared(folder: Path) -> PreparedAudio:
     return prepared
 
 
-def find_audio(source: Path, report: Callable[[str], None] = lambda line: None) -> list[Path]:
+def find_audio(
+    source: Path, report: Callable[[str], None] = lambda line: None
+) -> tuple[list[Path], int]:
     """Find the audio files under `source`, sorted by path, and `report` what is left out.
 
-    Raises DataError if there are none, or only a preparation that was interrupted.
+    Also counts the files, folders and links that cannot be read, behind which audio may be.
+    Raises DataError if there are no files, or only a preparation that was interrupted.
     """
     if not source.is_dir():
         raise DataError(f"{source} is not a folder")
@@ -219,7 +223,8 @@ def find_audio(source: Path, report: Callable[[str], None] = lambda line: None) 
         raise DataError(f"no audio files in {source}{': ' if told else ''}{told}")
     if told:
         report(told)
-    return sorted(paths, key=lambda path: path.relative_to(source).as_posix())
+    paths.sort(key=lambda path: path.relative_to(source).as_posix())
+    return paths, sum(item.lost for item in found)
 
 
 def _is_unfinished(folder: Path) -> bool:

@@ -46,12 +46,22 @@ def test_what_is_not_audio_is_passed_over(tmp_path):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_what_cannot_be_opened_may_be_audio(tmp_path):
-    for name in ("REC0001", "README.txt"):
+    for name in ("REC0001", "README.txt", "talk.wav"):
         (tmp_path / name).write_bytes(b"RIFF")
         (tmp_path / name).chmod(0)
     found, others = find_audio(tmp_path)
-    assert [(item.path.name, item.lost) for item in found] == [("REC0001", True)]
+    assert {item.path.name: item.lost for item in found} == {"REC0001": True, "talk.wav": True}
     assert [path.name for path in others] == ["README.txt"]
+
+
+def test_a_file_named_as_audio_that_may_not_be_read_is_lost(tmp_path, monkeypatch):
+    for name in ("a.wav", "shut.wav"):
+        (tmp_path / name).write_bytes(EVERYTHING["wav"]())
+    monkeypatch.setattr(os, "access", lambda path, mode: path.name != "shut.wav")
+    found, _ = find_audio(tmp_path)
+    assert [(item.path.name, item.trouble, item.lost) for item in found] == [
+        ("a.wav", None, False), ("shut.wav", "permission denied", True),
+    ]  # fmt: skip
 
 
 def test_a_line_names_few_and_counts_many(tmp_path):

@@ -33,6 +33,7 @@ from codec.benchmark.tokens import codebook_use, order_0_bits, token_quality
 from codec.benchmark.work import Result, at_rate
 from codec.errors import DataError, PeerError
 from codec.quality.metrics import broken
+from tests.helpers.cli import Cli
 
 ROOT = Path(codec.__file__).parents[1]
 
@@ -311,6 +312,19 @@ def test_what_cannot_be_read_or_coded_is_left_out_for_all(
     failing = plan_of(clips, tmp_path / "other", weights, settings={"codec": ("99",)})
     with pytest.raises(DataError, match=r"music_0: codec at 99: no bitrate of 99 kbit/s"):
         run(failing)
+
+
+def test_bench_fails_in_the_end_if_it_left_out_a_clip(
+    cli: Cli, clips: Path, weights: Path, tmp_path: Path
+) -> None:
+    args = ("bench", clips, "-o", tmp_path / "report", "-q", "-j", 1, "--peers", "pcm",
+            "--settings", "pcm=16", "--metrics", "mel", "--clips", 0)  # fmt: skip
+    code, _, err = cli(*args)
+    assert code == 0, err
+    (clips / "gone.wav").symlink_to("nowhere")
+    code, out, err = cli(*args)
+    assert (code, err) == (1, "left out gone: No such file or directory\n")
+    assert b"index.html: 3 measurements, 3 of them from an earlier run" in out
 
 
 def test_a_report_is_whole(clips: Path, weights: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from codec.training.decoders import Decoders
 from codec.training.decoding import Spectrum, is_full_band
 from codec.training.prepare import open_prepared, prepare
 from tests.helpers import audio_inputs as inputs
+from tests.helpers.cli import Cli
 from tests.helpers.processes import python
 from tests.helpers.signals import noise
 
@@ -190,6 +191,21 @@ def test_files_as_people_have_them(tmp_path: Path) -> None:
         "skipped page.au: cannot read audio: format not recognised",
         "skipped pipe.wav: a named pipe, not a regular file: skipped",
     ]
+
+
+def test_what_cannot_be_read_is_an_error_in_the_end(cli: Cli, source: Path, tmp_path: Path) -> None:
+    """What is no audio is not, and neither keeps the rest from being prepared."""
+    n_files = len(prepare(source, tmp_path / "good").files)
+    (source / "bad.wav").write_bytes(b"nothing of the kind")
+    out = tmp_path / "out"
+    assert cli("prepare", source, "-o", out)[0] == 0
+    (source / "gone.wav").symlink_to("nowhere")
+    for _ in range(2):
+        code, said, err = cli("prepare", source, "-o", out)
+        assert code == 1
+        assert said.startswith(b"%d files" % n_files)
+        assert "skipped gone.wav: a link that leads nowhere\n" in err
+        assert err.endswith("codec: 1 file or folder could not be read\n")
 
 
 def test_prepared_once(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
