@@ -9,9 +9,9 @@ import io
 import numpy as np
 import numpy.typing as npt
 
-from codec.errors import MissingPackageError
 from codec.quality.pair import Audio
 from codec.quality.spectral import log_mel
+from codec.support.packages import require
 
 WINDOW, BANDS = 1024, 80
 RANGE_DB = 80.0  # below the loudest value of the original
@@ -46,12 +46,8 @@ def spectrogram(audio: Audio, top: float | None = None) -> str:
 
 def palette_png(indices: npt.NDArray[np.uint8]) -> str:
     """Return `indices` [rows, columns], below COLOURS, as a PNG data URI in magma's colours."""
-    try:
-        from PIL import Image  # which matplotlib needs
-    except ImportError:
-        raise MissingPackageError(
-            "matplotlib is not installed: pip install 'codec[bench]'"
-        ) from None
+    require(["matplotlib"], "bench")
+    from PIL import Image  # which matplotlib needs
 
     image = Image.fromarray(np.ascontiguousarray(indices), "P")
     image.putpalette(_palette())

@@ -16,9 +16,10 @@ import numpy as np
 
 from codec.audio import read_audio
 from codec.benchmark.images import data_uri, mel_levels, spectrogram
-from codec.errors import AudioError, DataError, MissingPackageError
+from codec.errors import AudioError, DataError
 from codec.quality.pair import Audio
 from codec.support.atomic import replacing
+from codec.support.packages import require
 
 PAGE = "index.html"
 ACTIVE_DB = -40.0  # a frame of the original within this of its loudest frame counts as active
@@ -59,10 +60,9 @@ def write_page(report: Path, *, clips: int = 8) -> Path:
 
 def render(template: str, **values: Any) -> str:
     """Render a template with its style and script inline. Raises MissingPackageError."""
-    try:
-        import jinja2
-    except ImportError:
-        raise MissingPackageError("jinja2 is not installed: pip install 'codec[bench]'") from None
+    require(["jinja2"], "bench")
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("codec.benchmark"),
         autoescape=True,

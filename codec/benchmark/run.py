@@ -37,9 +37,11 @@ from codec.errors import DataError, OutputError, PeerError
 from codec.quality import METRICS, available, names_for
 from codec.quality.metrics import broken
 from codec.support.journal import Journal
+from codec.support.packages import require
 
 DEFAULT_PEERS = ("codec", "opus")
 RESULTS = "results.jsonl"
+REPORT_NEEDS = ("matplotlib", "scipy", "jinja2")  # else hours pass before one is missing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +94,7 @@ def run(
     cannot be read, or that a codec fails on, is left out for all codecs and named. Raises
     DataError, PeerError, OutputError.
     """
+    require(REPORT_NEEDS, "bench")
     for name in plan.metrics or ():
         if name != "visqol" and name not in METRICS:
             raise DataError(f"no measure {name!r}; choose from visqol, {', '.join(METRICS)}")

@@ -150,7 +150,7 @@ class MelSpec:
         """Return the frames of a clip; Whisper's are n_samples // hop_length."""
         room = n_samples + 2 * self.pad - self.n_fft
         frames = room // self.hop_length + 1 if n_samples and room >= 0 else 0
-        return max(frames - self.drop_last, 0)
+        return max(frames - int(self.drop_last), 0)
 
 
 _PLAIN: dict[str, Any] = {"drop_last": False, "log": None, "dynamic_range": None}

@@ -166,7 +166,8 @@ def _model(weights: WeightsFile, tensors: Tensors) -> CodecModel:
         with torch.device("meta"):
             shapes = CodecModel(weights.config).state_dict()
     except Exception as error:
-        raise ModelError(f"its configuration makes no model: {error}") from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ModelError(f"its configuration makes no model: {reason}") from None
     for key in TRAINING_ONLY:
         shapes.pop(key)
     names = set(tensors)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from codec.errors import CodecError
+from codec.errors import CodecError, MissingPackageError
 
 
 @contextlib.contextmanager
@@ -23,6 +24,16 @@ def needed(name: str, otherwise: CodecError) -> Iterator[None]:
         if error.name != name:
             raise
         raise otherwise from None
+
+
+def require(names: Iterable[str], extra: str) -> None:
+    """Raise MissingPackageError for the first of the packages `names` that is not installed.
+
+    extra: of ours, which installs it.
+    """
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            raise MissingPackageError(f"{name} is not installed: pip install 'codec[{extra}]'")
 
 
 def imported(name: str) -> Any:

@@ -19,6 +19,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytest.importorskip("matplotlib", reason="reports need codec[bench]")
+pytest.importorskip("scipy", reason="reports need codec[bench]")
+
 import codec
 from bench.random_weights import SMALL, write_weights
 from codec.audio import resample

@@ -32,7 +32,12 @@ def test_an_empty_path_is_no_folder(cli, tmp_path, monkeypatch, command):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_report_of_a_name_that_is_not_utf8(small, cli, wav, tmp_path):
+@pytest.fixture
+def pages() -> None:
+    pytest.importorskip("matplotlib", reason="pages need codec[bench]")
+
+
+def test_a_report_of_a_name_that_is_not_utf8(pages, small, cli, wav, tmp_path):
     assert cli("compress", wav("a.wav"))[0] == 0
     name = tmp_path / os.fsdecode(b"x\xff\x1b[31m.nac")
     (tmp_path / "a.nac").rename(name)
@@ -83,7 +88,7 @@ def test_what_a_command_reads_is_not_overwritten(cli, tmp_path, command):
      ("x/y.htm", "x/y.htm"), (None, "a.html")],
 )  # fmt: skip
 def test_a_report_is_a_page_or_lies_in_a_folder(
-    small, cli, wav, tmp_path, monkeypatch, output, page
+    pages, small, cli, wav, tmp_path, monkeypatch, output, page
 ):
     monkeypatch.chdir(tmp_path)
     assert cli("compress", wav("a.wav"))[0] == 0
@@ -93,7 +98,7 @@ def test_a_report_is_a_page_or_lies_in_a_folder(
     assert cli("report", "a.nac", *([] if output is None else ["-o", output]))[0] == 1
 
 
-def test_a_report_goes_to_standard_output(small, cli, wav, tmp_path):
+def test_a_report_goes_to_standard_output(pages, small, cli, wav, tmp_path):
     assert cli("compress", wav("a.wav"))[0] == 0
     assert cli("report", tmp_path / "a.nac")[0] == 0
     code, page, error = cli("report", tmp_path / "a.nac", "-o", "-")
@@ -109,7 +114,7 @@ def test_a_report_goes_to_standard_output(small, cli, wav, tmp_path):
      (8, 24_000, None)],
 )  # fmt: skip
 def test_a_report_of_what_no_page_plays_says_what_it_plays(
-    small, cli, wav, tmp_path, channels, rate, said
+    pages, small, cli, wav, tmp_path, channels, rate, said
 ):
     assert cli("compress", wav("a.wav", 9000, rate, channels))[0] == 0
     code, page, error = cli("report", tmp_path / "a.nac", "-o", "-")

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytest.importorskip("torch")
+
 from codec.errors import AudioError, BitrateError, OptionError
 from codec.lm.cuts import CUTS, cuts_of
 from tests.helpers.speech import LEVELS, MODEL

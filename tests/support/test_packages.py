@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from codec.errors import MissingPackageError
-from codec.support.packages import imported, needed
+from codec.support.packages import imported, needed, require
 
 
 def test_the_missing_package_alone_is_named() -> None:
@@ -32,3 +32,9 @@ def test_what_a_package_warns_of_on_import_is_not_shown(
         warnings.simplefilter("error")
         assert imported("loud_module").value == 1
     del sys.modules["loud_module"]
+
+
+def test_the_first_that_is_not_installed_is_named_with_our_extra() -> None:
+    require(["json", "email"], "bench")
+    with pytest.raises(MissingPackageError, match=r"^no_such is .*: pip install 'codec\[bench\]'$"):
+        require(["json", "no_such", "no_other"], "bench")
