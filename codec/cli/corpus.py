@@ -142,7 +142,7 @@ def tokenize(
 
         if device is not None:
             raise click.UsageError("choose --executor ray or --device, not both")
-        work = cluster(model)
+        work = cluster(model, report=lambda line: click.echo(f"codec: {line}", err=True))
     else:
         # While some threads wait for a GPU, others read and resample.
         work = local_threads(threads or usable_cores() * (1 if device is None else 4))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,13 +15,42 @@ import soundfile
 
 import codec
 from bench.random_weights import SMALL, write_weights
+from codec.corpus.items import Item
 from codec.corpus.ray_executor import cluster
 from codec.corpus.rows import Settings
 from codec.corpus.sources import find_items
+from codec.errors import OutputError
 from tests.helpers.corpora import shards
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'codec[ray]'")
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("form", ["{}", "ray://{}"])
+def test_an_address_where_nothing_answers_ends_the_run_at_once(cli, tmp_path, monkeypatch, form):
+    with socket.socket() as bound:  # a port that is taken, but not listened at
+        bound.bind(("127.0.0.1", 0))
+        address = form.format(f"127.0.0.1:{bound.getsockname()[1]}")
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        code, _, err = cli("tokenize", tmp_path, "-o", tmp_path / "out", "--executor", "ray")
+    assert code == 1
+    assert err.splitlines() == [
+        f"codec: Ray: connecting to {address}",
+        f"codec: Ray: no cluster at {address}: connection refused",
+    ]
+
+
+@pytest.mark.parametrize("address", ["[::1]:0", "no.such.host.invalid:6379", "127.0.0.1:99999"])
+def test_other_wrong_addresses_are_named(address):
+    with pytest.raises(OutputError, match="Ray: no cluster at " + re.escape(address)):
+        cluster("default", address)
+
+
+def test_what_ray_says_of_an_address_is_one_line():
+    item = Item("a.wav", "a.wav")
+    execute = cluster("default", "nonsense")
+    with pytest.raises(OutputError, match="Ray: Invalid address format: nonsense"):
+        next(execute(None, None, [item]))
 
 
 @pytest.mark.slow
