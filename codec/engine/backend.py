@@ -97,6 +97,9 @@ class Refinement(Protocol):
     As those of a `BeamSearch`, the codes depend on `n_codebooks`.
     """
 
+    def check_refinement(self) -> None:
+        """Raise BackendError if codes of this model cannot be refined."""
+
     def encode_refined(
         self,
         audio: Floats,
@@ -122,6 +125,7 @@ def refinement(backend: Backend) -> Refinement:
         raise BackendError("this backend cannot refine codes; native can, on the CPU")
     if backend.config.channels != 1:
         raise BackendError("a model of two channels together cannot refine codes yet")
+    backend.check_refinement()
     return backend
 
 

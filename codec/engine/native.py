@@ -78,6 +78,10 @@ class NativeBackend(Halves[_engine.Encoder, _engine.Decoder]):
                 self._refiner = pack_refiner(self._weights, self._isa, self._block)
             return self._refiner
 
+    def check_refinement(self) -> None:
+        """Raise ModelError, or BackendError if codes of this model cannot be refined."""
+        _ = self.refiner
+
     def encode(self, audio: Floats, n_codebooks: int) -> Codes:
         """Encode `audio` float32 [samples] to uint16 [n_codebooks, config.n_frames(samples)].
 

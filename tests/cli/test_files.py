@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -174,6 +175,25 @@ def test_refining_from_files_and_pipes(cli_of_weights, wav, tmp_path):
     assert "choose --live or --refine, not both" in err
     for steps in ("-1", "1001", "x"):
         assert cli_of_weights("compress", source, "--refine", steps)[0] == 2
+
+
+def test_a_model_whose_codes_cannot_be_refined_is_told_of_once(cli_of_weights, wav, tmp_path):
+    pytest.importorskip("codec.engine._engine", reason="needs the native engine")
+    odd = dataclasses.replace(
+        SMALL, hop_length=2400, backbone_hop=300, synthesis_hop=300, synthesis_fft=1200,
+        short_fft=120,
+    )  # fmt: skip
+    model = write_weights(tmp_path / "odd.safetensors", odd)
+    for name in "abc":
+        wav(f"in/{name}.wav")
+    for command in (("compress",), ("tokenize", "--format", "bin")):
+        args = (*command, tmp_path / "in", "-o", tmp_path / "out", "--model", model)
+        code, out, err = cli_of_weights(*args, "--refine", "2")
+        assert (code, out) == (1, b"")
+        assert err == "codec: odd.safetensors: codes cannot be refined with a hop of 300 samples\n"
+        assert not (tmp_path / "out").exists()
+        assert cli_of_weights(*args)[0] == 0  # but they can be made
+        shutil.rmtree(tmp_path / "out")
 
 
 def test_a_named_pipe_is_read_once(cli, wav, tmp_path):

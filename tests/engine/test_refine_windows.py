@@ -25,6 +25,9 @@ from tests.helpers.surroundings import Surroundings, cut
 class Refining(Surroundings):
     """Codes that tell of every code and sample between `first` and `last`, and where these lie."""
 
+    def check_refinement(self):
+        """It can."""
+
     def encode_refined(self, audio, n_codebooks, steps, first, last, beam=1, stopped=None):
         hop = self.config.hop_length
         seen = self.encode(audio, n_codebooks)[:, first:last].astype(np.int64)

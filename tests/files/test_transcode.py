@@ -24,6 +24,9 @@ AUDIO = {".wav", ".flac"}
 
 
 class Refining(MeanBackend):
+    def check_refinement(self):
+        """It can."""
+
     def encode_refined(self, audio, n_codebooks, steps, first, last, beam=1, stopped=None):
         return self.encode(audio, n_codebooks)[:, first:last]
 

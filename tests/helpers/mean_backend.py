@@ -72,6 +72,9 @@ class Endless(MeanBackend):
         super().__init__()
         self.started, self.stopped = threading.Event(), threading.Event()
 
+    def check_refinement(self) -> None:
+        """It can."""
+
     def encode_refined(
         self,
         audio: Samples,
