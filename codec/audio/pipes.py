@@ -33,7 +33,7 @@ class SampleStream:
     at most, None if they end with the pipe; what follows them is read and left out. Raises
     AudioError, also in the iteration.
 
-    ahead: bytes of the samples that were read with the header. exact: as of `riff.tags_behind`.
+    ahead: bytes of the samples that were read with the header. letters: as of `riff.tags_behind`.
     tags, warnings, strict: as of `AudioReader`.
     """
 
@@ -46,13 +46,13 @@ class SampleStream:
         n_bytes: int | None,
         *,
         ahead: bytes = b"",
-        exact: bool = False,
+        letters: int = 0,
     ) -> None:
         check_sample_rate(sample_rate)
         if not 1 <= channels <= MAX_CHANNELS:
             raise AudioError(f"{channels} channels; 1 to {MAX_CHANNELS} can be coded")
         self._file, self._kind, self._left = file, kind, n_bytes
-        self._ahead, self._pad, self._exact = ahead, (n_bytes or 0) % 2, exact
+        self._ahead, self._pad, self._letters = ahead, (n_bytes or 0) % 2, letters
         self.sample_rate, self.channels = sample_rate, channels
         self.n_samples = 0  # read so far, of each channel
         self.tags: dict[str, str] = {}
@@ -78,7 +78,7 @@ class SampleStream:
         elif self._left == 0:
             try:
                 self._skip(self._pad)
-                riff.tags_behind(self._take, self._skip, exact=self._exact)
+                riff.tags_behind(self._take, self._skip, letters=self._letters)
             except riff.JoinedError as error:
                 self.warnings.append(str(error))
                 if self.strict:
@@ -147,7 +147,7 @@ def open_wav(file: BinaryIO) -> SampleStream:
         wave.kind,
         wave.size,
         ahead=wave.ahead,
-        exact=wave.exact,
+        letters=wave.letters,
     )
     stream.tags = wave.tags
     if wave.channels > 2 and wave.layout:

@@ -73,9 +73,10 @@ class Wave:
     wide: bool = False  # whether it is a Wave64, whose chunks have other heads
 
     @property
-    def exact(self) -> bool:
-        """Whether chunks follow the samples at once, without a pad byte that may be missing."""
-        return not self.wide and self.size is not None and self.size % 2 == 0
+    def letters(self) -> int:
+        """Letters of a chunk's name that must follow the samples, if anything does: 4, or 3 where
+        the first may be taken for a pad byte that is missing; 0 if chunks have other heads."""
+        return 0 if self.wide or self.size is None else 4 - self.size % 2
 
     @property
     def fields(self) -> tuple[int, ...]:
@@ -208,11 +209,11 @@ def _info(body: bytes) -> dict[str, str]:
     return tags
 
 
-def tags_behind(take: Take, skip: Skip, *, exact: bool = False) -> dict[str, str]:
+def tags_behind(take: Take, skip: Skip, *, letters: int = 0) -> dict[str, str]:
     """Read the tags of the chunks from here on. Raises JoinedError if more samples follow.
 
-    exact: whether a chunk begins just here. What is none then may be samples: those beyond 4 GB, or
-        of a recorder that was killed. Zeros are not: they are left of a file allocated ahead.
+    letters: as of `Wave`. What has other names may be samples: those beyond 4 GB, or of a recorder
+        that was killed. Zeros are not: they are left of a file allocated ahead.
     """
     tags: dict[str, str] = {}
     n_zeros = 0
@@ -222,14 +223,14 @@ def tags_behind(take: Take, skip: Skip, *, exact: bool = False) -> dict[str, str
             if n_zeros < _MOST_KEPT:
                 continue
             # Gigabytes of zeros may follow: read on in large steps, for samples alone.
-            while exact and (rest := take(_MOST_KEPT)):
+            while letters and (rest := take(_MOST_KEPT)):
                 if rest != bytes(len(rest)):
                     raise JoinedError(_MORE)
             break
         name, size = CHUNK.unpack(head)
-        if exact and not all(32 <= letter < 127 for letter in name):
+        if not all(32 <= letter < 127 for letter in name[:letters]):
             raise JoinedError(_MORE)
-        exact = False
+        letters = 0
         if name in MAGICS:
             raise JoinedError("another WAV follows, which was not read")
         if name == b"data" and size:
@@ -271,7 +272,7 @@ class Walker:
         if self.head.size is None:
             return {}
         self._next = self.at + self.head.size + self.head.size % 2
-        return tags_behind(self._take, self._skip, exact=self.head.exact)
+        return tags_behind(self._take, self._skip, letters=self.head.letters)
 
     def _take(self, size: int) -> bytes:
         data = bytes(self._data[self._next : self._next + size])

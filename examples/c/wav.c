@@ -245,9 +245,9 @@ static int all_zeros(const uint8_t *bytes, size_t n)
     return i == n;
 }
 
-static int is_name(const uint8_t *name)
+static int is_name(const uint8_t *name, int letters)
 {
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < letters; i++)
         if (name[i] < 32 || name[i] > 126) return 0;
     return 1;
 }
@@ -262,9 +262,10 @@ static int zeros_follow(wav_reader *wav)
     return 1;
 }
 
-/* The tags of the chunks behind the samples, which count only if no more samples follow. exact:
- * whether a chunk begins just here; what is none then may be samples. */
-static const char *tags_behind(wav_reader *wav, int exact)
+/* The tags of the chunks behind the samples, which count only if no more samples follow. letters: of
+ * a chunk's name that must follow: 4, or 3 where the first may be taken for a pad byte that is
+ * missing. What has other names may be samples. */
+static const char *tags_behind(wav_reader *wav, int letters)
 {
     wav_tags tags = {.n = 0};
     uint8_t head[8];
@@ -274,14 +275,14 @@ static const char *tags_behind(wav_reader *wav, int exact)
         if (all_zeros(head, 8)) {
             n_zeros += 8;
             if (n_zeros < MOST_KEPT) continue;
-            if (exact && !zeros_follow(wav)) wav->warning = more_follows;
+            if (letters && !zeros_follow(wav)) wav->warning = more_follows;
             break;
         }
-        if (exact && !is_name(head)) {
+        if (!is_name(head, letters)) {
             wav->warning = more_follows;
             break;
         }
-        exact = 0;
+        letters = 0;
         const uint32_t size = get(head + 4, 4);
         const uint64_t next = wav->at + size + size % 2;
         if (is_container(head))
@@ -365,7 +366,7 @@ const char *wav_open(wav_reader *wav, FILE *file)
         there / wav->frame_bytes < wav->claimed ? there / wav->frame_bytes : wav->claimed;
     if (!endless && size < there) {
         wav->at = start + size + size % 2;
-        problem = tags_behind(wav, size % 2 == 0);
+        problem = tags_behind(wav, size % 2 ? 3 : 4);
     }
     wav->at = start;
     if (!problem) problem = set_layout(wav, format, format_size);

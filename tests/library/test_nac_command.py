@@ -136,6 +136,7 @@ WAVS = {
                    (b"data", SOUND)),
     "another behind": 2 * riff(form(1, 1, 16), (b"data", SOUND)),
     "more than it claims": riff(form(1, 1, 16), (b"data", SOUND), size=3000),
+    "more than an odd size": riff(form(1, 1, 8), (b"data", bytes([128]) * 3000), size=2999),
     "silence and more": riff(form(1, 1, 16), (b"data", SOUND + bytes(1 << 21) + SOUND), size=6000),
     "zeros behind": riff(form(1, 1, 16), (b"data", SOUND)) + bytes(1 << 21),
     "zeros and tags": riff(
