@@ -98,7 +98,7 @@ cdef extern from "library/refiner.h" nogil:
         NAC_RVQ_BEAM_MOST
     ctypedef struct nac_refiner:
         pass
-    int nac_refiner_make(codec_model *model, nac_refiner *refiner, nac_reason reason)
+    int nac_refiner_of(const codec_model *model, const nac_refiner **refiner, nac_reason reason)
     size_t nac_refine_scratch(const nac_refiner *r, size_t tokens)
     ctypedef struct nac_refinement:
         pass
@@ -405,7 +405,7 @@ cdef class Decoder(_Network):
 cdef class Refiner(_Network):
     """Both halves of a model, to improve the codes of the one by what the other makes of them."""
 
-    cdef nac_refiner refiner
+    cdef const nac_refiner *refiner
 
     def __cinit__(self, data, config, books, isa=None, size_t block=NAC_BLOCK):
         """As for `Encoder`; NotImplementedError if codes of this model cannot be refined."""
@@ -414,7 +414,7 @@ cdef class Refiner(_Network):
         self.load(NAC_ENCODER | NAC_DECODER, data, config, books, isa, block)
         text[0] = 0
         reason.text, reason.size = text, sizeof(text)
-        cdef int status = nac_refiner_make(self.model, &self.refiner, reason)
+        cdef int status = nac_refiner_of(self.model, &self.refiner, reason)
         if status != CODEC_OK and status != CODEC_ERROR_MEMORY:
             raise NotImplementedError(text.decode())
         _check(status)
@@ -446,11 +446,11 @@ cdef class Refiner(_Network):
         cdef float[:, ::1] moved = np.array(latents)
         out = np.empty((levels, frames), np.uint16)
         cdef uint16_t[:, ::1] codes = out
-        cdef float[::1] scratch = _aligned(nac_refine_scratch(&self.refiner, frames))
+        cdef float[::1] scratch = _aligned(nac_refine_scratch(self.refiner, frames))
         cdef nac_refinement under_way
         cdef int more = 1
         with nogil:
-            under_way = nac_refine_begin(&self.refiner, &audio[0], &moved[0, 0], frames, levels,
+            under_way = nac_refine_begin(self.refiner, &audio[0], &moved[0, 0], frames, levels,
                                          beam, steps, &codes[0, 0], &scratch[0])
         while more:
             PyErr_CheckSignals()
@@ -469,10 +469,10 @@ cdef class Refiner(_Network):
             raise ValueError("the codes are not those of the latents")
         out = np.empty((frames, latents.shape[1]), np.float32)
         cdef float[:, ::1] gradient = out
-        cdef float[::1] scratch = _aligned(nac_refine_scratch(&self.refiner, frames))
+        cdef float[::1] scratch = _aligned(nac_refine_scratch(self.refiner, frames))
         cdef double loss
         with nogil:
-            loss = nac_difference(&self.refiner, &audio[0], &latents[0, 0], frames, &codes[0, 0],
+            loss = nac_difference(self.refiner, &audio[0], &latents[0, 0], frames, &codes[0, 0],
                                   levels, &gradient[0, 0], &scratch[0])
         return loss, out
 

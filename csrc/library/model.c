@@ -5,6 +5,7 @@
 
 #include "common/fp_env.h"
 #include "file.h"
+#include "refiner.h"
 
 static codec_status find_kernels(const char *name, const nac_kernels **kernels, nac_reason reason)
 {
@@ -54,6 +55,8 @@ static codec_status load(codec_model *model, const nac_model_source *source, nac
     nac_safetensors file;
     const nac_packing packing = {&file,         &model->config, model->kernels,
                                  source->block, &model->memory, reason};
+    model->refiner = nac_refiner_slot_new(&model->memory);
+    if (!model->refiner) return nac_fail(reason, CODEC_ERROR_MEMORY, "no memory for a model");
     codec_status status = nac_safetensors_open(source->data, source->size, aside, &file, reason);
     if (!status)
         status = source->config
@@ -123,6 +126,7 @@ codec_status codec_model_open(const char *path, const char *instruction_set, cod
 void codec_model_free(codec_model *model)
 {
     if (!model) return;
+    if (model->refiner) nac_refiner_slot_clear(model->refiner);
     nac_memory_free(&model->memory);
     free(model);
 }

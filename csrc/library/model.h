@@ -5,6 +5,8 @@
 #include "identity.h"
 #include "pack.h"
 
+typedef struct nac_refiner_slot nac_refiner_slot;
+
 struct codec_model {
     nac_memory memory;
     nac_config config;
@@ -13,6 +15,7 @@ struct codec_model {
     const float *books; /* [n_codebooks][codebook_size][latent_dim] */
     nac_encoder encoder;
     nac_decoder decoder;
+    nac_refiner_slot *refiner; /* empty until nac_refiner_of first needs it */
 };
 
 enum { NAC_ENCODER = 1, NAC_DECODER = 2 };

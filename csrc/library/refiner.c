@@ -1,8 +1,18 @@
 #include "refiner.h"
 
-#include <string.h>
+#include <stdatomic.h>
 
+#include "common/fp_env.h"
 #include "tables.h"
+
+typedef struct {
+    nac_memory memory; /* of all, and of this struct */
+    nac_refiner refiner;
+} owned;
+
+struct nac_refiner_slot {
+    _Atomic(owned *) made;
+};
 
 /* The loudness: bands of equal width on the Bark scale up to HIGHEST hertz. */
 enum { BARK_BANDS = 49, HIGHEST = 8000 };
@@ -50,9 +60,9 @@ static int transpose(nac_memory *memory, const nac_dense *layer, const float *ze
     return made;
 }
 
-static codec_status load_products(codec_model *model, nac_refiner *r, nac_reason reason)
+static codec_status load_products(const codec_model *model, nac_memory *memory, nac_refiner *r,
+                                  nac_reason reason)
 {
-    nac_memory *memory = &model->memory;
     const nac_decoder *net = &model->decoder;
     const nac_backbone *body = &net->body;
     const size_t longest =
@@ -111,12 +121,11 @@ static void weigh_phases(size_t bins, double bin_width, double edge, float *weig
     for (size_t k = 0; k < bins; k++) weight[k] = (float)((double)weight[k] * (double)bins / sum);
 }
 
-static codec_status load_resolution(codec_model *model, size_t n, size_t bands, int complex,
-                                    nac_resolution *at, nac_reason reason)
+static codec_status load_resolution(const nac_config *c, nac_memory *memory, size_t n, size_t bands,
+                                    int complex, nac_resolution *at, nac_reason reason)
 {
-    const nac_config *c = &model->config;
     tables t;
-    codec_status status = new_tables(&model->memory, n, at, &t, reason);
+    codec_status status = new_tables(memory, n, at, &t, reason);
     if (status) return status;
     const size_t bins = n / 2 + 1;
     nac_memory aside = {NULL};
@@ -153,15 +162,15 @@ static float threshold(double hertz)
     return exp_of((db < 60 ? db : 60) * 0.230258509299404568); /* log(10) / 10 */
 }
 
-static codec_status load_loudness(codec_model *model, size_t n, nac_resolution *at,
-                                  nac_reason reason)
+static codec_status load_loudness(const nac_config *c, nac_memory *memory, size_t n,
+                                  nac_resolution *at, nac_reason reason)
 {
     tables t;
-    codec_status status = new_tables(&model->memory, n, at, &t, reason);
-    float *quiet = nac_memory_new(&model->memory, BARK_BANDS, sizeof *quiet);
+    codec_status status = new_tables(memory, n, at, &t, reason);
+    float *quiet = nac_memory_new(memory, BARK_BANDS, sizeof *quiet);
     if (status) return status;
     if (!quiet) return no_memory(reason);
-    const double rate = (double)model->config.sample_rate, bin = rate / (double)n;
+    const double rate = (double)c->sample_rate, bin = rate / (double)n;
     const double top = rate / 2 < HIGHEST ? rate / 2 : HIGHEST;
     size_t band = 0;
     for (size_t k = 0; k <= n / 2; k++) {
@@ -184,7 +193,57 @@ static codec_status load_loudness(codec_model *model, size_t n, nac_resolution *
     return CODEC_OK;
 }
 
-codec_status nac_refiner_make(codec_model *model, nac_refiner *refiner, nac_reason reason)
+static codec_status load(const codec_model *model, nac_memory *memory, nac_refiner *r,
+                         nac_reason reason)
+{
+    const nac_config *c = &model->config;
+    const size_t hop = c->backbone_hop;
+    *r = (nac_refiner){.net = &model->decoder, .rvq = &model->encoder.rvq};
+    codec_status status = load_products(model, memory, r, reason);
+    if (!status) status = load_resolution(c, memory, 2 * hop, 80, 1, &r->at[0], reason);
+    if (!status) status = load_resolution(c, memory, hop, 64, 1, &r->at[1], reason);
+    if (!status) status = load_resolution(c, memory, hop / 2, 40, 0, &r->at[2], reason);
+    if (!status) status = load_loudness(c, memory, 2 * hop, &r->loud, reason);
+    return status;
+}
+
+static void free_owned(owned *one)
+{
+    if (!one) return;
+    nac_memory memory = one->memory;
+    nac_memory_free(&memory);
+}
+
+static codec_status make(const codec_model *model, owned **made, nac_reason reason)
+{
+    nac_memory memory = {NULL};
+    owned *one = nac_memory_new(&memory, 1, sizeof *one);
+    if (!one) return no_memory(reason);
+    const nac_fp_env caller = nac_fp_env_enter();
+    const codec_status status = load(model, &memory, &one->refiner, reason);
+    nac_fp_env_leave(caller);
+    one->memory = memory;
+    if (status)
+        free_owned(one);
+    else
+        *made = one;
+    return status;
+}
+
+nac_refiner_slot *nac_refiner_slot_new(nac_memory *memory)
+{
+    nac_refiner_slot *slot = nac_memory_new(memory, 1, sizeof *slot);
+    if (slot) atomic_init(&slot->made, NULL);
+    return slot;
+}
+
+void nac_refiner_slot_clear(nac_refiner_slot *slot)
+{
+    free_owned(atomic_exchange(&slot->made, NULL));
+}
+
+codec_status nac_refiner_of(const codec_model *model, const nac_refiner **refiner,
+                            nac_reason reason)
 {
     const size_t hop = model->config.backbone_hop;
     if (model->decoder.stereo)
@@ -193,13 +252,16 @@ codec_status nac_refiner_make(codec_model *model, nac_refiner *refiner, nac_reas
     if (hop % 8 || hop < 64)
         return nac_fail(reason, CODEC_ERROR_UNSUPPORTED,
                         "codes cannot be refined with a hop of %zu samples", hop);
-    memset(refiner, 0, sizeof *refiner);
-    refiner->net = &model->decoder;
-    refiner->rvq = &model->encoder.rvq;
-    codec_status status = load_products(model, refiner, reason);
-    if (!status) status = load_resolution(model, 2 * hop, 80, 1, &refiner->at[0], reason);
-    if (!status) status = load_resolution(model, hop, 64, 1, &refiner->at[1], reason);
-    if (!status) status = load_resolution(model, hop / 2, 40, 0, &refiner->at[2], reason);
-    if (!status) status = load_loudness(model, 2 * hop, &refiner->loud, reason);
-    return status;
+    owned *found = atomic_load(&model->refiner->made), *made = NULL;
+    if (!found) {
+        const codec_status status = make(model, &made, reason);
+        if (status) return status;
+        /* Of threads that make one at once, the first one's is kept. */
+        if (atomic_compare_exchange_strong(&model->refiner->made, &found, made))
+            found = made;
+        else
+            free_owned(made);
+    }
+    *refiner = &found->refiner;
+    return CODEC_OK;
 }

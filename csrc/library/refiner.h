@@ -5,8 +5,14 @@
 #include "engine/refine.h"
 #include "model.h"
 
-/* Fills *refiner, which points to the model and lives in its memory. The model has both halves. Fails if
- * its frames fit no resolution, or it codes two channels together. */
-codec_status nac_refiner_make(codec_model *model, nac_refiner *refiner, nac_reason reason);
+/* The refiner of a model with both halves, made when it is first asked for and freed with the model.
+ * Threads may ask at once. Fails if the model's frames fit no resolution, or it codes two channels
+ * together. */
+codec_status nac_refiner_of(const codec_model *model, const nac_refiner **refiner,
+                            nac_reason reason);
+
+/* Where a model keeps it; NULL without memory. */
+nac_refiner_slot *nac_refiner_slot_new(nac_memory *memory);
+void nac_refiner_slot_clear(nac_refiner_slot *slot);
 
 #endif
