@@ -68,6 +68,11 @@ int nac_encoder_valid(const nac_encoder *net, const void *state)
 
 int nac_encoder_done(const void *state) { return ((const int64_t *)state)[DONE] != 0; }
 
+int nac_encoder_begun(const void *state)
+{
+    return nac_encoder_done(state) || ((const int64_t *)state)[SAMPLES] != 0;
+}
+
 size_t nac_encoder_lookahead(const nac_encoder *net)
 {
     return net->front.right + net->body.lookahead * hop_of(net);

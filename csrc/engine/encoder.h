@@ -48,7 +48,8 @@ size_t nac_encoder_context(const nac_encoder *net);
 size_t nac_encoder_ready(const nac_encoder *net, const void *state, size_t n);
 size_t nac_encoder_left(const nac_encoder *net, const void *state);
 
-int nac_encoder_done(const void *state); /* whether it has been flushed */
+int nac_encoder_done(const void *state);  /* whether it has been flushed */
+int nac_encoder_begun(const void *state); /* whether it has, or samples were pushed */
 
 /* Codes of the first `levels` codebooks: codes[level * stride + frame]. Not after a flush. beam: 1, or
  * paths for nac_rvq_beam. */

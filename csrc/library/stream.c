@@ -23,28 +23,27 @@ size_t nac_stream_encodes_last(const nac_encoder *net, const void *state)
     return nac_encoder_done(state) ? 0 : nac_encoder_left(net, state);
 }
 
-/* Whether `frames` may go where they are to go. */
-static codec_status check_room(const nac_encoder *net, const void *state, const nac_encoded *to,
-                               size_t frames)
+codec_status nac_stream_check(const nac_encoder *net, const void *state, const float *samples,
+                              size_t n, const nac_encoded *to, size_t frames)
 {
+    if ((n && !samples) || n > NAC_MOST) return CODEC_ERROR_ARGUMENT;
     if (to->levels > net->rvq.levels || to->beam < 1 || to->beam > NAC_RVQ_BEAM_MOST)
         return CODEC_ERROR_ARGUMENT;
     if (nac_encoder_done(state)) return CODEC_ERROR_STATE;
     if (frames > to->room) return CODEC_ERROR_SIZE;
     if (frames && !(to->levels ? (const void *)to->codes : to->latents))
         return CODEC_ERROR_ARGUMENT;
-    return CODEC_OK;
+    return finite(samples, n * (net->stereo ? 2 : 1)) ? CODEC_OK : CODEC_ERROR_AUDIO;
 }
 
 codec_status nac_stream_encode(const nac_encoder *net, void *state, float *scratch,
                                const float *samples, size_t n, const nac_encoded *to,
                                size_t *frames)
 {
-    if (!frames || (n && !samples) || n > NAC_MOST) return CODEC_ERROR_ARGUMENT;
+    if (!frames) return CODEC_ERROR_ARGUMENT;
     const size_t ready = nac_stream_encodes(net, state, n);
-    const codec_status status = check_room(net, state, to, ready);
+    const codec_status status = nac_stream_check(net, state, samples, n, to, ready);
     if (status) return status;
-    if (!finite(samples, n * (net->stereo ? 2 : 1))) return CODEC_ERROR_AUDIO;
     if (n && to->levels)
         nac_encoder_push(net, state, samples, n, to->levels, to->beam, to->codes, to->stride,
                          scratch);
@@ -59,7 +58,7 @@ codec_status nac_stream_encode_last(const nac_encoder *net, void *state, float *
 {
     if (!frames) return CODEC_ERROR_ARGUMENT;
     const size_t left = nac_stream_encodes_last(net, state);
-    const codec_status status = check_room(net, state, to, left);
+    const codec_status status = nac_stream_check(net, state, NULL, 0, to, left);
     if (status) return status;
     if (to->levels)
         nac_encoder_flush(net, state, to->levels, to->beam, to->codes, to->stride, scratch);

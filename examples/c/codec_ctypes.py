@@ -71,6 +71,7 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "codec_encoder_free": (None, c_void_p),
     "codec_encoder_reset": (None, c_void_p),
     "codec_encoder_set_beam": (c_int, c_void_p, c_size_t),
+    "codec_encoder_set_refine": (c_int, c_void_p, c_size_t, c_char_p, c_size_t),
     "codec_encoder_ready": (c_size_t, c_void_p, c_size_t),
     "codec_encoder_left": (c_size_t, c_void_p),
     "codec_encoder_push": (c_int, c_void_p, SAMPLES, c_size_t, CODES, c_size_t, SIZES),
@@ -175,6 +176,13 @@ class Encoder:
     def set_beam(self, paths: int) -> None:
         """Search the codes with 1 to 64 paths from the next frame on."""
         self.model.check(self.model.library.codec_encoder_set_beam(self.handle, paths))
+
+    def set_refine(self, steps: int) -> None:
+        """Improve the codes by 0 to 1000 steps; before the first sample."""
+        reason = ctypes.create_string_buffer(200)
+        call = self.model.library.codec_encoder_set_refine
+        if status := call(self.handle, steps, reason, len(reason)):
+            raise LibraryError(status, reason.value.decode())
 
     def push(self, samples: Floats) -> Codes:
         ready = self.model.library.codec_encoder_ready(self.handle, len(samples))
