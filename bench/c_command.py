@@ -26,18 +26,24 @@ from tqdm import tqdm
 import codec
 from bench.clips import SAMPLE_RATE, read_clips
 from codec.benchmark.machine import machine
-from codec.engine.refine import Search
+from codec.engine.refine import PLAIN, Search
 from codec.files.plan import Job
 from codec.files.transcode import Coding, Task, compress_file, decompress_file
 from codec.model.location import DEFAULT_WEIGHTS
 from codec.support.workers import Workers
 
 # The options of nac, and what they are in Python.
-WAYS: dict[str, tuple[list[str], int | None, str | None, int]] = {
-    "default": ([], None, None, 1),
-    "best, 8 codebooks": (["-n", "8", "--effort", "best"], 8, "best", 1),
-    "raw, 8 codebooks": (["-b", "2", "--effort", "raw"], 8, "raw", 1),
-    "8 paths, 8 codebooks": (["-n", "8", "--beam", "8"], 8, None, 8),
+WAYS: dict[str, tuple[list[str], int | None, str | None, Search]] = {
+    "default": ([], None, None, PLAIN),
+    "best, 8 codebooks": (["-n", "8", "--effort", "best"], 8, "best", PLAIN),
+    "raw, 8 codebooks": (["-b", "2", "--effort", "raw"], 8, "raw", PLAIN),
+    "8 paths, 8 codebooks": (["-n", "8", "--beam", "8"], 8, None, Search(8)),
+    "5 steps, 8 paths, 8 codebooks": (
+        ["-n", "8", "--beam", "8", "--refine", "5"],
+        8,
+        None,
+        Search(8, 5),
+    ),
 }
 
 
@@ -50,13 +56,13 @@ class Bench:
         self.bytes = self.files = self.clips = self.differing = 0
 
     def compare(
-        self, wav: Path, options: list[str], count: int | None, effort: str | None, beam: int
+        self, wav: Path, options: list[str], count: int | None, effort: str | None, search: Search
     ) -> None:
         mine, other = self._folder / "mine", self._folder / "other"
         nac_mine, nac_other = mine.with_suffix(".nac"), other.with_suffix(".nac")
         wav_mine, wav_other = mine.with_suffix(".wav"), other.with_suffix(".wav")
         self._run("compress", *options, wav, nac_mine)
-        coding = Coding(self._pipeline.n_codebooks(count), effort, search=Search(beam))
+        coding = Coding(self._pipeline.n_codebooks(count), effort, search=search)
         compress_file(self._task(wav, nac_other), coding)
         self._run("decompress", nac_mine, wav_mine)
         decompress_file(self._task(nac_other, wav_other), ".wav")
@@ -96,14 +102,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for way in options.way or WAYS:
-            words, count, effort, beam = WAYS[way]
+            words, count, effort, search = WAYS[way]
             bench = Bench(command, options.weights, folder)
             stopped = False
             try:
                 for clip in tqdm(clips, way, disable=None):
                     wav = folder / "clip.wav"
                     soundfile.write(wav, np.clip(clip.audio, -1, 1), SAMPLE_RATE, subtype="PCM_16")
-                    bench.compare(wav, words, count, effort, beam)
+                    bench.compare(wav, words, count, effort, search)
             except KeyboardInterrupt:
                 stopped = True
             numbers = f"{bench.clips} | {bench.files} | {bench.bytes:,} | {bench.differing}"

@@ -26,13 +26,14 @@ typedef struct {
     const char *input, *output, *weights, *effort;
     long codebooks; /* 0: as many as the model has */
     long beam;      /* paths of the search for the codes */
+    long refine;    /* steps that improve them */
     double kbps;    /* 0: not asked for */
     int force;
 } options;
 
 static const char usage[] =
-    "usage: nac compress   -m MODEL [-n CODEBOOKS | -b KBPS] [--beam N] [--effort NAME] [-f]\n"
-    "                      IN.wav OUT.nac\n"
+    "usage: nac compress   -m MODEL [-n CODEBOOKS | -b KBPS] [--beam N] [--refine N]\n"
+    "                      [--effort NAME] [-f] IN.wav OUT.nac\n"
     "       nac decompress -m MODEL [-f] IN.nac OUT.wav\n"
     "\n"
     "  -m, --model FILE    weights (.safetensors); data of the coders lie beside it (.entropy)\n"
@@ -40,6 +41,8 @@ static const char usage[] =
     "  -b, --kbps RATE     kbit/s of each channel, or of each two that are coded together\n"
     "  --beam N            paths of the search for the codes, 1 to 64; by default 1. More sound\n"
     "                      better at the same bitrate and take as many times as long\n"
+    "  --refine N          steps through the decoder that improve the codes, 0 to 1000; by\n"
+    "                      default 0. 20 come closer to the audio, and are far slower\n"
     "  --effort NAME       lossless coding: raw, fast, best; by default fast if the model has it\n"
     "  -f, --force         overwrite an output that exists\n";
 
@@ -360,6 +363,9 @@ static int start_file(job *j, const wav_reader *wav, uint32_t codebooks)
         status = codec_encoder_new(j->model, codebooks, &j->encoders[i]);
         if (status == CODEC_OK)
             status = codec_encoder_set_beam(j->encoders[i], (size_t)j->asked->beam);
+        if (status == CODEC_OK)
+            status = codec_encoder_set_refine(j->encoders[i], (size_t)j->asked->refine, j->reason,
+                                              REASON);
     }
     return status == CODEC_OK ? 0 : fail_status(j, status);
 }
@@ -525,6 +531,10 @@ int main(int argc, char **argv)
             asked.beam = strtol(value, &end, 10);
             if (*end || end == value || asked.beam < 1 || asked.beam > 64)
                 return wrong("--beam takes a number from 1 to 64");
+        } else if (to_nac && strcmp(word, "--refine") == 0) {
+            asked.refine = strtol(value, &end, 10);
+            if (*end || end == value || asked.refine < 0 || asked.refine > 1000)
+                return wrong("--refine takes a number from 0 to 1000");
         } else if (to_nac && (strcmp(word, "-b") == 0 || strcmp(word, "--kbps") == 0)) {
             asked.kbps = strtod(value, &end);
             if (*end || end == value || !(asked.kbps > 0)) return wrong("-b takes kbit/s");

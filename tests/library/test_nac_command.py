@@ -177,7 +177,8 @@ def there(nac: Command, cli: Cli, source: Path, *options: object) -> None:
     "options",
     [("-n", 1), ("-b", 0.3), ("--effort", "raw"), ("--effort", "best"),
      ("-n", 2, "--effort", "fast"), ("--beam", 8), ("--beam", 1, "--effort", "best"),
-     ("--beam", 2, "--effort", "raw"), ("-n", 2, "--beam", 64, "--effort", "best")],
+     ("--beam", 2, "--effort", "raw"), ("-n", 2, "--beam", 64, "--effort", "best"),
+     ("--refine", 0), ("--refine", 2, "--beam", 3, "-n", 2)],
     ids=str,
 )  # fmt: skip
 @pytest.mark.parametrize(("channels", "samples"), [(1, 60_001), (3, 49_920)])
@@ -190,11 +191,20 @@ def test_any_options(
     there(nac, cli_of_weights, source, *options)
 
 
-def test_a_beam_search_finds_other_codes(nac: Command, tmp_path: Path) -> None:
+def test_several_windows_are_refined(nac: Command, cli_of_weights: Cli, tmp_path: Path) -> None:
+    source = tmp_path / "in.wav"
+    soundfile.write(source, audio_of(2, 220_001), RATE, subtype="PCM_16")
+    there(nac, cli_of_weights, source, "--refine", 1)
+
+
+@pytest.mark.parametrize("option", [("--beam", 64), ("--refine", 20)], ids=str)
+def test_a_search_finds_other_codes(
+    nac: Command, tmp_path: Path, option: tuple[object, ...]
+) -> None:
     source, one, many = (tmp_path / name for name in ("in.wav", "one.nac", "many.nac"))
     source.write_bytes(WAVS["plain"])
     assert nac("compress", source, one, "--effort", "raw") == (0, "")
-    assert nac("compress", source, many, "--effort", "raw", "--beam", 64) == (0, "")
+    assert nac("compress", source, many, "--effort", "raw", *option) == (0, "")
     assert len(one.read_bytes()) == len(many.read_bytes())
     assert one.read_bytes() != many.read_bytes()
 
@@ -368,8 +378,28 @@ def test_other_numbers_of_paths_are_refused(nac: Command, tmp_path: Path, paths:
     assert [path.name for path in tmp_path.iterdir()] == ["in.wav"]
 
 
-def test_only_codes_that_are_made_are_searched(nac: Command, tmp_path: Path) -> None:
-    code, error = nac("decompress", "--beam", 8, tmp_path / "a.nac", tmp_path / "a.wav")
+@pytest.mark.parametrize("steps", ["1001", "-1", "8x", "", "2.5", "99999999999999999999"])
+def test_other_numbers_of_steps_are_refused(nac: Command, tmp_path: Path, steps: str) -> None:
+    source = tmp_path / "in.wav"
+    source.write_bytes(WAVS["plain"])
+    code, error = nac("compress", "--refine", steps, source, tmp_path / "out.nac")
+    assert code == 2
+    assert error.startswith("nac: --refine takes a number from 0 to 1000\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.wav"]
+
+
+def test_a_model_of_pairs_is_not_refined(pairs: Command, tmp_path: Path) -> None:
+    source = tmp_path / "in.wav"
+    soundfile.write(source, audio_of(2, 3000), STEREO.sample_rate)
+    code, error = pairs("compress", "--refine", 1, source, tmp_path / "out.nac")
+    assert code == 1
+    assert error == f"nac: {source}: codes of a model of two channels cannot be refined\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["in.wav"]
+
+
+@pytest.mark.parametrize("option", ["--beam", "--refine"])
+def test_only_codes_that_are_made_are_searched(nac: Command, tmp_path: Path, option: str) -> None:
+    code, error = nac("decompress", option, 8, tmp_path / "a.nac", tmp_path / "a.wav")
     assert code == 2
     assert error.startswith("nac: an unknown option\n")
 
@@ -408,6 +438,9 @@ def test_the_command_is_clean_under_the_sanitizers(
         soundfile.write(source, audio_of(channels, 50_000), STEREO.sample_rate)
         there(pairs, cli_of_weights, source, "--beam", channels**3)
     nac = Command(program, model)
+    source = tmp_path / "in.wav"
+    soundfile.write(source, audio_of(2, 110_001), RATE)
+    there(nac, cli_of_weights, source, "--refine", 1, "--beam", 2)
     for name, data in (WAVS | BAD).items():
         folder = tmp_path / name
         folder.mkdir()
@@ -422,9 +455,12 @@ def test_the_command_is_clean_under_the_sanitizers(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("effort", "beam"), [("raw", 64), ("fast", 1), ("best", 7)])
+@pytest.mark.parametrize(
+    ("effort", "search"),
+    [("raw", ("--beam", 64)), ("fast", ("--refine", 1, "--beam", 2)), ("best", ("--beam", 7))],
+)
 def test_the_command_is_clean_under_valgrind(
-    program: Path, model: Path, tmp_path: Path, effort: str, beam: int
+    program: Path, model: Path, tmp_path: Path, effort: str, search: tuple[object, ...]
 ) -> None:
     """In both directions, and nothing that was allocated is lost at the end."""
     valgrind = shutil.which("valgrind")
@@ -437,7 +473,7 @@ def test_the_command_is_clean_under_valgrind(
     nac = Command(script, model)
     source, file, target = (tmp_path / name for name in ("in.wav", "a.nac", "out.wav"))
     source.write_bytes(WAVS["plain"])
-    assert nac("compress", source, file, "--effort", effort, "--beam", beam) == (0, "")
+    assert nac("compress", source, file, "--effort", effort, *search) == (0, "")
     assert nac("decompress", file, target) == (0, "")
 
 
@@ -462,4 +498,5 @@ def test_another_processor_makes_the_same_files(
         (tmp_path / name).mkdir()
         source = tmp_path / name / "in.wav"
         source.write_bytes(WAVS[name])
-        there(Command(script, model), cli_of_weights, source, "--effort", effort)
+        search = ("--refine", 2, "--beam", 2) if name == "plain" else ()
+        there(Command(script, model), cli_of_weights, source, "--effort", effort, *search)
