@@ -125,6 +125,12 @@ extern "C" {
     ) -> codec_status;
     pub fn codec_encoder_free(encoder: *mut codec_encoder);
     pub fn codec_encoder_set_beam(encoder: *mut codec_encoder, paths: usize) -> codec_status;
+    pub fn codec_encoder_set_refine(
+        encoder: *mut codec_encoder,
+        steps: usize,
+        message: *mut c_char,
+        message_size: usize,
+    ) -> codec_status;
     pub fn codec_encoder_ready(encoder: *const codec_encoder, n: usize) -> usize;
     pub fn codec_encoder_left(encoder: *const codec_encoder) -> usize;
     pub fn codec_encoder_push(

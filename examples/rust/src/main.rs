@@ -21,8 +21,8 @@ use wav::Sound;
 type Failure = Box<dyn Error>;
 
 const USAGE: &str = "\
-usage: nac compress   -m MODEL [-n CODEBOOKS] [--beam PATHS] [--effort raw|fast|best] [-f]
-                      IN.wav OUT.nac
+usage: nac compress   -m MODEL [-n CODEBOOKS] [--beam PATHS] [--refine STEPS]
+                      [--effort raw|fast|best] [-f] IN.wav OUT.nac
        nac decompress -m MODEL [-f] IN.nac OUT.wav";
 const BLOCK: usize = 1 << 16; // samples that an encoder takes at a time
 
@@ -31,6 +31,7 @@ struct Options {
     model: PathBuf,
     codebooks: Option<u32>,
     beam: Option<usize>,
+    refine: usize,
     effort: Option<Effort>,
     force: bool,
     files: Vec<PathBuf>,
@@ -86,6 +87,10 @@ fn parse(words: &[String]) -> Result<(Work, Options), String> {
                 let paths = value()?.parse().map_err(|_| "--beam takes a number from 1 to 64")?;
                 options.beam = Some(paths);
             }
+            "--refine" => {
+                let wrong = "--refine takes a number from 0 to 1000";
+                options.refine = value()?.parse().map_err(|_| wrong)?;
+            }
             "--effort" => {
                 options.effort = Some(match value()?.as_str() {
                     "raw" => Effort::Raw,
@@ -121,6 +126,7 @@ fn compress(options: &Options, source: &Path, target: &Path) -> Result<(), Failu
         .map(|_| {
             let mut encoder = Encoder::new(&model, codebooks as usize)?;
             encoder.set_beam(options.beam.unwrap_or(1))?;
+            encoder.set_refine(options.refine)?;
             Ok(encoder)
         })
         .collect::<nac::Result<Vec<_>>>()?;

@@ -76,6 +76,45 @@ fn several_paths_find_other_codes() {
 }
 
 #[test]
+fn steps_refine_codes_whatever_the_pieces() {
+    let (model, audio, books) = (model(), tone(110_000), 2);
+    let codes = |steps, size| {
+        let mut encoder = Encoder::new(&model, books).unwrap();
+        encoder.set_refine(steps).unwrap();
+        let mut parts: Vec<_> =
+            audio.chunks(size).map(|part| encoder.push(part).unwrap()).collect();
+        parts.push(encoder.flush().unwrap());
+        joined(&parts)
+    };
+    let plain = model.encode(&audio, books).unwrap();
+    let refined = codes(3, audio.len());
+    assert_eq!(codes(3, 7777), refined);
+    assert_eq!(codes(0, 7777), plain);
+    assert_eq!(refined.frames(), plain.frames());
+    assert_ne!(refined, plain);
+    let mut encoder = Encoder::new(&model, books).unwrap();
+    let told = |result: nac::Result<()>| {
+        let error = result.unwrap_err();
+        (error.status, error.reason)
+    };
+    assert_eq!(
+        told(encoder.set_refine(1001)),
+        (1, "codes are refined by 0 to 1000 steps".to_owned())
+    );
+    encoder.push(&audio[..1]).unwrap();
+    assert_eq!(
+        told(encoder.set_refine(1)),
+        (9, "the steps of a stream are set before its first sample".to_owned())
+    );
+    let pairs = open("NAC_TEST_PAIRS");
+    let mut encoder = Encoder::new(&pairs, books).unwrap();
+    assert_eq!(
+        told(encoder.set_refine(1)),
+        (6, "codes of a model of two channels cannot be refined".to_owned())
+    );
+}
+
+#[test]
 fn threads_share_a_model() {
     let model = model();
     let expected = model.encode(&tone(9000), 3).unwrap();
