@@ -188,7 +188,7 @@ def _units(
         for peer in peers:
             if peer.kinds is not None and source.kind not in peer.kinds:
                 continue
-            for setting in plan.settings.get(peer.name, peer.settings):
+            for setting in dict.fromkeys(plan.settings.get(peer.name, peer.settings)):
                 said = [content, source.kind, source.text or "", peer.title, setting, *names]
                 key = hashlib.sha256("\0".join(said).encode()).hexdigest()[:32]
                 folder = plan.report / "decoded" / f"{peer.name}@{setting}"
@@ -210,18 +210,23 @@ def _measure(plan: Plan, units: Sequence[Unit]) -> Iterator[Result]:
     jobs = min(plan.jobs or os.cpu_count() or 1, len(units))
     # Spawn, not fork: libraries such as torch have threads that a fork loses.
     context = multiprocessing.get_context("spawn")
-    pool = concurrent.futures.ProcessPoolExecutor(jobs, context, start_process)
-    try:
-        futures = [pool.submit(work, unit, plan.options) for unit in units]
-        for future in concurrent.futures.as_completed(futures):
-            yield future.result()
-    except BrokenProcessPool:
-        raise PeerError(
-            "a measuring process was killed, perhaps because memory ran out; "
-            "the same command continues (--jobs sets how many run at a time)"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    reading, writing = context.Pipe(duplex=False)
+    with reading, writing:
+        pool = concurrent.futures.ProcessPoolExecutor(jobs, context, start_process, (reading,))
+        try:
+            futures = [pool.submit(work, unit, plan.options) for unit in units]
+            for future in concurrent.futures.as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool:
+            raise PeerError(
+                "a measuring process was killed, perhaps because memory ran out; "
+                "the same command continues (--jobs sets how many run at a time)"
+            ) from None
+        except BaseException:
+            writing.close()  # nobody waits for what the processes are at
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _found(journal: Journal) -> dict[str, Result]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
+import signal
+import threading
 import warnings
 from collections.abc import Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +21,7 @@ from codec.benchmark.peers import Options, Peer, make
 from codec.errors import CodecError, PeerError
 from codec.quality import measure
 from codec.quality.pair import Audio
-from codec.support.atomic import replacing
+from codec.support.atomic import abandon, replacing
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -56,11 +60,21 @@ class Result:
     error: str | None = None
 
 
-def start_process() -> None:
-    """Keep a worker process to one thread, and quiet."""
+def start_process(ending: Connection) -> None:
+    """Keep a worker process to one thread, and quiet. It ends at once, and leaves no half-written
+    file, when the other end of `ending` is closed, as it is when the run's own process ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all
+    threading.Thread(target=_end_with, args=(ending,), daemon=True).start()
     for name in ONE_THREAD:
         os.environ[name] = "1"
     warnings.filterwarnings("ignore")  # libraries warn about themselves once per process and line
+
+
+def _end_with(ending: Connection) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        ending.recv()
+    abandon()
+    os._exit(1)
 
 
 def work(unit: Unit, options: Options) -> Result:

@@ -115,6 +115,9 @@ def _watch(reading: int, done: threading.Event) -> None:
             return
         if _ends_us(number):  # nobody, such as a training loop, took it over
             abandon()
+            if number == signal.SIGINT:
+                with contextlib.suppress(OSError):
+                    os.write(2, b"codec: interrupted\n")
             os._exit(128 + number)
 
 

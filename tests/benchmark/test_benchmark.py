@@ -301,6 +301,45 @@ def test_a_killed_run_goes_on(clips: Path, weights: Path, tmp_path: Path) -> Non
         assert len(list(csv.DictReader(file))) == 12
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_a_run(
+    clips: Path, weights: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    psutil = pytest.importorskip("psutil", reason="psutil is not installed")
+    report = tmp_path / "report"
+    arguments = ["bench", clips, "-o", report, "-q", "--peers", "codec-refine", "--metrics", "mel"]
+    arguments += ["--model", weights, "--effort", "raw", "-j", "2", "--clips", "0"]
+    command = [sys.executable, "-m", "codec", *map(str, arguments)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    journal = report / "results.jsonl"
+    while not (journal.exists() and journal.read_bytes()):
+        assert process.poll() is None
+        time.sleep(0.01)
+    others = psutil.Process(process.pid).children(recursive=True)
+    assert len(others) >= 2
+    process.send_signal(number)  # to this one alone
+    alive = psutil.wait_procs(others, timeout=60)[1]
+    left = [other for other in alive if other.status() != psutil.STATUS_ZOMBIE]
+    for other in left:
+        other.kill()
+    assert not left
+    said = process.communicate()[1]
+    if number == signal.SIGKILL:  # what multiprocessing says then, we do not choose
+        assert process.returncode == -number
+    else:
+        line = "codec: interrupted" if number == signal.SIGINT else ""
+        assert (process.returncode, said.strip()) == (128 + number, line)
+    assert not list(report.rglob("*.part"))
+
+
+def test_a_setting_that_is_given_twice_is_measured_once(
+    clips: Path, weights: Path, tmp_path: Path
+) -> None:
+    twice = {"pcm": ("16", "16")}
+    outcome = run(plan_of(clips, tmp_path / "report", weights, peers=("pcm",), settings=twice))
+    assert len(outcome.results) == 3
+
+
 def test_what_cannot_be_read_or_coded_is_left_out_for_all(
     clips: Path, weights: Path, tmp_path: Path
 ) -> None:

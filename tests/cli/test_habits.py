@@ -88,8 +88,12 @@ def test_a_signal_leaves_nothing_behind(tmp_path, number):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_signal_ends_what_hangs_and_leaves_nothing(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "said"), [(signal.SIGTERM, ""), (signal.SIGINT, "codec: interrupted\n")]
+)
+def test_a_signal_ends_what_hangs_and_leaves_nothing(tmp_path, capfd, number, said):
     code = (
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import ctypes, sys, threading\nfrom pathlib import Path\n"
         "from codec.cli import habits\n"
         "from codec.support.atomic import replacing, temporary_folder\n"
@@ -100,8 +104,9 @@ def test_a_signal_ends_what_hangs_and_leaves_nothing(tmp_path):
         "    mutex, lock = ctypes.create_string_buffer(64), ctypes.CDLL(None).pthread_mutex_lock\n"
         "    lock(mutex); lock(mutex)\n"
     )
-    assert _ended(code, tmp_path, signal.SIGTERM) == 128 + signal.SIGTERM
+    assert _ended(code, tmp_path, number) == 128 + number
     assert list(tmp_path.iterdir()) == []
+    assert capfd.readouterr().err == said
 
 
 def test_an_ignored_signal_stays_ignored():
