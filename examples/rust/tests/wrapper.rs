@@ -21,6 +21,16 @@ fn tone(n: usize) -> Vec<f32> {
     (0..n).map(|i| 0.3 * (i as f32 * 0.05).sin()).collect()
 }
 
+/// Samples of no pattern, within +-0.5.
+fn noise(n: usize) -> Vec<f32> {
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+    };
+    (0..n).map(|_| next()).collect()
+}
+
 /// One after the other, codebook by codebook.
 fn joined(parts: &[Codes]) -> Codes {
     let (books, frames) = (parts[0].codebooks(), parts.iter().map(Codes::frames).sum());
@@ -77,7 +87,7 @@ fn several_paths_find_other_codes() {
 
 #[test]
 fn steps_refine_codes_whatever_the_pieces() {
-    let (model, audio, books) = (model(), tone(110_000), 2);
+    let (model, audio, books) = (model(), noise(110_000), 3);
     let codes = |steps, size| {
         let mut encoder = Encoder::new(&model, books).unwrap();
         encoder.set_refine(steps).unwrap();
@@ -87,8 +97,8 @@ fn steps_refine_codes_whatever_the_pieces() {
         joined(&parts)
     };
     let plain = model.encode(&audio, books).unwrap();
-    let refined = codes(3, audio.len());
-    assert_eq!(codes(3, 7777), refined);
+    let refined = codes(10, audio.len());
+    assert_eq!(codes(10, 7777), refined);
     assert_eq!(codes(0, 7777), plain);
     assert_eq!(refined.frames(), plain.frames());
     assert_ne!(refined, plain);
