@@ -15,6 +15,7 @@ _INFO = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")  # and a STREAMINFO o
 _TOTAL = 8 + 13  # offset of the total: 36 bits, the lower half of this byte and 4 more bytes
 _FIXED, _VARIABLE = b"\xff\xf8", b"\xff\xf9"  # of frames numbered by frames, or by samples
 _HEADER = 16  # bytes of a frame's header, at most
+_TRIED = 100_000  # places of a stream that may be frames: chance gives one in 64 KB
 _LOOKALIKES = 1000
 
 
@@ -72,7 +73,10 @@ def _counted(data: Bytes, begin: int, stop: int) -> int:
         return 0
     lowest = frame[0]  # above 0 in a recording of a broadcast
     sizes: dict[int, int] = {}  # of what may be frames, by their numbers
-    while (at := data.rfind(sync, first, stop)) >= 0:
+    for _ in range(_TRIED):
+        at = data.rfind(sync, first, stop)
+        if at < 0:
+            break
         stop = at + 1
         frame = _frame(bytes(data[at : at + _HEADER]))
         if frame is None:

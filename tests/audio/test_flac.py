@@ -64,6 +64,11 @@ def test_what_looks_like_a_frame_behind_the_last_is_none() -> None:
         assert flac.streams(data + bytes(100) + alike + bytes(9))[0].claimed == 30_000
 
 
+def test_a_search_for_a_frame_ends() -> None:
+    data = inputs.with_total(inputs.flac(30_000), 0)
+    assert flac.streams(data + b"\xff\xf8" * 3_000_000)[0].claimed == 0
+
+
 def test_without_a_frame_no_length_is_known() -> None:
     data = inputs.with_total(inputs.flac(30_000), 0)
     for cut in (8, 30, 42, 60):
