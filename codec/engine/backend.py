@@ -79,8 +79,15 @@ class BeamSearch(Protocol):
     `flush` of its `EncoderNetwork`, if it has one, take the paths after the levels.
     """
 
-    def encode_beam(self, audio: Floats, n_codebooks: int, beam: int) -> Codes:
-        """Encode as `Backend.encode` does, with so many paths."""
+    def encode_beam(
+        self,
+        audio: Floats,
+        n_codebooks: int,
+        beam: int,
+        stopped: Callable[[], bool] | None = None,
+    ) -> Codes:
+        """Encode as `Backend.encode` does, with so many paths. Raises RuntimeError once `stopped()`
+        is true, which is asked every few seconds of audio."""
 
 
 def beam_search(backend: Backend) -> BeamSearch:

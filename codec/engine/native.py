@@ -24,6 +24,8 @@ from codec.support.types import Codes
 
 Floats = npt.NDArray[np.float32]
 
+PIECE = 64  # frames that a beam search codes before it can be stopped: with 64 paths, in 0.2 s
+
 
 class NativeBackend(Halves[_engine.Encoder, _engine.Decoder]):
     """A `codec.engine.backend.StreamingBackend` in C.
@@ -90,13 +92,30 @@ class NativeBackend(Halves[_engine.Encoder, _engine.Decoder]):
         """
         return self.encode_beam(audio, n_codebooks, 1)
 
-    def encode_beam(self, audio: Floats, n_codebooks: int, beam: int) -> Codes:
-        """Encode as `encode` does, with 1 to 64 paths. Raises AudioError, BitrateError."""
+    def encode_beam(
+        self,
+        audio: Floats,
+        n_codebooks: int,
+        beam: int,
+        stopped: Callable[[], bool] | None = None,
+    ) -> Codes:
+        """Encode as `encode` does, with 1 to 64 paths.
+
+        Raises AudioError, BitrateError, and RuntimeError once `stopped()` is true, which is asked
+        before every PIECE frames. Python handles signals there, too.
+        """
         samples = check_audio(audio, self.config.channels)
         check_codebooks(n_codebooks, self.config)
         encoder, state = self.encoder, _new_state(self.encoder)
-        codes = encoder.push(state, samples, n_codebooks, beam)
-        return np.concatenate([codes, encoder.flush(state, n_codebooks, beam)], axis=1)
+        size = samples.shape[-1]
+        piece = PIECE * self.config.hop_length if beam > 1 else max(1, size)
+        codes = []
+        for at in range(0, size, piece):
+            if stopped is not None and stopped():
+                raise RuntimeError("the search was stopped")
+            part = np.ascontiguousarray(samples[..., at : at + piece])
+            codes.append(encoder.push(state, part, n_codebooks, beam))
+        return np.concatenate([*codes, encoder.flush(state, n_codebooks, beam)], axis=1)
 
     def encode_refined(
         self,

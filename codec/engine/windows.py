@@ -62,7 +62,8 @@ def encode_spans(
     """
     hop, encode_one = backend.config.hop_length, backend.encode
     if beam > 1:
-        encode_one = functools.partial(beam_search(backend).encode_beam, beam=beam)
+        search = beam_search(backend).encode_beam
+        encode_one = functools.partial(search, beam=beam, stopped=workers.stopped)
 
     def encode(window: Window, channel: int) -> Codes:
         samples = np.concatenate([piece[channel] for piece in window.pieces], axis=-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -234,6 +235,22 @@ def test_the_codes_of_a_prefix_are_a_prefix(small: NativeBackend, n: int, more: 
     certain = max(0, (n - small.encoder.lookahead) // 960)
     np.testing.assert_array_equal(codes[:, :certain], prefix[:, :certain])
     np.testing.assert_array_equal(small.encode(audio, 1), codes[:1])
+
+
+def test_a_search_looks_between_pieces_whether_to_stop(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = NativeBackend(weights)
+    hop, channels = backend.config.hop_length, backend.config.channels
+    audio = np.stack([noise(9 * hop + 77, seed) for seed in range(channels)]).squeeze()
+    whole = backend.encode_beam(audio, 2, 4)
+    monkeypatch.setattr("codec.engine.native.PIECE", 2)
+    never = itertools.repeat(False)
+    np.testing.assert_array_equal(backend.encode_beam(audio, 2, 4, never.__next__), whole)
+    answers = iter([False, False, True])
+    with pytest.raises(RuntimeError, match="stopped"):
+        backend.encode_beam(audio, 2, 4, answers.__next__)
+    assert next(answers, None) is None
 
 
 def test_nothing_at_all(small: NativeBackend) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -84,6 +85,25 @@ def test_the_engine_s_spans_joined_are_its_whole(engine, samples, sizes, threads
     assert np.array_equal(np.concatenate(found, axis=2), codes)
     decoded = np.stack([engine.decode(channel) for channel in codes])
     assert np.array_equal(np.concatenate(back, axis=1), decoded)
+
+
+def test_who_leaves_does_not_wait_for_searches_under_way():
+    started = threading.Event()
+
+    class Endless(Surroundings):
+        def encode_beam(self, audio, n_codebooks, beam, stopped=None):
+            started.set()
+            while not stopped():
+                time.sleep(0.001)
+            raise RuntimeError
+
+    def blocks():
+        yield noise(400 * 960)[None]
+        started.wait()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Workers(2) as workers:
+        next(encode_spans(Endless(), blocks(), 1, workers, beam=2))
 
 
 def test_the_reach_holds_all_that_the_engine_needs(engine):
