@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from codec.cli import options
+from codec.cli.errors import filling
 from codec.cli.paths import TEXT
 from codec.errors import DataError
 
@@ -127,8 +129,14 @@ def tokenize(
     from codec.support.workers import usable_cores
 
     if verify is not None:
-        if sources or output is not None:
-            raise click.UsageError("--verify takes only the folder of shards")
+        context = click.get_current_context()
+        given = {
+            name
+            for name in context.params
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        }
+        if given - {"verify", "sample", "model", "quiet"}:
+            raise click.UsageError("--verify takes only --sample and --model")
         _verify(verify, model, sample)
         return
     if not sources or output is None:
@@ -154,7 +162,7 @@ def tokenize(
     corpus = Corpus(codec, sources, Path(output), settings, format_, shard_items)
     if corpus.others:
         click.echo(f"codec: {passed_over(corpus.others)}", err=True)
-    with Progress(len(corpus.items), shown=not quiet) as progress:
+    with filling(output), Progress(len(corpus.items), shown=not quiet) as progress:
         card = run(corpus, work, strict=strict, progress=progress)
     click.echo(
         f"{output}: {card['rows']} rows, {card['hours']:.3f} h, {card['ids']} ids,"

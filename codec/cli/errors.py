@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
-from codec.errors import CodecError
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from codec.errors import CodecError, OutputError
 from codec.support.atomic import OutputExistsError
+
+_FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
+
+
+@contextlib.contextmanager
+def filling(output: Path | str) -> Iterator[None]:
+    """Name the `output` on a disk that is full, as what the system says names nothing."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.errno not in _FULL or error.filename:
+            raise
+        raise OutputError(f"{output}: {os.strerror(error.errno).lower()}") from error
 
 
 def said(error: CodecError) -> str:

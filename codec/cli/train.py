@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from codec.cli import options
+from codec.cli.errors import filling
 from codec.cli.paths import FILE, PATH
 from codec.errors import TrainingError
 from codec.model.config import ModelConfig
@@ -289,7 +290,7 @@ def _prepare(
     wanted: the sample rate and the number of channels. table: of phones, which must fit `data`.
     """
     rate, channels = wanted
-    with Progress() as bar:
+    with filling(output), Progress() as bar:
         return prepare_audio(
             data,
             output,

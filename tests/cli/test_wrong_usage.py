@@ -32,6 +32,22 @@ def test_an_empty_path_is_no_folder(cli, tmp_path, monkeypatch, command):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("command", [("tokenize", "--format", "bin"), ("prepare",)])
+def test_a_disk_that_is_full_is_named(small, cli, wav, tmp_path, command):
+    resource = pytest.importorskip("resource", reason="limits of a process are of POSIX")
+    if command[0] == "prepare":
+        pytest.importorskip("torch")
+    wav("in/a.wav", 240_000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))  # as if no more were free
+    try:
+        code, out, err = cli(*command, tmp_path / "in", "-o", tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (code, out) == (1, b"")
+    assert err == f"codec: {tmp_path / 'out'}: file too large\n"
+
+
 @pytest.fixture
 def pages() -> None:
     pytest.importorskip("matplotlib", reason="pages need codec[bench]")

@@ -389,6 +389,9 @@ def test_cli_tokenises_and_verifies(cli: Cli, folder, tmp_path):
     code, _, err = cli("tokenize", "--verify", out)
     assert (code, "00001.bin is damaged" in err) == (1, True)
     assert cli("tokenize", folder)[0] == 2
+    for ignored in (("--refine", 2), ("-o", out), ("--format", "bin"), (folder,)):
+        code, _, err = cli("tokenize", "--verify", out, *ignored)
+        assert (code, "--verify takes only --sample and --model" in err) == (2, True)
 
 
 # Runs the command, and dies as by a kill just before or just after a file gets its name.
