@@ -30,6 +30,7 @@ from codec.engine.latents import (
     restored,
 )
 from codec.engine.pairs import unpaired
+from codec.engine.postfilter import postfiltered
 from codec.engine.refine import Search
 from codec.engine.stream import StreamDecoder, StreamEncoder
 from codec.errors import (
@@ -161,11 +162,16 @@ class Codec(Immutable):
             lone=len(channels) % self.config.channels != 0,
         )
 
-    def decode(self, tokens: Tokens, *, threads: int = 1) -> npt.NDArray[np.float32]:
+    def decode(
+        self, tokens: Tokens, *, postfilter: bool = False, threads: int = 1
+    ) -> npt.NDArray[np.float32]:
         """Decode to audio float32 [channels, tokens.n_samples] at `tokens.sample_rate`.
 
-        Full scale is ±1. threads: as for `encode`; the samples stay the same.
-        Raises ModelError if a model that is not here made them, TokensError on what is not Tokens.
+        Full scale is ±1. postfilter: lower the noise between the harmonics of voices, by their
+        period, which is found in the decoded audio (as in AMR-WB+, 3GPP TS 26.290, 6.1.3); it is
+        for speech. threads: as for `encode`; the samples stay the same.
+        Raises ModelError if a model that is not here made them, TokensError on what is not Tokens,
+        BackendError on a postfilter without the native engine or of a model not of 24 kHz.
         """
         if not isinstance(tokens, Tokens):
             raise TokensError(
@@ -177,7 +183,9 @@ class Codec(Immutable):
         audio = np.empty((tokens.channels, tokens.n_samples), np.float32)
         filled = 0
         with Workers(_threads(threads)) as workers:
-            for block in self._pipeline.decode_blocks(chunks, header, tokens.n_samples, workers):
+            for block in self._pipeline.decode_blocks(
+                chunks, header, tokens.n_samples, workers, postfilter=postfilter
+            ):
                 audio[:, filled : filled + block.shape[1]] = block
                 filled += block.shape[1]
         return audio
@@ -259,14 +267,15 @@ class Codec(Immutable):
             )
 
     def decode_batch(
-        self, items: Iterable[Tokens], *, threads: int = 1
+        self, items: Iterable[Tokens], *, postfilter: bool = False, threads: int = 1
     ) -> list[npt.NDArray[np.float32]]:
         """`decode` every item, the items spread over `threads` threads."""
         found = _items(items, "items", TokensError)
         with Workers(_threads(threads)) as workers:
             if isinstance(self.backend, BatchBackend) and all(map(self._is_own, found)):
-                return self._decode_at_once(self.backend, found, workers)
-            return workers.all(functools.partial(self.decode, tokens) for tokens in found)
+                return self._decode_at_once(self.backend, found, workers, postfilter)
+            decode = functools.partial(self.decode, postfilter=postfilter)
+            return workers.all(functools.partial(decode, tokens) for tokens in found)
 
     def _is_own(self, tokens: Tokens) -> bool:
         """Whether this backend decodes the tokens, rather than that of another model."""
@@ -308,14 +317,17 @@ class Codec(Immutable):
         ]
 
     def _decode_at_once(
-        self, backend: BatchBackend, items: list[Tokens], workers: Workers
+        self, backend: BatchBackend, items: list[Tokens], workers: Workers, postfilter: bool
     ) -> list[npt.NDArray[np.float32]]:
-        """`decode_batch` of this model's tokens, where threads only resample."""
+        """`decode_batch` of this model's tokens, where threads only filter and resample."""
         decoded = iter(backend.decode_many([codes for tokens in items for codes in tokens.codes]))
         audios = [np.stack([next(decoded) for _ in tokens.codes]) for tokens in items]
 
         def finish(tokens: Tokens, audio: Audio) -> npt.NDArray[np.float32]:
-            blocks = self._pipeline.at_rate([audio], tokens.sample_rate, tokens.n_samples)
+            decoded: Iterable[Audio] = [audio]
+            if postfilter:
+                decoded = postfiltered(decoded, self.config.sample_rate, Workers())
+            blocks = self._pipeline.at_rate(decoded, tokens.sample_rate, tokens.n_samples)
             return np.concatenate(list(blocks), axis=1)
 
         pairs = zip(items, audios, strict=True)
@@ -367,12 +379,14 @@ class Codec(Immutable):
         *,
         start: float = 0,
         duration: float | None = None,
+        postfilter: bool = False,
         threads: int = 1,
     ) -> tuple[npt.NDArray[np.float32], int]:
         """Decompress the bytes of a .nac file to audio float32 [channels, samples] and its rate.
 
         start, duration: in seconds, to restore that stretch only, to the bit as in the whole; it
             ends with the audio at the latest. Then damage elsewhere is not noticed.
+        postfilter: as for `decode`.
         The model that made them decodes them, if it is this one or both are in `codec.models()`.
         Raises FormatError on damaged bytes, ModelError if another model made them, AudioError if
         nothing lies in the stretch.
@@ -388,12 +402,18 @@ class Codec(Immutable):
             if duration is not None or real(start, "start", AudioError):
                 seekable = SeekableReader(file, pipeline.coder_of)
                 stretch = stretch_of(seekable.header, start, duration)
-                blocks = list(pipeline.decode_stretch(seekable, *stretch, workers))
+                blocks = list(
+                    pipeline.decode_stretch(seekable, *stretch, workers, postfilter=postfilter)
+                )
                 return np.concatenate(blocks, axis=1), seekable.header.sample_rate
             reader = Reader(file, pipeline.coder_of)
             chunks = list(reader.decoded(workers))
             header = reader.finish()
-            blocks = list(pipeline.decode_blocks(chunks, header, header.length, workers))
+            blocks = list(
+                pipeline.decode_blocks(
+                    chunks, header, header.length, workers, postfilter=postfilter
+                )
+            )
         return np.concatenate(blocks, axis=1), header.sample_rate
 
     def encode_latents(

@@ -17,7 +17,9 @@ import pytest
 
 import codec
 from bench.random_weights import STEREO, Steady, write_weights
+from codec.engine.postfilter import postfiltered
 from codec.model.location import DEFAULT_WEIGHTS
+from codec.support.workers import Workers
 
 GOLDEN = Path(__file__).parent / "golden" / "tokens.json"
 STEREO_GOLDEN = GOLDEN.with_name("stereo.json")
@@ -59,12 +61,15 @@ def made_here() -> dict[str, object]:
     backend = NativeBackend(DEFAULT_WEIGHTS)
     codes = backend.encode(signal(), backend.config.n_codebooks)
     few = backend.config.n_codebooks // 4
+    audio = backend.decode(codes)
+    (filtered,) = np.concatenate(list(postfiltered([audio[None]], 24_000, Workers())), axis=1)
     return {
         "model_id": backend.model_id.hex(),
         "signal": digest(signal(), "<f4"),
         "frame_10": codes[:, 10].tolist(),
         "codes": digest(codes, "<u2"),
-        "audio": digest(backend.decode(codes), "<f4"),
+        "audio": digest(audio, "<f4"),
+        "postfiltered": digest(filtered, "<f4"),
         f"audio_of_{few}_codebooks": digest(backend.decode(codes[:few]), "<f4"),
     }
 

@@ -181,6 +181,7 @@ def compress(
     "--duration", type=_seconds, metavar="TIME", help="Length to restore. [default: to the end]"
 )
 @click.option("--salvage", is_flag=True, help="Restore the intact parts of damaged files.")
+@click.option("--postfilter", is_flag=True, help="Lower the noise between the harmonics of voices.")
 @options.force
 @options.quiet
 @options.threads("Threads for the network")
@@ -194,6 +195,7 @@ def decompress(
     start: float | None,
     duration: float | None,
     salvage: bool,
+    postfilter: bool,
     force: bool,
     quiet: bool,
     threads: int | None,
@@ -205,7 +207,7 @@ def decompress(
 
     The output has the channels, the sample rate and the exact length of the original audio. WAV and
     FLAC have 16 bits. With - as input, reads standard input and writes to standard output as the
-    file arrives. With --salvage, lost parts become silence.
+    file arrives; with --postfilter, when it has ended. With --salvage, lost parts become silence.
     """
     from codec.api import load
 
@@ -224,8 +226,8 @@ def decompress(
     def work(job: Job, workers: Workers, progress: FileProgress) -> None:
         task = Task(pipeline, job, workers, progress.report, force)
         if not salvage:
-            return decompress_file(task, suffix, stretch)
-        found = salvage_file(task, suffix)
+            return decompress_file(task, suffix, stretch, postfilter=postfilter)
+        found = salvage_file(task, suffix, postfilter=postfilter)
         for first, last in found.lost():
             progress.say(f"codec: {job.name}: {_span(first, last)} is lost and becomes silence")
         for problem in found.problems:

@@ -52,6 +52,12 @@ class Decoder(_Network):
     def push_latents(self, state: State, latents: Floats) -> Floats: ...
     def flush(self, state: State) -> Floats: ...
 
+POSTFILTER_RATE: int
+POSTFILTER_HOP: int
+POSTFILTER_REACH: tuple[int, int]
+
+def postfilter(audio: Floats, first: int, last: int) -> Floats: ...
+
 class Refiner(_Network):
     def refine(
         self,

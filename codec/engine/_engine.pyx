@@ -36,6 +36,16 @@ cdef extern from "engine/decoder.h" nogil:
     int nac_decoder_valid(const nac_decoder *net, const void *state)
     int nac_decoder_done(const void *state)
 
+cdef extern from "engine/postfilter.h" nogil:
+    enum:
+        NAC_POSTFILTER_RATE
+        NAC_POSTFILTER_HOP
+        NAC_POSTFILTER_BEFORE
+        NAC_POSTFILTER_AFTER
+    size_t nac_postfilter_scratch(size_t n)
+    void nac_postfilter(const float *audio, size_t n, size_t first, size_t last, float *out,
+                        float *scratch)
+
 cdef extern from "library/stream.h" nogil:
     ctypedef struct nac_encoded:
         size_t levels
@@ -400,6 +410,25 @@ cdef class Decoder(_Network):
         nac_cuda_decoder_ints(self.model, &ints[0])
         nac_cuda_decoder_floats(self.model, &floats[0])
         return (<const char *>&sizes)[:sizeof(sizes)], np.asarray(ints), np.asarray(floats)
+
+
+POSTFILTER_RATE = NAC_POSTFILTER_RATE
+POSTFILTER_HOP = NAC_POSTFILTER_HOP
+POSTFILTER_REACH = (NAC_POSTFILTER_BEFORE, NAC_POSTFILTER_AFTER)
+
+
+def postfilter(const float[::1] audio, size_t first, size_t last):
+    """The hops [first, last) of `audio` [samples], the last of which may be incomplete, filtered as
+    csrc/engine/postfilter.h says."""
+    cdef size_t n = audio.shape[0]
+    if first >= last or n <= (last - 1) * NAC_POSTFILTER_HOP:
+        raise ValueError("these hops are not in the audio")
+    out = np.empty(min(n, last * NAC_POSTFILTER_HOP) - first * NAC_POSTFILTER_HOP, np.float32)
+    cdef float[::1] y = out
+    cdef float[::1] scratch = np.empty(nac_postfilter_scratch(n), np.float32)
+    with nogil:
+        nac_postfilter(&audio[0], n, first, last, &y[0], &scratch[0])
+    return out
 
 
 cdef class Refiner(_Network):

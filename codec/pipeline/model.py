@@ -27,6 +27,7 @@ from codec.engine.backend import (
 )
 from codec.engine.latents import encode_latent_spans
 from codec.engine.pairs import paired, unpaired
+from codec.engine.postfilter import Grid, postfiltered
 from codec.engine.refine import MAX_STEPS, PLAIN, Search, refined_spans
 from codec.engine.windows import decode_spans, encode_spans
 from codec.errors import AudioError, BackendError, BitrateError, ModelError, OptionError
@@ -35,7 +36,7 @@ from codec.model.catalogue import release_at, release_of
 from codec.model.config import ModelConfig
 from codec.model.identity import same_tokens
 from codec.model.latent_scale import LatentScale, load_latent_scale
-from codec.model.receptive_field import decoder_reach
+from codec.model.receptive_field import Reach, decoder_reach
 from codec.nac.coders import Coders
 from codec.nac.layout import Header
 from codec.nac.seek import SeekableReader
@@ -264,14 +265,23 @@ class Pipeline:
         return unpaired(decoded, header.channels, header.together)
 
     def decode_blocks(
-        self, chunks: Iterable[Codes], header: Header, n_samples: int, workers: Workers
+        self,
+        chunks: Iterable[Codes],
+        header: Header,
+        n_samples: int,
+        workers: Workers,
+        *,
+        postfilter: bool = False,
     ) -> Iterator[Audio]:
         """Decode to audio float32 [channels, samples] at the file's rate, `n_samples` in all.
 
-        The other arguments are those of `decode_frames`.
+        postfilter: whether `codec.engine.postfilter` takes part. The other arguments are those of
+        `decode_frames`. Raises at once as `decode_frames`, and BackendError if it cannot.
         """
         maker = self.maker(header)
         decoded = maker.decode_frames(chunks, header, workers)
+        if postfilter:
+            decoded = postfiltered(decoded, maker.config.sample_rate, workers)
         return maker.at_rate(decoded, header.sample_rate, n_samples)
 
     def at_rate(
@@ -284,7 +294,13 @@ class Pipeline:
         return resample_blocks(first(decoded, length), own, sample_rate, n_samples)
 
     def decode_stretch(
-        self, reader: SeekableReader, start: int, stop: int, workers: Workers
+        self,
+        reader: SeekableReader,
+        start: int,
+        stop: int,
+        workers: Workers,
+        *,
+        postfilter: bool = False,
     ) -> Iterator[Audio]:
         """Decode samples [start, stop) of a file, to the bit as `decode_blocks` gives them.
 
@@ -303,10 +319,17 @@ class Pipeline:
         begin = max(0, start * own // rate - margin)
         end = min(length, resampled_length(stop, rate, own) + margin)
         reach = decoder_reach(config)
-        frame = max(0, begin // hop - reach.before)
-        frame, chunks = reader.read(frame, -(-end // hop) + reach.after)
+        filtered = Grid.of(own) if postfilter else None
+        seen = filtered.frames(hop) if filtered else Reach(0, 0)
+        frame = max(0, begin // hop - reach.before - seen.before)
+        frame, chunks = reader.read(frame, -(-end // hop) + reach.after + seen.after)
         decoded = maker.decode_frames(chunks, header, workers)
-        wanted = first(after(decoded, begin - frame * hop), end - begin)
+        at = frame * hop
+        if filtered:
+            skipped = -at % filtered.hop
+            decoded = postfiltered(after(decoded, skipped), own, workers)
+            at += skipped
+        wanted = first(after(decoded, begin - at), end - begin)
         if rate == own:
             return first(wanted, stop - start)
         lead = silence(header.channels, begin)
