@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.clips import KINDS, OTHER, Clip, read_clips
+from bench.output import put
 from codec.benchmark.tokens import order_0_bits
 from codec.coders import entropy
 from codec.engine.native import NativeBackend
@@ -168,10 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         text = report(read_clips(options.folder), options.model) + "\n"
     except CodecError as error:
         sys.exit(f"entropy: {error}")
-    if options.output is None:
-        print(text, end="")
-    else:
-        options.output.write_text(text, encoding="utf-8")
+    put(text, options.output)
 
 
 if __name__ == "__main__":

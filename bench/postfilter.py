@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 import codec
 from bench.clips import KINDS, SAMPLE_RATE, Clip, read_clips
+from bench.output import put
 from bench.searches import numbers
 from codec.benchmark.machine import machine
 from codec.errors import CodecError
@@ -117,10 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CodecError as error:
         sys.exit(f"error: {error}")
     text = "\n\n".join(parts) + "\n"
-    if options.output is None:
-        print(text, end="")
-    else:
-        options.output.write_text(text, encoding="utf-8")
+    put(text, options.output)
 
 
 if __name__ == "__main__":

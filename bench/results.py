@@ -19,6 +19,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 import codec
+from bench.output import put
 from codec.benchmark.clips import find_sources, readable
 from codec.benchmark.machine import machine, versions
 from codec.benchmark.page import write_page
@@ -130,10 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"error: {error}")
     command = shlex.join(["python", "-m", "bench.results", *given])
     text = report(heard, words, tokens, command)
-    if options.output is None:
-        print(text, end="")
-    else:
-        options.output.write_text(text, encoding="utf-8")
+    put(text, options.output)
 
 
 if __name__ == "__main__":

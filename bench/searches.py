@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 import codec
 from bench.clips import KINDS, OTHER, SAMPLE_RATE, Clip, read_clips
+from bench.output import put
 from codec.benchmark.machine import machine
 from codec.benchmark.peers.own import Own
 from codec.engine.refine import Search
@@ -164,7 +165,4 @@ def report(
     except CodecError as error:
         sys.exit(f"error: {error}")
     text = "\n\n".join(parts) + "\n"
-    if options.output is None:
-        print(text, end="")
-    else:
-        options.output.write_text(text, encoding="utf-8")
+    put(text, options.output)
