@@ -99,7 +99,9 @@ static periodicity find(const float *d)
         const float left = alike[best - 1], right = alike[best + 1];
         const float bend = left - 2.0f * alike[best] + right;
         const float to = bend < 0 ? 0.5f * (left - right) / bend : 0;
-        p.lag -= (int)((float)DOWN * (to < -0.5f ? -0.5f : to > 0.5f ? 0.5f : to) + 8.5f) - 8;
+        /* of audio so loud that nothing is finite, any lag near by will do */
+        const float within = to > 0.5f ? 0.5f : to >= -0.5f ? to : -0.5f;
+        p.lag -= (int)((float)DOWN * within + 8.5f) - 8;
     }
     return p;
 }

@@ -111,6 +111,13 @@ for config in (*VARIANTS.values(), STEREO):
         backend.decoder.reset(state)
         backend.decoder.push_latents(state, latents)
         backend.decoder.flush(state)
+random = np.random.default_rng(0)
+for n in (1, 119, 120, 121, 2000):
+    hops = -(-n // module.POSTFILTER_HOP)
+    for scale in (0, 1e-30, 1, 1e19, 3e38, np.inf, np.nan):
+        audio = np.full(n, scale, np.float32) * random.uniform(-1, 1, n).astype(np.float32)
+        for first in {0, hops // 2, hops - 1}:
+            module.postfilter(audio, first, hops)
 for name in ("exp", "log", "gelu"):
     module.elementwise(name, np.array([1e-38, 1e30, np.inf, np.nan], np.float32))
 """
