@@ -52,6 +52,22 @@ VARIANTS = {
     ),
 }
 
+
+def uneven(config: ModelConfig) -> ModelConfig:
+    """Change the lengths of `config` to some that `--refine` has no windows for."""
+    return dataclasses.replace(
+        config,
+        encoder_stack=1,
+        backbone_hop=300,
+        hop_length=300,
+        long_fft=900,
+        short_fft=150,
+        phase_bins=0,
+        synthesis_fft=200,
+        synthesis_hop=100,
+    )
+
+
 # Two channels together at 48 kHz: all lengths in samples are twice those of 24 kHz.
 STEREO = dataclasses.replace(
     SMALL,

@@ -302,14 +302,15 @@ class Pipeline:
         *,
         postfilter: bool = False,
     ) -> Iterator[Audio]:
-        """Decode samples [start, stop) of a file, to the bit as `decode_blocks` gives them.
+        """Decode samples [start, stop) of a file, to the bit as `decode_blocks` gives them, which
+        describes `postfilter`.
 
         Only the chunks that the network sees are read and decoded. At another rate than the
         model's, the resampler runs over silence from the start of the file to `start`, which takes
         time in proportion to `start`, though far less than decoding would. soxr filters by FFT in
         blocks that follow one another from the first sample, and rounds a sample by its place in
         its block; it has no documented period at which a later start would give the same bits.
-        Raises FormatError, ModelError.
+        Raises FormatError, ModelError, BackendError.
         """
         header, maker = reader.header, self.maker(reader.header)
         config = maker.config

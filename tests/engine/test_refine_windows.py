@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.random_weights import SMALL, STEREO, noise, write_weights
+from bench.random_weights import SMALL, STEREO, noise, uneven, write_weights
 from codec.engine import refine
 from codec.engine.backend import Refinement, load_backend, refinement
 from codec.engine.refine import refined_spans
@@ -165,18 +164,7 @@ def test_two_channels_together_are_refused(tmp_path):
 
 def test_a_hop_that_no_resolution_fits_is_refused(tmp_path):
     pytest.importorskip("codec.engine._engine", reason="needs the native engine")
-    config = dataclasses.replace(
-        SMALL,
-        encoder_stack=1,
-        backbone_hop=300,
-        hop_length=300,
-        long_fft=900,
-        short_fft=150,
-        phase_bins=0,
-        synthesis_fft=200,
-        synthesis_hop=100,
-    )
-    backend = load_backend(write_weights(tmp_path / "w.safetensors", config), "native")
+    backend = load_backend(write_weights(tmp_path / "w.safetensors", uneven(SMALL)), "native")
     with pytest.raises(BackendError, match="refined with a hop of 300 samples"):
         refinement(backend).encode_refined(noise(3000), 3, 1, 0, 4)
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.random_weights import STEREO, VARIANTS, noise, write_weights
+from bench.random_weights import STEREO, VARIANTS, noise, uneven, write_weights
 from codec.audio.reader import read_audio
 from codec.model.location import weights_path
 from codec.model.receptive_field import encoder_reach
@@ -304,20 +304,9 @@ def test_states_and_latents_are_for_streams_without_steps(
 
 
 def test_a_model_that_cannot_be_refined_says_why(libcodec: ctypes.CDLL, tmp_path: Path) -> None:
-    uneven = dataclasses.replace(
-        FINE,
-        encoder_stack=1,
-        backbone_hop=300,
-        hop_length=300,
-        long_fft=900,
-        short_fft=150,
-        phase_bins=0,
-        synthesis_fft=200,
-        synthesis_hop=100,
-    )
     for config, reason in (
         (STEREO, "codes of a model of two channels cannot be refined"),
-        (uneven, "codes cannot be refined with a hop of 300 samples"),
+        (uneven(FINE), "codes cannot be refined with a hop of 300 samples"),
     ):
         path = write_weights(tmp_path / "m.safetensors", config)
         model = binding().Model(libcodec, path)
