@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -65,6 +66,9 @@ typedef struct {
     char reason[REASON];
 } job;
 
+/* The output's name while it is not complete: a signal's handler takes no argument, so this is global. */
+static _Atomic(const char *) unfinished;
+
 static int fail(job *j, const char *reason)
 {
     fprintf(stderr, "nac: %s: %s\n", j->asked->input, reason);
@@ -93,10 +97,56 @@ static void release(job *j)
     if (j->input) fclose(j->input);
     if (j->output) fclose(j->output);
     if (j->aside) unlink(j->aside);
+    unfinished = NULL;
     free(j->aside);
 }
 
 /* ---- Files: an output is complete or absent ---- */
+
+/* Ends the process by the signal itself, as if nothing handled it, once the handler has returned. */
+static void remove_unfinished(int number)
+{
+    const char *name = unfinished;
+    if (name) unlink(name);
+    raise(number);
+}
+
+/* Those by which a user ends a command. */
+static sigset_t endings(void)
+{
+    sigset_t all;
+    sigemptyset(&all);
+    sigaddset(&all, SIGHUP);
+    sigaddset(&all, SIGINT);
+    sigaddset(&all, SIGTERM);
+    return all;
+}
+
+/* Handles them, but for what the caller ignores, as nohup does. */
+static void handle_endings(void)
+{
+    static const int numbers[] = {SIGHUP, SIGINT, SIGTERM};
+    struct sigaction action = {.sa_handler = remove_unfinished, .sa_flags = (int)SA_RESETHAND};
+    action.sa_mask = endings();
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        struct sigaction before;
+        if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaction(numbers[i], &action, NULL);
+    }
+}
+
+/* Makes a file of that name, which a signal removes from then on. Returns -1 on failure. */
+static int create_unfinished(const char *name)
+{
+    const sigset_t all = endings();
+    sigset_t before;
+    sigprocmask(SIG_BLOCK, &all, &before); /* else one between the two lines leaves the file */
+    const int file = open(name, O_RDWR | O_CREAT | O_EXCL, 0666), failed = errno;
+    if (file >= 0) unfinished = name;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    errno = failed;
+    return file;
+}
 
 static int open_input(job *j)
 {
@@ -125,7 +175,7 @@ static int open_output(job *j)
     const char *slash = strrchr(target, '/');
     const int folder = slash ? (int)(slash - target) + 1 : 0;
     snprintf(name, size, "%.*s.nac-%ld.part", folder, target, (long)getpid());
-    const int file = open(name, O_RDWR | O_CREAT | O_EXCL, 0666);
+    const int file = create_unfinished(name);
     if (file < 0) {
         free(name);
         return fail(j, strerror(errno));
@@ -142,6 +192,7 @@ static int close_output(job *j)
     failed |= fclose(j->output) != 0;
     j->output = NULL;
     if (failed || rename(j->aside, j->asked->output) != 0) return fail(j, strerror(errno));
+    unfinished = NULL;
     free(j->aside);
     j->aside = NULL;
     return 0;
@@ -548,6 +599,7 @@ int main(int argc, char **argv)
     asked.input = names[0];
     asked.output = names[1];
     job j = {.asked = &asked};
+    handle_endings();
     const int failed = to_nac ? compress(&j) : decompress(&j);
     release(&j);
     return failed;

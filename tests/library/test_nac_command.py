@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import shutil
+import signal
 import struct
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -323,6 +325,48 @@ def test_damage_leaves_no_output(nac: Command, tmp_path: Path) -> None:
         assert code == 1
         assert error.count("\n") == 1
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nac", "in.wav"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_nothing(nac: Command, tmp_path: Path, number: signal.Signals) -> None:
+    """It ends the command as if nothing handled it, in the middle of a long refinement."""
+    process = refining(nac, tmp_path, signal.SIG_DFL)
+    process.send_signal(number)
+    assert process.communicate(timeout=60) == ("", "")
+    assert process.returncode == -number
+    assert [path.name for path in tmp_path.iterdir()] == ["in.wav"]
+
+
+def test_an_ignored_signal_stays_ignored(nac: Command, tmp_path: Path) -> None:
+    process = refining(nac, tmp_path, signal.SIG_IGN)
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == -signal.SIGTERM
+
+
+def refining(nac: Command, folder: Path, hangup: signal.Handlers) -> subprocess.Popen[str]:
+    """Start the command on work of minutes, and wait until its output exists."""
+
+    def listen() -> None:
+        """Undo what this process may inherit: SIGINT ignored in a shell's background, by nohup
+        SIGHUP."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, hangup)
+
+    source = folder / "in.wav"
+    soundfile.write(source, audio_of(1, 500_000), RATE)
+    words = ["compress", "-m", nac.model, "--refine", 1000, "--beam", 64, source, folder / "a.nac"]
+    process = subprocess.Popen(
+        [nac.program, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=listen,
+    )
+    while process.poll() is None and not any(folder.glob(".nac-*.part")):
+        time.sleep(0.01)
+    assert process.returncode is None
+    return process
 
 
 def test_outputs_are_not_overwritten_by_chance(nac: Command, tmp_path: Path) -> None:
