@@ -207,7 +207,7 @@ def decompress(
 
     The output has the channels, the sample rate and the exact length of the original audio. WAV and
     FLAC have 16 bits. With - as input, reads standard input and writes to standard output as the
-    file arrives; with --postfilter, when it has ended. With --salvage, lost parts become silence.
+    file arrives. With --salvage, lost parts become silence.
     """
     from codec.api import load
 

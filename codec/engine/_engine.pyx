@@ -46,6 +46,17 @@ cdef extern from "engine/postfilter.h" nogil:
     void nac_postfilter(const float *audio, size_t n, size_t first, size_t last, float *out,
                         float *scratch)
 
+cdef extern from "engine/postfilter_stream.h" nogil:
+    size_t nac_postfilter_stream_state_size()
+    size_t nac_postfilter_stream_scratch()
+    void nac_postfilter_stream_reset(void *state)
+    int nac_postfilter_stream_valid(const void *states, size_t channels)
+    size_t nac_postfilter_stream_ready(const void *state, size_t n)
+    size_t nac_postfilter_stream_left(const void *state, size_t n)
+    float *nac_postfilter_stream_push(void *state, const float *samples, size_t n, float *out,
+                                      float *scratch)
+    void nac_postfilter_stream_flush(void *state, float *out, float *scratch)
+
 cdef extern from "library/stream.h" nogil:
     ctypedef struct nac_encoded:
         size_t levels
@@ -428,6 +439,42 @@ def postfilter(const float[::1] audio, size_t first, size_t last):
     cdef float[::1] scratch = np.empty(nac_postfilter_scratch(n), np.float32)
     with nogil:
         nac_postfilter(&audio[0], n, first, last, &y[0], &scratch[0])
+    return out
+
+
+POSTFILTER_STATE = nac_postfilter_stream_state_size() // 8  # values of the state of a stream
+
+
+cdef int64_t *_filter_state(int64_t[::1] state) except NULL:
+    if state.shape[0] != POSTFILTER_STATE:
+        raise ValueError("not a state of the postfilter")
+    return &state[0]
+
+
+def postfilter_reset(int64_t[::1] state):
+    nac_postfilter_stream_reset(_filter_state(state))
+
+
+def postfilter_valid(int64_t[:, ::1] states):
+    """Whether `states` of channels, from outside, are safe to go on from."""
+    return bool(nac_postfilter_stream_valid(_filter_state(states[0]), states.shape[0]))
+
+
+def postfilter_push(int64_t[::1] state, const float[::1] audio, bint last=False):
+    """The samples that are final after `audio` [samples], or if it is the last, all that are left:
+    joined, what `postfilter` makes of the whole."""
+    cdef int64_t *place = _filter_state(state)
+    cdef size_t n = audio.shape[0]
+    out = np.empty(nac_postfilter_stream_left(place, n) if last
+                   else nac_postfilter_stream_ready(place, n), np.float32)
+    cdef float nowhere = 0
+    cdef float[::1] y = out, scratch = np.empty(nac_postfilter_stream_scratch(), np.float32)
+    cdef const float *x = &audio[0] if n else &nowhere
+    cdef float *to = &y[0] if y.shape[0] else &nowhere
+    with nogil:
+        to = nac_postfilter_stream_push(place, x, n, to, &scratch[0])
+        if last:
+            nac_postfilter_stream_flush(place, to, &scratch[0])
     return out
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from codec.audio.arrays import as_samples
 from codec.engine.backend import DecoderNetwork, EncoderNetwork, StreamingBackend
+from codec.engine.postfilter import PostfilteredDecoder
 from codec.engine.stream import Stream
 from codec.engine.windows import Window, in_windows
 from codec.errors import TokensError
@@ -169,20 +170,29 @@ class LatentStreamEncoder(Stream):
 class LatentStreamDecoder(Stream):
     """Latents in, samples out as soon as they are certain. Made by `Codec.stream_decoder`.
 
-    scale: by which the latents were normalised; None if they were not.
+    scale: by which the latents were normalised; None if they were not. postfilter: as for
+        `StreamDecoder`.
     """
 
-    _kind = b"NACm"
     _network: DecoderNetwork
 
-    def __init__(self, backend: StreamingBackend, scale: LatentScale | None = None) -> None:
-        super().__init__(backend, backend.decoder, 0)
+    def __init__(
+        self,
+        backend: StreamingBackend,
+        scale: LatentScale | None = None,
+        postfilter: bool = False,
+    ) -> None:
+        self._postfilter = bool(postfilter)
+        self._kind = b"NACg" if postfilter else b"NACm"
+        network = PostfilteredDecoder(backend) if postfilter else backend.decoder
+        super().__init__(backend, network, 0)
         self._config = backend.config
         self._scale = scale
 
     @property
     def latency(self) -> int:
-        """Samples between the end of the output and the end of the last frame that was pushed."""
+        """Samples between the end of the output and the end of the last frame that was pushed, at
+        most, as of a `StreamDecoder`."""
         return int(self._network.lookahead)
 
     def push(self, latents: npt.ArrayLike) -> Floats:
@@ -212,7 +222,7 @@ class LatentStreamDecoder(Stream):
         return audio
 
     def _made_from(self) -> tuple[Any, ...]:
-        return (self._backend, self._scale)
+        return (self._backend, self._scale, self._postfilter)
 
 
 def _new_state(network: EncoderNetwork | DecoderNetwork) -> npt.NDArray[np.int64]:

@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from codec.audio.arrays import as_samples
 from codec.engine.backend import DecoderNetwork, EncoderNetwork, StreamingBackend, beam_search
+from codec.engine.postfilter import PostfilteredDecoder
 from codec.errors import StateError
 from codec.model.checks import check_audio, check_codebooks, check_codes
 from codec.support.types import Codes
@@ -165,18 +166,27 @@ class StreamEncoder(Stream):
 
 
 class StreamDecoder(Stream):
-    """Codes in, samples out as soon as they are certain. Made by `Codec.stream_decoder`."""
+    """Codes in, samples out as soon as they are certain. Made by `Codec.stream_decoder`.
 
-    _kind = b"NACd"
+    postfilter: filter the samples as `Codec.decode` does. Raises BackendError where it cannot.
+    """
+
     _network: DecoderNetwork
 
-    def __init__(self, backend: StreamingBackend) -> None:
-        super().__init__(backend, backend.decoder, 0)
+    def __init__(self, backend: StreamingBackend, postfilter: bool = False) -> None:
+        self._postfilter = bool(postfilter)
+        self._kind = b"NACf" if postfilter else b"NACd"
+        network = PostfilteredDecoder(backend) if postfilter else backend.decoder
+        super().__init__(backend, network, 0)
         self._config = backend.config
+
+    def _made_from(self) -> tuple[Any, ...]:
+        return (self._backend, self._postfilter)
 
     @property
     def latency(self) -> int:
-        """Samples between the end of the output and the end of the last frame that was pushed."""
+        """Samples between the end of the output and the end of the last frame that was pushed, at
+        most: with a postfilter, of frames that its stretches do not divide, there may be fewer."""
         return int(self._network.lookahead)
 
     def push(self, codes: npt.ArrayLike) -> Floats:

@@ -44,27 +44,32 @@ def encode_live(
         yield np.stack(codes)
 
 
-def decode_live(backend: StreamingBackend, reader: Reader) -> Iterator[Audio]:
+def decode_live(
+    backend: StreamingBackend, reader: Reader, *, postfilter: bool = False
+) -> Iterator[Audio]:
     """Decode to audio float32 [channels, samples] at the file's rate, as soon as it is certain.
 
-    Joined, it is that of `Pipeline.decode_blocks`. Raises FormatError where the file turns out to
-    be damaged, after what was before.
+    Joined, it is that of `Pipeline.decode_blocks`. Raises BackendError at once on a postfilter that
+    the model cannot have, FormatError where the file turns out to be damaged, after what was
+    before.
     """
     rate, own = reader.header.sample_rate, backend.config.sample_rate
-    known, blocks = reader.n_samples, _decoded(backend, reader)
+    decoders = [StreamDecoder(backend, postfilter) for _ in range(reader.header.streams)]
+    known, blocks = reader.n_samples, _decoded(backend, reader, decoders)
     # Asked after the last block, when the whole file has been read.
     length = (lambda: reader.finish().length) if known is None else known
     return resample_blocks(blocks, own, rate, length)
 
 
-def _decoded(backend: StreamingBackend, reader: Reader) -> Iterator[Audio]:
+def _decoded(
+    backend: StreamingBackend, reader: Reader, decoders: list[StreamDecoder]
+) -> Iterator[Audio]:
     """Give samples at the model's rate, all that are known to belong to the audio.
 
     Until the length is known, the last frame is kept back: the audio may end anywhere in it.
     """
     header = reader.header
     hop, rate = backend.config.hop_length, header.sample_rate
-    decoders = [StreamDecoder(backend) for _ in range(header.streams)]
     given = 0
     held = np.zeros((header.channels, 0), np.float32)
 

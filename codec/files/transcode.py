@@ -187,15 +187,15 @@ def decompress_file(
     On an error no output is left, except what a pipe has taken already.
 
     The extension of the output, or `suffix` on standard output, says which format is written. From
-    pipe to pipe, WAV and raw samples go out while the file arrives, unless `postfilter` says that
-    they are filtered.
+    pipe to pipe, WAV and raw samples go out while the file arrives. postfilter: as for
+    `Pipeline.decode_blocks`.
     """
     pipeline, job = task.pipeline, task.job
     suffix = _suffix_of(job, suffix)
     between_pipes = job.source is None and job.target is None
     as_it_arrives = suffix in (".wav", RAW_SUFFIX) and pipeline.backend.streaming
-    if stretch is None and between_pipes and as_it_arrives and not postfilter:
-        return _decompress_stream(task, suffix)
+    if stretch is None and between_pipes and as_it_arrives:
+        return _decompress_stream(task, suffix, postfilter)
     with at_hand(job.source) as source, source.open("rb") as file:
         if stretch is not None:
             seekable = SeekableReader(file, pipeline.coder_of)
@@ -217,7 +217,7 @@ def decompress_file(
         _restore(task, checked, held.header, suffix, held.tags)
 
 
-def _decompress_stream(task: Task, suffix: str) -> None:
+def _decompress_stream(task: Task, suffix: str, postfilter: bool) -> None:
     from codec.files.live import decode_live
 
     check_target(task.job, task.overwrite)  # before the header is waited for
@@ -226,7 +226,8 @@ def _decompress_stream(task: Task, suffix: str) -> None:
     maker.coder_of(reader.header)  # before any output
     if (streaming := maker.backend.streaming) is None:
         raise BackendError("the file's model cannot decode it here while it arrives")
-    _restore(task, decode_live(streaming, reader), reader.header, suffix)
+    blocks = decode_live(streaming, reader, postfilter=postfilter)
+    _restore(task, blocks, reader.header, suffix)
 
 
 def _unchanged(blocks: Iterable[Audio], reader: Reader, header: Header) -> Iterator[Audio]:

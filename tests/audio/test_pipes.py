@@ -134,9 +134,11 @@ def test_live_codes_and_samples_are_those_of_the_whole(tool, rate, samples):
         for codes in spans:
             writer.write(codes)
         writer.finish(samples)
-        file.seek(0)
-        decoded = np.concatenate(list(decode_live(tool.backend, Reader(file))), axis=1)
-        assert np.array_equal(decoded, tool.decode(tokens))
+        for postfilter in (False, True):
+            file.seek(0)
+            parts = decode_live(tool.backend, Reader(file), postfilter=postfilter)
+            decoded = np.concatenate(list(parts), axis=1)
+            assert np.array_equal(decoded, tool.decode(tokens, postfilter=postfilter))
     with pytest.raises(AudioError, match="no audio"):
         list(encode_live(tool.backend, [], rate, 3))
 
@@ -221,13 +223,13 @@ def start(*args, **kind):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("live", [False, True])
-def test_output_appears_before_the_input_ends(weights, tmp_path, live):
+@pytest.mark.parametrize(("live", "postfilter"), [(False, False), (True, False), (True, True)])
+def test_output_appears_before_the_input_ends(weights, tmp_path, live, postfilter):
     rate, channels = 16_000, 2
     audio = as_int16(np.stack([noise(5 * rate), noise(5 * rate)[::-1]]) * 0.3).T
     sender = start("compress", "-", "-", "--raw", f"{rate}:{channels}", "--model", weights,
                    *["--live"] * live)  # fmt: skip
-    receiver = start("decompress", "-", "-", "--model", weights)
+    receiver = start("decompress", "-", "-", "--model", weights, *["--postfilter"] * postfilter)
     with sender, receiver:
         packed, restored = bytearray(), bytearray()
         first = 3 * rate  # one chunk of two seconds is whole
@@ -251,11 +253,12 @@ def test_output_appears_before_the_input_ends(weights, tmp_path, live):
     packed, restored = bytes(packed) + rest, bytes(restored) + tail
     assert Header.unpack(packed).n_samples is None
     tool = codec.load(weights, backend="native")
-    whole = tool.decode(tool.encode(audio.T.copy(), rate))
+    whole = tool.decode(tool.encode(audio.T.copy(), rate), postfilter=postfilter)
     assert np.array_equal(read_stream(restored)[0], as_int16(whole).astype(np.float32) / 32768)
     # A stream that is cut off was heard as far as it went, and is an error.
     end = TRAILER_BYTES + index_bytes(3)
-    with start("decompress", "-", "-", "--format", "raw", "--model", weights) as cut:
+    asked = ["--format", "raw", "--model", weights, *["--postfilter"] * postfilter]
+    with start("decompress", "-", "-", *asked) as cut:
         heard, said = cut.communicate(packed[:-end])
     assert cut.returncode == 1
     assert b"truncated" in said

@@ -100,10 +100,15 @@ for config in (*VARIANTS.values(), STEREO):
                 codes = backend.encode(signal(config, n), config.n_codebooks)
                 assert backend.decode(codes).shape[-1] == config.n_frames(n) * config.hop_length
         encoder, decoder = StreamEncoder(backend), StreamDecoder(backend)
-        for n in (1, 700, 4000, 3):
-            decoder.push(encoder.push(signal(config, n)))
-        decoder.push(encoder.flush())
-        decoder.flush()
+        filtered = StreamDecoder(backend, config.sample_rate == module.POSTFILTER_RATE)
+        for n in (1, 700, 4000, 30_000, 3):
+            codes = encoder.push(signal(config, n))
+            decoder.push(codes)
+            filtered.push(codes)
+            filtered.restore(filtered.save())
+        for stream in (decoder, filtered):
+            stream.push(codes)
+            stream.flush()
         loud = np.full_like(signal(config, 5000), 3e38)
         latents = backend.encoder.latents(loud)
         latents = np.nan_to_num(latents, nan=-1e30, posinf=1e30, neginf=-1e30)
@@ -118,6 +123,11 @@ for n in (1, 119, 120, 121, 2000):
         audio = np.full(n, scale, np.float32) * random.uniform(-1, 1, n).astype(np.float32)
         for first in {0, hops // 2, hops - 1}:
             module.postfilter(audio, first, hops)
+        state = np.empty(module.POSTFILTER_STATE, np.int64)
+        module.postfilter_reset(state)
+        for part in np.array_split(audio, 3):
+            module.postfilter_push(state, part)
+        module.postfilter_push(state, np.tile(audio, 20), True)
 for name in ("exp", "log", "gelu"):
     module.elementwise(name, np.array([1e-38, 1e30, np.inf, np.nan], np.float32))
 """

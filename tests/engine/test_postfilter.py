@@ -19,24 +19,12 @@ from codec.engine.postfilter import Grid, postfiltered
 from codec.errors import BackendError
 from codec.support.workers import Workers
 from tests.helpers.mean_backend import MeanBackend
+from tests.helpers.postfiltered import RATE, voice, whole
 
 pytest.importorskip("codec.engine._engine", reason="needs the native engine")
 
-RATE, HOP = 24_000, 120
+HOP = 120
 SOURCE = Path(__file__).parents[2] / "csrc" / "engine" / "postfilter.c"
-
-
-def voice(samples: int, noise: float, seed: int = 0, period: float = 171.0) -> np.ndarray:
-    """Draw a buzz of 20 harmonics and white noise of this deviation, float32 [samples]."""
-    n = np.arange(samples)
-    buzz = sum(np.cos(2 * np.pi * n * k / period + k * k) / k for k in range(1, 21))
-    drawn = np.random.default_rng(seed).standard_normal(samples)
-    return (0.2 * buzz + noise * drawn).astype(np.float32)
-
-
-def whole(audio: np.ndarray) -> np.ndarray:
-    """Filter [samples] at once."""
-    return np.concatenate(list(postfiltered([audio[None]], RATE, Workers())), axis=1)[0]
 
 
 def table(name: str) -> np.ndarray:
