@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -32,18 +33,24 @@ from codec.files.transcode import Coding, Task, compress_file, decompress_file
 from codec.model.location import DEFAULT_WEIGHTS
 from codec.support.workers import Workers
 
-# The options of nac, and what they are in Python.
-WAYS: dict[str, tuple[list[str], int | None, str | None, Search]] = {
-    "default": ([], None, None, PLAIN),
-    "best, 8 codebooks": (["-n", "8", "--effort", "best"], 8, "best", PLAIN),
-    "raw, 8 codebooks": (["-b", "2", "--effort", "raw"], 8, "raw", PLAIN),
-    "8 paths, 8 codebooks": (["-n", "8", "--beam", "8"], 8, None, Search(8)),
-    "5 steps, 8 paths, 8 codebooks": (
-        ["-n", "8", "--beam", "8", "--refine", "5"],
-        8,
-        None,
-        Search(8, 5),
-    ),
+
+class Way(NamedTuple):
+    """Options of `nac compress`, and what they are in Python; and whether audio is filtered."""
+
+    options: str = ""
+    codebooks: int | None = None
+    effort: str | None = None
+    search: Search = PLAIN
+    postfilter: bool = False
+
+
+WAYS = {
+    "default": Way(),
+    "best, 8 codebooks": Way("-n 8 --effort best", 8, "best"),
+    "raw, 8 codebooks": Way("-b 2 --effort raw", 8, "raw"),
+    "8 paths, 8 codebooks": Way("-n 8 --beam 8", 8, search=Search(8)),
+    "5 steps, 8 paths, 8 codebooks": Way("-n 8 --beam 8 --refine 5", 8, search=Search(8, 5)),
+    "postfilter, 8 codebooks": Way("-n 8", 8, postfilter=True),
 }
 
 
@@ -55,17 +62,15 @@ class Bench:
         self._pipeline = codec.load(weights).pipeline
         self.bytes = self.files = self.clips = self.differing = 0
 
-    def compare(
-        self, wav: Path, options: list[str], count: int | None, effort: str | None, search: Search
-    ) -> None:
+    def compare(self, wav: Path, way: Way) -> None:
         mine, other = self._folder / "mine", self._folder / "other"
         nac_mine, nac_other = mine.with_suffix(".nac"), other.with_suffix(".nac")
         wav_mine, wav_other = mine.with_suffix(".wav"), other.with_suffix(".wav")
-        self._run("compress", *options, wav, nac_mine)
-        coding = Coding(self._pipeline.n_codebooks(count), effort, search=search)
+        self._run("compress", *way.options.split(), wav, nac_mine)
+        coding = Coding(self._pipeline.n_codebooks(way.codebooks), way.effort, search=way.search)
         compress_file(self._task(wav, nac_other), coding)
-        self._run("decompress", nac_mine, wav_mine)
-        decompress_file(self._task(nac_other, wav_other), ".wav")
+        self._run("decompress", *["--postfilter"] * way.postfilter, nac_mine, wav_mine)
+        decompress_file(self._task(nac_other, wav_other), ".wav", postfilter=way.postfilter)
         for one, two in ((nac_mine, nac_other), (wav_mine, wav_other)):
             data = two.read_bytes()
             self.files += 1
@@ -102,14 +107,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for way in options.way or WAYS:
-            words, count, effort, search = WAYS[way]
             bench = Bench(command, options.weights, folder)
             stopped = False
             try:
                 for clip in tqdm(clips, way, disable=None):
                     wav = folder / "clip.wav"
                     soundfile.write(wav, np.clip(clip.audio, -1, 1), SAMPLE_RATE, subtype="PCM_16")
-                    bench.compare(wav, words, count, effort, search)
+                    bench.compare(wav, WAYS[way])
             except KeyboardInterrupt:
                 stopped = True
             numbers = f"{bench.clips} | {bench.files} | {bench.bytes:,} | {bench.differing}"

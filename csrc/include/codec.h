@@ -21,7 +21,7 @@
  *
  * Threads may share a codec_model, which never changes. All else serves one call at a time. There is
  * no global state, and no memory is allocated but by calls that open, make, encode or decode,
- * and by codec_encoder_set_refine. */
+ * and by codec_encoder_set_refine and codec_decoder_set_postfilter. */
 #ifndef CODEC_H
 #define CODEC_H
 
@@ -169,6 +169,20 @@ CODEC_API codec_status codec_encoder_flush_latents(codec_encoder *encoder, float
 CODEC_API codec_status codec_decoder_new(const codec_model *model, codec_decoder **decoder);
 CODEC_API void codec_decoder_free(codec_decoder *decoder);
 CODEC_API void codec_decoder_reset(codec_decoder *decoder);
+
+/* Lowers the noise between the harmonics of voices if `on` is not 0, as `codec decompress --postfilter`
+ * does; it is for speech. A new decoder does not. It is set before the first frame, else it is
+ * CODEC_ERROR_STATE; a reset keeps it. It is CODEC_ERROR_UNSUPPORTED unless the model is for 24000 Hz.
+ *
+ * The samples are those of the whole for any size of the pushes, and come 20 to 25 ms later. A state then
+ * holds what the filter has seen, and is for decoders with one. Of a whole clip, push all frames at once,
+ * then flush. */
+CODEC_API codec_status codec_decoder_set_postfilter(codec_decoder *decoder, int on, char *message,
+                                                    size_t message_size);
+
+/* Samples before the end of the last frame that still wait for what follows, at most:
+ * info.decoder_latency, and what a postfilter sees ahead. */
+CODEC_API size_t codec_decoder_latency(const codec_decoder *decoder);
 
 /* Samples that come out when `frames` frames are pushed, and when the stream is flushed now. */
 CODEC_API size_t codec_decoder_ready(const codec_decoder *decoder, size_t frames);

@@ -112,17 +112,25 @@ static codec_status check_coded(const nac_decoder *net, const nac_coded *from)
     return codes_fit(net, from) ? CODEC_OK : CODEC_ERROR_CODES;
 }
 
+codec_status nac_stream_check_coded(const nac_decoder *net, const void *state,
+                                    const nac_coded *from, const float *samples, size_t room,
+                                    size_t ready)
+{
+    const void *in = from->levels ? (const void *)from->codes : from->latents;
+    if ((from->frames && !in) || from->frames > most_frames(net)) return CODEC_ERROR_ARGUMENT;
+    if (nac_decoder_done(state)) return CODEC_ERROR_STATE;
+    if (ready > room) return CODEC_ERROR_SIZE;
+    if (ready && !samples) return CODEC_ERROR_ARGUMENT;
+    return check_coded(net, from);
+}
+
 codec_status nac_stream_decode(const nac_decoder *net, void *state, float *scratch,
                                const nac_coded *from, float *samples, size_t room, size_t *n)
 {
     float nowhere; /* the engine copies nothing to a place that must not be NULL */
-    const void *in = from->levels ? (const void *)from->codes : from->latents;
-    if (!n || (from->frames && !in) || from->frames > most_frames(net)) return CODEC_ERROR_ARGUMENT;
-    if (nac_decoder_done(state)) return CODEC_ERROR_STATE;
-    const size_t ready = nac_decoder_ready(net, state, from->frames);
-    if (ready > room) return CODEC_ERROR_SIZE;
-    if (ready && !samples) return CODEC_ERROR_ARGUMENT;
-    const codec_status status = check_coded(net, from);
+    if (!n) return CODEC_ERROR_ARGUMENT;
+    const size_t ready = nac_stream_decodes(net, state, from->frames);
+    const codec_status status = nac_stream_check_coded(net, state, from, samples, room, ready);
     if (status) return status;
     float *out = ready ? samples : &nowhere;
     if (from->frames && from->levels)

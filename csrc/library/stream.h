@@ -50,6 +50,11 @@ typedef struct {
 size_t nac_stream_decodes(const nac_decoder *net, const void *state, size_t frames);
 size_t nac_stream_decodes_last(const nac_decoder *net, const void *state);
 
+/* Whether these may be decoded, and the samples which that makes fit. */
+codec_status nac_stream_check_coded(const nac_decoder *net, const void *state,
+                                    const nac_coded *from, const float *samples, size_t room,
+                                    size_t ready);
+
 /* Decodes to at most `room` samples; sets *n to how many came out. */
 codec_status nac_stream_decode(const nac_decoder *net, void *state, float *scratch,
                                const nac_coded *from, float *samples, size_t room, size_t *n);

@@ -84,6 +84,8 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "codec_decoder_new": (c_int, c_void_p, POINTER(c_void_p)),
     "codec_decoder_free": (None, c_void_p),
     "codec_decoder_reset": (None, c_void_p),
+    "codec_decoder_set_postfilter": (c_int, c_void_p, c_int, c_char_p, c_size_t),
+    "codec_decoder_latency": (c_size_t, c_void_p),
     "codec_decoder_ready": (c_size_t, c_void_p, c_size_t),
     "codec_decoder_left": (c_size_t, c_void_p),
     "codec_decoder_push": (c_int, c_void_p, CODES, *(c_size_t,) * 3, SAMPLES, c_size_t, SIZES),
@@ -233,6 +235,18 @@ class Decoder:
 
     def __del__(self) -> None:
         self.model.library.codec_decoder_free(self.handle)
+
+    def set_postfilter(self, on: bool) -> None:
+        """Lower the noise between the harmonics of voices, or do not; before the first frame."""
+        reason = ctypes.create_string_buffer(200)
+        call = self.model.library.codec_decoder_set_postfilter
+        if status := call(self.handle, on, reason, len(reason)):
+            raise LibraryError(status, reason.value.decode())
+
+    @property
+    def latency(self) -> int:
+        """Samples before the end of the last frame that still wait for what follows, at most."""
+        return int(self.model.library.codec_decoder_latency(self.handle))
 
     def push(self, codes: Codes) -> Floats:
         held = np.ascontiguousarray(codes)

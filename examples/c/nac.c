@@ -29,13 +29,14 @@ typedef struct {
     long beam;      /* paths of the search for the codes */
     long refine;    /* steps that improve them */
     double kbps;    /* 0: not asked for */
+    int postfilter; /* whether what is restored is filtered */
     int force;
 } options;
 
 static const char usage[] =
     "usage: nac compress   -m MODEL [-n CODEBOOKS | -b KBPS] [--beam N] [--refine N]\n"
     "                      [--effort NAME] [-f] IN.wav OUT.nac\n"
-    "       nac decompress -m MODEL [-f] IN.nac OUT.wav\n"
+    "       nac decompress -m MODEL [--postfilter] [-f] IN.nac OUT.wav\n"
     "\n"
     "  -m, --model FILE    weights (.safetensors); data of the coders lie beside it (.entropy)\n"
     "  -n, --codebooks N   number of codebooks; by default all\n"
@@ -45,6 +46,7 @@ static const char usage[] =
     "  --refine N          steps through the decoder that improve the codes, 0 to 1000; by\n"
     "                      default 0. 20 come closer to the audio, and are far slower\n"
     "  --effort NAME       lossless coding: raw, fast, best; by default fast if the model has it\n"
+    "  --postfilter        lower the noise between the harmonics of voices\n"
     "  -f, --force         overwrite an output that exists\n";
 
 /* What a job holds; `release` frees all of it, whatever of it there is. */
@@ -489,8 +491,12 @@ static int start_audio(job *j, const codec_file_info *file)
 {
     codec_status status = codec_reader_use(j->reader, j->coder);
     if (status == CODEC_ERROR_MODEL) return fail(j, "made with another model");
-    for (size_t i = 0; i < codec_file_streams(file) && status == CODEC_OK; i++)
+    for (size_t i = 0; i < codec_file_streams(file) && status == CODEC_OK; i++) {
         status = codec_decoder_new(j->model, &j->decoders[i]);
+        if (status == CODEC_OK)
+            status = codec_decoder_set_postfilter(j->decoders[i], j->asked->postfilter, j->reason,
+                                                  REASON);
+    }
     if (status != CODEC_OK) return fail_status(j, status);
     for (size_t i = 0; i < codec_reader_tags(j->reader); i++) {
         codec_tag tag;
@@ -562,6 +568,10 @@ int main(int argc, char **argv)
         char *end = NULL;
         if (strcmp(word, "-f") == 0 || strcmp(word, "--force") == 0) {
             asked.force = 1;
+            continue;
+        }
+        if (!to_nac && strcmp(word, "--postfilter") == 0) {
+            asked.postfilter = 1;
             continue;
         }
         if (word[0] != '-') {

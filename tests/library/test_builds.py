@@ -104,7 +104,8 @@ def test_sanitizers(tmp_path: Path) -> None:
     library = tmp_path / "sanitized.so"
     compile_c(library, sources(), "-O1", *SANITIZED, "-shared", "-fPIC", "-fvisibility=hidden")
     runtime = run("gcc", "-print-file-name=libasan.so").strip()
-    tests = [f"tests/library/test_{name}.py" for name in ("model", "streams", "beam", "refine")]
+    names = ("model", "streams", "beam", "refine", "postfilter")
+    tests = [f"tests/library/test_{name}.py" for name in names]
     found = run(
         *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *tests),
         CODEC_TEST_LIBRARY=str(library),

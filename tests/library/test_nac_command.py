@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import shutil
 import signal
 import struct
@@ -158,8 +159,11 @@ def test_any_wav_there_and_back(
     there(nac, cli_of_weights, source)
 
 
-def there(nac: Command, cli: Cli, source: Path, *options: object) -> None:
-    """Compress and restore `source` with both; the results are the same."""
+def there(
+    nac: Command, cli: Cli, source: Path, *options: object, restoring: tuple[object, ...] = ()
+) -> None:
+    """Compress `source` with `options`, and restore it with those of `restoring`, with both
+    commands; the results are the same."""
     mine, other = source.with_name("mine"), source.with_name("other")
     codec, model = (cli, ("--model", nac.model))
     code, _, error = codec("compress", "-q", source, "-o", f"{other}.nac", *options, *model)
@@ -168,9 +172,9 @@ def there(nac: Command, cli: Cli, source: Path, *options: object) -> None:
     assert code == 0, problem
     assert ("warning" in problem) == ("warning" in error), (problem, error)
     assert Path(f"{mine}.nac").read_bytes() == Path(f"{other}.nac").read_bytes()
-    code, _, error = codec("decompress", "-q", f"{other}.nac", *model)
+    code, _, error = codec("decompress", "-q", f"{other}.nac", *restoring, *model)
     assert code == 0, error
-    code, problem = nac("decompress", f"{mine}.nac", f"{mine}.wav")
+    code, problem = nac("decompress", *restoring, f"{mine}.nac", f"{mine}.wav")
     assert code == 0, problem
     assert Path(f"{mine}.wav").read_bytes() == Path(f"{other}.wav").read_bytes()
 
@@ -209,6 +213,48 @@ def test_a_search_finds_other_codes(
     assert nac("compress", source, many, "--effort", "raw", *option) == (0, "")
     assert len(one.read_bytes()) == len(many.read_bytes())
     assert one.read_bytes() != many.read_bytes()
+
+
+POSTFILTER = ("--postfilter",)
+
+
+@pytest.mark.parametrize(
+    ("channels", "samples"), [(1, 1), (1, 961), (1, 60_001), (2, 120_000), (3, 49_921)]
+)
+def test_filtered_audio(
+    nac: Command, cli_of_weights: Cli, tmp_path: Path, channels: int, samples: int
+) -> None:
+    source = tmp_path / "in.wav"
+    soundfile.write(source, audio_of(channels, samples), RATE, subtype="PCM_16")
+    there(nac, cli_of_weights, source, restoring=POSTFILTER)
+    assert nac("decompress", tmp_path / "mine.nac", tmp_path / "plain.wav") == (0, "")
+    plain, filtered = ((tmp_path / f"{name}.wav").read_bytes() for name in ("plain", "mine"))
+    assert len(plain) == len(filtered)
+    assert plain != filtered or samples == 1
+
+
+def test_filtered_pairs(program: Path, cli_of_weights: Cli, tmp_path: Path) -> None:
+    config = dataclasses.replace(SMALL, channels=2)
+    pairs = Command(program, write_model(tmp_path / "pairs.safetensors", config))
+    source = tmp_path / "in.wav"
+    soundfile.write(source, audio_of(4, 50_000), RATE, subtype="PCM_16")
+    there(pairs, cli_of_weights, source, restoring=POSTFILTER)
+
+
+def test_audio_of_another_rate_is_not_filtered(pairs: Command, tmp_path: Path) -> None:
+    source, file = tmp_path / "in.wav", tmp_path / "a.nac"
+    soundfile.write(source, audio_of(2, 3000), STEREO.sample_rate)
+    assert pairs("compress", source, file) == (0, "")
+    code, error = pairs("decompress", "--postfilter", file, tmp_path / "out.wav")
+    assert code == 1
+    assert error == f"nac: {file}: the postfilter is for models of 24000 Hz, not 48000 Hz\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nac", "in.wav"]
+
+
+def test_only_what_is_restored_is_filtered(nac: Command, tmp_path: Path) -> None:
+    code, error = nac("compress", "--postfilter", tmp_path / "a.wav", tmp_path / "a.nac")
+    assert code == 2
+    assert error.startswith("nac: an unknown option\n")
 
 
 def test_files_of_other_kinds_are_restored(
@@ -484,7 +530,7 @@ def test_the_command_is_clean_under_the_sanitizers(
     nac = Command(program, model)
     source = tmp_path / "in.wav"
     soundfile.write(source, audio_of(2, 110_001), RATE)
-    there(nac, cli_of_weights, source, "--refine", 1, "--beam", 2)
+    there(nac, cli_of_weights, source, "--refine", 1, "--beam", 2, restoring=POSTFILTER)
     for name, data in (WAVS | BAD).items():
         folder = tmp_path / name
         folder.mkdir()
@@ -519,6 +565,7 @@ def test_the_command_is_clean_under_valgrind(
     source.write_bytes(WAVS["plain"])
     assert nac("compress", source, file, "--effort", effort, *search) == (0, "")
     assert nac("decompress", file, target) == (0, "")
+    assert nac("decompress", "--postfilter", "-f", file, target) == (0, "")
 
 
 @pytest.mark.slow
@@ -543,4 +590,7 @@ def test_another_processor_makes_the_same_files(
         source = tmp_path / name / "in.wav"
         source.write_bytes(WAVS[name])
         search = ("--refine", 2, "--beam", 2) if name == "plain" else ()
-        there(Command(script, model), cli_of_weights, source, "--effort", effort, *search)
+        there(
+            Command(script, model), cli_of_weights, source, "--effort", effort, *search,
+            restoring=POSTFILTER,
+        )  # fmt: skip

@@ -229,6 +229,11 @@ def test_there_and_back(
     assert code == 0, error
     assert nac("decompress", f"{mine}.nac", f"{mine}.wav", weights=weights) == (0, "")
     assert Path(f"{mine}.wav").read_bytes() == Path(f"{other}.wav").read_bytes()
+    if kind == "model":
+        words = ("decompress", "-q", "-f", "--postfilter", f"{other}.nac")
+        assert codec(*words, *of)[0] == 0
+        assert nac("decompress", "-f", "--postfilter", f"{mine}.nac", f"{mine}.wav") == (0, "")
+        assert Path(f"{mine}.wav").read_bytes() == Path(f"{other}.wav").read_bytes()
 
 
 @pytest.mark.slow

@@ -153,6 +153,13 @@ extern "C" {
         decoder: *mut *mut codec_decoder,
     ) -> codec_status;
     pub fn codec_decoder_free(decoder: *mut codec_decoder);
+    pub fn codec_decoder_set_postfilter(
+        decoder: *mut codec_decoder,
+        on: c_int,
+        message: *mut c_char,
+        message_size: usize,
+    ) -> codec_status;
+    pub fn codec_decoder_latency(decoder: *const codec_decoder) -> usize;
     pub fn codec_decoder_ready(decoder: *const codec_decoder, frames: usize) -> usize;
     pub fn codec_decoder_left(decoder: *const codec_decoder) -> usize;
     pub fn codec_decoder_push(

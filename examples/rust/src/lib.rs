@@ -353,6 +353,23 @@ impl<'m> Decoder<'m> {
         Ok(Decoder { handle, channels: model.channels(), model: PhantomData })
     }
 
+    /// Lowers the noise between the harmonics of voices, or does not, which is the default; before the
+    /// first frame. The samples come 20 to 25 ms later then.
+    pub fn set_postfilter(&mut self, on: bool) -> Result<()> {
+        let decoder = self.handle.as_ptr();
+        // SAFETY: the decoder is valid, and the message has the size that is said.
+        check_message(|message, size| unsafe {
+            ffi::codec_decoder_set_postfilter(decoder, on.into(), message, size)
+        })
+    }
+
+    /// Samples of each channel before the end of the last frame that still wait for what follows, at
+    /// most.
+    pub fn latency(&self) -> usize {
+        // SAFETY: the decoder is valid.
+        unsafe { ffi::codec_decoder_latency(self.handle.as_ptr()) }
+    }
+
     /// Takes frames, any number, whose codebooks may change from call to call.
     pub fn push(&mut self, codes: &Codes) -> Result<Vec<f32>> {
         let decoder = self.handle.as_ptr();

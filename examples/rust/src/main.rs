@@ -23,7 +23,7 @@ type Failure = Box<dyn Error>;
 const USAGE: &str = "\
 usage: nac compress   -m MODEL [-n CODEBOOKS] [--beam PATHS] [--refine STEPS]
                       [--effort raw|fast|best] [-f] IN.wav OUT.nac
-       nac decompress -m MODEL [-f] IN.nac OUT.wav";
+       nac decompress -m MODEL [--postfilter] [-f] IN.nac OUT.wav";
 const BLOCK: usize = 1 << 16; // samples that an encoder takes at a time
 
 #[derive(Default)]
@@ -32,6 +32,7 @@ struct Options {
     codebooks: Option<u32>,
     beam: Option<usize>,
     refine: usize,
+    postfilter: bool,
     effort: Option<Effort>,
     force: bool,
     files: Vec<PathBuf>,
@@ -99,6 +100,7 @@ fn parse(words: &[String]) -> Result<(Work, Options), String> {
                     _ => return Err("--effort is one of raw, fast, best".into()),
                 });
             }
+            "--postfilter" => options.postfilter = true,
             "-f" | "--force" => options.force = true,
             _ if word.starts_with('-') => return Err(format!("no option {word}")),
             _ => options.files.push(word.into()),
@@ -163,8 +165,14 @@ fn decompress(options: &Options, source: &Path, target: &Path) -> Result<(), Fai
     check_rate(&model, info.sample_rate)?;
     reader.decode_with(&coder)?;
     let mut streams = vec![Vec::new(); files::streams(&info)];
-    let mut decoders =
-        streams.iter().map(|_| Decoder::new(&model)).collect::<nac::Result<Vec<_>>>()?;
+    let mut decoders = streams
+        .iter()
+        .map(|_| {
+            let mut decoder = Decoder::new(&model)?;
+            decoder.set_postfilter(options.postfilter)?;
+            Ok(decoder)
+        })
+        .collect::<nac::Result<Vec<_>>>()?;
     while let Some(chunk) = reader.next_chunk()? {
         for ((stream, decoder), codes) in streams.iter_mut().zip(&mut decoders).zip(&chunk) {
             stream.extend(decoder.push(codes)?);

@@ -125,6 +125,34 @@ fn steps_refine_codes_whatever_the_pieces() {
 }
 
 #[test]
+fn a_postfilter_gives_the_same_whatever_the_pieces() {
+    let model = model();
+    let codes = model.encode(&noise(60_000), 3).unwrap();
+    let one = |at: usize| {
+        Codes::new(3, 1, (0..3).map(|level| codes.values()[level * codes.frames() + at]).collect())
+    };
+    let mut decoder = Decoder::new(&model).unwrap();
+    let plain = decoder.latency();
+    assert_eq!(plain, model.info().decoder_latency as usize);
+    decoder.set_postfilter(true).unwrap();
+    assert!((480..600).contains(&(decoder.latency() - plain)));
+    let mut whole = decoder.push(&codes).unwrap();
+    assert_eq!(decoder.set_postfilter(false).unwrap_err().status, 9);
+    whole.extend(decoder.flush().unwrap());
+    assert_ne!(whole, model.decode(&codes).unwrap());
+    let mut decoder = Decoder::new(&model).unwrap();
+    decoder.set_postfilter(true).unwrap();
+    let mut pieces = Vec::new();
+    (0..codes.frames()).for_each(|at| pieces.extend(decoder.push(&one(at)).unwrap()));
+    pieces.extend(decoder.flush().unwrap());
+    assert_eq!(pieces, whole);
+    let pairs = open("NAC_TEST_PAIRS");
+    let error = Decoder::new(&pairs).unwrap().set_postfilter(true).unwrap_err();
+    assert_eq!(error.status, 6);
+    assert_eq!(error.reason, "the postfilter is for models of 24000 Hz, not 48000 Hz");
+}
+
+#[test]
 fn threads_share_a_model() {
     let model = model();
     let expected = model.encode(&tone(9000), 3).unwrap();
