@@ -8,7 +8,8 @@ stored voice or the path of a recording; "held-out" stands for 3 s of each of tw
 DATA/eval. For every voice: phone error by hama and word error by Whisper tiny.en, both against the
 text, DistillMOS, similarity to other recordings of the speaker (resemblyzer), milliseconds to the
 first audio, and how many times faster than real time codes are drawn. The first row are recordings
-of the same sentences, coded at the model's levels.
+of the same sentences, coded at the model's levels. With --both every voice has a second row: of the
+same codes, decoded with the postfilter, or without it after --postfilter.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from codec.lm.speech.voices import Voice
 from codec.quality import phones, prosody, whisper
 from codec.quality.blind import distillmos
 from codec.quality.words import edits
+from codec.support.types import Codes
 
 WORDS = 12  # of a long sentence that are spoken
 FEWEST = 6
@@ -165,22 +167,22 @@ def stretch(path: Path, offset: float, duration: float) -> tuple[np.ndarray, int
 
 
 def spoken(
-    speaker: Speaker, text: str, voice: Voice, style: Style
-) -> tuple[np.ndarray, float, float]:
-    """Speak a text; return the audio, milliseconds to the first of it, and the speed."""
+    speaker: Speaker, text: str, voice: Voice, style: Style, postfilter: bool
+) -> tuple[Codes, np.ndarray, float, float]:
+    """Speak a text; return the codes, the audio, milliseconds to the first of it, and the speed."""
     begun = time.perf_counter()
-    decoder = speaker.codec.stream_decoder()
-    parts, first, frames = [], 0.0, 0
+    decoder = speaker.codec.stream_decoder(postfilter=postfilter)
+    frames, parts, first = [], [], 0.0
     for codes in speaker.frames(text, voice, style=style):
         audio = decoder.push(codes)
-        frames += 1
+        frames.append(codes)
         if len(audio) and not first:
             first = 1000 * (time.perf_counter() - begun)
         parts.append(audio)
     parts.append(decoder.flush())
     taken = time.perf_counter() - begun
-    speed = frames / speaker.codec.config.frame_rate / taken
-    return np.concatenate(parts), first, speed
+    speed = len(frames) / speaker.codec.config.frame_rate / taken
+    return np.concatenate(frames, axis=1), np.concatenate(parts), first, speed
 
 
 def voices_of(
@@ -221,6 +223,8 @@ def main() -> None:
     parser.add_argument("--voice-guidance", type=float, default=STYLE.prompt_guidance)
     parser.add_argument("--adapt", type=int, default=VOICE_STEPS, help="steps, for recorded voices")
     parser.add_argument("--recordings", action="store_true", help="judge the recordings too")
+    parser.add_argument("--postfilter", action="store_true")
+    parser.add_argument("--both", action="store_true", help="judge with and without the filter")
     parser.add_argument("--keep", type=Path, help="folder to write the speech to")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -238,19 +242,28 @@ def main() -> None:
     if options.recordings:
         print(recordings(speaker, wanted).line("recordings, coded"), flush=True)
     for name, voice, own in voices:
-        score = Score()
+        score, other = Score(), Score()
         for number, sentence in enumerate(wanted):
             style = dataclasses.replace(chosen, seed=number)
-            audio, first, speed = spoken(speaker, sentence.text, voice, style)
+            codes, audio, first, speed = spoken(
+                speaker, sentence.text, voice, style, options.postfilter
+            )
             score.first_ms.append(first)
             score.speed.append(speed)
             rate = speaker.codec.config.sample_rate
             score.add(audio, rate, sentence.text, own)
+            if options.both:
+                tokens = speaker.codec.tokens(codes)
+                again = speaker.codec.decode(tokens, postfilter=not options.postfilter)[0]
+                other.add(again, rate, sentence.text, own)
             if options.keep:
                 options.keep.mkdir(parents=True, exist_ok=True)
                 path = options.keep / f"{name}_{number:02d}.wav"
                 write_audio(path, audio[None], rate, ".wav")
         print(score.line(name), flush=True)
+        if options.both:
+            how = "without" if options.postfilter else "with"
+            print(other.line(f"{name}, {how} the postfilter"), flush=True)
 
 
 def recordings(speaker: Speaker, wanted: Sequence[Sentence]) -> Score:

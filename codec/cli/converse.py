@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="Silence that ends your turn.  [default: 0.06; grows to 0.8 where that was too short]",
 )
+@options.postfilter
 @options.model
 def converse(
     reply: str,
@@ -80,6 +81,7 @@ def converse(
     codebooks: int | None,
     detector: Any,
     patience: float | None,
+    postfilter: bool,
     model: str,
 ) -> None:
     """Talk with a program on a page in the browser. It listens while it speaks.
@@ -123,7 +125,7 @@ def converse(
     def make(on_event: Any) -> Conversation:
         return Conversation(
             loaded, callback, n_codebooks=levels, detector=load_detector(rate, detector),
-            rules=rules, on_event=on_event,
+            rules=rules, on_event=on_event, postfilter=postfilter,
         )  # fmt: skip
 
     heard: list[Event] = []

@@ -59,6 +59,12 @@ refine = click.option(
     metavar="N",
     help="Improve the codes by N steps through the decoder: 20 sound closer, best with --beam 16.",
 )
+postfilter = click.option(
+    "--postfilter/--no-postfilter",
+    default=False,
+    show_default=True,
+    help="Lower the noise between the harmonics of voices.",
+)
 torch_threads = click.option(
     "--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's choice]"
 )

@@ -16,6 +16,7 @@ from codec.audio.formats import WRITE_FORMATS
 from codec.audio.pipes import SampleSink
 from codec.audio.reader import read_audio
 from codec.audio.writer import AudioWriter
+from codec.engine.postfilter import Grid
 from codec.errors import CodecWarning, OutputError
 from codec.support.atomic import check_writable, replacing
 from codec.support.progress import Progress
@@ -70,12 +71,13 @@ def write_frames(
     quiet: bool,
     n_frames: int | None = None,
     skip: int = 0,
+    postfilter: bool = False,
 ) -> float:
     """Decode frames [levels, n] as they come and write the audio; return its length in seconds.
 
     target: of `check_output`; standard output gets a WAV, every frame as soon as it is certain.
     n_frames: how many will come, for the bar on a terminal. skip: samples at the beginning that
-    are not written.
+    are not written. postfilter: as for `Codec.decode`.
     """
     rate = codec.config.sample_rate
     samples = 0
@@ -89,7 +91,7 @@ def write_frames(
             suffix = target.suffix.lower()
             sink = stack.enter_context(AudioWriter(aside, rate, 1, 0, suffix))
         progress = stack.enter_context(Progress(total, shown=not quiet))
-        for block in after(decoded(codec, frames), skip):
+        for block in after(decoded(codec, frames, postfilter), skip):
             sink.write(block)
             samples += block.shape[1]
             progress.advance(f"{samples / rate:.1f} s", block.shape[1] / rate)
@@ -102,9 +104,15 @@ def learning(progress: Progress) -> Callable[[int, int], None]:
     return lambda done, steps: show("learns from the recording", done, steps, 0.0)
 
 
-def decoded(codec: Codec, frames: Iterable[Codes]) -> Iterator[Audio]:
+def check_postfilter(codec: Codec, postfilter: bool) -> None:
+    """Raise BackendError if there is to be a postfilter, and this model cannot have it."""
+    if postfilter:
+        Grid.of(codec.config.sample_rate)
+
+
+def decoded(codec: Codec, frames: Iterable[Codes], postfilter: bool) -> Iterator[Audio]:
     """Yield the audio of frames [levels, n] as soon as it is certain: float32 [1, samples]."""
-    decoder = codec.stream_decoder()
+    decoder = codec.stream_decoder(postfilter=postfilter)
     for codes in frames:
         audio = decoder.push(codes)
         if len(audio):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from codec.cli.converse import converse
+from codec.errors import OptionError
 from tests.helpers.cli import Cli
 
 CLIPS = Path(__file__).parents[1] / "clips"
@@ -45,6 +47,25 @@ def test_a_mistake_is_an_error_of_one_line(cli: Cli, wrong: list[str], said: str
     assert code == 1
     assert said in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "filters"),
+    [((), False), (("--no-postfilter",), False), (("--postfilter",), True)],
+    ids=str,
+)
+def test_replies_are_filtered_on_request(
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], filters: bool
+) -> None:
+    pytest.importorskip("codec.engine._engine", reason="the native engine was not built")
+    from codec.lm import duplex
+
+    def conversation(*_: object, postfilter: bool, **__: object) -> None:
+        raise OptionError(f"opened: {postfilter}")
+
+    monkeypatch.setattr(duplex, "Conversation", conversation)
+    with pytest.raises(OptionError, match=f"opened: {filters}"):
+        converse.main(["--detector", "energy", *words], standalone_mode=False)
 
 
 def test_it_serves_until_ctrl_c() -> None:

@@ -21,8 +21,9 @@ import torch
 import codec
 import codec.lm
 from codec.cli.main import cli
-from codec.cli.sound import read_mono
+from codec.cli.sound import check_postfilter, read_mono
 from codec.errors import (
+    BackendError,
     CodecWarning,
     MissingPackageError,
     ModelError,
@@ -33,6 +34,8 @@ from codec.errors import (
 from codec.lm.model.config import preset
 from codec.lm.model.files import write_network
 from codec.lm.model.network import Network
+from codec.model.config import ModelConfig
+from tests.helpers.mean_backend import MeanBackend
 from tests.helpers.processes import python
 
 CLIP = Path(__file__).parents[1] / "clips" / "speech.flac"
@@ -74,6 +77,27 @@ def test_a_prompt_goes_on(weights: Path, prompt: Path, tmp_path: Path) -> None:
     assert np.array_equal(audio[-round(0.4 * rate) :], soundfile.read(rest)[0])
     streamed, _ = soundfile.read(io.BytesIO(call("continue", *options, "-o", "-")))
     assert np.array_equal(streamed, audio)
+
+
+def test_what_goes_on_is_filtered_on_request(weights: Path, prompt: Path) -> None:
+    options = (prompt, "--seconds", 0.2, "--weights", weights, "--adapt", 0, "-o", "-")
+    usual, filtered, plain = (
+        call("continue", *options, *words)
+        for words in ((), ("--postfilter",), ("--no-postfilter",))
+    )
+    assert usual == plain
+    assert len(filtered) == len(plain)
+    assert filtered != plain
+    rest = call("continue", *options, "--postfilter", "--skip-prompt")
+    assert filtered.endswith(rest[44:])
+
+
+def test_only_models_that_it_is_for_are_filtered() -> None:
+    other = codec.load(backend=MeanBackend(ModelConfig(sample_rate=48_000)))
+    check_postfilter(other, False)
+    check_postfilter(codec.load(), True)
+    with pytest.raises(BackendError, match="is for models of 24000 Hz, not 48000 Hz"):
+        check_postfilter(other, True)
 
 
 def test_a_prompt_is_never_overwritten(weights: Path, prompt: Path, tmp_path: Path) -> None:

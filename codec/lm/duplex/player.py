@@ -36,18 +36,19 @@ class Player:
     bit for bit, but for fades of 8 ms where it is held, goes on or is cut off. A held reply goes on
     at the same place of a later slot, so that its frames stay on the clock.
 
+    postfilter: as for `Codec.decode`; it looks 20 ms further.
     frames: the frames of this reply that were taken, a tape of uint16 [n_codebooks, n], with the
         frames of silence that fill in where the callback was late.
     underruns: how many those are, in all replies.
     heard: samples of this reply that were played, or will be when a fade that has begun ends.
     """
 
-    def __init__(self, model: Codec, n_codebooks: int) -> None:
+    def __init__(self, model: Codec, n_codebooks: int, *, postfilter: bool = False) -> None:
         self.silence = silence_frame(model, n_codebooks)
         self.frames = Tape(np.uint16, n_codebooks)
         self.underruns = 0
         self.heard = 0
-        self._decoder = model.stream_decoder()
+        self._decoder = model.stream_decoder(postfilter=postfilter)
         self._slot = model.config.hop_length
         self._fade = round(FADE_SECONDS * model.config.sample_rate)
         self._mode: Literal["idle", "playing", "held", "waiting"] = "idle"

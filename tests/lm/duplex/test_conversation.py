@@ -127,6 +127,17 @@ def test_a_turn_is_heard_and_answered() -> None:
     assert turn.stop * SLOT > spoken[1] - RATE // 4
 
 
+def test_a_reply_is_filtered_on_request() -> None:
+    plain, heard = answered(), Heard(ONE_TURN, answer, postfilter=True)
+    sound = MODEL.decode(MODEL.tokens(ANSWER), postfilter=True)[0]
+    assert not np.array_equal(sound, SOUND)
+    assert heard.events == plain.events
+    began = heard.at("reply began")
+    assert np.array_equal(heard.out[began : began + len(sound)], sound)
+    assert not heard.out[began + len(sound) :].any()
+    assert np.array_equal(heard.conversation.spoken(), plain.conversation.spoken())
+
+
 def test_both_streams_lie_on_one_clock() -> None:
     conversation = answered().conversation
     frames = len(ONE_TURN) // SLOT

@@ -106,6 +106,30 @@ def test_the_command_writes_what_the_library_makes(
     assert "exists" in str(again.exception)
 
 
+def test_the_command_filters_on_request(speaker: Speaker, files: list[str], tmp_path: Path) -> None:
+    tokens = speaker.speak("go on", "ann", style=Style(seed=5))
+    made: dict[str, np.ndarray] = {}
+    for option in ("", "--postfilter", "--no-postfilter"):
+        out = tmp_path / f"out{len(made)}.wav"
+        arguments = [
+            "go on",
+            "--voice",
+            "ann",
+            "--seed",
+            "5",
+            "-o",
+            str(out),
+            *option.split(),
+            *files,
+        ]
+        assert CliRunner().invoke(speak, arguments).exit_code == 0
+        made[option] = soundfile.read(out, dtype="int16")[0]
+    for option, audio in made.items():
+        expected = MODEL.decode(tokens, postfilter=option == "--postfilter")[0]
+        np.testing.assert_array_equal(audio, np.rint(expected * 32768).clip(-32768, 32767))
+    assert not np.array_equal(made[""], made["--postfilter"])
+
+
 def test_the_command_takes_a_recording(files: list[str], tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, 2 * 16_000)
     soundfile.write(tmp_path / "prompt.wav", noise, 16_000)
