@@ -31,7 +31,7 @@ from codec.engine.latents import (
 )
 from codec.engine.pairs import unpaired
 from codec.engine.postfilter import postfiltered
-from codec.engine.refine import Search
+from codec.engine.refine import PLAIN, Search
 from codec.engine.stream import StreamDecoder, StreamEncoder
 from codec.errors import (
     AudioError,
@@ -491,6 +491,7 @@ class Codec(Immutable):
         n_codebooks: int | None = None,
         bitrate: float | None = None,
         beam: int = 1,
+        refine: int = 0,
         latents: Literal[False] = False,
     ) -> StreamEncoder: ...
 
@@ -505,6 +506,7 @@ class Codec(Immutable):
         n_codebooks: int | None = None,
         bitrate: float | None = None,
         beam: int = 1,
+        refine: int = 0,
         latents: bool = False,
         normalized: bool = True,
     ) -> StreamEncoder | LatentStreamEncoder:
@@ -512,24 +514,25 @@ class Codec(Immutable):
 
         Of a model that codes two channels together it has two: pushed and given as [2, samples].
 
-        n_codebooks, bitrate, beam: as for `encode`. Streams share the weights of this codec.
-            There is no `refine` here: it needs four seconds of audio at a time.
+        n_codebooks, bitrate, beam, refine: as for `encode`. Streams share the weights of this
+            codec. With `refine` codes come out in windows of 100 frames, each when the audio of
+            half a second behind it is there; that push takes as long as the steps of a window.
         latents: give continuous latents, as `encode_latents` does, in place of codes. normalized:
             as there.
         Raises BitrateError, OptionError, or BackendError if the backend does not stream: the native
         one does; ModelError if the model has no scale for its latents.
         """
-        paths = self._pipeline.search(beam).beam
+        search = self._pipeline.search(beam, refine)
         if latents:
-            if (n_codebooks, bitrate, paths) != (None, None, 1):
+            if (n_codebooks, bitrate, search) != (None, None, PLAIN):
                 raise BitrateError(
-                    "latents have no codebooks: leave out n_codebooks, bitrate and beam"
+                    "latents have no codebooks: leave out n_codebooks, bitrate, beam and refine"
                 )
             return LatentStreamEncoder(
                 self._pipeline.streaming, self._pipeline.latent_scale(normalized)
             )
         count = self._pipeline.n_codebooks(n_codebooks, bitrate)
-        return StreamEncoder(self._pipeline.streaming, count, paths)
+        return StreamEncoder(self._pipeline.streaming, count, search.beam, search.refine)
 
     @overload
     def stream_decoder(

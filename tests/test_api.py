@@ -313,6 +313,15 @@ def test_other_beams_are_refused(searching, beam):
         searching.stream_encoder(beam=beam)
 
 
+def test_a_refined_stream_gives_the_codes_of_the_whole(searching):
+    audio, search = noise(115_000, 1), {"n_codebooks": 2, "beam": 2, "refine": 5}
+    stream = searching.stream_encoder(**search)
+    codes = [stream.push(audio[at : at + 9000]) for at in range(0, len(audio), 9000)]
+    whole = searching.encode(audio, 24_000, **search)
+    assert np.array_equal(np.concatenate([*codes, stream.flush()], axis=1), whole.codes[0])
+    assert whole != searching.encode(audio, 24_000, n_codebooks=2, beam=2)
+
+
 def test_refined_codes_are_like_any_other(searching):
     audio = np.stack([noise(115_000, seed) for seed in (1, 2)])
     plain = searching.encode(audio, 24_000, n_codebooks=2)
@@ -350,6 +359,8 @@ def test_other_numbers_of_steps_are_refused(searching, refine):
     for act in (searching.encode, searching.compress, searching.encode_batch):
         with pytest.raises(OptionError, match="refine"):
             act(audio, 24_000, refine=refine)
+    with pytest.raises(OptionError, match="refine"):
+        searching.stream_encoder(refine=refine)
 
 
 def test_each_step_searches_with_a_beam(searching):
@@ -382,8 +393,11 @@ def test_a_backend_without_a_beam_search_says_so(searching):
         SMALL.encode(steps(480), 24_000, refine=2)
     with pytest.raises(BackendError, match="no beam search; native has"):
         SMALL.encode(steps(480), 24_000, beam=2)
-    with pytest.raises(BitrateError, match="leave out n_codebooks, bitrate and beam"):
-        searching.stream_encoder(latents=True, beam=2)
+    with pytest.raises(BackendError, match="cannot refine codes; native can"):
+        SMALL.stream_encoder(refine=2)
+    for search in ({"beam": 2}, {"refine": 2}):
+        with pytest.raises(BitrateError, match="leave out n_codebooks, bitrate, beam and refine"):
+            searching.stream_encoder(latents=True, **search)
 
 
 def test_a_warning_names_the_line_that_encodes():

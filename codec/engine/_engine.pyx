@@ -131,6 +131,28 @@ cdef extern from "library/refiner.h" nogil:
                           size_t tokens, const uint16_t *codes, size_t levels, float *gradient,
                           float *scratch)
 
+cdef extern from "library/refined_stream.h" nogil:
+    enum:
+        NAC_REFINE_SPAN
+    ctypedef struct nac_refined:
+        size_t hop, ahead
+    nac_refined nac_refined_of(const codec_model *model, const nac_refiner *refiner)
+    size_t nac_refined_state_size(const nac_refined *r)
+    size_t nac_refined_scratch(const nac_refined *r)
+    void nac_refined_reset(const nac_refined *r, void *state)
+    int nac_refined_valid(const nac_refined *r, const void *state)
+    int nac_refined_done(const void *state)
+    size_t nac_refined_encodes(const nac_refined *r, const void *state, size_t n)
+    size_t nac_refined_encodes_last(const nac_refined *r, const void *state)
+    int nac_refined_check(const nac_refined *r, const void *state, const float *samples, size_t n,
+                          const nac_encoded *to, size_t frames)
+    size_t nac_refined_take(const nac_refined *r, void *state, const float *samples, size_t n)
+    int nac_refined_full(const nac_refined *r, const void *state)
+    nac_refinement nac_refined_begin(const nac_refined *r, void *state, float *scratch,
+                                     size_t steps, const nac_encoded *to)
+    size_t nac_refined_end(const nac_refined *r, void *state, float *scratch,
+                           const nac_encoded *to, size_t at)
+
 cdef extern from "library/cuda_arrays.h" nogil:
     ctypedef struct nac_cuda_encoder_sizes:
         pass
@@ -479,9 +501,12 @@ def postfilter_push(int64_t[::1] state, const float[::1] audio, bint last=False)
 
 
 cdef class Refiner(_Network):
-    """Both halves of a model, to improve the codes of the one by what the other makes of them."""
+    """Both halves of a model, to improve the codes of the one by what the other makes of them.
+
+    As an `EncoderNetwork` it gives such codes of a stream, a window at a time."""
 
     cdef const nac_refiner *refiner
+    cdef nac_refined stream
 
     def __cinit__(self, data, config, books, isa=None, size_t block=NAC_BLOCK):
         """As for `Encoder`; NotImplementedError if codes of this model cannot be refined."""
@@ -494,6 +519,84 @@ cdef class Refiner(_Network):
         if status != CODEC_OK and status != CODEC_ERROR_MEMORY:
             raise NotImplementedError(text.decode())
         _check(status)
+        self.stream = nac_refined_of(self.model, self.refiner)
+        self.state_bytes = nac_refined_state_size(&self.stream)
+
+    @property
+    def lookahead(self):
+        """Samples past the end of the first token frame of a window that its codes wait for."""
+        return (NAC_REFINE_SPAN - 1 + self.stream.ahead) * self.stream.hop
+
+    def reset(self, int64_t[::1] state):
+        nac_refined_reset(&self.stream, self.memory(state))
+
+    def valid(self, int64_t[::1] state):
+        """Whether `state`, from outside, is that of a stream."""
+        return bool(nac_refined_valid(&self.stream, self.memory(state)))
+
+    def ended(self, int64_t[::1] state):
+        return bool(nac_refined_done(self.memory(state)))
+
+    cdef run(self, int64_t[::1] state, audio, size_t levels, size_t beam, size_t steps):
+        """As that of `Encoder`, of refined codes. If it is interrupted between steps, `state` is
+        what it was."""
+        cdef const nac_refined *r = &self.stream
+        cdef int64_t *place = self.memory(state)
+        cdef int stereo = self.model.encoder.stereo
+        cdef const float[::1] samples
+        cdef const float *first = NULL
+        cdef uint16_t[:, ::1] codes
+        cdef float[::1] scratch
+        cdef int64_t[::1] copy
+        cdef size_t n = 0, at = 0, taken
+        cdef nac_encoded to
+        cdef nac_refinement under_way
+        cdef int last = audio is None
+        if last:
+            to.room = nac_refined_encodes_last(r, place)
+        else:
+            samples = _interleaved(audio, stereo)
+            n = samples.shape[0] // (1 + stereo)
+            first = &samples[0] if n else NULL
+            to.room = nac_refined_encodes(r, place, n)
+        to.levels, to.beam, to.stride, to.codes, to.latents = levels, beam, to.room, NULL, NULL
+        codes = out = np.empty((levels, to.room), np.uint16)
+        to.codes = &codes[0, 0] if to.room else NULL
+        _check(nac_refined_check(r, place, first, n, &to, to.room))
+        if not to.room:
+            nac_refined_take(r, place, first, n)
+            if last:
+                nac_refined_end(r, place, NULL, &to, 0)
+            return out
+        copy = np.array(state)
+        place = &copy[0]
+        scratch = _aligned(nac_refined_scratch(r))
+        while n or last:
+            with nogil:
+                taken = nac_refined_take(r, place, first, n)
+            if n:
+                first += taken * (1 + stereo)
+                n -= taken
+            if not last and not nac_refined_full(r, place):
+                break
+            with nogil:
+                under_way = nac_refined_begin(r, place, &scratch[0], steps, &to)
+            _all_steps(&under_way, None)
+            at += nac_refined_end(r, place, &scratch[0], &to, at)
+            last = 0
+        state[:] = copy
+        return out
+
+    def push(self, int64_t[::1] state, audio not None, size_t levels, size_t beam, size_t steps):
+        """Codes uint16 [levels, frames of the windows that `audio` [n] completes], refined by so
+        many steps, each of which searches with 1 to 64 paths.
+
+        Between steps Python handles signals; if one raises, `state` is what it was."""
+        return self.run(state, audio, _at_least_one(levels), beam, steps)
+
+    def flush(self, int64_t[::1] state, size_t levels, size_t beam, size_t steps):
+        """Codes of the frames that are left; the stream ends."""
+        return self.run(state, None, _at_least_one(levels), beam, steps)
 
     cdef size_t check(self, const float[::1] audio, const float[:, ::1] latents,
                       size_t levels) except 0:
@@ -524,16 +627,10 @@ cdef class Refiner(_Network):
         cdef uint16_t[:, ::1] codes = out
         cdef float[::1] scratch = _aligned(nac_refine_scratch(self.refiner, frames))
         cdef nac_refinement under_way
-        cdef int more = 1
         with nogil:
             under_way = nac_refine_begin(self.refiner, &audio[0], &moved[0, 0], frames, levels,
                                          beam, steps, &codes[0, 0], &scratch[0])
-        while more:
-            PyErr_CheckSignals()
-            if stopped is not None and stopped():
-                raise RuntimeError("the refinement was stopped")
-            with nogil:
-                more = nac_refine_step(&under_way)
+        _all_steps(&under_way, stopped)
         return out
 
     def difference(self, const float[::1] audio, const float[:, ::1] latents,
@@ -551,6 +648,18 @@ cdef class Refiner(_Network):
             loss = nac_difference(self.refiner, &audio[0], &latents[0, 0], frames, &codes[0, 0],
                                   levels, &gradient[0, 0], &scratch[0])
         return loss, out
+
+
+cdef int _all_steps(nac_refinement *under_way, stopped) except -1:
+    """Let Python handle signals before each step; RuntimeError once `stopped()` is true."""
+    cdef int more = 1
+    while more:
+        PyErr_CheckSignals()
+        if stopped is not None and stopped():
+            raise RuntimeError("the refinement was stopped")
+        with nogil:
+            more = nac_refine_step(under_way)
+    return 0
 
 
 MOST_REFINED = 4096  # frames: scratch memory grows with them

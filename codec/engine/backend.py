@@ -136,6 +136,14 @@ def refinement(backend: Backend) -> Refinement:
     return backend
 
 
+class StreamingRefinement(Refinement, Protocol):
+    """A `Refinement` that also improves the codes of audio while it arrives."""
+
+    @property
+    def refiner(self) -> RefinedNetwork:
+        """What gives the codes of `encode_refined`, a window at a time."""
+
+
 class Network(Protocol):
     """One half of the network as a stream, whose state is a flat array that the caller keeps."""
 
@@ -167,6 +175,15 @@ class EncoderNetwork(Network, Protocol):
     def push_latents(self, state: State, audio: Floats) -> Floats: ...
 
     def flush_latents(self, state: State) -> Floats: ...
+
+
+class RefinedNetwork(Network, Protocol):
+    """As an `EncoderNetwork`, with the paths and the steps of a search after the levels; an
+    exception between steps leaves the state as it was."""
+
+    def push(self, state: State, audio: Floats, levels: int, beam: int, steps: int) -> Codes: ...
+
+    def flush(self, state: State, levels: int, beam: int, steps: int) -> Codes: ...
 
 
 class DecoderNetwork(Network, Protocol):

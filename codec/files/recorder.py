@@ -32,10 +32,11 @@ class Recorder:
     file is finished with the audio that arrived. The result is what `Codec.compress` gives for the
     first `n_samples` samples with effort="raw".
 
-    n_codebooks, bitrate, beam: as for `Codec.encode`. Raises OutputError if the file exists or
-    cannot be written, AudioError on an impossible number of channels, OptionError on another beam
-    or tags that are not text, BitrateError, and BackendError if the backend of `model` does not
-    stream.
+    n_codebooks, bitrate, beam, refine: as for `Codec.encode`. With `refine`, chunks are complete
+    four seconds later, and a `write` that completes some takes as long as their steps. Raises
+    OutputError if the file exists or cannot be written, AudioError on an impossible number of
+    channels, OptionError on another beam or refine or tags that are not text, BitrateError, and
+    BackendError if the backend of `model` does not stream or cannot refine.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Recorder:
         n_codebooks: int | None = None,
         bitrate: float | None = None,
         beam: int = 1,
+        refine: int = 0,
         tags: Mapping[str, str] | None = None,
     ) -> None:
         self._path = as_path(path, "the output", OutputError)
@@ -55,7 +57,7 @@ class Recorder:
         if not 1 <= count <= MAX_CHANNELS:
             raise AudioError(f"{count} channels; a file has 1 to {MAX_CHANNELS}")
         self._encoders = [
-            model.stream_encoder(n_codebooks=n_codebooks, bitrate=bitrate, beam=beam)
+            model.stream_encoder(n_codebooks=n_codebooks, bitrate=bitrate, beam=beam, refine=refine)
             for _ in range(count_streams(count, model.config.channels))
         ]
         pipeline, rate = model.pipeline, model.config.sample_rate

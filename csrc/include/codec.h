@@ -110,6 +110,12 @@ CODEC_API codec_status codec_encode(const codec_model *model, const float *sampl
                                     size_t codebooks, uint16_t *codes, size_t stride,
                                     size_t *frames);
 
+/* The same, with the paths of codec_encoder_set_beam and the steps of codec_encoder_set_refine; 1 and 0
+ * are those of codec_encode. It returns when all is done: a stream can be stopped in between. */
+CODEC_API codec_status codec_encode_refined(const codec_model *model, const float *samples,
+                                            size_t n, size_t codebooks, size_t paths, size_t steps,
+                                            uint16_t *codes, size_t stride, size_t *frames);
+
 /* Decodes `frames` frames of each codebook to frames * hop_length samples, at most `capacity`. */
 CODEC_API codec_status codec_decode(const codec_model *model, const uint16_t *codes, size_t stride,
                                     size_t codebooks, size_t frames, float *samples,
@@ -138,13 +144,14 @@ CODEC_API codec_status codec_encoder_set_beam(codec_encoder *encoder, size_t pat
  * audio at the same bitrate; 20 encode the shipped model at a few times real time.
  *
  * The steps are set before the first sample, else it is CODEC_ERROR_STATE; a reset keeps them. With the
- * shipped model this takes 23 MB for each encoder, and once 20 MB that all encoders of the model share.
+ * shipped model this takes 24 MB for each encoder, and once 20 MB that all encoders of the model share.
  * It is CODEC_ERROR_UNSUPPORTED for a model of two channels together, and for some lengths of frames.
  *
  * Codes come out in windows of 100 frames, each when 12 frames and info.encoder_latency, rounded up to
  * frames, of audio behind it are there. A push that completes several windows refines all of them before
  * it returns: to be able to stop in between, push up to 100 frames at a time. With steps, an encoder has
- * no latents, no save and no load: these are CODEC_ERROR_UNSUPPORTED, and the size of its state is 0. */
+ * no latents: these calls are CODEC_ERROR_UNSUPPORTED. Its state is larger, as it holds the audio that
+ * waits: 0.6 MB with the shipped model. It does not hold the steps. */
 CODEC_API codec_status codec_encoder_set_refine(codec_encoder *encoder, size_t steps, char *message,
                                                 size_t message_size);
 
@@ -198,9 +205,9 @@ CODEC_API codec_status codec_decoder_push_latents(codec_decoder *decoder, const 
 CODEC_API codec_status codec_decoder_flush(codec_decoder *decoder, float *samples, size_t capacity,
                                            size_t *n);
 
-/* A stream's state as bytes of constant size, with which another stream of the same model (and number
- * of codebooks) goes on: in any process, on any machine, also in Python, whose `save` gives the same
- * bytes. A load that fails changes nothing. */
+/* A stream's state as bytes of constant size, with which another stream of the same model goes on: in
+ * any process, on any machine, also in Python, whose `save` gives the same bytes. An encoder must have as
+ * many codebooks, and steps if the saved one had some. A load that fails changes nothing. */
 CODEC_API size_t codec_encoder_state_size(const codec_encoder *encoder);
 CODEC_API codec_status codec_encoder_save(const codec_encoder *encoder, void *state, size_t size);
 CODEC_API codec_status codec_encoder_load(codec_encoder *encoder, const void *state, size_t size);

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-static int finite(const float *values, size_t n)
+int nac_all_finite(const float *values, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         uint32_t bits;
@@ -23,17 +23,17 @@ size_t nac_stream_encodes_last(const nac_encoder *net, const void *state)
     return nac_encoder_done(state) ? 0 : nac_encoder_left(net, state);
 }
 
-codec_status nac_stream_check(const nac_encoder *net, const void *state, const float *samples,
-                              size_t n, const nac_encoded *to, size_t frames)
+codec_status nac_stream_check(const nac_encoder *net, int done, const float *samples, size_t n,
+                              const nac_encoded *to, size_t frames)
 {
     if ((n && !samples) || n > NAC_MOST) return CODEC_ERROR_ARGUMENT;
     if (to->levels > net->rvq.levels || to->beam < 1 || to->beam > NAC_RVQ_BEAM_MOST)
         return CODEC_ERROR_ARGUMENT;
-    if (nac_encoder_done(state)) return CODEC_ERROR_STATE;
+    if (done) return CODEC_ERROR_STATE;
     if (frames > to->room) return CODEC_ERROR_SIZE;
     if (frames && !(to->levels ? (const void *)to->codes : to->latents))
         return CODEC_ERROR_ARGUMENT;
-    return finite(samples, n * (net->stereo ? 2 : 1)) ? CODEC_OK : CODEC_ERROR_AUDIO;
+    return nac_all_finite(samples, n * (net->stereo ? 2 : 1)) ? CODEC_OK : CODEC_ERROR_AUDIO;
 }
 
 codec_status nac_stream_encode(const nac_encoder *net, void *state, float *scratch,
@@ -42,7 +42,7 @@ codec_status nac_stream_encode(const nac_encoder *net, void *state, float *scrat
 {
     if (!frames) return CODEC_ERROR_ARGUMENT;
     const size_t ready = nac_stream_encodes(net, state, n);
-    const codec_status status = nac_stream_check(net, state, samples, n, to, ready);
+    const codec_status status = nac_stream_check(net, nac_encoder_done(state), samples, n, to, ready);
     if (status) return status;
     if (n && to->levels)
         nac_encoder_push(net, state, samples, n, to->levels, to->beam, to->codes, to->stride,
@@ -58,7 +58,7 @@ codec_status nac_stream_encode_last(const nac_encoder *net, void *state, float *
 {
     if (!frames) return CODEC_ERROR_ARGUMENT;
     const size_t left = nac_stream_encodes_last(net, state);
-    const codec_status status = nac_stream_check(net, state, NULL, 0, to, left);
+    const codec_status status = nac_stream_check(net, nac_encoder_done(state), NULL, 0, to, left);
     if (status) return status;
     if (to->levels)
         nac_encoder_flush(net, state, to->levels, to->beam, to->codes, to->stride, scratch);

@@ -25,9 +25,13 @@ typedef struct {
 size_t nac_stream_encodes(const nac_encoder *net, const void *state, size_t n);
 size_t nac_stream_encodes_last(const nac_encoder *net, const void *state);
 
-/* Whether n samples may be encoded, or with n = 0 the stream end, and the frames which that makes fit. */
-codec_status nac_stream_check(const nac_encoder *net, const void *state, const float *samples,
-                              size_t n, const nac_encoded *to, size_t frames);
+/* Whether no value is infinite or not a number. */
+int nac_all_finite(const float *values, size_t n);
+
+/* Whether n samples may be encoded, or with n = 0 the stream end, and the frames which that makes fit.
+ * done: whether it has ended. */
+codec_status nac_stream_check(const nac_encoder *net, int done, const float *samples, size_t n,
+                              const nac_encoded *to, size_t frames);
 
 /* Encodes n samples; sets *frames to how many came out. */
 codec_status nac_stream_encode(const nac_encoder *net, void *state, float *scratch,

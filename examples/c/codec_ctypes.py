@@ -66,6 +66,15 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "codec_model_instruction_set": (c_char_p, c_void_p),
     "codec_frames": (c_size_t, c_void_p, c_size_t),
     "codec_encode": (c_int, c_void_p, SAMPLES, c_size_t, c_size_t, CODES, c_size_t, SIZES),
+    "codec_encode_refined": (
+        c_int,
+        c_void_p,
+        SAMPLES,
+        *(c_size_t,) * 4,
+        CODES,
+        c_size_t,
+        SIZES,
+    ),
     "codec_decode": (c_int, c_void_p, CODES, *(c_size_t,) * 3, SAMPLES, c_size_t, SIZES),
     "codec_encoder_new": (c_int, c_void_p, c_size_t, POINTER(c_void_p)),
     "codec_encoder_free": (None, c_void_p),
@@ -145,13 +154,20 @@ class Model:
         if status:
             raise LibraryError(status, self.library.codec_status_text(status).decode())
 
-    def encode(self, samples: Floats, codebooks: int) -> Codes:
-        """Encode float32 [samples], or pairs [samples, 2], to uint16 [codebooks, frames]."""
+    def encode(self, samples: Floats, codebooks: int, paths: int = 1, steps: int = 0) -> Codes:
+        """Encode float32 [samples], or pairs [samples, 2], to uint16 [codebooks, frames].
+
+        paths, steps: of a search for codes that come closer to the audio.
+        """
         frames = c_size_t(self.library.codec_frames(self.handle, len(samples)))
         codes = np.empty((codebooks, frames.value), np.uint16)
         given = (_floats(samples), len(samples), codebooks)
         out = (_codes(codes), frames.value, byref(frames))
-        self.check(self.library.codec_encode(self.handle, *given, *out))
+        if (paths, steps) == (1, 0):
+            status = self.library.codec_encode(self.handle, *given, *out)
+        else:
+            status = self.library.codec_encode_refined(self.handle, *given, paths, steps, *out)
+        self.check(status)
         return codes[:, : frames.value]
 
     def decode(self, codes: Codes) -> Floats:

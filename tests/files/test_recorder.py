@@ -182,3 +182,15 @@ def test_a_recording_with_a_beam_is_what_compress_gives(tmp_path):
             recorder.write(audio[start : start + 7000])
     packed = model.compress(audio, 24_000, n_codebooks=2, beam=5, effort="raw")
     assert (tmp_path / "a.nac").read_bytes() == packed
+
+
+def test_a_refined_recording_is_what_compress_gives(model: codec.Codec, tmp_path: Path) -> None:
+    audio, search = noise(140_000, seed=3), {"n_codebooks": 2, "beam": 2, "refine": 2}
+    with codec.Recorder(tmp_path / "a.nac", model, **search) as recorder:
+        for start in range(0, 140_000, 47_000):
+            recorder.write(audio[start : start + 47_000])
+    packed = model.compress(audio, 24_000, **search, effort="raw")
+    assert (tmp_path / "a.nac").read_bytes() == packed
+    assert packed != model.compress(audio, 24_000, n_codebooks=2, beam=2, effort="raw")
+    with pytest.raises(codec.OptionError, match="refine"):
+        codec.Recorder(tmp_path / "b.nac", model, refine=1001)

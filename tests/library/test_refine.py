@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import struct
 import threading
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from tests.helpers.c_library import binding
 pytest.importorskip("codec.engine._engine", reason="needs the native engine")
 from codec.engine.native import NativeBackend, isas
 from codec.engine.refine import MARGIN, SPAN, refined_spans
+from codec.engine.stream import StreamEncoder
 
 CLIP = Path(__file__).parents[1] / "clips" / "speech.flac"
 ARGUMENT, SIZE, UNSUPPORTED, AUDIO, STATE = 1, 2, 6, 7, 9
@@ -276,31 +279,88 @@ def test_a_stream_that_has_begun_keeps_its_steps(encoder: Made, small: NativeBac
         stream.set_refine(other)
 
 
-def test_states_and_latents_are_for_streams_without_steps(
-    encoder: Made, small: NativeBackend
-) -> None:
-    stream, plain, audio = encoder(2), encoder(0), noise(3000)
-    library, handle = stream.model.library, stream.handle
-    plain.push(audio[:2000])
-    state = plain.save()
-    assert library.codec_encoder_state_size(handle) == 0
-    room = ctypes.create_string_buffer(len(state))
-    assert library.codec_encoder_save(handle, room, len(state)) == UNSUPPORTED
-    assert room.raw == bytes(len(state))
+def test_a_saved_stream_goes_on_in_c_and_in_python(encoder: Made, small: NativeBackend) -> None:
+    audio = noise(FULL + SPAN * HOP + 100)
+    expected = refined(small, audio, 1)
+    for cut in (0, 5000, FULL, FULL + 1234):
+        stream, other = encoder(1), encoder(1)
+        python = StreamEncoder(small, refine=1)
+        other.push(audio[:777])
+        first = stream.push(audio[:cut])
+        assert np.array_equal(python.push(audio[:cut]), first)
+        state = stream.save()
+        assert len(state) == stream.model.library.codec_encoder_state_size(stream.handle)
+        assert state == python.save()
+        python.restore(state)
+        other.load(state)
+        rest = np.concatenate([other.push(audio[cut:]), other.flush()], axis=1)
+        np.testing.assert_array_equal(np.concatenate([first, rest], axis=1), expected)
+
+
+def test_bad_states_change_nothing(encoder: Made) -> None:
+    audio, stream, plain = noise(FULL + 100), encoder(1), encoder(0)
+    stream.push(audio)
+    good = stream.save()
+    for field, value in ((0, -1), (0, FULL + SPAN * HOP), (0, FULL - 1), (1, 50), (1, 200),
+                         (1, 2**62), (2, 2)):  # fmt: skip
+        forged = bytearray(good)
+        struct.pack_into("<q", forged, 18 + 8 * field, value)
+        struct.pack_into("<I", forged, 14, zlib.crc32(forged[18:]))
+        assert load(stream, bytes(forged)) == STATE
+    for bad in (good[:-1], good + b"0", b"NACe" + good[4:], plain.save(), encoder(1, 1, 1).save(),
+                good[:-1] + bytes([good[-1] ^ 1])):  # fmt: skip
+        assert load(stream, bad) == STATE
+    assert load(plain, good) == STATE
+    assert stream.save() == good
+    room = ctypes.create_string_buffer(len(good))
+    save = stream.model.library.codec_encoder_save
+    assert save(stream.handle, room, len(good) - 1) == SIZE
+    assert room.raw == bytes(len(good))
+    stream.reset()
+    stream.set_refine(0)
+    assert stream.save() == plain.save()
+
+
+def load(encoder: Any, state: bytes) -> int:
+    return int(encoder.model.library.codec_encoder_load(encoder.handle, state, len(state)))
+
+
+def test_a_loaded_stream_keeps_its_steps(encoder: Made, small: NativeBackend) -> None:
+    audio, stream = noise(3000), encoder(3)
     stream.push(audio[:1500])
-    for call in (lambda: stream.load(state), stream.flush_latents,
-                 lambda: stream.push_latents(audio)):  # fmt: skip
+    other = encoder(7)
+    other.load(stream.save())
+    assert refused(other, 3)[0] == STATE
+    found = np.concatenate([other.push(audio[1500:]), other.flush()], axis=1)
+    np.testing.assert_array_equal(found, refined(small, audio, 7))
+
+
+def test_latents_are_for_streams_without_steps(encoder: Made, small: NativeBackend) -> None:
+    audio, stream = noise(3000), encoder(2)
+    stream.push(audio[:1500])
+    for call in (stream.flush_latents, lambda: stream.push_latents(audio)):
         with pytest.raises(binding().LibraryError) as caught:
             call()
         assert caught.value.status == UNSUPPORTED
     rest = np.concatenate([stream.push(audio[1500:]), stream.flush()], axis=1)
     np.testing.assert_array_equal(rest, refined(small, audio, 2))
-    other = encoder(0)
-    other.load(state)
-    assert refused(other, 2)[0] == STATE
-    stream.reset()
-    stream.set_refine(0)
-    assert stream.save() == encoder(0).save()
+
+
+@pytest.mark.parametrize(("steps", "beam"), [(0, 1), (0, 3), (2, 1), (2, 3)])
+def test_a_whole_clip(encoder: Made, small: NativeBackend, steps: int, beam: int) -> None:
+    model = encoder(0).model
+    for samples in (1, 3000, FULL, FULL + 1):
+        audio = noise(samples)
+        found = model.encode(audio, 2, beam, steps)
+        expected = (
+            refined(small, audio, steps, beam, 2) if steps else small.encode_beam(audio, 2, beam)
+        )
+        np.testing.assert_array_equal(found, expected)
+    assert model.encode(audio[:0], 2, beam, steps).shape == (2, 0)
+    for bad in ((0, 1, 1), (2, 0, 1), (2, 65, 1), (2, 1, 1001)):
+        with pytest.raises(binding().LibraryError) as caught:
+            model.encode(audio, *bad)
+        assert caught.value.status == ARGUMENT
 
 
 def test_a_model_that_cannot_be_refined_says_why(libcodec: ctypes.CDLL, tmp_path: Path) -> None:
@@ -313,6 +373,9 @@ def test_a_model_that_cannot_be_refined_says_why(libcodec: ctypes.CDLL, tmp_path
         stream, plain = binding().Encoder(model, 2), binding().Encoder(model, 2)
         stream.set_refine(0)
         assert refused(stream, 1) == (UNSUPPORTED, reason)
+        with pytest.raises(binding().LibraryError) as caught:
+            model.encode(np.zeros(model.info.channels * 9, np.float32), 2, steps=1)
+        assert caught.value.status == UNSUPPORTED
         audio = np.zeros((5000, 2) if config.channels == 2 else 5000, np.float32)
         assert stream.push(audio).shape == plain.push(audio).shape
 
