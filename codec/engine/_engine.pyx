@@ -598,7 +598,7 @@ cdef class Refiner(_Network):
         """Codes of the frames that are left; the stream ends."""
         return self.run(state, None, _at_least_one(levels), beam, steps)
 
-    cdef size_t check(self, const float[::1] audio, const float[:, ::1] latents,
+    cdef size_t check(self, const float[::1] samples, const float[:, ::1] latents,
                       size_t levels) except 0:
         """The number of frames, if all fits together."""
         cdef size_t frames = latents.shape[0]
@@ -606,20 +606,22 @@ cdef class Refiner(_Network):
             raise ValueError(f"1 to {MOST_REFINED} frames can be refined together")
         if <size_t>latents.shape[1] != self.model.decoder.latent:
             raise ValueError("the latents have another dimension")
-        if <size_t>audio.shape[0] != frames * self.model.config.hop_length:
+        cdef size_t wanted = frames * self.model.config.hop_length
+        if <size_t>samples.shape[0] != wanted * (1 + self.model.encoder.stereo):
             raise ValueError("the latents are not those of the audio")
         if levels == 0 or levels > self.model.decoder.levels:
             raise ValueError("the number of codebooks is out of range")
         return frames
 
-    def refine(self, const float[::1] audio, const float[:, ::1] latents, size_t levels,
-               size_t steps, size_t beam=1, stopped=None):
-        """Codes uint16 [levels, frames] of `audio` [frames * hop_length], whose latents are
-        [frames, latent_dim], after so many steps of analysis by synthesis, each of which searches
-        with 1 to 64 paths.
+    def refine(self, audio, const float[:, ::1] latents, size_t levels, size_t steps,
+               size_t beam=1, stopped=None):
+        """Codes uint16 [levels, frames] of `audio` [frames * hop_length], with stereo [2, these],
+        whose latents are [frames, latent_dim], after so many steps of analysis by synthesis, each
+        of which searches with 1 to 64 paths.
 
         Between steps Python handles signals, and RuntimeError is raised once `stopped()` is true."""
-        cdef size_t frames = self.check(audio, latents, levels)
+        cdef const float[::1] samples = _interleaved(audio, self.model.encoder.stereo)
+        cdef size_t frames = self.check(samples, latents, levels)
         if beam < 1 or beam > NAC_RVQ_BEAM_MOST:
             raise ValueError("the number of paths is out of range")
         cdef float[:, ::1] moved = np.array(latents)
@@ -628,16 +630,16 @@ cdef class Refiner(_Network):
         cdef float[::1] scratch = _aligned(nac_refine_scratch(self.refiner, frames))
         cdef nac_refinement under_way
         with nogil:
-            under_way = nac_refine_begin(self.refiner, &audio[0], &moved[0, 0], frames, levels,
+            under_way = nac_refine_begin(self.refiner, &samples[0], &moved[0, 0], frames, levels,
                                          beam, steps, &codes[0, 0], &scratch[0])
         _all_steps(&under_way, stopped)
         return out
 
-    def difference(self, const float[::1] audio, const float[:, ::1] latents,
-                   const uint16_t[:, ::1] codes):
+    def difference(self, audio, const float[:, ::1] latents, const uint16_t[:, ::1] codes):
         """What is minimised, at `codes` [levels, frames], but for the commitment, and its
         derivative by the quantised latents, float32 [frames, latent_dim]; for tests."""
-        cdef size_t levels = codes.shape[0], frames = self.check(audio, latents, levels)
+        cdef const float[::1] samples = _interleaved(audio, self.model.encoder.stereo)
+        cdef size_t levels = codes.shape[0], frames = self.check(samples, latents, levels)
         if <size_t>codes.shape[1] != frames or np.max(codes) >= self.books.shape[1]:
             raise ValueError("the codes are not those of the latents")
         out = np.empty((frames, latents.shape[1]), np.float32)
@@ -645,7 +647,7 @@ cdef class Refiner(_Network):
         cdef float[::1] scratch = _aligned(nac_refine_scratch(self.refiner, frames))
         cdef double loss
         with nogil:
-            loss = nac_difference(self.refiner, &audio[0], &latents[0, 0], frames, &codes[0, 0],
+            loss = nac_difference(self.refiner, &samples[0], &latents[0, 0], frames, &codes[0, 0],
                                   levels, &gradient[0, 0], &scratch[0])
         return loss, out
 

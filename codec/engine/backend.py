@@ -130,8 +130,6 @@ def refinement(backend: Backend) -> Refinement:
     """Return `backend`, which must be able to refine codes. Raises BackendError."""
     if not isinstance(backend, Refinement):
         raise BackendError("this backend cannot refine codes; native can, on the CPU")
-    if backend.config.channels != 1:
-        raise BackendError("a model of two channels together cannot refine codes yet")
     backend.check_refinement()
     return backend
 

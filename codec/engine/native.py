@@ -137,9 +137,9 @@ class NativeBackend(Halves[_engine.Encoder, _engine.Decoder]):
         samples = check_audio(audio, self.config.channels)
         check_codebooks(n_codebooks, self.config)
         hop = self.config.hop_length
-        target = np.zeros((last - first) * hop, np.float32)  # with all of the last frame
-        own = samples[first * hop : last * hop]
-        target[: len(own)] = own
+        own = samples[..., first * hop : last * hop]
+        target = np.zeros((*own.shape[:-1], (last - first) * hop), np.float32)
+        target[..., : own.shape[-1]] = own  # the last frame is continued by silence
         latents = self.encoder.latents(samples)[first:last]
         return self.refiner.refine(target, latents, n_codebooks, steps, beam, stopped)
 

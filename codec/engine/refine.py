@@ -74,7 +74,7 @@ def refined_spans(
     def encode(window: Window, channel: int) -> Codes:
         samples = np.concatenate([piece[channel] for piece in window.pieces], axis=-1)
         first = max(0, window.start - MARGIN)
-        last = min(-(-len(samples) // hop), window.stop + MARGIN)
+        last = min(-(-samples.shape[-1] // hop), window.stop + MARGIN)
         codes = refine(samples, n_codebooks, steps, first, last, beam, workers.stopped)
         return codes[:, window.start - first : window.stop - first]
 

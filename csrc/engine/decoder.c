@@ -166,11 +166,18 @@ static void draw_latents(const nac_decoder *net, const float *latents, size_t n,
     }
 }
 
-/* Turns the seeds of rows into those of the side: with the mid's own, both would have the same signs. */
-static void draw_side(uint32_t *seeds, size_t rows)
+/* With the mid's own, both would have the same signs. */
+void nac_decoder_side_seeds(const uint32_t *seeds, size_t rows, uint32_t *side)
 {
-    for (size_t i = 0; i < rows; i++) seeds[i] = seed_with(seeds[i], SEED_SIDE);
+    for (size_t i = 0; i < rows; i++) side[i] = seed_with(seeds[i], SEED_SIDE);
 }
+
+size_t nac_decoder_shapes(const nac_decoder *net)
+{
+    return net->back.per_frame * 2 * (net->back.fft.n / 2 + 1);
+}
+
+size_t nac_decoder_gains(const nac_decoder *net) { return net->back.per_frame * net->back.bands; }
 
 /* Writes n samples of the signals at mix. Returns where the next ones go. */
 static float *give(const nac_decoder *net, const float *mix, size_t plane, size_t n, float *audio)
@@ -208,15 +215,15 @@ static float *run(const nac_decoder *net, const parts *s, const layout *at, size
     k->dense(&net->gain, x, net->body.width, rows, gains);
     k->dense(&net->shape, x, net->body.width, rows, shapes);
 
-    const size_t fresh = rows * frame_size(net), bins = net->back.fft.n / 2 + 1;
+    const size_t fresh = rows * frame_size(net);
     for (size_t p = 0; p < planes(net); p++) {
         float *signal = mix + p * mix_of(net, rows), *tail = s->tail + p * overlap(net);
-        if (p == 1) draw_side(seeds, rows);
+        if (p == 1) nac_decoder_side_seeds(seeds, rows, seeds);
         memcpy(signal, tail, overlap(net) * sizeof *mix);
         memset(signal + overlap(net), 0, fresh * sizeof *mix);
-        k->synthesise(&net->back, shapes + p * net->back.per_frame * 2 * bins, net->shape.width,
-                      gains + p * net->back.per_frame * net->back.bands, net->gain.width, seeds,
-                      rows, signal, rest);
+        k->synthesise(&net->back, shapes + p * nac_decoder_shapes(net), net->shape.width,
+                      gains + p * nac_decoder_gains(net), net->gain.width, seeds, rows, signal,
+                      rest);
         memcpy(tail, signal + fresh, overlap(net) * sizeof *mix);
     }
 

@@ -47,6 +47,13 @@ int nac_decoder_done(const void *state); /* whether it has been flushed */
 void nac_decoder_seeds(const nac_decoder *net, const uint16_t *codes, size_t n, size_t levels,
                        uint32_t *seeds);
 
+/* The seeds of the side, of those of the mid; the two may be one array. */
+void nac_decoder_side_seeds(const uint32_t *seeds, size_t rows, uint32_t *side);
+
+/* Of a row: shapes of the mid, which those of the side follow; and gains. */
+size_t nac_decoder_shapes(const nac_decoder *net);
+size_t nac_decoder_gains(const nac_decoder *net);
+
 /* codes [levels][stride], n of each level used, all below net->codewords. Not after a flush. */
 void nac_decoder_push(const nac_decoder *net, void *state, const uint16_t *codes, size_t stride,
                       size_t n, size_t levels, float *audio, float *scratch);

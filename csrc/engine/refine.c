@@ -13,7 +13,7 @@ static const double QUIETEST = 1e-3; /* RMS below which audio counts as this lou
 typedef struct {
     size_t tokens, rows, samples; /* rows: frames of the backbone */
     uint16_t *codes;              /* [levels][tokens] of this step */
-    uint32_t *seeds;              /* [rows] */
+    uint32_t *seeds[2];           /* [rows], of the mid and of the side */
     float *quantised, *gradient;  /* [tokens][latent] */
     float *first, *second;        /* the same: Adam's moments */
     float *x;                     /* [rows][width], room for the convolution's padding around it */
@@ -23,8 +23,8 @@ typedef struct {
     float *normed, *active;       /* [rows][width], [rows][hidden] */
     float *gains, *shapes;        /* [rows][their widths] */
     float *by_gains, *by_shapes;
-    float *mix, *by_mix; /* audio and its derivative, with what the windows reach over */
-    float *target[NAC_RESOLUTIONS], *loud_target;
+    float *mix[2], *by_mix[2]; /* audio and its derivative, with what the windows reach over */
+    float *target[2][NAC_RESOLUTIONS], *loud_target[2];
     float *rest;
     size_t size;
 } layout;
@@ -39,6 +39,9 @@ static float *take(float *scratch, size_t *used, size_t floats)
 static size_t frame_size(const nac_decoder *net) { return net->back.hop * net->back.per_frame; }
 static size_t overlap(const nac_decoder *net) { return net->back.fft.n - net->back.hop; }
 
+/* Signals that are heard: the audio, or left and right. */
+static size_t ears(const nac_decoder *net) { return net->stereo ? 2 : 1; }
+
 static layout layout_of(const nac_refiner *r, size_t tokens, float *scratch)
 {
     const nac_decoder *net = r->net;
@@ -48,7 +51,7 @@ static layout layout_of(const nac_refiner *r, size_t tokens, float *scratch)
     layout m = {.tokens = tokens, .rows = rows, .samples = samples};
     size_t used = 0;
     m.codes = (uint16_t *)take(scratch, &used, tokens * net->levels / 2 + 1);
-    m.seeds = (uint32_t *)take(scratch, &used, rows);
+    for (size_t p = 0; p < ears(net); p++) m.seeds[p] = (uint32_t *)take(scratch, &used, rows);
     m.quantised = take(scratch, &used, tokens * net->latent);
     m.gradient = take(scratch, &used, tokens * r->embed_back.width);
     m.first = take(scratch, &used, tokens * net->latent);
@@ -63,16 +66,20 @@ static layout layout_of(const nac_refiner *r, size_t tokens, float *scratch)
     m.shapes = take(scratch, &used, rows * net->shape.width);
     m.by_gains = take(scratch, &used, rows * net->gain.width);
     m.by_shapes = take(scratch, &used, rows * net->shape.width);
-    m.mix = take(scratch, &used, samples + overlap(net));
-    m.by_mix = take(scratch, &used, samples + overlap(net));
+    for (size_t p = 0; p < ears(net); p++) {
+        m.mix[p] = take(scratch, &used, samples + overlap(net));
+        m.by_mix[p] = take(scratch, &used, samples + overlap(net));
+    }
     size_t most = nac_larger(nac_rvq_scratch_size(net->latent),
                              nac_rvq_beam_scratch_size(net->levels, net->latent));
     most = nac_larger(most, nac_synthesise_scratch(&net->back));
     for (size_t i = 0; i < NAC_RESOLUTIONS; i++) {
-        m.target[i] = take(scratch, &used, nac_target_size(&r->at[i], samples));
+        for (size_t p = 0; p < ears(net); p++)
+            m.target[p][i] = take(scratch, &used, nac_target_size(&r->at[i], samples));
         most = nac_larger(most, nac_objective_scratch(&r->at[i], samples));
     }
-    m.loud_target = take(scratch, &used, nac_target_size(&r->loud, samples));
+    for (size_t p = 0; p < ears(net); p++)
+        m.loud_target[p] = take(scratch, &used, nac_target_size(&r->loud, samples));
     m.rest = take(scratch, &used, nac_larger(most, nac_objective_scratch(&r->loud, samples)));
     m.size = used;
     return m;
@@ -89,9 +96,19 @@ static size_t lead_of(const nac_backbone *body, const nac_block *block)
     return body->taps - 1 - block->lookahead;
 }
 
-/* Decodes m->codes, all at once, and keeps what the derivative needs. The audio starts at the returned
- * sample of m->mix. */
-static float *decode(const nac_refiner *r, const layout *m, size_t levels)
+/* Left and right from mid and side, and the derivatives by these from those by the former. */
+static void rotate(float *one, float *other, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float sum = one[i] + other[i], difference = one[i] - other[i];
+        one[i] = sum;
+        other[i] = difference;
+    }
+}
+
+/* Decodes m->codes, all at once, and keeps what the derivative needs. What is heard starts at sample
+ * overlap / 2 of m->mix. */
+static void decode(const nac_refiner *r, const layout *m, size_t levels)
 {
     const nac_decoder *net = r->net;
     const nac_backbone *body = &net->body;
@@ -100,7 +117,7 @@ static float *decode(const nac_refiner *r, const layout *m, size_t levels)
 
     nac_rvq_decode(net->codebooks, net->codewords, net->latent, levels, m->codes, m->tokens,
                    m->quantised);
-    nac_decoder_seeds(net, m->codes, m->tokens, levels, m->seeds);
+    nac_decoder_seeds(net, m->codes, m->tokens, levels, m->seeds[0]);
     memset(m->x, 0, (rows * width + padding) * sizeof *m->x);
     float *x = m->x + lead_of(body, &body->blocks[0]) * width;
     k->dense(&net->embed, m->quantised, net->latent, m->tokens, x);
@@ -124,13 +141,19 @@ static float *decode(const nac_refiner *r, const layout *m, size_t levels)
     k->norm(&body->norm, x, rows, m->normed);
     k->dense(&net->gain, m->normed, width, rows, m->gains);
     k->dense(&net->shape, m->normed, width, rows, m->shapes);
-    memset(m->mix, 0, (m->samples + overlap(net)) * sizeof *m->mix);
-    k->synthesise(&net->back, m->shapes, net->shape.width, m->gains, net->gain.width, m->seeds,
-                  rows, m->mix, m->rest);
-    return m->mix + overlap(net) / 2;
+    const size_t reach = m->samples + overlap(net);
+    for (size_t p = 0; p < ears(net); p++) {
+        if (p == 1) nac_decoder_side_seeds(m->seeds[0], rows, m->seeds[1]);
+        memset(m->mix[p], 0, reach * sizeof(float));
+        k->synthesise(&net->back, m->shapes + p * nac_decoder_shapes(net), net->shape.width,
+                      m->gains + p * nac_decoder_gains(net), net->gain.width, m->seeds[p], rows,
+                      m->mix[p], m->rest);
+    }
+    if (net->stereo) rotate(m->mix[0], m->mix[1], reach);
 }
 
-/* From the derivative by the mix to that by the quantised latents, in m->gradient. */
+/* From the derivative by the mix, which is overwritten, to that by the quantised latents, in
+ * m->gradient. */
 static void differentiate(const nac_refiner *r, const layout *m)
 {
     const nac_decoder *net = r->net;
@@ -141,8 +164,13 @@ static void differentiate(const nac_refiner *r, const layout *m)
 
     memset(m->by_gains, 0, rows * net->gain.width * sizeof *m->by_gains);
     memset(m->by_shapes, 0, rows * net->shape.width * sizeof *m->by_shapes);
-    k->synthesise_back(&net->back, m->by_mix, m->shapes, net->shape.width, m->gains,
-                       net->gain.width, m->seeds, rows, m->by_shapes, m->by_gains, m->rest);
+    if (net->stereo) rotate(m->by_mix[0], m->by_mix[1], m->samples + overlap(net));
+    for (size_t p = 0; p < ears(net); p++) {
+        const size_t shape = p * nac_decoder_shapes(net), gain = p * nac_decoder_gains(net);
+        k->synthesise_back(&net->back, m->by_mix[p], m->shapes + shape, net->shape.width,
+                           m->gains + gain, net->gain.width, m->seeds[p], rows,
+                           m->by_shapes + shape, m->by_gains + gain, m->rest);
+    }
     k->dense(&r->shape_back, m->by_shapes, net->shape.width, rows, dx);
     k->dense_add(&r->gain_back, m->by_gains, net->gain.width, rows, dx);
     k->norm_back(&body->norm, m->last, rows, dx, dx);
@@ -157,14 +185,13 @@ static void differentiate(const nac_refiner *r, const layout *m)
     k->dense(&r->embed_back, dx, net->stack * width, m->tokens, m->gradient);
 }
 
-/* rate: the latents' deviation times RATE; commitment: COMMITMENT over their energy. */
-static nac_goal aim(const nac_refiner *r, const layout *m, const float *audio, const float *latents,
-                    size_t levels)
+/* What the audio of one ear, of ears(net), is compared with. */
+static nac_heard listen(const nac_refiner *r, const layout *m, const float *audio, size_t levels,
+                        size_t ear)
 {
     const nac_decoder *net = r->net;
-    const double depth = (double)levels / (double)net->levels;
-    const size_t dim = net->latent, n = m->tokens * dim;
-    nac_goal g;
+    const double depth = (double)levels / (double)net->levels, each = (double)ears(net);
+    nac_heard g;
     double square = 0;
     for (size_t i = 0; i < m->samples; i++) square += (double)audio[i] * (double)audio[i];
     double loud = square / (double)m->samples;
@@ -178,16 +205,35 @@ static nac_goal aim(const nac_refiner *r, const layout *m, const float *audio, c
                      bins = (double)(at->fft.n / 2 + 1);
         double energy[2];
         g.per_unit[i] = (float)(1.0 / (loud * (double)at->fft.n));
-        net->k->describe(at, g.per_unit[i], audio, m->samples, m->target[i], energy, m->rest);
+        net->k->describe(at, g.per_unit[i], audio, m->samples, m->target[ear][i], energy, m->rest);
         g.share[i] = (nac_shares){0, 0, 0};
         if (frames == 0) continue;
         /* the mean over frames and bins of the squares cancels against that of the errors */
         const double few = 1e-6 * frames * bins;
-        g.share[i].band = (float)(0.5 / (NAC_RESOLUTIONS * frames * (double)at->bands));
-        g.share[i].magnitude = (float)((double)MAGNITUDE / (complex * (energy[0] + few)));
-        g.share[i].phase = (float)(depth * depth / (complex * (energy[1] + few)));
+        g.share[i].band = (float)(0.5 / (each * NAC_RESOLUTIONS * frames * (double)at->bands));
+        g.share[i].magnitude = (float)((double)MAGNITUDE / (each * complex * (energy[0] + few)));
+        g.share[i].phase = (float)(depth * depth / (each * complex * (energy[1] + few)));
     }
-    g.loud_unit = net->k->describe_loudness(&r->loud, audio, m->samples, m->loud_target, m->rest);
+    g.loud_unit =
+        net->k->describe_loudness(&r->loud, audio, m->samples, m->loud_target[ear], m->rest);
+    return g;
+}
+
+/* rate: the latents' deviation times RATE; commitment: COMMITMENT over their energy. */
+static nac_goal aim(const nac_refiner *r, const layout *m, const float *audio, const float *latents,
+                    size_t levels)
+{
+    const nac_decoder *net = r->net;
+    const size_t dim = net->latent, n = m->tokens * dim;
+    nac_goal g;
+    for (size_t ear = 0; ear < ears(net); ear++) {
+        const float *own = audio;
+        if (net->stereo) {
+            for (size_t i = 0; i < m->samples; i++) m->mix[0][i] = audio[2 * i + ear];
+            own = m->mix[0];
+        }
+        g.heard[ear] = listen(r, m, own, levels, ear);
+    }
 
     double sum = 0, all = 0, about = 0;
     for (size_t i = 0; i < n; i++) {
@@ -207,17 +253,31 @@ static nac_goal aim(const nac_refiner *r, const layout *m, const float *audio, c
 }
 
 /* The difference of decoded audio; its derivative by the mix. */
-static double compare(const nac_refiner *r, const layout *m, const nac_goal *g, const float *decoded)
+static double compare(const nac_refiner *r, const layout *m, const nac_goal *g)
 {
     const nac_kernels *k = r->net->k;
-    float *by = m->by_mix + (decoded - m->mix);
+    const size_t start = overlap(r->net) / 2;
+    const float loudness = LOUDNESS / (float)ears(r->net);
     double loss = 0;
-    memset(m->by_mix, 0, (m->samples + overlap(r->net)) * sizeof *m->by_mix);
-    for (size_t i = 0; i < NAC_RESOLUTIONS; i++)
-        loss += k->compare(&r->at[i], g->per_unit[i], &g->share[i], m->target[i], decoded,
-                           m->samples, by, m->rest);
-    return loss + k->compare_loudness(&r->loud, g->loud_unit, LOUDNESS, m->loud_target, decoded,
-                                      m->samples, by, m->rest);
+    for (size_t ear = 0; ear < ears(r->net); ear++) {
+        const nac_heard *heard = &g->heard[ear];
+        const float *decoded = m->mix[ear] + start;
+        float *by = m->by_mix[ear] + start;
+        memset(m->by_mix[ear], 0, (m->samples + overlap(r->net)) * sizeof(float));
+        for (size_t i = 0; i < NAC_RESOLUTIONS; i++)
+            loss += k->compare(&r->at[i], heard->per_unit[i], &heard->share[i], m->target[ear][i],
+                               decoded, m->samples, by, m->rest);
+        loss += k->compare_loudness(&r->loud, heard->loud_unit, loudness, m->loud_target[ear],
+                                    decoded, m->samples, by, m->rest);
+    }
+    return loss;
+}
+
+static double decode_and_compare(const nac_refiner *r, const layout *m, const nac_goal *g,
+                                 size_t levels)
+{
+    decode(r, m, levels);
+    return compare(r, m, g);
 }
 
 /* A step of Adam. powers: BETA1^t and BETA2^t. */
@@ -270,7 +330,7 @@ int nac_refine_step(nac_refinement *of)
     else
         nac_rvq_encode(r->rvq, net->k->isa, of->levels, of->latents, of->tokens, m.codes, m.rest);
     /* without steps there is nothing to compare */
-    const double loss = of->steps ? compare(r, &m, &of->goal, decode(r, &m, of->levels)) : 0;
+    const double loss = of->steps ? decode_and_compare(r, &m, &of->goal, of->levels) : 0;
     if (of->done == 0 || loss < of->least) {
         of->least = loss;
         memcpy(of->codes, m.codes, of->levels * of->tokens * sizeof *of->codes);
@@ -296,7 +356,7 @@ double nac_difference(const nac_refiner *r, const float *audio, const float *lat
     const layout m = layout_of(r, tokens, scratch);
     const nac_goal g = aim(r, &m, audio, latents, levels);
     memcpy(m.codes, codes, levels * tokens * sizeof *codes);
-    const double loss = compare(r, &m, &g, decode(r, &m, levels));
+    const double loss = decode_and_compare(r, &m, &g, levels);
     differentiate(r, &m);
     for (size_t t = 0; t < tokens; t++)
         memcpy(gradient + t * dim, m.gradient + t * r->embed_back.width, dim * sizeof *gradient);

@@ -9,7 +9,8 @@
  *
  *     mel + 2 magnitude + (levels / all levels)^2 phase + 0.2 loudness + |z - q|^2 / |z0 - mean|^2
  *
- * at three resolutions, the loudness at one. All of it is defined to the bit, as encoding is. */
+ * at three resolutions, the loudness at one. Of two channels together it is the mean of what it is for
+ * left and for right, so an error counts by what it is beside the signal of its ear. All of it is defined to the bit, as encoding is. */
 #ifndef NAC_ENGINE_REFINE_H
 #define NAC_ENGINE_REFINE_H
 
@@ -19,7 +20,7 @@
 enum { NAC_RESOLUTIONS = 3 };
 
 typedef struct {
-    const nac_decoder *net; /* of one channel */
+    const nac_decoder *net;
     const nac_rvq_plan *rvq;
     /* products with the transposed weights, their biases zero */
     nac_dense embed_back, gain_back, shape_back;
@@ -31,10 +32,15 @@ typedef struct {
 /* Floats of scratch memory for up to `tokens` token frames, aligned to NAC_ALIGN. */
 size_t nac_refine_scratch(const nac_refiner *r, size_t tokens);
 
-/* What all steps compare with. */
+/* What all steps compare one channel with. */
 typedef struct {
     float per_unit[NAC_RESOLUTIONS], loud_unit;
     nac_shares share[NAC_RESOLUTIONS];
+} nac_heard;
+
+/* What they compare with; the second channel is that of a model of two together. */
+typedef struct {
+    nac_heard heard[2];
     float rate, commitment; /* of Adam; of a squared difference of latents */
 } nac_goal;
 
@@ -48,7 +54,7 @@ typedef struct {
     double least, powers[2]; /* the smallest difference; of Adam's rates of decay */
 } nac_refinement;
 
-/* Begins one of audio [tokens * samples a frame] and its latents [tokens][net->latent], which are
+/* Begins one of audio [tokens * samples a frame], pairs with two channels, and its latents [tokens][net->latent], which are
  * overwritten, to codes [levels][tokens]; steps may be 0. beam: 1, or paths for nac_rvq_beam, which
  * quantises in each step. Latents, codes and scratch memory are used until the last step. */
 nac_refinement nac_refine_begin(const nac_refiner *r, const float *audio, float *latents,

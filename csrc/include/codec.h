@@ -145,7 +145,7 @@ CODEC_API codec_status codec_encoder_set_beam(codec_encoder *encoder, size_t pat
  *
  * The steps are set before the first sample, else it is CODEC_ERROR_STATE; a reset keeps them. With the
  * shipped model this takes 24 MB for each encoder, and once 20 MB that all encoders of the model share.
- * It is CODEC_ERROR_UNSUPPORTED for a model of two channels together, and for some lengths of frames.
+ * It is CODEC_ERROR_UNSUPPORTED for some lengths of frames.
  *
  * Codes come out in windows of 100 frames, each when 12 frames and info.encoder_latency, rounded up to
  * frames, of audio behind it are there. A push that completes several windows refines all of them before

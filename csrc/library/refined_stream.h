@@ -7,7 +7,7 @@
  *
  * A state is one block of nac_refined_state_size bytes, aligned to 8, without pointers: the samples that
  * wait, and those before them that the next window's latents depend on. The latents are made anew for
- * each window, which takes a hundredth of the time of its steps. */
+ * each window, which takes a hundredth of the time of 20 steps. */
 #ifndef NAC_REFINED_STREAM_H
 #define NAC_REFINED_STREAM_H
 

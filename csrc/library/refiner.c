@@ -246,9 +246,6 @@ codec_status nac_refiner_of(const codec_model *model, const nac_refiner **refine
                             nac_reason reason)
 {
     const size_t hop = model->config.backbone_hop;
-    if (model->decoder.stereo)
-        return nac_fail(reason, CODEC_ERROR_UNSUPPORTED,
-                        "codes of a model of two channels cannot be refined");
     if (hop % 8 || hop < 64)
         return nac_fail(reason, CODEC_ERROR_UNSUPPORTED,
                         "codes cannot be refined with a hop of %zu samples", hop);

@@ -6,8 +6,7 @@
 #include "model.h"
 
 /* The refiner of a model with both halves, made when it is first asked for and freed with the model.
- * Threads may ask at once. Fails if the model's frames fit no resolution, or it codes two channels
- * together. */
+ * Threads may ask at once. Fails if the model's frames fit no resolution. */
 codec_status nac_refiner_of(const codec_model *model, const nac_refiner **refiner,
                             nac_reason reason);
 

@@ -4,14 +4,17 @@ what they decode to is closer to the original."""
 from __future__ import annotations
 
 import _thread
+import dataclasses
 import itertools
 import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from bench.random_weights import STEREO, VARIANTS, noise, write_weights
+from bench import random_weights
+from bench.random_weights import STEREO, VARIANTS, write_weights
 from codec.audio.reader import read_audio
 from codec.model.location import weights_path
 from codec.model.weights_file import WeightsFile
@@ -32,14 +35,17 @@ def refiner(weights: WeightsFile, isa: str | None = None):
 
 def case(weights: WeightsFile, frames: int, seed: int = 0):
     """Audio and its latents."""
-    audio = noise(frames * weights.config.hop_length, seed)
+    audio = random_weights.signal(weights.config, frames * weights.config.hop_length, seed)
     return audio, packed(_engine.Encoder, weights).latents(audio)
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
+MODELS = VARIANTS | {"two channels": STEREO}
+
+
+@pytest.fixture(scope="module", params=MODELS)
 def weights(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
-    write_weights(path, VARIANTS[request.param])
+    write_weights(path, MODELS[request.param])
     return WeightsFile(path)
 
 
@@ -114,8 +120,9 @@ def test_the_derivative_is_that_of_autograd(weights):
     x = model.decoder.embed(quantised)
     rows = frames * model.decoder.stack
     x = model.decoder.backbone(x.reshape(1, rows, -1))
-    decoded = model.decoder.head(x, noise_keys(wide))[0]
-    expected = objective(torch.from_numpy(audio), decoded, config, levels)
+    decoded = model.decoder.head(x, noise_keys(wide)).reshape(config.channels, -1)
+    ears = zip(torch.from_numpy(audio).reshape(config.channels, -1), decoded, strict=True)
+    expected = sum(objective(*ear, config, levels) for ear in ears) / config.channels
     expected.backward()
     assert quantised.grad is not None
     reference = quantised.grad[0].numpy()
@@ -186,11 +193,11 @@ def test_sizes_that_do_not_fit_are_refused(weights):
     audio, latents = case(weights, 3)
     engine = refiner(weights)
     for arguments in (
-        (audio[:-1], latents, 1, 1),
+        (audio[..., :-1], latents, 1, 1),
         (audio, latents[:, :-1].copy(), 1, 1),
         (audio, latents, 0, 1),
         (audio, latents, weights.config.n_codebooks + 1, 1),
-        (audio[:0], latents[:0], 1, 1),
+        (audio[..., :0], latents[:0], 1, 1),
     ):
         with pytest.raises(ValueError, match=r"\w"):
             engine.refine(*arguments)
@@ -201,10 +208,66 @@ def test_sizes_that_do_not_fit_are_refused(weights):
         engine.difference(audio, latents, np.full((1, 3), weights.config.codebook_size, np.uint16))
 
 
-def test_two_channels_together_are_refused(tmp_path):
+def test_two_channels_are_two_rows(tmp_path):
     write_weights(tmp_path / "w.safetensors", STEREO)
-    with pytest.raises(NotImplementedError, match="two channels"):
-        refiner(WeightsFile(tmp_path / "w.safetensors"))
+    weights = WeightsFile(tmp_path / "w.safetensors")
+    audio, latents = case(weights, 3)
+    for wrong in (audio[0], audio[:1], np.concatenate([audio, audio]), audio.T):
+        with pytest.raises(ValueError, match=r"not \[2, samples\]"):
+            refiner(weights).refine(wrong, latents, 1, 1)
+
+
+def test_the_difference_is_the_mean_of_what_each_ear_hears(tmp_path):
+    """So what each original adds does not depend on the other: a sum over both ears of both
+    originals may be taken in pairs of equal ones, or of unequal ones."""
+    write_weights(tmp_path / "w.safetensors", STEREO)
+    weights = WeightsFile(tmp_path / "w.safetensors")
+    audio, latents = case(weights, 5)
+    engine = refiner(weights)
+    codes = engine.refine(audio, latents, 2, 0)
+    one, other = (
+        engine.difference(np.stack([audio[i], audio[i]]), latents, codes)[0] for i in (0, 1)
+    )
+    both, by_latents = engine.difference(audio, latents, codes)
+    exchanged = engine.difference(audio[::-1], latents, codes)
+    assert both != exchanged[0]
+    assert np.isfinite(by_latents).all()
+    assert one + other == pytest.approx(both + exchanged[0], rel=1e-6)
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_two_equal_channels_are_refined_as_one_is(tmp_path, beam):
+    """By a model whose side is nothing, to the bit: halves and sums of equal halves are exact."""
+    one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
+    tensors = random_weights.random_weights(FINE)
+    save_file(tensors, one, metadata={"config": FINE.to_json()})
+    config = dataclasses.replace(FINE, channels=2)
+    save_file(with_silent_side(tensors), two, metadata={"config": config.to_json()})
+    audio, latents = case(WeightsFile(one), 20)
+    found = refiner(WeightsFile(one)).refine(audio, latents, 2, 20, beam)
+    assert (found != refiner(WeightsFile(one)).refine(audio, latents, 2, 0, beam)).any()
+    pair = np.stack([audio, audio])
+    assert np.array_equal(packed(_engine.Encoder, WeightsFile(two)).latents(pair), latents)
+    engine = refiner(WeightsFile(two))
+    assert np.array_equal(engine.refine(pair, latents, 2, 20, beam), found)
+    assert (
+        engine.difference(pair, latents, found)[0]
+        == (refiner(WeightsFile(one)).difference(audio, latents, found)[0])
+    )
+
+
+FINE = dataclasses.replace(VARIANTS["small"], codebook_size=1000)
+
+
+def with_silent_side(tensors):
+    """Weights of a model of two channels together that has the mid's of `tensors`, and no side."""
+
+    both = {name: np.stack([tensors[name]] * 2) for name in tensors if ".front." in name}
+    for name in tensors:
+        if ".head." in name or name == "encoder.embed.weight":
+            axis = int(name == "encoder.embed.weight")
+            both[name] = np.concatenate([tensors[name], np.zeros_like(tensors[name])], axis)
+    return tensors | both
 
 
 def test_a_refinement_is_stopped_between_its_steps(weights):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.random_weights import SMALL, STEREO, noise, uneven, write_weights
+from bench.random_weights import SMALL, STEREO, noise, signal, uneven, write_weights
 from codec.engine import refine
 from codec.engine.backend import Refinement, load_backend, refinement
 from codec.engine.refine import refined_spans
@@ -43,10 +43,12 @@ AFTER = encoder_reach(Refining.config).after
 
 def expected(backend, audio, n_codebooks, steps, span, margin):
     """The definition: every window is refined with its margins, of codes of the whole."""
-    frames = -(-len(audio) // HOP)
+    samples, hop = audio.shape[-1], backend.config.hop_length
+    after = encoder_reach(backend.config).after
+    frames = -(-samples // hop)
     parts, start = [], 0
     while start < frames:
-        full = len(audio) >= (start + span + AFTER + margin) * HOP
+        full = samples >= (start + span + after + margin) * hop
         stop = start + span if full else frames
         first, last = max(0, start - margin), min(frames, stop + margin)
         codes = backend.encode_refined(audio, n_codebooks, steps, first, last)
@@ -155,11 +157,30 @@ def test_a_backend_that_cannot_refine_says_so():
     assert refinement(Refining())
 
 
-def test_two_channels_together_are_refused(tmp_path):
+@settings(max_examples=6)
+@given(
+    samples=st.integers(1, 25 * STEREO.hop_length),
+    sizes=st.lists(st.integers(1, 9000), min_size=1, max_size=3),
+    threads=st.integers(1, 3),
+)
+def test_pairs_do_not_depend_on_the_cutting_either(stereo, samples, sizes, threads):
+    audio = np.stack([signal(STEREO, samples, seed) for seed in (1, 2)])
+    with pytest.MonkeyPatch.context() as patch, Workers(threads) as workers:
+        patch.setattr(refine, "SPAN", 8)
+        patch.setattr(refine, "MARGIN", 3)
+        pieces = cut(audio.reshape(4, -1), sizes)
+        blocks = (piece.reshape(2, 2, -1) for piece in pieces)
+        found = list(refined_spans(stereo, blocks, 2, 5, workers))
+    whole = [expected(stereo, pair, 2, 5, 8, 3) for pair in audio]
+    assert np.array_equal(np.concatenate(found, axis=2), np.stack(whole))
+
+
+@pytest.fixture(scope="module")
+def stereo(tmp_path_factory):
     pytest.importorskip("codec.engine._engine", reason="needs the native engine")
-    backend = load_backend(write_weights(tmp_path / "w.safetensors", STEREO), "native")
-    with pytest.raises(BackendError, match="two channels together cannot refine codes yet"):
-        refinement(backend)
+    return load_backend(
+        write_weights(tmp_path_factory.mktemp("stereo") / "w.safetensors", STEREO), "native"
+    )
 
 
 def test_a_hop_that_no_resolution_fits_is_refused(tmp_path):

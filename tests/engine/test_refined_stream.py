@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.random_weights import VARIANTS, noise, uneven, write_weights
+from bench.random_weights import STEREO, VARIANTS, noise, signal, uneven, write_weights
 from codec.errors import AudioError, BackendError, StateError
 from codec.model.receptive_field import encoder_reach
 from codec.support.workers import Workers
@@ -54,8 +54,8 @@ def encoded(stream: StreamEncoder, audio: np.ndarray, sizes: Sequence[int]) -> n
     """All codes of `audio`, pushed in pieces of these sizes in turn."""
     parts: list[np.ndarray] = []
     at = 0
-    while at < len(audio):
-        parts.append(stream.push(audio[at : at + sizes[len(parts) % len(sizes)]]))
+    while at < audio.shape[-1]:
+        parts.append(stream.push(audio[..., at : at + sizes[len(parts) % len(sizes)]]))
         at += sizes[(len(parts) - 1) % len(sizes)]
     return np.concatenate([*parts, stream.flush()], axis=1)
 
@@ -78,11 +78,15 @@ def test_chunks_give_the_codes_of_the_whole(
     np.testing.assert_array_equal(encoded(stream, audio, sizes), expected)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+MODELS = VARIANTS | {"two channels": STEREO}
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_any_model(tmp_path: Path, name: str) -> None:
-    config = dataclasses.replace(VARIANTS[name], codebook_size=1000)
+    config = dataclasses.replace(MODELS[name], codebook_size=1000)
     backend = NativeBackend(write_weights(tmp_path / "w.safetensors", config, seed=1))
-    audio = noise((2 * SPAN + MARGIN + encoder_reach(config).after + 3) * config.hop_length - 5)
+    frames = 2 * SPAN + MARGIN + encoder_reach(config).after + 3
+    audio = signal(config, frames * config.hop_length - 5)
     stream = StreamEncoder(backend, 2, refine=1)
     expected = whole(backend, audio, 1, 1, 2)
     np.testing.assert_array_equal(encoded(stream, audio, (50_000, 777)), expected)

@@ -202,6 +202,28 @@ def test_streams_in_python(model: codec.Codec) -> None:
     np.testing.assert_array_equal(played[:, :70_001], model.decode(model.encode(audio, RATE)))
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_refined_codes(
+    cli_of_weights: Cli, model: codec.Codec, path: Path, tmp_path: Path, count: int
+) -> None:
+    """By every door, with any threads and chunks."""
+    source = wav(tmp_path / "a.wav", channels(count, 240_001))
+    audio, search = soundfile.read(source, dtype="float32", always_2d=True)[0].T, {"refine": 2}
+    tokens = model.encode(audio, RATE, **search, threads=3)
+    assert tokens.codes.shape == model.encode(audio, RATE).codes.shape
+    assert tokens != model.encode(audio, RATE)
+    assert tokens == model.encode(audio, RATE, **search)
+    assert model.encode_batch([audio], RATE, **search) == [tokens]
+    args = ("-q", source, "-o", tmp_path / "a.nac", "--refine", 2, "--effort", "raw")
+    assert cli_of_weights("compress", *args, "--model", path)[0] == 0
+    file = (tmp_path / "a.nac").read_bytes()
+    assert file == model.compress(audio, RATE, **search, effort="raw")
+    with codec.Recorder(tmp_path / "r.nac", model, channels=count, **search) as recorder:
+        for block in np.split(audio, [1, 5000, 230_000], axis=1):
+            recorder.write(block)
+    assert (tmp_path / "r.nac").read_bytes() == file
+
+
 def test_latents(model: codec.Codec) -> None:
     audio = channels(4)
     latents = model.encode_latents(audio, RATE, normalized=False)

@@ -295,7 +295,7 @@ def pairs(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
 @pytest.mark.parametrize(
     ("channels", "options"),
     [(1, ()), (2, ("--effort", "best")), (2, ("-b", 0.3)), (3, ("-n", 2)), (3, ("--beam", 8)),
-     (5, ("--effort", "raw"))],
+     (5, ("--effort", "raw")), (3, ("--refine", 2, "--beam", 2))],
     ids=str,
 )  # fmt: skip
 def test_channels_in_pairs(
@@ -475,15 +475,6 @@ def test_other_numbers_of_steps_are_refused(nac: Command, tmp_path: Path, steps:
     code, error = nac("compress", "--refine", steps, source, tmp_path / "out.nac")
     assert code == 2
     assert error.startswith("nac: --refine takes a number from 0 to 1000\n")
-    assert [path.name for path in tmp_path.iterdir()] == ["in.wav"]
-
-
-def test_a_model_of_pairs_is_not_refined(pairs: Command, tmp_path: Path) -> None:
-    source = tmp_path / "in.wav"
-    soundfile.write(source, audio_of(2, 3000), STEREO.sample_rate)
-    code, error = pairs("compress", "--refine", 1, source, tmp_path / "out.nac")
-    assert code == 1
-    assert error == f"nac: {source}: codes of a model of two channels cannot be refined\n"
     assert [path.name for path in tmp_path.iterdir()] == ["in.wav"]
 
 
