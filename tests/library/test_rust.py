@@ -212,8 +212,6 @@ def test_there_and_back(
     nac: Nac, cli_of_weights: Cli, request: pytest.FixtureRequest, tmp_path: Path,
     channels: int, samples: int, options: tuple[object, ...], kind: str,
 ) -> None:  # fmt: skip
-    if kind == "pairs" and "--refine" in options:
-        pytest.skip("codes of two channels together are not refined")
     weights = request.getfixturevalue(kind)
     source = tmp_path / "in.wav"
     audio = np.stack([noise(samples, seed) for seed in range(channels)], axis=1)

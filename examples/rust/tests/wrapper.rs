@@ -116,12 +116,6 @@ fn steps_refine_codes_whatever_the_pieces() {
         told(encoder.set_refine(1)),
         (9, "the steps of a stream are set before its first sample".to_owned())
     );
-    let pairs = open("NAC_TEST_PAIRS");
-    let mut encoder = Encoder::new(&pairs, books).unwrap();
-    assert_eq!(
-        told(encoder.set_refine(1)),
-        (6, "codes of a model of two channels cannot be refined".to_owned())
-    );
 }
 
 #[test]
