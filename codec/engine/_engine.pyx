@@ -57,6 +57,28 @@ cdef extern from "engine/postfilter_stream.h" nogil:
                                       float *scratch)
     void nac_postfilter_stream_flush(void *state, float *out, float *scratch)
 
+cdef extern from "engine/periods.h" nogil:
+    enum:
+        NAC_PERIOD_HOP
+    ctypedef struct nac_period:
+        int lag
+        float share
+    size_t nac_periods_scratch(size_t n)
+    void nac_periods(const float *audio, size_t n, nac_period *periods, float *past, float *future,
+                     float *scratch)
+
+cdef extern from "engine/enhancer.h" nogil:
+    ctypedef struct nac_enhancement:
+        size_t hop
+    ctypedef struct nac_enhancer:
+        const nac_kernels *k
+        nac_enhancement plan
+    size_t nac_enhancer_before(const nac_enhancer *net)
+    size_t nac_enhancer_after(const nac_enhancer *net)
+    size_t nac_enhancer_scratch(const nac_enhancer *net, size_t n)
+    void nac_enhancer_run(const nac_enhancer *net, const float *audio, size_t n, size_t first,
+                          size_t last, float *out, float *scratch)
+
 cdef extern from "library/stream.h" nogil:
     ctypedef struct nac_encoded:
         size_t levels
@@ -152,6 +174,13 @@ cdef extern from "library/refined_stream.h" nogil:
                                      size_t steps, const nac_encoded *to)
     size_t nac_refined_end(const nac_refined *r, void *state, float *scratch,
                            const nac_encoded *to, size_t at)
+
+cdef extern from "library/enhancer_model.h" nogil:
+    ctypedef struct nac_enhancer_model:
+        nac_enhancer net
+    int nac_enhancer_read(const void *data, size_t size, const char *instruction_set,
+                          nac_enhancer_model **model, nac_reason reason)
+    void nac_enhancer_free(nac_enhancer_model *model)
 
 cdef extern from "library/cuda_arrays.h" nogil:
     ctypedef struct nac_cuda_encoder_sizes:
@@ -498,6 +527,74 @@ def postfilter_push(int64_t[::1] state, const float[::1] audio, bint last=False)
         if last:
             nac_postfilter_stream_flush(place, to, &scratch[0])
     return out
+
+
+def periods(const float[::1] audio):
+    """Of audio [samples], a multiple of 120: that of a period before each sample and of a period
+    after it, and every 120 samples, the end included, lag and share (csrc/engine/periods.h)."""
+    cdef size_t n = audio.shape[0]
+    if n == 0 or n % NAC_PERIOD_HOP:
+        raise ValueError("periods are found in a whole number of hops")
+    cdef size_t moments = n // NAC_PERIOD_HOP + 1
+    past, future = np.empty(n, np.float32), np.empty(n, np.float32)
+    found = np.empty(moments, np.dtype([("lag", np.intc), ("share", np.float32)]))
+    cdef float[::1] before = past, after = future
+    cdef nac_period[::1] to = found
+    cdef float[::1] scratch = np.empty(nac_periods_scratch(n), np.float32)
+    with nogil:
+        nac_periods(&audio[0], n, &to[0], &before[0], &after[0], &scratch[0])
+    return past, future, found["lag"].copy(), found["share"].copy()
+
+
+cdef class Enhancer:
+    """An enhancer, packed; immutable, so threads may share it.
+
+    data: its safetensors file. Raises ValueError if it is damaged, or the instruction set missing.
+    """
+
+    cdef nac_enhancer_model *model
+
+    def __cinit__(self, const unsigned char[::1] data, isa=None):
+        cdef char text[256]
+        cdef nac_reason reason
+        cdef bytes name = b"" if isa is None else isa.encode()
+        cdef const char *wanted = NULL if isa is None else <const char *>name
+        text[0] = 0
+        reason.text, reason.size = text, sizeof(text)
+        cdef const void *first = &data[0] if data.shape[0] else NULL
+        cdef size_t size = data.shape[0]
+        cdef int status
+        with nogil:
+            status = nac_enhancer_read(first, size, wanted, &self.model, reason)
+        if status != CODEC_OK and status != CODEC_ERROR_MEMORY:
+            raise ValueError(text.decode())
+        _check(status)
+
+    def __dealloc__(self):
+        nac_enhancer_free(self.model)
+
+    @property
+    def hop(self):
+        """Samples of a stretch of audio that is enhanced by itself."""
+        return self.model.net.plan.hop
+
+    @property
+    def reach(self):
+        """Such stretches that are seen before one, and after it."""
+        return nac_enhancer_before(&self.model.net), nac_enhancer_after(&self.model.net)
+
+    def __call__(self, const float[::1] audio, size_t first, size_t last):
+        """The hops [first, last) of `audio` [samples], the last of which may be incomplete,
+        enhanced as csrc/engine/enhancer.h says."""
+        cdef size_t n = audio.shape[0], hop = self.hop
+        if first >= last or n <= (last - 1) * hop:
+            raise ValueError("these hops are not in the audio")
+        out = np.empty(min(n, last * hop) - first * hop, np.float32)
+        cdef float[::1] y = out
+        cdef float[::1] scratch = _aligned(nac_enhancer_scratch(&self.model.net, n))
+        with nogil:
+            nac_enhancer_run(&self.model.net, &audio[0], n, first, last, &y[0], &scratch[0])
+        return out
 
 
 cdef class Refiner(_Network):

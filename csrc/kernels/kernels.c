@@ -35,6 +35,27 @@ size_t nac_synthesise_scratch(const nac_synthesis *plan)
     return transform_scratch(plan->fft.n) + 2 * plan->bands * FFT_LANES;
 }
 
+size_t nac_features(const nac_enhancement *plan)
+{
+    return plan->fft.n / 2 + 1 + 6 * plan->narrow + 1;
+}
+
+size_t nac_factors(const nac_enhancement *plan)
+{
+    return 2 * plan->wide + 4 * plan->narrow + plan->bands;
+}
+
+size_t nac_kept_size(const nac_enhancement *plan, size_t rows)
+{
+    const size_t bins = plan->fft.n / 2 + 1 + 2 * plan->narrow;
+    return (rows + FFT_LANES - 1) / FFT_LANES * bins * 2 * FFT_LANES;
+}
+
+size_t nac_enhance_scratch(const nac_enhancement *plan)
+{
+    return transform_scratch(plan->fft.n) + plan->bands * FFT_LANES;
+}
+
 static size_t groups(const nac_resolution *r, size_t samples)
 {
     return (nac_frames(r, samples) + FFT_LANES - 1) / FFT_LANES;

@@ -56,6 +56,19 @@ typedef struct {
     size_t noise_bin; /* the first bin whose sign is drawn */
 } nac_synthesis;
 
+/* How an enhancer sees decoded audio, and how its factors change it: see engine/enhancer.h. */
+typedef struct {
+    nac_fft_plan fft;
+    const float *window; /* [fft.n] */
+    const float
+        *back; /* [fft.n]: the window, over what overlapping ones sum up to, times 1 / fft.n */
+    const int *band; /* as in nac_synthesis, of gains whose logarithms are interpolated */
+    const float *lower, *upper;
+    size_t hop, bands;
+    size_t wide;   /* bins that get a complex factor: at most all */
+    size_t narrow; /* bins that get shares of a period before and after: at most `wide` */
+} nac_enhancement;
+
 /* One resolution at which decoded audio is compared with its original: frames of fft.n samples, `hop`
  * apart, whose bins are weighed together to bands as in nac_synthesis. objective.h has the formulas. */
 typedef struct {
@@ -106,6 +119,17 @@ typedef struct {
                        const float *gains, size_t gain_stride, const uint32_t *seeds, size_t rows,
                        float *audio, float *scratch);
 
+    /* What an enhancer sees of rows frames, the first of which begins at sample 0 of the audio and of
+     * what lies a period before and after; frame r begins r * hop later. features [rows] are at
+     * `stride`; kept holds the spectra for `enhance`. */
+    void (*observe)(const nac_enhancement *plan, const float *audio, const float *past,
+                    const float *future, size_t rows, float *features, size_t stride, float *kept,
+                    float *scratch);
+    /* Adds the windows of rows frames, changed by factors [rows] at `stride`, to audio as
+     * `synthesise` does. */
+    void (*enhance)(const nac_enhancement *plan, const float *kept, const float *factors,
+                    size_t stride, size_t rows, float *audio, float *scratch);
+
     /* conv_norm, which also keeps what is normed, as [rows][width]. */
     void (*conv_norm_kept)(const nac_conv_norm *layer, const float *x, size_t rows, float *y,
                            float *kept);
@@ -140,7 +164,11 @@ typedef struct {
 /* The i-th table that this CPU can run, narrowest first; NULL past the last. */
 const nac_kernels *nac_kernels_at(size_t i);
 
-size_t nac_analyse_scratch(const nac_analysis *plan);     /* floats */
+size_t nac_analyse_scratch(const nac_analysis *plan);           /* floats */
+size_t nac_features(const nac_enhancement *plan);               /* that `observe` gives a frame */
+size_t nac_factors(const nac_enhancement *plan);                /* that `enhance` takes for one */
+size_t nac_kept_size(const nac_enhancement *plan, size_t rows); /* floats, of spectra */
+size_t nac_enhance_scratch(const nac_enhancement *plan);        /* floats; also for `observe` */
 size_t nac_synthesise_scratch(const nac_synthesis *plan); /* floats; also for its derivative */
 size_t nac_target_size(const nac_resolution *r, size_t samples);       /* floats */
 size_t nac_objective_scratch(const nac_resolution *r, size_t samples); /* floats */

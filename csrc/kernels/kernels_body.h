@@ -11,6 +11,8 @@
 #include "layers.h"
 #include "spectrum.h"
 
+#include "enhance.h"
+
 #include "gradients.h"
 #include "objective.h"
 
@@ -24,6 +26,8 @@ const nac_kernels KERNELS = {
     .gelu = run_gelu,
     .analyse = run_analyse,
     .synthesise = run_synthesise,
+    .observe = run_observe,
+    .enhance = run_enhance,
     .conv_norm_kept = run_conv_norm_kept,
     .norm_back = run_norm_back,
     .conv_back = run_conv_back,

@@ -7,18 +7,6 @@
 #include "file.h"
 #include "refiner.h"
 
-static codec_status find_kernels(const char *name, const nac_kernels **kernels, nac_reason reason)
-{
-    const nac_kernels *found = NULL, *at;
-    for (size_t i = 0; (at = nac_kernels_at(i)); i++)
-        if (!name || !strcmp(name, at->name)) found = at;
-    if (!found)
-        return nac_fail(reason, CODEC_ERROR_UNSUPPORTED,
-                        "this processor or library has no instruction set %s", name);
-    *kernels = found;
-    return CODEC_OK;
-}
-
 static codec_status read_config(const nac_safetensors *file, nac_config *config, nac_reason reason)
 {
     const nac_json_node *text = nac_safetensors_metadata(file, "config");
@@ -77,7 +65,7 @@ codec_status nac_model_make(const nac_model_source *source, codec_model **model,
     *model = NULL;
     codec_model *made = calloc(1, sizeof *made);
     if (!made) return nac_fail(reason, CODEC_ERROR_MEMORY, "no memory for a model");
-    codec_status status = find_kernels(source->instruction_set, &made->kernels, reason);
+    codec_status status = nac_find_kernels(source->instruction_set, &made->kernels, reason);
     if (!status) {
         nac_memory aside = {NULL};
         const nac_fp_env caller = nac_fp_env_enter();

@@ -2,20 +2,9 @@
 #ifndef NAC_PACK_H
 #define NAC_PACK_H
 
-#include "config.h"
 #include "engine/decoder.h"
 #include "engine/encoder.h"
-#include "safetensors.h"
-
-/* What the halves are packed from, and into. */
-typedef struct {
-    const nac_safetensors *file;
-    const nac_config *config;
-    const nac_kernels *kernels;
-    size_t block;       /* backbone frames worked on at a time; no bit depends on it */
-    nac_memory *memory; /* of what is packed */
-    nac_reason reason;
-} nac_packing;
+#include "pack_layers.h"
 
 /* Frames worked on at a time: a multiple of every tile, enough to use each weight often, few enough to
  * be small beside the weights. */
