@@ -30,7 +30,7 @@ from codec.engine.latents import (
     restored,
 )
 from codec.engine.pairs import unpaired
-from codec.engine.postfilter import postfiltered
+from codec.engine.post import Wanted
 from codec.engine.refine import PLAIN, Search
 from codec.engine.stream import StreamDecoder, StreamEncoder
 from codec.errors import (
@@ -163,20 +163,29 @@ class Codec(Immutable):
         )
 
     def decode(
-        self, tokens: Tokens, *, postfilter: bool = False, threads: int = 1
+        self,
+        tokens: Tokens,
+        *,
+        postfilter: bool = False,
+        enhance: bool = False,
+        threads: int = 1,
     ) -> npt.NDArray[np.float32]:
         """Decode to audio float32 [channels, tokens.n_samples] at `tokens.sample_rate`.
 
         Full scale is ±1. postfilter: lower the noise between the harmonics of voices, by their
         period, which is found in the decoded audio (as in AMR-WB+, 3GPP TS 26.290, 6.1.3); it is
-        for speech. threads: as for `encode`; the samples stay the same.
-        Raises ModelError if a model that is not here made them, TokensError on what is not Tokens,
-        BackendError on a postfilter without the native engine or of a model not of 24 kHz.
+        for speech. enhance: improve the audio by the network beside the model's weights, a second
+        stage of the decoder (csrc/engine/enhancer.h). threads: as for `encode`; the samples stay
+        the same.
+        Raises ModelError if a model that is not here made them, or has no enhancer, TokensError on
+        what is not Tokens, BackendError on either without the native engine, on a postfilter of a
+        model not of 24 kHz, and on both at once.
         """
         if not isinstance(tokens, Tokens):
             raise TokensError(
                 f"decode takes Tokens, not {type(tokens).__name__}; model.tokens(codes) makes them"
             )
+        post = _post(postfilter, enhance)
         header = header_of(tokens)
         step = header.frames_per_chunk
         chunks = (tokens.codes[:, :, i : i + step] for i in range(0, tokens.n_frames, step))
@@ -184,7 +193,7 @@ class Codec(Immutable):
         filled = 0
         with Workers(_threads(threads)) as workers:
             for block in self._pipeline.decode_blocks(
-                chunks, header, tokens.n_samples, workers, postfilter=postfilter
+                chunks, header, tokens.n_samples, workers, post=post
             ):
                 audio[:, filled : filled + block.shape[1]] = block
                 filled += block.shape[1]
@@ -267,14 +276,20 @@ class Codec(Immutable):
             )
 
     def decode_batch(
-        self, items: Iterable[Tokens], *, postfilter: bool = False, threads: int = 1
+        self,
+        items: Iterable[Tokens],
+        *,
+        postfilter: bool = False,
+        enhance: bool = False,
+        threads: int = 1,
     ) -> list[npt.NDArray[np.float32]]:
         """`decode` every item, the items spread over `threads` threads."""
         found = _items(items, "items", TokensError)
+        post = _post(postfilter, enhance)
         with Workers(_threads(threads)) as workers:
             if isinstance(self.backend, BatchBackend) and all(map(self._is_own, found)):
-                return self._decode_at_once(self.backend, found, workers, postfilter)
-            decode = functools.partial(self.decode, postfilter=postfilter)
+                return self._decode_at_once(self.backend, found, workers, post)
+            decode = functools.partial(self.decode, postfilter=postfilter, enhance=enhance)
             return workers.all(functools.partial(decode, tokens) for tokens in found)
 
     def _is_own(self, tokens: Tokens) -> bool:
@@ -317,16 +332,17 @@ class Codec(Immutable):
         ]
 
     def _decode_at_once(
-        self, backend: BatchBackend, items: list[Tokens], workers: Workers, postfilter: bool
+        self, backend: BatchBackend, items: list[Tokens], workers: Workers, post: Wanted | None
     ) -> list[npt.NDArray[np.float32]]:
         """`decode_batch` of this model's tokens, where threads only filter and resample."""
+        improvement = self._pipeline.improvement(post)
         decoded = iter(backend.decode_many([codes for tokens in items for codes in tokens.codes]))
         audios = [np.stack([next(decoded) for _ in tokens.codes]) for tokens in items]
 
         def finish(tokens: Tokens, audio: Audio) -> npt.NDArray[np.float32]:
             decoded: Iterable[Audio] = [audio]
-            if postfilter:
-                decoded = postfiltered(decoded, self.config.sample_rate, Workers())
+            if improvement:
+                decoded = improvement.blocks(decoded, Workers())
             blocks = self._pipeline.at_rate(decoded, tokens.sample_rate, tokens.n_samples)
             return np.concatenate(list(blocks), axis=1)
 
@@ -380,13 +396,14 @@ class Codec(Immutable):
         start: float = 0,
         duration: float | None = None,
         postfilter: bool = False,
+        enhance: bool = False,
         threads: int = 1,
     ) -> tuple[npt.NDArray[np.float32], int]:
         """Decompress the bytes of a .nac file to audio float32 [channels, samples] and its rate.
 
         start, duration: in seconds, to restore that stretch only, to the bit as in the whole; it
             ends with the audio at the latest. Then damage elsewhere is not noticed.
-        postfilter: as for `decode`.
+        postfilter, enhance: as for `decode`.
         The model that made them decodes them, if it is this one or both are in `codec.models()`.
         Raises FormatError on damaged bytes, ModelError if another model made them, AudioError if
         nothing lies in the stretch.
@@ -396,24 +413,19 @@ class Codec(Immutable):
                 f"decompress takes the bytes of a .nac file, not {type(data).__name__};"
                 " pathlib.Path(name).read_bytes() reads them"
             )
+        post = _post(postfilter, enhance)
         file = io.BytesIO(bytes(data))  # a memoryview may have steps
         pipeline = self._pipeline
         with Workers(_threads(threads)) as workers:
             if duration is not None or real(start, "start", AudioError):
                 seekable = SeekableReader(file, pipeline.coder_of)
                 stretch = stretch_of(seekable.header, start, duration)
-                blocks = list(
-                    pipeline.decode_stretch(seekable, *stretch, workers, postfilter=postfilter)
-                )
+                blocks = list(pipeline.decode_stretch(seekable, *stretch, workers, post=post))
                 return np.concatenate(blocks, axis=1), seekable.header.sample_rate
             reader = Reader(file, pipeline.coder_of)
             chunks = list(reader.decoded(workers))
             header = reader.finish()
-            blocks = list(
-                pipeline.decode_blocks(
-                    chunks, header, header.length, workers, postfilter=postfilter
-                )
-            )
+            blocks = list(pipeline.decode_blocks(chunks, header, header.length, workers, post=post))
         return np.concatenate(blocks, axis=1), header.sample_rate
 
     def encode_latents(
@@ -625,6 +637,12 @@ def _sample_rate(sample_rate: Any) -> int:
     rate = whole(sample_rate, "the sample rate", AudioError)
     check_sample_rate(rate)
     return rate
+
+
+def _post(postfilter: bool, enhance: bool) -> Wanted | None:
+    if postfilter and enhance:
+        raise BackendError("choose postfilter or enhance, not both: the enhancer knows the period")
+    return "enhancer" if enhance else "postfilter" if postfilter else None
 
 
 def _threads(threads: Any) -> int:

@@ -17,7 +17,7 @@ import pytest
 
 import codec
 from bench.random_weights import STEREO, Steady, write_weights
-from codec.engine.postfilter import postfiltered
+from codec.engine.postfilter import postfilter_at
 from codec.model.location import DEFAULT_WEIGHTS
 from codec.support.workers import Workers
 
@@ -62,7 +62,9 @@ def made_here() -> dict[str, object]:
     codes = backend.encode(signal(), backend.config.n_codebooks)
     few = backend.config.n_codebooks // 4
     audio = backend.decode(codes)
-    (filtered,) = np.concatenate(list(postfiltered([audio[None]], 24_000, Workers())), axis=1)
+    (filtered,) = np.concatenate(
+        list(postfilter_at(24_000).blocks([audio[None]], Workers())), axis=1
+    )
     return {
         "model_id": backend.model_id.hex(),
         "signal": digest(signal(), "<f4"),

@@ -16,6 +16,7 @@ from codec.cli.errors import said
 from codec.cli.models import described, latency_ms
 from codec.cli.paths import TEXT
 from codec.coders.base import CODER_IDS, CODER_NAMES, Coder
+from codec.engine.post import Wanted
 from codec.errors import CodecError
 from codec.files.inspect import Info, inspect_file, verify_file
 from codec.files.plan import SUFFIX, Failure, Job, plan, readings
@@ -182,6 +183,7 @@ def compress(
 )
 @click.option("--salvage", is_flag=True, help="Restore the intact parts of damaged files.")
 @click.option("--postfilter", is_flag=True, help="Lower the noise between the harmonics of voices.")
+@click.option("--enhance", is_flag=True, help="Improve the sound by a network, in twice the time.")
 @options.force
 @options.quiet
 @options.threads("Threads for the network")
@@ -196,6 +198,7 @@ def decompress(
     duration: float | None,
     salvage: bool,
     postfilter: bool,
+    enhance: bool,
     force: bool,
     quiet: bool,
     threads: int | None,
@@ -216,6 +219,9 @@ def decompress(
         if salvage:
             raise click.UsageError("choose --salvage or a part (--start, --duration), not both")
         stretch = Stretch(start or 0.0, duration)
+    if postfilter and enhance:
+        raise click.UsageError("choose --postfilter or --enhance, not both")
+    post: Wanted | None = "enhancer" if enhance else "postfilter" if postfilter else None
     suffix = f".{format_}"
     inputs, output = _pipes(inputs, output)
     jobs, failures = plan(inputs, output, {SUFFIX}, suffix)
@@ -226,8 +232,8 @@ def decompress(
     def work(job: Job, workers: Workers, progress: FileProgress) -> None:
         task = Task(pipeline, job, workers, progress.report, force)
         if not salvage:
-            return decompress_file(task, suffix, stretch, postfilter=postfilter)
-        found = salvage_file(task, suffix, postfilter=postfilter)
+            return decompress_file(task, suffix, stretch, post=post)
+        found = salvage_file(task, suffix, post=post)
         for first, last in found.lost():
             progress.say(f"codec: {job.name}: {_span(first, last)} is lost and becomes silence")
         for problem in found.problems:

@@ -558,9 +558,11 @@ cdef class Enhancer:
         cdef char text[256]
         cdef nac_reason reason
         cdef bytes name = b"" if isa is None else isa.encode()
-        cdef const char *wanted = NULL if isa is None else <const char *>name
+        cdef const char *wanted = NULL
         text[0] = 0
         reason.text, reason.size = text, sizeof(text)
+        if isa is not None:
+            wanted = name
         cdef const void *first = &data[0] if data.shape[0] else NULL
         cdef size_t size = data.shape[0]
         cdef int status

@@ -6,80 +6,46 @@ It needs nothing but the decoded audio; csrc/engine/postfilter.h defines it to t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from codec.audio.arrays import Audio
 from codec.engine.backend import State, StreamingBackend
-from codec.engine.windows import Window, in_windows
+from codec.engine.post import Post
 from codec.errors import BackendError
 from codec.model.receptive_field import Reach
 from codec.support.packages import needed
 from codec.support.types import Codes
-from codec.support.workers import Workers
 
 Floats = npt.NDArray[np.float32]
 
 MISSING = BackendError("the postfilter needs the native engine, which is not built")
 
 
-class Grid(NamedTuple):
-    """The stretches of audio that the postfilter treats one by one.
+def postfilter_at(sample_rate: int) -> Post:
+    """Return the postfilter for audio at `sample_rate`.
 
-    hop: samples of each, from the first sample of the audio on. reach: hops that it sees besides.
+    Raises BackendError unless the rate is 24 kHz and the native engine is built.
     """
-
-    hop: int
-    reach: Reach
-
-    @classmethod
-    def of(cls, sample_rate: int) -> Grid:
-        """Return that of audio at `sample_rate`.
-
-        Raises BackendError unless the rate is 24 kHz and the native engine is built.
-        """
-        with needed("codec.engine._engine", MISSING):
-            from codec.engine._engine import POSTFILTER_HOP, POSTFILTER_RATE, POSTFILTER_REACH
-        if sample_rate != POSTFILTER_RATE:
-            raise BackendError(
-                f"the postfilter is for models of {POSTFILTER_RATE} Hz, not {sample_rate} Hz"
-            )
-        return cls(POSTFILTER_HOP, Reach(*POSTFILTER_REACH))
-
-    def frames(self, hop_length: int) -> Reach:
-        """Return the frames of `hop_length` samples before and after a frame that it depends on,
-        where the audio may begin between two stretches."""
-        before, after = ((hops + 1) * self.hop for hops in self.reach)
-        return Reach(-(-before // hop_length), -(-after // hop_length))
-
-
-def postfiltered(blocks: Iterable[Audio], sample_rate: int, workers: Workers) -> Iterator[Audio]:
-    """Filter audio float32 [channels, samples], block by block, to as many samples.
-
-    How it is cut into blocks changes nothing. Raises as `Grid.of` does, at once.
-    """
-    grid = Grid.of(sample_rate)
-    from codec.engine._engine import postfilter
-
-    def filtered(window: Window, channel: int) -> Audio:
-        samples = np.concatenate([piece[channel] for piece in window.pieces])
-        return postfilter(samples, window.start, window.stop)
-
-    return in_windows(filtered, blocks, grid.hop, grid.reach, workers)
+    with needed("codec.engine._engine", MISSING):
+        from codec.engine import _engine
+    if sample_rate != _engine.POSTFILTER_RATE:
+        raise BackendError(
+            f"the postfilter is for models of {_engine.POSTFILTER_RATE} Hz, not {sample_rate} Hz"
+        )
+    return Post(_engine.POSTFILTER_HOP, Reach(*_engine.POSTFILTER_REACH), _engine.postfilter)
 
 
 class PostfilteredDecoder:
     """A `DecoderNetwork` that filters what another one, of a backend, gives.
 
-    Its state is that of the network, then that of the filter for each channel. Raises as `Grid.of`.
+    Its state is that of the network, then that of the filter for each channel. Raises as
+    `postfilter_at`.
     """
 
     def __init__(self, backend: StreamingBackend) -> None:
         config = backend.config
-        self._grid = Grid.of(config.sample_rate)
+        self._post = postfilter_at(config.sample_rate)
         from codec.engine import _engine
 
         self._engine, self._network, self._hop = _engine, backend.decoder, config.hop_length
@@ -93,10 +59,10 @@ class PostfilteredDecoder:
     @property
     def lookahead(self) -> int:
         """Samples before the end of the last frame that still wait for what follows, at most."""
-        grid, own = self._grid, self._network.lookahead
+        post, own = self._post, self._network.lookahead
         # Whole stretches come out; frames begin at multiples of `step` within them.
-        step = math.gcd(self._hop, grid.hop)
-        return own + -own % step + grid.hop - step + grid.reach.after * grid.hop
+        step = math.gcd(self._hop, post.hop)
+        return own + -own % step + post.hop - step + post.reach.after * post.hop
 
     def _filters(self, state: State) -> State:
         """Return the states of the filter, one for each channel."""

@@ -17,7 +17,7 @@ from codec.audio import (
     silence,
 )
 from codec.audio.pipes import NotStreamableError, SampleSink, SampleStream, open_wav
-from codec.engine.postfilter import postfiltered
+from codec.engine.post import Wanted
 from codec.engine.refine import PLAIN, Search
 from codec.errors import AudioError, BackendError, FormatError, OutputError
 from codec.files.endpoints import (
@@ -180,39 +180,36 @@ def _followed(spans: Iterable[Codes], task: Task, header: Header) -> Iterator[Co
 
 
 def decompress_file(
-    task: Task, suffix: str, stretch: Stretch | None = None, *, postfilter: bool = False
+    task: Task, suffix: str, stretch: Stretch | None = None, *, post: Wanted | None = None
 ) -> None:
     """Restore one .nac file, or a stretch of it.
 
     On an error no output is left, except what a pipe has taken already.
 
     The extension of the output, or `suffix` on standard output, says which format is written. From
-    pipe to pipe, WAV and raw samples go out while the file arrives. postfilter: as for
-    `Pipeline.decode_blocks`.
+    pipe to pipe, WAV and raw samples go out while the file arrives, but not with an
+    enhancer. post: as for `Pipeline.decode_blocks`.
     """
     pipeline, job = task.pipeline, task.job
     suffix = _suffix_of(job, suffix)
     between_pipes = job.source is None and job.target is None
-    as_it_arrives = suffix in (".wav", RAW_SUFFIX) and pipeline.backend.streaming
+    streams = pipeline.backend.streaming is not None and post != "enhancer"
+    as_it_arrives = suffix in (".wav", RAW_SUFFIX) and streams
     if stretch is None and between_pipes and as_it_arrives:
-        return _decompress_stream(task, suffix, postfilter)
+        return _decompress_stream(task, suffix, post == "postfilter")
     with at_hand(job.source) as source, source.open("rb") as file:
         if stretch is not None:
             seekable = SeekableReader(file, pipeline.coder_of)
             pipeline.coder_of(seekable.header)
             start, stop = stretch_of(seekable.header, stretch.start, stretch.duration)
             header = dataclasses.replace(seekable.header, n_samples=stop - start)
-            blocks = pipeline.decode_stretch(
-                seekable, start, stop, task.workers, postfilter=postfilter
-            )
+            blocks = pipeline.decode_stretch(seekable, start, stop, task.workers, post=post)
             return _restore(task, blocks, header, suffix)
         held = inspect_file(source)
         pipeline.coder_of(held.header)
         reader = Reader(file, pipeline.coder_of)
         codes = reader.decoded(task.workers)
-        blocks = pipeline.decode_blocks(
-            codes, held.header, held.n_samples, task.workers, postfilter=postfilter
-        )
+        blocks = pipeline.decode_blocks(codes, held.header, held.n_samples, task.workers, post=post)
         checked = _unchanged(blocks, reader, held.header)
         _restore(task, checked, held.header, suffix, held.tags)
 
@@ -236,7 +233,7 @@ def _unchanged(blocks: Iterable[Audio], reader: Reader, header: Header) -> Itera
         raise FormatError("the file changed while it was read")
 
 
-def salvage_file(task: Task, suffix: str, *, postfilter: bool = False) -> Survey:
+def salvage_file(task: Task, suffix: str, *, post: Wanted | None = None) -> Survey:
     """Restore what is intact of a damaged .nac file, with silence where it is not.
 
     Every stretch between two gaps is decoded as if it were a file. All its codes are exact, and so
@@ -247,9 +244,10 @@ def salvage_file(task: Task, suffix: str, *, postfilter: bool = False) -> Survey
         found = survey(data)
         header, pipeline = found.header, task.pipeline.maker(found.header)
         pipeline.coder_of(header)
+        improvement = pipeline.improvement(post)
         salvaged = _salvaged(pipeline, data, found, task.workers)
-        if postfilter:
-            salvaged = postfiltered(salvaged, pipeline.config.sample_rate, task.workers)
+        if improvement:
+            salvaged = improvement.blocks(salvaged, task.workers)
         blocks = pipeline.at_rate(salvaged, header.sample_rate, header.length)
         _restore(task, blocks, header, suffix, found.tags)
     return found

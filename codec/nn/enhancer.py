@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from codec.engine._engine import periods
-from codec.model.enhancer_config import PERIOD_HOP, SAMPLE_RATE, EnhancerConfig
+from codec.model.enhancer_config import SAMPLE_RATE, EnhancerConfig
 from codec.nn.blocks import Backbone
 from codec.nn.heads.base import band_matrix, overlap_add
-
-Floats = npt.NDArray[np.float32]
 
 MEAN_FLOOR, BIN_FLOOR = 1e-7, 1e-4
 STEEPEST = 3.0  # of a gain's logarithm
@@ -39,30 +34,12 @@ class Enhancer(nn.Module):
         nn.init.normal_(self.factors.weight, std=0.002)  # it begins by changing nearly nothing
         nn.init.zeros_(self.factors.bias)
 
-    def shifted(self, audio: Floats) -> tuple[Tensor, Tensor, Tensor]:
-        """Find the periods of audio float32 [batch, samples], samples a multiple of the hop.
-
-        Returns the audio as frames see it, float32 [batch, 3, samples + 2 (fft - hop)]: itself, a
-        period before, and a period after, with zeros around. And what is known of the period in
-        each frame, float32 [batch, frames, 3].
-        """
-        config = self.config
-        margin = config.fft - config.hop
-        seen, known = [], []
-        for one in np.pad(audio, ((0, 0), (margin, margin))):
-            past, future, lags, shares = periods(np.ascontiguousarray(one))
-            first, step = config.fft // 2 // PERIOD_HOP, config.hop // PERIOD_HOP
-            last = len(lags) - first
-            lag, share = lags[first:last:step], shares[first:last:step]
-            seen.append(np.stack([one, past, future]))
-            known.append(np.stack([lag / np.float32(200), 4 * share, share > 0], 1))
-        return (
-            torch.from_numpy(np.stack(seen)),
-            torch.from_numpy(np.stack(known).astype(np.float32)),
-        )
-
     def forward(self, seen: Tensor, known: Tensor) -> Tensor:
-        """Enhance what `shifted` gives. Returns float32 [batch, samples]."""
+        """Enhance audio to float32 [batch, samples], of a number of samples that the hop divides.
+
+        seen: float32 [batch, 3, samples + 2 (fft - hop)], known: float32 [batch, frames, 3], as
+        `codec.engine.periods.around` gives them.
+        """
         config = self.config
         frames = seen.unfold(2, config.fft, config.hop) * self.window
         x, past, future = torch.fft.rfft(frames).unbind(1)
@@ -82,7 +59,7 @@ class Enhancer(nn.Module):
     def _enhanced(self, x: Tensor, past: Tensor, future: Tensor, factors: Tensor) -> Tensor:
         config = self.config
         wide, narrow = config.wide, config.narrow
-        *parts, gains = factors.float().split([wide] * 2 + [narrow] * 4 + [config.bands], -1)
+        *parts, gains = torch.split(factors.float(), [wide] * 2 + [narrow] * 4 + [config.bands], -1)
         own, before, after = (
             torch.complex(parts[i], parts[i + 1]) for i in range(0, len(parts), 2)
         )
@@ -93,7 +70,7 @@ class Enhancer(nn.Module):
 
 
 def features(x: Tensor, past: Tensor, future: Tensor, known: Tensor) -> Tensor:
-    """Describe spectra, complex [batch, frames, bins] and [..., narrow], and periods to the network."""
+    """Describe spectra, complex [batch, frames, bins] and [..., narrow], and periods."""
     mean = _power(x).mean(-1, keepdim=True) + MEAN_FLOOR
     own = _power(x) / mean + BIN_FLOOR
     log_own, narrow = 0.2 * own.log(), past.shape[-1]

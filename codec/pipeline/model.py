@@ -25,9 +25,11 @@ from codec.engine.backend import (
     load_backend,
     refinement,
 )
+from codec.engine.enhancer import load_enhancer
 from codec.engine.latents import encode_latent_spans
 from codec.engine.pairs import paired, unpaired
-from codec.engine.postfilter import Grid, postfiltered
+from codec.engine.post import Post, Wanted
+from codec.engine.postfilter import postfilter_at
 from codec.engine.refine import MAX_STEPS, PLAIN, Search, refined_spans
 from codec.engine.windows import decode_spans, encode_spans
 from codec.errors import AudioError, BackendError, BitrateError, ModelError, OptionError
@@ -253,6 +255,21 @@ class Pipeline:
             return spans
         return (np.stack([scale.normalise(one) for one in span]) for span in spans)
 
+    def improvement(self, post: Wanted | None) -> Post | None:
+        """Return what is wanted after the decoder, or None if nothing is.
+
+        Raises BackendError where it cannot run, ModelError if the model has no enhancer.
+        """
+        if post == "postfilter":
+            return postfilter_at(self.config.sample_rate)
+        return self._enhancer if post == "enhancer" else None
+
+    @functools.cached_property
+    def _enhancer(self) -> Post:
+        if self._weights is None:
+            raise ModelError("a model without a file of weights has no enhancer")
+        return load_enhancer(self._weights, self.model_id, self.config.sample_rate)
+
     def decode_frames(
         self, chunks: Iterable[Codes], header: Header, workers: Workers
     ) -> Iterator[Audio]:
@@ -271,17 +288,18 @@ class Pipeline:
         n_samples: int,
         workers: Workers,
         *,
-        postfilter: bool = False,
+        post: Wanted | None = None,
     ) -> Iterator[Audio]:
         """Decode to audio float32 [channels, samples] at the file's rate, `n_samples` in all.
 
-        postfilter: whether `codec.engine.postfilter` takes part. The other arguments are those of
-        `decode_frames`. Raises at once as `decode_frames`, and BackendError if it cannot.
+        post: what improves the audio then. The other arguments are those of `decode_frames`.
+        Raises at once as `decode_frames` and `improvement`.
         """
         maker = self.maker(header)
+        improvement = maker.improvement(post)
         decoded = maker.decode_frames(chunks, header, workers)
-        if postfilter:
-            decoded = postfiltered(decoded, maker.config.sample_rate, workers)
+        if improvement:
+            decoded = improvement.blocks(decoded, workers)
         return maker.at_rate(decoded, header.sample_rate, n_samples)
 
     def at_rate(
@@ -300,10 +318,10 @@ class Pipeline:
         stop: int,
         workers: Workers,
         *,
-        postfilter: bool = False,
+        post: Wanted | None = None,
     ) -> Iterator[Audio]:
         """Decode samples [start, stop) of a file, to the bit as `decode_blocks` gives them, which
-        describes `postfilter`.
+        describes `post`.
 
         Only the chunks that the network sees are read and decoded. At another rate than the
         model's, the resampler runs over silence from the start of the file to `start`, which takes
@@ -320,15 +338,15 @@ class Pipeline:
         begin = max(0, start * own // rate - margin)
         end = min(length, resampled_length(stop, rate, own) + margin)
         reach = decoder_reach(config)
-        filtered = Grid.of(own) if postfilter else None
-        seen = filtered.frames(hop) if filtered else Reach(0, 0)
+        improvement = maker.improvement(post)
+        seen = improvement.frames(hop) if improvement else Reach(0, 0)
         frame = max(0, begin // hop - reach.before - seen.before)
         frame, chunks = reader.read(frame, -(-end // hop) + reach.after + seen.after)
         decoded = maker.decode_frames(chunks, header, workers)
         at = frame * hop
-        if filtered:
-            skipped = -at % filtered.hop
-            decoded = postfiltered(after(decoded, skipped), own, workers)
+        if improvement:
+            skipped = -at % improvement.hop
+            decoded = improvement.blocks(after(decoded, skipped), workers)
             at += skipped
         wanted = first(after(decoded, begin - at), end - begin)
         if rate == own:

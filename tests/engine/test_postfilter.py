@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import codec
 from bench.random_weights import SMALL, write_weights
-from codec.engine.postfilter import Grid, postfiltered
+from codec.engine.postfilter import postfilter_at
 from codec.errors import BackendError
 from codec.support.workers import Workers
 from tests.helpers.mean_backend import MeanBackend
@@ -24,12 +24,13 @@ from tests.helpers.postfiltered import RATE, voice, whole
 pytest.importorskip("codec.engine._engine", reason="needs the native engine")
 
 HOP = 120
-SOURCE = Path(__file__).parents[2] / "csrc" / "engine" / "postfilter.c"
+SOURCES = Path(__file__).parents[2] / "csrc" / "engine"
 
 
-def table(name: str) -> np.ndarray:
+def table(source: str, name: str) -> np.ndarray:
     """Return half a filter as the C source has it."""
-    found = re.search(name + r"\[\w+\] = \{([^}]*)\}", SOURCE.read_text())
+    text = (SOURCES / f"{source}.c").read_text()
+    found = re.search(name + r"\[\w+\] = \{([^}]*)\}", text)
     assert found
     return np.array([float(value.rstrip("f")) for value in re.split(r",\s*", found[1].strip())])
 
@@ -40,7 +41,7 @@ def reference(audio: np.ndarray) -> np.ndarray:
     x = np.pad(audio.astype(float), margin)
     low, slow = (
         np.convolve(x, np.concatenate([half[:0:-1], half]), "same")
-        for half in (table("LOW_PASS"), table("SLOW_PASS"))
+        for half in (table("postfilter", "LOW_PASS"), table("periods", "SLOW_PASS"))
     )
     moments = -(-len(audio) // HOP) + 1
     shares, lags = np.zeros(moments), np.zeros(moments, int)
@@ -73,8 +74,10 @@ def reference(audio: np.ndarray) -> np.ndarray:
 
 def test_the_filters_are_scipy_s():
     scipy_signal = pytest.importorskip("scipy.signal")
-    for name, taps, edge in (("LOW_PASS", 97, 2000), ("SLOW_PASS", 63, 1000)):
-        half = table(name)
+    for half, taps, edge in (
+        (table("postfilter", "LOW_PASS"), 97, 2000),
+        (table("periods", "SLOW_PASS"), 63, 1000),
+    ):
         expected = scipy_signal.firwin(taps, edge, fs=RATE)[taps // 2 :]
         assert np.abs(expected[: len(half)] - half).max() < 1e-9
         assert np.abs(expected[len(half) :]).max(initial=0) < 1e-9
@@ -103,7 +106,7 @@ def test_however_it_is_cut(samples, cuts, threads, channels):
     edges = [0, *np.minimum(np.cumsum(cuts, dtype=int), samples), samples]
     blocks = [audio[:, a:b] for a, b in itertools.pairwise(edges)]
     with Workers(threads) as workers:
-        filtered = np.concatenate(list(postfiltered(blocks, RATE, workers)), axis=1)
+        filtered = np.concatenate(list(postfilter_at(RATE).blocks(blocks, workers)), axis=1)
     assert np.array_equal(filtered, np.stack([whole(one) for one in audio]))
 
 
@@ -178,8 +181,8 @@ def test_a_model_of_another_rate_is_refused(tmp_path):
     for act in (
         lambda: model.decode(tokens, postfilter=True),
         lambda: model.decode_batch([tokens], postfilter=True),
-        lambda: postfiltered([np.zeros((1, 9), np.float32)], 16_000, Workers()),
-        lambda: Grid.of(48_000),
+        lambda: postfilter_at(16_000),
+        lambda: postfilter_at(48_000),
     ):
         with pytest.raises(BackendError, match=r"is for models of 24000 Hz, not (16|48)000 Hz"):
             act()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from codec.engine.postfilter import postfiltered
+from codec.engine.postfilter import postfilter_at
 from codec.support.workers import Workers
 
 RATE = 24_000
@@ -20,4 +20,4 @@ def voice(samples: int, noise: float, seed: int = 0, period: float = 171.0) -> n
 
 def whole(audio: np.ndarray) -> np.ndarray:
     """Filter [samples] at once."""
-    return np.concatenate(list(postfiltered([audio[None]], RATE, Workers())), axis=1)[0]
+    return np.concatenate(list(postfilter_at(RATE).blocks([audio[None]], Workers())), axis=1)[0]

@@ -1,0 +1,54 @@
+"""The enhancer of a model: a second stage of its decoder, which lies in a file beside its weights.
+
+    model.safetensors -> model.enhancer
+
+The file is safetensors, in the metadata the dimensions (`codec.model.enhancer_config`) and the
+model's id. csrc/engine/enhancer.h defines what it does, to the bit.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from codec.engine.post import Post
+from codec.errors import BackendError, ModelError
+from codec.model.enhancer_config import SAMPLE_RATE, EnhancerConfig
+from codec.model.receptive_field import Reach
+from codec.support.packages import needed
+
+SUFFIX = ".enhancer"
+SPAN = 512  # stretches that are worked on together: 11 MB of memory
+MISSING = BackendError("the enhancer needs the native engine, which is not built")
+
+
+def load_enhancer(weights: Path, model_id: bytes, sample_rate: int) -> Post:
+    """Read the enhancer that lies beside `weights`.
+
+    Raises ModelError if it is missing, damaged, or of another model than `model_id`, BackendError
+    without the native engine.
+    """
+    path = weights.with_suffix(SUFFIX)
+    if not path.is_file():
+        raise ModelError(f"{path.name} is missing: `codec train-enhancer` makes it")
+    try:
+        data = path.read_bytes()
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+        made_for = bytes.fromhex(metadata.get("model", ""))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path.name} is damaged: {error}") from None
+    if made_for != model_id:
+        raise ModelError(f"{path.name} is of model {made_for.hex()}, not {model_id.hex()}")
+    if sample_rate != SAMPLE_RATE:
+        raise ModelError(f"an enhancer is for models of {SAMPLE_RATE} Hz, not {sample_rate} Hz")
+    with needed("codec.engine._engine", MISSING):
+        from codec.engine import _engine
+    try:
+        EnhancerConfig.from_json(metadata.get("config", ""))
+        run = _engine.Enhancer(data, os.environ.get("CODEC_ISA") or None)
+    except (ModelError, ValueError) as error:
+        raise ModelError(f"{path.name} is damaged: {error}") from None
+    return Post(run.hop, Reach(*run.reach), run, SPAN)
