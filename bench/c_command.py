@@ -27,6 +27,7 @@ from tqdm import tqdm
 import codec
 from bench.clips import SAMPLE_RATE, read_clips
 from codec.benchmark.machine import machine
+from codec.engine.post import Wanted
 from codec.engine.refine import PLAIN, Search
 from codec.files.plan import Job
 from codec.files.transcode import Coding, Task, compress_file, decompress_file
@@ -70,7 +71,8 @@ class Bench:
         coding = Coding(self._pipeline.n_codebooks(way.codebooks), way.effort, search=way.search)
         compress_file(self._task(wav, nac_other), coding)
         self._run("decompress", *["--postfilter"] * way.postfilter, nac_mine, wav_mine)
-        decompress_file(self._task(nac_other, wav_other), ".wav", postfilter=way.postfilter)
+        post: Wanted | None = "postfilter" if way.postfilter else None
+        decompress_file(self._task(nac_other, wav_other), ".wav", post=post)
         for one, two in ((nac_mine, nac_other), (wav_mine, wav_other)):
             data = two.read_bytes()
             self.files += 1

@@ -183,7 +183,7 @@ def compress(
 )
 @click.option("--salvage", is_flag=True, help="Restore the intact parts of damaged files.")
 @click.option("--postfilter", is_flag=True, help="Lower the noise between the harmonics of voices.")
-@click.option("--enhance", is_flag=True, help="Improve the sound by a network, in twice the time.")
+@click.option("--enhance", is_flag=True, help="Improve the sound by a second network.")
 @options.force
 @options.quiet
 @options.threads("Threads for the network")

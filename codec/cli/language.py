@@ -14,6 +14,7 @@ import click
 from codec.cli import options
 from codec.cli.options import Command
 from codec.cli.paths import FILE, PATH, TEXT
+from codec.engine.post import Wanted
 from codec.errors import ModelError, TrainingError
 from codec.support.progress import Progress
 
@@ -251,6 +252,7 @@ def _sampling(
     " leaves it as it is. [default: 8 for speech, else 3]",
 )
 @options.postfilter
+@options.enhance
 @click.option("--no-words", is_flag=True, help="Let speech go on without phones of English.")
 @click.option("--voices", type=FILE, help="A file that has phones. [default: the shipped one]")
 @_sampling(temperature=None, top_p=0.95, guidance=2.0, guides="the prompt is")
@@ -260,6 +262,7 @@ def continue_(
     skip_prompt: bool,
     adapt: int | None,
     postfilter: bool,
+    enhance: bool,
     no_words: bool,
     voices: Path | None,
     **chosen: Any,
@@ -273,13 +276,13 @@ def continue_(
     The same seed gives the same audio on the same machine.
     """
     lm, codec = _models(chosen, prompt)
-    from codec.cli.sound import check_postfilter, learning, read_mono
+    from codec.cli.sound import chosen_post, learning, read_mono
     from codec.lm.continuation import LEARNED, PRIOR, Manner, attuned, continued
     from codec.lm.cuts import cuts_of
     from codec.lm.speech.speak import SPEECH
     from codec.lm.speech.voices import Speech
 
-    check_postfilter(codec, postfilter)
+    post = chosen_post(codec, postfilter=postfilter, enhance=enhance)
     phones = None if no_words else Speech.load(voices or SPEECH).phones
     mono, rate = read_mono(prompt)
     codes = codec.encode(mono, rate, n_codebooks=lm.config.levels).codes[0]
@@ -297,7 +300,7 @@ def continue_(
         with Progress(shown=not chosen["quiet"]) as progress:
             lm = attuned(lm, cuts, tags, adapt, learning(progress))
     made = continued(lm, codes, frames, phones, manner, tags)
-    _write(codec, codes, made, frames, chosen, skip_prompt, postfilter)
+    _write(codec, codes, made, frames, chosen, skip_prompt, post)
 
 
 @click.command()
@@ -375,7 +378,7 @@ def _write(
     frames: int,
     chosen: dict[str, Any],
     skipped: bool = False,
-    postfilter: bool = False,
+    post: Wanted | None = None,
 ) -> None:
     """Write `prompt` and the `frames` that follow; skipped: without the prompt."""
     from codec.cli.sound import check_output, write_frames
@@ -390,7 +393,7 @@ def _write(
         quiet=chosen["quiet"],
         n_frames=frames + n_before,
         skip=n_before * codec.config.hop_length if skipped else 0,
-        postfilter=postfilter,
+        post=post,
     )
 
 

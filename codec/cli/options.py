@@ -65,6 +65,12 @@ postfilter = click.option(
     show_default=True,
     help="Lower the noise between the harmonics of voices.",
 )
+enhance = click.option(
+    "--enhance/--no-enhance",
+    default=False,
+    show_default=True,
+    help="Improve the sound by a second network.",
+)
 torch_threads = click.option(
     "--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's choice]"
 )

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import click
 import numpy as np
 
 from codec.api import Codec
@@ -16,11 +17,12 @@ from codec.audio.formats import WRITE_FORMATS
 from codec.audio.pipes import SampleSink
 from codec.audio.reader import read_audio
 from codec.audio.writer import AudioWriter
-from codec.engine.postfilter import Grid
+from codec.engine.post import Wanted
 from codec.errors import CodecWarning, OutputError
 from codec.support.atomic import check_writable, replacing
 from codec.support.progress import Progress
 from codec.support.types import Codes
+from codec.support.workers import Workers
 
 SILENT = 10**-1.5  # of the loudest channel: a mix that is 30 dB below it has lost the sound
 
@@ -71,13 +73,13 @@ def write_frames(
     quiet: bool,
     n_frames: int | None = None,
     skip: int = 0,
-    postfilter: bool = False,
+    post: Wanted | None = None,
 ) -> float:
     """Decode frames [levels, n] as they come and write the audio; return its length in seconds.
 
     target: of `check_output`; standard output gets a WAV, every frame as soon as it is certain.
     n_frames: how many will come, for the bar on a terminal. skip: samples at the beginning that
-    are not written. postfilter: as for `Codec.decode`.
+    are not written. post: as for `Pipeline.decode_blocks`; an enhancer works on 5 s at a time.
     """
     rate = codec.config.sample_rate
     samples = 0
@@ -91,7 +93,7 @@ def write_frames(
             suffix = target.suffix.lower()
             sink = stack.enter_context(AudioWriter(aside, rate, 1, 0, suffix))
         progress = stack.enter_context(Progress(total, shown=not quiet))
-        for block in after(decoded(codec, frames, postfilter), skip):
+        for block in after(decoded(codec, frames, post), skip):
             sink.write(block)
             samples += block.shape[1]
             progress.advance(f"{samples / rate:.1f} s", block.shape[1] / rate)
@@ -104,15 +106,24 @@ def learning(progress: Progress) -> Callable[[int, int], None]:
     return lambda done, steps: show("learns from the recording", done, steps, 0.0)
 
 
-def check_postfilter(codec: Codec, postfilter: bool) -> None:
-    """Raise BackendError if there is to be a postfilter, and this model cannot have it."""
-    if postfilter:
-        Grid.of(codec.config.sample_rate)
+def chosen_post(codec: Codec, *, postfilter: bool, enhance: bool) -> Wanted | None:
+    """Return what is to follow the decoder.
+
+    Raises click.UsageError if that is both, BackendError or ModelError if it cannot.
+    """
+    if postfilter and enhance:
+        raise click.UsageError("choose --postfilter or --enhance, not both")
+    post: Wanted | None = "enhancer" if enhance else "postfilter" if postfilter else None
+    codec.pipeline.improvement(post)
+    return post
 
 
-def decoded(codec: Codec, frames: Iterable[Codes], postfilter: bool) -> Iterator[Audio]:
+def decoded(codec: Codec, frames: Iterable[Codes], post: Wanted | None) -> Iterator[Audio]:
     """Yield the audio of frames [levels, n] as soon as it is certain: float32 [1, samples]."""
-    decoder = codec.stream_decoder(postfilter=postfilter)
+    if post == "enhancer" and (enhancer := codec.pipeline.improvement(post)):
+        yield from enhancer.blocks(decoded(codec, frames, None), Workers())
+        return
+    decoder = codec.stream_decoder(postfilter=post == "postfilter")
     for codes in frames:
         audio = decoder.push(codes)
         if len(audio):

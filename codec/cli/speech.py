@@ -139,6 +139,7 @@ def train_speech(
     " and 0 leaves it as it is. [default: 8]",
 )
 @options.postfilter
+@options.enhance
 @click.option("--seed", type=options.SEED, default=0, show_default=True, help="Random seed.")
 @click.option("--weights", type=FILE, help="A language model. [default: the shipped one]")
 @click.option("--voices", type=FILE, help="Durations and voices. [default: the shipped ones]")
@@ -157,6 +158,7 @@ def speak(
     voice_guidance: float | None,
     adapt: int | None,
     postfilter: bool,
+    enhance: bool,
     seed: int,
     weights: Path | None,
     voices: Path | None,
@@ -178,7 +180,7 @@ def speak(
         import torch
 
     from codec.api import load
-    from codec.cli.sound import check_output, check_postfilter, write_frames
+    from codec.cli.sound import check_output, chosen_post, write_frames
     from codec.lm.speech.pronounce import phones_of
     from codec.lm.speech.speak import SPEECH, STYLE, WEIGHTS, Speaker
 
@@ -187,7 +189,7 @@ def speak(
         text = sys.stdin.buffer.read().decode("utf-8", "replace")
     torch.set_num_threads(threads)
     speaker = Speaker.load(weights or WEIGHTS, voices or SPEECH, load(model))
-    check_postfilter(speaker.codec, postfilter)
+    post = chosen_post(speaker.codec, postfilter=postfilter, enhance=enhance)
     chosen: dict[str, Any] = {
         "temperature": temperature,
         "guidance": guidance,
@@ -209,7 +211,7 @@ def speak(
         overwrite=force,
         quiet=quiet,
         n_frames=sum(map(len, script)),
-        postfilter=postfilter,
+        post=post,
     )
 
 

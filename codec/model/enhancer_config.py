@@ -31,15 +31,15 @@ class EnhancerConfig:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            least = 0 if name in ("blocks", "lookahead") else 1
+            least = int(name not in ("blocks", "lookahead", "narrow", "wide"))
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ModelError(f"an enhancer's {name} is at least {least}, not {value!r}")
         for name, good in (
-            ("fft", self.fft % (2 * self.hop) == 0),
             ("hop", self.hop % PERIOD_HOP == 0),
+            ("fft", self.fft % (2 * self.hop) == 0),
             ("bands", 2 <= self.bands <= self.bins),
             ("wide", self.narrow <= self.wide <= self.bins),
-            ("lookahead", self.lookahead <= self.blocks and self.kernel_size > 1),
+            ("lookahead", self.lookahead <= (self.blocks if self.kernel_size > 1 else 0)),
         ):
             if not good:
                 raise ModelError(f"an enhancer's {name} cannot be {getattr(self, name)}")

@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import soundfile
@@ -21,7 +22,7 @@ import torch
 import codec
 import codec.lm
 from codec.cli.main import cli
-from codec.cli.sound import check_postfilter, read_mono
+from codec.cli.sound import chosen_post, read_mono
 from codec.errors import (
     BackendError,
     CodecWarning,
@@ -81,23 +82,29 @@ def test_a_prompt_goes_on(weights: Path, prompt: Path, tmp_path: Path) -> None:
 
 def test_what_goes_on_is_filtered_on_request(weights: Path, prompt: Path) -> None:
     options = (prompt, "--seconds", 0.2, "--weights", weights, "--adapt", 0, "-o", "-")
-    usual, filtered, plain = (
+    usual, filtered, enhanced, plain = (
         call("continue", *options, *words)
-        for words in ((), ("--postfilter",), ("--no-postfilter",))
+        for words in ((), ("--postfilter",), ("--enhance",), ("--no-postfilter", "--no-enhance"))
     )
     assert usual == plain
-    assert len(filtered) == len(plain)
-    assert filtered != plain
-    rest = call("continue", *options, "--postfilter", "--skip-prompt")
-    assert filtered.endswith(rest[44:])
+    assert len({filtered, enhanced, plain}) == 3
+    assert len(filtered) == len(enhanced) == len(plain)
+    for option, audio in (("--postfilter", filtered), ("--enhance", enhanced)):
+        rest = call("continue", *options, option, "--skip-prompt")
+        assert audio.endswith(rest[44:])
 
 
 def test_only_models_that_it_is_for_are_filtered() -> None:
     other = codec.load(backend=MeanBackend(ModelConfig(sample_rate=48_000)))
-    check_postfilter(other, False)
-    check_postfilter(codec.load(), True)
+    assert chosen_post(other, postfilter=False, enhance=False) is None
+    assert chosen_post(codec.load(), postfilter=True, enhance=False) == "postfilter"
+    assert chosen_post(codec.load(), postfilter=False, enhance=True) == "enhancer"
     with pytest.raises(BackendError, match="is for models of 24000 Hz, not 48000 Hz"):
-        check_postfilter(other, True)
+        chosen_post(other, postfilter=True, enhance=False)
+    with pytest.raises(ModelError, match="has no enhancer"):
+        chosen_post(other, postfilter=False, enhance=True)
+    with pytest.raises(click.UsageError, match="not both"):
+        chosen_post(codec.load(), postfilter=True, enhance=True)
 
 
 def test_a_prompt_is_never_overwritten(weights: Path, prompt: Path, tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ native.log10(np.geomspace(1e-10, 1e30, 100, dtype=np.float32))
 
 ENGINE = """
 import importlib.util, sys
+from dataclasses import replace
 from pathlib import Path
 import numpy as np
 import codec
@@ -128,6 +129,16 @@ for n in (1, 119, 120, 121, 2000):
         for part in np.array_split(audio, 3):
             module.postfilter_push(state, part)
         module.postfilter_push(state, np.tile(audio, 20), True)
+from tests.helpers.enhancers import TINY, enhancer_file
+for config in (TINY, replace(TINY, fft=480, hop=120, wide=241, narrow=0, lookahead=0)):
+    for isa in module.isas():
+        run = module.Enhancer(enhancer_file(config), isa)
+        for n in (1, 119, 241, 9000):
+            hops = -(-n // run.hop)
+            for scale in (0, 1e-30, 1, 3e38, np.inf, np.nan):
+                audio = np.full(n, scale, np.float32) * random.uniform(-1, 1, n).astype(np.float32)
+                for first in {0, hops - 1}:
+                    run(audio, first, hops)
 for name in ("exp", "log", "gelu"):
     module.elementwise(name, np.array([1e-38, 1e30, np.inf, np.nan], np.float32))
 """

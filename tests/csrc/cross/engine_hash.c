@@ -8,6 +8,7 @@
 
 #include "engine/decoder.h"
 #include "engine/encoder.h"
+#include "engine/enhancer.h"
 #include "engine/postfilter_stream.h"
 #include "engine/refine.h"
 #include "rvq/rvq_beam.h"
@@ -79,20 +80,26 @@ static uint64_t hash(uint64_t h, const void *data, size_t n)
     return h;
 }
 
-/* Of a voice whose period glides from 200 samples to 250 and a little noise, filtered, which a stream must
- * give too. */
-static uint64_t filtered(void)
+/* A voice whose period glides from 200 samples to 250 and a little noise. */
+static float *voice_of(size_t n)
 {
-    enum { HOPS = 40, N = HOPS * NAC_POSTFILTER_HOP };
-    float *voice = noise(N, 0.05f, 0), *y = memory(N * sizeof *y);
-    float *scratch = memory(nac_postfilter_scratch(N) * sizeof *scratch);
-    for (size_t i = 0, at = 0, period = 200; i < N; i++, at++) {
+    float *voice = noise(n, 0.05f, 0);
+    for (size_t i = 0, at = 0, period = 200; i < n; i++, at++) {
         if (at == period) {
             at = 0;
             period++;
         }
         voice[i] += (float)at / 256.0f - 0.4f;
     }
+    return voice;
+}
+
+/* Of a voice, filtered, which a stream must give too. */
+static uint64_t filtered(void)
+{
+    enum { HOPS = 40, N = HOPS * NAC_POSTFILTER_HOP };
+    float *voice = voice_of(N), *y = memory(N * sizeof *y);
+    float *scratch = memory(nac_postfilter_scratch(N) * sizeof *scratch);
     nac_postfilter(voice, N, 0, HOPS, y, scratch);
     const uint64_t h = hash(14695981039346656037u, y, N * sizeof *y);
     if (memcmp(voice, y, N * sizeof *y) == 0) exit(1); /* nothing was filtered */
@@ -109,6 +116,25 @@ static uint64_t filtered(void)
     free(state);
     free(voice);
     free(y);
+    free(scratch);
+    return h;
+}
+
+/* Of a voice, enhanced whole and in two parts, by an enhancer with `net`'s weights. */
+static uint64_t enhanced(const nac_enhancer *net, const float *voice, size_t hops)
+{
+    const size_t hop = net->plan.hop, n = hops * hop, half = hops / 2;
+    const size_t before = nac_enhancer_before(net), after = nac_enhancer_after(net);
+    float *y = memory(n * sizeof *y), *z = memory(n * sizeof *z);
+    float *scratch = memory(nac_enhancer_scratch(net, n) * sizeof *scratch);
+    nac_enhancer_run(net, voice, n, 0, hops, y, scratch);
+    nac_enhancer_run(net, voice, (half + after) * hop, 0, half, z, scratch);
+    nac_enhancer_run(net, voice + (half - before) * hop, n - (half - before) * hop, before,
+                     hops - half + before, z + half * hop, scratch);
+    if (memcmp(y, z, n * sizeof *y) || memcmp(y, voice, n * sizeof *y) == 0) exit(1);
+    const uint64_t h = hash(14695981039346656037u, y, n * sizeof *y);
+    free(y);
+    free(z);
     free(scratch);
     return h;
 }
@@ -179,8 +205,16 @@ int main(void)
     const nac_refiner refine = refiner(&dec, &enc.rvq);
     const float *original = noise(FRAMES * HOP * STACK, 0.5f, 0);
     const uint64_t post = filtered();
+    enum { WIDE = 200, NARROW = 100, HOPS = 60 };
+    nac_enhancer enhancer = {
+        .plan = {fft(LONG, of_480, 5), noise(LONG, 0.5f, 0.5f), noise(LONG, 0.0001f, 0.0006f), band,
+                 noise(BINS, 0.5f, 0.5f), noise(BINS, 0.5f, 0.5f), 240, BANDS, WIDE, NARROW},
+        .embed = layer(BINS + 6 * NARROW + 4, DIM, 0.03f), .norm = norm(), .body = body(),
+        .factors = layer(WIDTH, 2 * WIDE + 4 * NARROW + BANDS, 0.1f)};
+    const float *voice = voice_of(HOPS * 240);
     for (size_t i = 0; nac_kernels_at(i); i++) {
-        enc.k = dec.k = nac_kernels_at(i);
+        enc.k = dec.k = enhancer.k = nac_kernels_at(i);
+        const uint64_t clean = enhanced(&enhancer, voice, HOPS);
         const size_t screen = nac_rvq_screen_size(enc.k->isa, LEVELS, WORDS, LATENT);
         enc.rvq.screen = screen ? memory(screen) : NULL;
         nac_rvq_pack(&enc.rvq, enc.k->isa);
@@ -223,6 +257,7 @@ int main(void)
         h = hash(h, &difference, sizeof difference);
         h = hash(h, derivative, FRAMES * LATENT * sizeof *derivative);
         h = hash(h, &post, sizeof post);
+        h = hash(h, &clean, sizeof clean);
         /* what all inputs gave alike would prove nothing */
         float low = out[0], high = out[0];
         size_t changes = 0;

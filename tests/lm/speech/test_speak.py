@@ -109,7 +109,13 @@ def test_the_command_writes_what_the_library_makes(
 def test_the_command_filters_on_request(speaker: Speaker, files: list[str], tmp_path: Path) -> None:
     tokens = speaker.speak("go on", "ann", style=Style(seed=5))
     made: dict[str, np.ndarray] = {}
-    for option in ("", "--postfilter", "--no-postfilter"):
+    ways: dict[str, dict[str, bool]] = {
+        "": {},
+        "--postfilter": {"postfilter": True},
+        "--no-postfilter": {},
+        "--enhance": {"enhance": True},
+    }
+    for option in ways:
         out = tmp_path / f"out{len(made)}.wav"
         arguments = [
             "go on",
@@ -125,9 +131,10 @@ def test_the_command_filters_on_request(speaker: Speaker, files: list[str], tmp_
         assert CliRunner().invoke(speak, arguments).exit_code == 0
         made[option] = soundfile.read(out, dtype="int16")[0]
     for option, audio in made.items():
-        expected = MODEL.decode(tokens, postfilter=option == "--postfilter")[0]
+        expected = MODEL.decode(tokens, **ways[option])[0]
         np.testing.assert_array_equal(audio, np.rint(expected * 32768).clip(-32768, 32767))
-    assert not np.array_equal(made[""], made["--postfilter"])
+    for option in ("--postfilter", "--enhance"):
+        assert not np.array_equal(made[""], made[option])
 
 
 def test_the_command_takes_a_recording(files: list[str], tmp_path: Path) -> None:

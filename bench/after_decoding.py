@@ -1,10 +1,11 @@
-"""What the postfilter gives: quality without and with it, and its speed, as Markdown.
+"""What the postfilter and the enhancer give: quality without and with them, and speed, as Markdown.
 
-    python -m bench.postfilter EVAL_DIR [--bitrates 1.5,3,6] [--jobs 2] [-o FILE]
+    python -m bench.after_decoding EVAL_DIR [--bitrates 1.5,3,6] [--beam 1] [--refine 0]
+        [--jobs 2] [-o FILE]
 
 Clips are named speech_*, music_* or general_*. A bitrate is that of the codes before entropy
-coding. The speed is that of `Codec.decode` on one thread: seconds of audio a second of CPU time,
-the median of five rounds in which both take turns.
+coding; --beam and --refine say how they are searched. The speed is that of `Codec.decode` on one
+thread: seconds of audio a second of CPU time, the median of five rounds in which all take turns.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from bench.clips import KINDS, SAMPLE_RATE, Clip, read_clips
 from bench.output import put
 from bench.searches import numbers
 from codec.benchmark.machine import machine
+from codec.engine.refine import Search
 from codec.errors import CodecError
 from codec.quality import measure
 
@@ -41,8 +43,15 @@ OF_SPEECH = ("pesq_wb", "stoi", "distillmos", "dnsmos_ovrl", "visqol", "mel")
 OF_OTHERS = ("visqol", "mel")
 ROUNDS = 5
 
+# By what the table calls it: the arguments of `Codec.decode`.
+AFTER: dict[str, dict[str, bool]] = {
+    "nothing": {},
+    "postfilter": {"postfilter": True},
+    "enhancer": {"enhance": True},
+}
+
 Row = dict[str, float]
-Key = tuple[str, float, bool]  # kind, kbit/s, whether filtered
+Key = tuple[str, float, str]  # kind, kbit/s, one of AFTER
 
 
 @cache
@@ -50,32 +59,35 @@ def _model() -> codec.Codec:
     return codec.load()
 
 
-def _measured(clip: Clip, kbps: float, filtered: bool) -> tuple[Key, Row]:
+def _measured(clip: Clip, kbps: float, after: str, search: Search) -> tuple[Key, Row]:
     model = _model()
-    tokens = model.encode(clip.audio, SAMPLE_RATE, bitrate=1000 * kbps)
-    decoded = model.decode(tokens, postfilter=filtered)[0]
+    tokens = model.encode(
+        clip.audio, SAMPLE_RATE, bitrate=1000 * kbps, beam=search.beam, refine=search.refine
+    )
+    decoded = model.decode(tokens, **AFTER[after])[0]
     names = OF_SPEECH if clip.kind == "speech" else OF_OTHERS
     label = f"{clip.name} at {kbps:g} kbit/s"
     found = measure(
         clip.audio, decoded, SAMPLE_RATE, kind=clip.kind, names=names, clip=label, align=False
     )
-    return (clip.kind, kbps, filtered), dict(found.values)
+    return (clip.kind, kbps, after), dict(found.values)
 
 
-def quality(clips: Sequence[Clip], rates: Sequence[float], jobs: int) -> str:
-    """Measure every clip at every rate, without and with the filter: a table of means."""
-    work = [(clip, rate, on) for clip in clips for rate in rates for on in (False, True)]
+def quality(clips: Sequence[Clip], rates: Sequence[float], search: Search, jobs: int) -> str:
+    """Measure every clip at every rate, after each of AFTER: a table of means."""
+    work = [(clip, rate, after, search) for clip in clips for rate in rates for after in AFTER]
     rows: dict[Key, list[Row]] = {}
     with ProcessPoolExecutor(jobs) as pool:
         results = pool.map(_measured, *zip(*work, strict=True))
         for key, row in tqdm(results, total=len(work), disable=None):
             rows.setdefault(key, []).append(row)
     titles = [title for title, _ in MEASURES.values()]
-    lines = [f"| kind | clips | kbit/s | postfilter | {' | '.join(titles)} |"]
+    lines = [f"| kind | clips | kbit/s | after decoding | {' | '.join(titles)} |"]
     lines.append("|---|--:|--:|---|" + "--:|" * len(titles))
-    for kind, kbps, on in sorted(rows, key=lambda key: (KINDS.index(key[0]), *key[1:])):
-        found = rows[kind, kbps, on]
-        cells = [kind, str(len(found)), f"{kbps:g}", "with" if on else "without"]
+    order = list(AFTER)
+    for key in sorted(rows, key=lambda key: (KINDS.index(key[0]), key[1], order.index(key[2]))):
+        found, (kind, kbps, after) = rows[key], key
+        cells = [kind, str(len(found)), f"{kbps:g}", after]
         for name, (_, digits) in MEASURES.items():
             values = [row[name] for row in found if name in row]
             cells.append(f"{np.mean(values):.{digits}f}" if values else "")
@@ -84,20 +96,22 @@ def quality(clips: Sequence[Clip], rates: Sequence[float], jobs: int) -> str:
 
 
 def speed(clips: Sequence[Clip], kbps: float) -> str:
-    """Time `Codec.decode` without and with the filter: a sentence."""
+    """Time `Codec.decode` with each of AFTER: a sentence."""
     audio = np.concatenate([clip.audio for clip in clips])[: 30 * SAMPLE_RATE]
     tokens = _model().encode(audio, SAMPLE_RATE, bitrate=1000 * kbps)
-    taken: dict[bool, list[float]] = {False: [], True: []}
+    taken: dict[str, list[float]] = {after: [] for after in AFTER}
     for _ in range(ROUNDS):
-        for on, times in taken.items():
+        for after, times in taken.items():
             begun = time.process_time()
-            _model().decode(tokens, postfilter=on)
+            _model().decode(tokens, **AFTER[after])
             times.append(time.process_time() - begun)
     seconds = len(audio) / SAMPLE_RATE
-    plain, filtered = (seconds / statistics.median(taken[on]) for on in (False, True))
+    rates = [
+        f"{seconds / statistics.median(times):.0f} with {after}" for after, times in taken.items()
+    ]
     return (
-        f"Decoding on one thread at {kbps:g} kbit/s: {plain:.0f} times real time without and"
-        f" {filtered:.0f} with it."
+        f"Decoding on one thread at {kbps:g} kbit/s, in times real time: {', '.join(rates)} after"
+        " it."
     )
 
 
@@ -105,14 +119,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, metavar="EVAL_DIR")
     parser.add_argument("--bitrates", type=numbers, default="1.5,3,6")
+    parser.add_argument("--beam", type=int, default=1)
+    parser.add_argument("--refine", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("-o", "--output", type=Path, help="default: standard output")
     options = parser.parse_args(arguments)
+    search = Search(options.beam, options.refine)
     try:
         clips = [clip for clip in read_clips(options.folder) if clip.kind in KINDS]
         parts = [
-            f"Model {_model().model_id.hex()}; {len(clips)} clips; {machine()}.",
-            quality(clips, options.bitrates, options.jobs),
+            f"Model {_model().model_id.hex()}; {len(clips)} clips; codes by {search.described()};"
+            f" {machine()}.",
+            quality(clips, options.bitrates, search, options.jobs),
             speed(clips, options.bitrates[0]),
         ]
     except CodecError as error:
