@@ -37,6 +37,7 @@ from codec.benchmark.work import Result, at_rate
 from codec.errors import DataError, PeerError
 from codec.quality.metrics import broken
 from tests.helpers.cli import Cli
+from tests.helpers.enhancers import write_enhancer
 
 ROOT = Path(codec.__file__).parents[1]
 
@@ -52,7 +53,9 @@ def voice(seconds: float, rate: int = SAMPLE_RATE, seed: int = 0) -> np.ndarray:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("codec.engine._engine", reason="needs the native engine")
-    return write_weights(tmp_path_factory.mktemp("weights") / "w.safetensors", SMALL)
+    path = write_weights(tmp_path_factory.mktemp("weights") / "w.safetensors", SMALL)
+    write_enhancer(path, codec.load(path).model_id)
+    return path
 
 
 @pytest.fixture
@@ -119,16 +122,23 @@ def test_ours_counts_the_payload_of_its_chunks(weights: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "search"),
-    [("codec", {}), ("codec-beam", {"beam": 16}), ("codec-refine", {"beam": 16, "refine": 20})],
+    [
+        ("codec", {}),
+        ("codec-beam", {"beam": 16}),
+        ("codec-refine", {"beam": 16, "refine": 20}),
+        ("codec-enhance", {}),
+        ("codec-refine-enhance", {"beam": 16, "refine": 20}),
+    ],
 )
-def test_ours_searches_as_its_name_says(weights: Path, name: str, search: dict[str, int]) -> None:
+def test_ours_does_as_its_name_says(weights: Path, name: str, search: dict[str, int]) -> None:
     pytest.importorskip("codec.engine._engine", reason="needs the native engine")
     peer, audio = make(name, Options(str(weights), "raw")), voice(1.3, SMALL.sample_rate)
     assert peer.name == name
     encoded = peer.encode(audio, f"{2 * SMALL.bitrate_per_codebook / 1000:g}")
     model = codec.load(weights)
     tokens = model.encode(audio, peer.sample_rate, n_codebooks=2, **search)
-    assert np.array_equal(peer.decode(encoded.data, ""), model.decode(tokens)[0])
+    expected = model.decode(tokens, enhance=name.endswith("-enhance"))[0]
+    assert np.array_equal(peer.decode(encoded.data, ""), expected)
 
 
 def test_ogg_packets_may_span_pages() -> None:

@@ -38,6 +38,10 @@ PEERS: Mapping[str, Callable[[Options], Peer]] = MappingProxyType(
         "codec": lambda options: own.Own(options.model, options.effort),
         "codec-beam": lambda options: own.Own(options.model, options.effort, own.BEAM),
         "codec-refine": lambda options: own.Own(options.model, options.effort, own.REFINE),
+        "codec-enhance": lambda options: own.Own(options.model, options.effort, enhance=True),
+        "codec-refine-enhance": lambda options: own.Own(
+            options.model, options.effort, own.REFINE, enhance=True
+        ),
         "pcm": lambda _: pcm.Pcm(),
         "opus": lambda _: opus.Opus(),
         "opus-nolace": lambda options: nolace.OpusNolace(options.opus_ml),

@@ -18,20 +18,27 @@ REFINE = Search(beam=16, refine=20)
 class Own:
     """Our codec. Settings are kbit/s of the codes before entropy coding.
 
-    search: for the codes.
+    search: for the codes. enhance: whether decoded audio is enhanced.
     """
 
     kinds: frozenset[str] | None = None
 
     def __init__(
-        self, model: str = "default", effort: str = "best", search: Search = PLAIN
+        self,
+        model: str = "default",
+        effort: str = "best",
+        search: Search = PLAIN,
+        *,
+        enhance: bool = False,
     ) -> None:
-        self._model, self._effort, self._search = model, effort, search
+        self._model, self._effort = model, effort
+        self._search, self._enhance = search, enhance
 
     @property
     def name(self) -> str:
         beam, refine = self._search
-        return "codec-refine" if refine else "codec" if beam == 1 else "codec-beam"
+        search = "-refine" if refine else "" if beam == 1 else "-beam"
+        return f"codec{search}{'-enhance' * self._enhance}"
 
     @functools.cached_property
     def codec(self) -> Codec:
@@ -40,7 +47,8 @@ class Own:
     @property
     def title(self) -> str:
         search = "" if self._search == PLAIN else f", {self._search.described()}"
-        return f"codec {self.codec.model_id.hex()} ({self._effort}{search})"
+        enhanced = ", enhanced" * self._enhance
+        return f"codec {self.codec.model_id.hex()} ({self._effort}{search}{enhanced})"
 
     @property
     def sample_rate(self) -> int:
@@ -66,5 +74,5 @@ class Own:
         return Encoded(data, 8 * payload)
 
     def decode(self, data: bytes, setting: str) -> Audio:
-        audio: Audio = self.codec.decompress(data)[0][0]
+        audio: Audio = self.codec.decompress(data, enhance=self._enhance)[0][0]
         return audio
