@@ -17,6 +17,7 @@ import pytest
 
 import codec
 from bench.random_weights import STEREO, Steady, write_weights
+from codec.engine.enhancer import load_enhancer
 from codec.engine.postfilter import postfilter_at
 from codec.model.location import DEFAULT_WEIGHTS
 from codec.support.workers import Workers
@@ -62,6 +63,8 @@ def made_here() -> dict[str, object]:
     codes = backend.encode(signal(), backend.config.n_codebooks)
     few = backend.config.n_codebooks // 4
     audio = backend.decode(codes)
+    enhancer = load_enhancer(DEFAULT_WEIGHTS, backend.model_id, 24_000)
+    (enhanced,) = np.concatenate(list(enhancer.blocks([audio[None]], Workers())), axis=1)
     (filtered,) = np.concatenate(
         list(postfilter_at(24_000).blocks([audio[None]], Workers())), axis=1
     )
@@ -72,6 +75,7 @@ def made_here() -> dict[str, object]:
         "codes": digest(codes, "<u2"),
         "audio": digest(audio, "<f4"),
         "postfiltered": digest(filtered, "<f4"),
+        "enhanced": digest(enhanced, "<f4"),
         f"audio_of_{few}_codebooks": digest(backend.decode(codes[:few]), "<f4"),
     }
 
