@@ -38,6 +38,10 @@ COMMANDS = {
     "train": ("codec.cli.train:train", "Train a model on a folder of audio."),
     "export": ("codec.cli.train:export", "Write the weights of a checkpoint to a model file."),
     "train-prior": ("codec.cli.train:train_prior", "Train the entropy coders of a model."),
+    "train-enhancer": (
+        "codec.cli.train:train_enhancer",
+        "Train a second stage of a model's decoder.",
+    ),
     "fit-latents": ("codec.cli.latents:fit_latents", "Measure the scale of a model's latents."),
     "train-lm": ("codec.cli.language:train_lm", "Train a language model on tokens."),
     "train-speech": (

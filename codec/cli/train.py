@@ -257,6 +257,93 @@ def train_prior(
     click.echo(f"{target}: {size / 1e6:.1f} MB")
 
 
+@click.command("train-enhancer")
+@click.argument("data", type=PATH)
+@options.model
+@click.option(
+    "-o", "--output", type=FILE, help="File to write. [default: beside the weights, .enhancer]"
+)
+@click.option("--minutes", type=_minutes, help="Training time. [default: 50 without --steps]")
+@click.option("--steps", type=click.IntRange(1), help="Train for this many steps at most.")
+@click.option("--config", type=FILE, help="Settings in TOML or JSON.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting; may be repeated."
+)
+@click.option("--init", type=FILE, help="Begin with this enhancer or this checkpoint.")
+@click.option(
+    "--checkpoint", type=FILE, help="Also write weights and critics here, for another --init."
+)
+@click.option("--seed", type=options.SEED, default=0, show_default=True, help="Random seed.")
+@options.torch_threads
+@options.force_one
+def train_enhancer(
+    data: Path,
+    model: str,
+    output: Path | None,
+    minutes: float | None,
+    steps: int | None,
+    config: Path | None,
+    settings: tuple[str, ...],
+    init: Path | None,
+    checkpoint: Path | None,
+    seed: int,
+    threads: int | None,
+    force: bool,
+) -> None:
+    """Train a model's enhancer, the second stage of its decoder.
+
+    DATA is as for `codec train`, and has speech: files with "speech" in their path, unless the
+    settings critic_files and data_weights say otherwise. Settings are the fields of
+    codec.training.enhancer.config.EnhancerTraining; model.NAME sets a field of
+    codec.model.enhancer_config.EnhancerConfig.
+
+    The learning rate falls at the end, to which --minutes and --steps set the time. Ctrl-C and
+    SIGTERM end the training early, and write what it has learned until then. A checkpoint has no
+    moments of the optimisers: --init begins a new schedule with it.
+    """
+    _need_torch()
+    import torch
+
+    from codec.engine.enhancer import SUFFIX
+    from codec.model.location import weights_path
+    from codec.model.weights_file import WeightsFile
+    from codec.training.config import read_changes
+    from codec.training.enhancer.train import Until, check, train
+
+    weights = weights_path(model)
+    target = output or weights.with_suffix(SUFFIX)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if minutes is None and steps is None:
+        minutes = 50
+    check(weights, target, init, checkpoint, overwrite=force)
+    changes = {"seed": seed} | read_changes(config, settings)
+    prepared = _prepared(data, lambda: WeightsFile(weights).config)
+    with Progress(1) as bar:
+        done = 0.0
+
+        def show(what: str, share: float, seconds: float) -> None:
+            nonlocal done
+            bar.advance(what, share - done, seconds)
+            done = share
+
+        trained = train(
+            prepared,
+            weights,
+            target,
+            Until(steps, minutes),
+            changes=changes,
+            init=init,
+            checkpoint=checkpoint,
+            threads=threads,
+            overwrite=force,
+            progress=show,
+            say=bar.say,
+        )
+    early = "" if trained.finished else ", stopped early"
+    click.echo(f"{target}: {trained.size / 1e6:.1f} MB after {trained.steps} steps{early}")
+
+
 def cache_folder(
     data: Path, sample_rate: int = ModelConfig().sample_rate, channels: int = 1
 ) -> Path:

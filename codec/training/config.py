@@ -171,9 +171,9 @@ class TrainConfig(Augmentations):
         checked = dict(changes)
         if "model" in checked:
             checked["model"] = dataclasses.replace(
-                self.model, **_typed(ModelConfig, checked["model"], "model.")
+                self.model, **typed(ModelConfig, checked["model"], "model.")
             )
-        return dataclasses.replace(self, **_typed(TrainConfig, checked, ""))
+        return dataclasses.replace(self, **typed(TrainConfig, checked, ""))
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True)
@@ -186,7 +186,7 @@ class TrainConfig(Augmentations):
             model = ModelConfig.from_json(json.dumps(fields.pop("model", {})))
         except (ValueError, AttributeError, ModelError) as error:
             raise TrainingError(f"not a training configuration: {error}") from None
-        return cls(model=model, **_typed(cls, fields, ""))
+        return cls(model=model, **typed(cls, fields, ""))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,8 +250,11 @@ def _read(file: Path) -> dict[str, Any]:
     return fields
 
 
-def _typed(cls: type, fields: Any, prefix: str) -> dict[str, Any]:
-    """Convert each value of `fields` to the type that the dataclass `cls` says."""
+def typed(cls: type, fields: Any, prefix: str) -> dict[str, Any]:
+    """Convert each value of `fields` to the type that the dataclass `cls` says.
+
+    prefix: of the settings' names in errors. Raises TrainingError.
+    """
     if not isinstance(fields, dict):
         raise TrainingError(f"{prefix.rstrip('.')} must be a table of fields")
     hints = get_type_hints(cls)
@@ -270,7 +273,7 @@ def _convert(value: Any, hint: Any) -> Any:
     """Convert `value` to the type `hint`; an int may stand for a float, a list for a tuple."""
     if hint is float and type(value) is int:
         return float(value)
-    if hint in (bool, int, float, str, ModelConfig):
+    if hint in (bool, int, float, str) or dataclasses.is_dataclass(hint):
         if type(value) is hint:
             return value
     elif type(None) in get_args(hint):

@@ -1,0 +1,1 @@
+"""Training of a model's enhancer, the second stage of its decoder."""

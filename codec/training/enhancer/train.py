@@ -1,0 +1,180 @@
+"""`codec train-enhancer`: audio and a model in, the model's enhancer out."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codec.engine.backend import Backend, load_backend
+from codec.errors import TrainingError
+from codec.model.enhancer_config import SAMPLE_RATE
+from codec.support.atomic import check_writable
+from codec.support.stopping import stop_signals
+from codec.support.workers import Workers, usable_cores
+from codec.training.enhancer.config import EnhancerTraining
+from codec.training.prepare import PreparedAudio
+
+if TYPE_CHECKING:
+    from codec.training.enhancer.learner import Learner
+
+
+# Called with what goes on, the share that is done, and the seconds of audio since the call before.
+Report = Callable[[str, float, float], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Until:
+    """Say when training ends: what comes first. Raises TrainingError without any end."""
+
+    steps: int | None = None
+    minutes: float | None = None
+    clock: Callable[[], float] = time.monotonic  # seconds
+
+    def __post_init__(self) -> None:
+        if self.steps is None and self.minutes is None:
+            raise TrainingError("an enhancer's training needs an end, in steps or minutes")
+
+    def share(self, step: int, seconds: float) -> float:
+        """Compute the share that is done after so many steps and seconds; from 1 on it is over."""
+        by_steps = step / self.steps if self.steps else 0.0
+        return max(by_steps, seconds / 60 / self.minutes if self.minutes else 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What a training came to: the file's size in bytes, and whether nothing stopped it early."""
+
+    size: int
+    steps: int
+    finished: bool
+
+
+def check(
+    weights: Path, output: Path, init: Path | None, checkpoint: Path | None, *, overwrite: bool
+) -> Backend:
+    """Check before any work that the model can have an enhancer, and the files can be written.
+
+    Returns the model. Raises ModelError if it is missing or damaged, TrainingError if it is not
+    mono at 24 kHz, BackendError without the native engine, OutputError.
+    """
+    check_writable(output, overwrite=overwrite, source=weights)
+    if checkpoint is not None:
+        if checkpoint.absolute() == output.absolute():
+            raise TrainingError("the enhancer and its checkpoint are two files: name another")
+        # Going on from a checkpoint, a user may well keep its name.
+        both = init is not None and init.exists() and checkpoint.exists()
+        same = both and init is not None and checkpoint.samefile(init)
+        check_writable(checkpoint, overwrite=overwrite or same, source=weights)
+    backend = load_backend(weights, "native")
+    rate, channels = backend.config.sample_rate, backend.config.channels
+    if (rate, channels) != (SAMPLE_RATE, 1):
+        raise TrainingError(
+            f"an enhancer is for models of {SAMPLE_RATE} Hz and one channel; {weights.name} has "
+            f"{rate} Hz and {channels}"
+        )
+    return backend
+
+
+def train(
+    prepared: PreparedAudio,
+    weights: Path,
+    output: Path,
+    until: Until,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    init: Path | None = None,
+    checkpoint: Path | None = None,
+    threads: int | None = None,
+    overwrite: bool = False,
+    progress: Report = lambda what, share, seconds: None,
+    say: Callable[[str], None] = print,
+) -> Trained:
+    """Train an enhancer for the model at `weights` on `prepared`, and write it to `output`.
+
+    changes: settings that differ from the defaults of `EnhancerTraining`. init: an enhancer or a
+    checkpoint to begin with; with critics that have learned and are of the same settings, they
+    teach from the first step on. checkpoint: a file for what another training can begin with,
+    written every `checkpoint_minutes` and at the end. threads: that code the crops; PyTorch has a
+    number of its own. With an end in steps and a seed the result is the same every time on one
+    machine.
+
+    SIGINT and SIGTERM finish the step, write both files and return. Raises TrainingError, or
+    DataError, on settings or audio that do not fit, if training breaks down, or if it was stopped
+    before the first step; what `check` raises; ModelError if a weight is not finite in float16.
+    """
+    backend = check(weights, output, init, checkpoint, overwrite=overwrite)
+    # Not above: they need the native engine, and `check` says so in a line.
+    from codec.training.enhancer.batches import Batches
+    from codec.training.enhancer.files import save_checkpoint, write_enhancer
+
+    if (prepared.sample_rate, prepared.channels) != (SAMPLE_RATE, 1):
+        raise TrainingError(
+            f"the audio is prepared at {prepared.sample_rate} Hz with {prepared.channels} "
+            f"channels, an enhancer wants {SAMPLE_RATE} and one"
+        )
+    learner = _learner(changes or {}, init, say)
+    config = learner.config
+    seconds = config.batch_size * config.crop_samples / SAMPLE_RATE
+    step, share, shown = 0, 0.0, Means()
+    with Workers(threads or usable_cores()) as workers, stop_signals() as stopped:
+        batches = Batches(prepared, backend, config, workers)
+        begun = until.clock()
+        save_at = time.monotonic() + 60 * config.checkpoint_minutes
+        while share < 1 and not stopped.is_set():
+            losses = learner.learn(step, batches.draw(step), config.rate_at(step, share))
+            step += 1
+            share = until.share(step, until.clock() - begun)
+            progress(f"step {step}  {shown.add(losses)}", min(share, 1), seconds)
+            if checkpoint is not None and time.monotonic() >= save_at and share < 1:
+                save_checkpoint(learner, checkpoint)
+                save_at = time.monotonic() + 60 * config.checkpoint_minutes
+        if not step:
+            raise TrainingError("stopped before the first step: nothing was written")
+        if checkpoint is not None:
+            save_checkpoint(learner, checkpoint)
+        notes = {
+            "data": prepared.fingerprint,
+            "hours": f"{step * seconds / 3600:.2f}",
+            "step": str(step),
+        }
+        size = write_enhancer(learner.average, output, backend.model_id, notes, overwrite=overwrite)
+    if share < 1:
+        say(f"stopped at step {step}, {share:.0%} of the way: written is what it had learned")
+    return Trained(size, step, share >= 1)
+
+
+class Means:
+    """Show how losses develop: their moving averages over about 50 steps."""
+
+    def __init__(self) -> None:
+        self._means: dict[str, float] = {}
+
+    def add(self, losses: Mapping[str, float]) -> str:
+        """Take the losses of a step; a line with the means of all so far."""
+        for name, value in losses.items():
+            before = self._means.get(name, value)
+            self._means[name] = 0.98 * before + 0.02 * value
+        return "  ".join(f"{name} {value:.3f}" for name, value in self._means.items())
+
+
+def _learner(changes: Mapping[str, Any], init: Path | None, say: Callable[[str], None]) -> Learner:
+    """Make what learns, from `init` if there is one."""
+    from codec.training.enhancer.files import critics_shape, read_beginning
+    from codec.training.enhancer.learner import Learner
+
+    if init is None:
+        return Learner(EnhancerTraining().replace(changes))
+    found = read_beginning(init)
+    config = EnhancerTraining(model=found.model).replace(changes)
+    if config.model != found.model:
+        raise TrainingError(f"{init} has other dimensions than the settings model.* say")
+    learner = Learner(config)
+    critics = found.critics
+    if critics is not None and found.shape != critics_shape(config):
+        say(f"the critics of {init} are others: new ones begin")
+        critics = None
+    learner.begin_from(found.weights, found.average, critics)
+    return learner

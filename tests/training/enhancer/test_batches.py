@@ -1,0 +1,95 @@
+"""What an enhancer learns from: decoded audio beside what it was, drawn by seed and step."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("codec.engine._engine", reason="needs the native engine")
+
+import torch
+
+from codec.engine.native import NativeBackend
+from codec.errors import DataError, TrainingError
+from codec.support.workers import Workers
+from codec.training.enhancer.batches import Batches
+from codec.training.prepare import PreparedAudio
+from tests.helpers.enhancer_training import TINY
+from tests.helpers.mean_backend import MeanBackend
+
+MARGIN = TINY.model.fft - TINY.model.hop
+MIDDLE = slice(TINY.context_samples, TINY.context_samples + TINY.crop_samples)
+
+
+def decoded(seen: torch.Tensor) -> np.ndarray:
+    """Cut the decoded audio out of what the network sees."""
+    return seen[:, 0, MARGIN : MARGIN + TINY.whole_samples].numpy()
+
+
+def test_what_is_seen_is_the_decoded_target(audio: PreparedAudio, weights: Path):
+    """With a codec that changes nothing, both are the same."""
+
+    class Through(NativeBackend):
+        def encode(self, audio, n_codebooks):
+            return audio
+
+        def decode(self, codes):
+            return np.concatenate([codes, np.ones(960, np.float32)])  # of an incomplete frame
+
+    batch = Batches(audio, Through(weights), TINY).draw(0)
+    assert np.array_equal(decoded(batch.seen)[:, MIDDLE], batch.target.numpy())
+    assert batch.known.shape == (2, TINY.whole_samples // 240 + 3, 3)
+
+
+def test_it_is_a_function_of_seed_and_step(audio: PreparedAudio, weights: Path):
+    backend = NativeBackend(weights)
+    one = Batches(audio, backend, TINY)
+    with Workers(2) as workers:
+        other = Batches(audio, backend, TINY, workers)
+        for step in (3, 0):
+            for left, right in zip(one.draw(step)[:5], other.draw(step)[:5], strict=True):
+                assert torch.equal(left, right)
+    assert not torch.equal(one.draw(0).target, one.draw(1).target)
+    changed = Batches(audio, backend, dataclasses.replace(TINY, seed=1))
+    assert not torch.equal(one.draw(0).target, changed.draw(0).target)
+
+
+def test_depths_are_shares_of_the_model_s_codebooks(audio: PreparedAudio, weights: Path):
+    asked = []
+
+    class Asked(NativeBackend):
+        def encode(self, audio, n_codebooks):
+            asked.append(n_codebooks)
+            return super().encode(audio, n_codebooks)
+
+    config = dataclasses.replace(TINY, depths=(0.01, 0.7, 1.0), batch_size=40)
+    batch = Batches(audio, Asked(weights), config).draw(0)
+    assert set(asked) == {1, 2, 3}
+    assert torch.equal(batch.shares, torch.tensor(asked) / 3)
+
+
+def test_no_gain_makes_it_clip(audio: PreparedAudio):
+    config = dataclasses.replace(TINY, level_db=(40.0, 40.0), batch_size=8)
+    batch = Batches(audio, MeanBackend(), config).draw(0)
+    assert 0.9 < float(batch.target.abs().max()) <= 1.0001
+    quiet = dataclasses.replace(config, level_db=(-20.0, -20.0))
+    plain = dataclasses.replace(config, level_db=(0.0, 0.0))
+    lowered, whole = (Batches(audio, MeanBackend(), one).draw(0) for one in (quiet, plain))
+    assert torch.allclose(10 * lowered.target, whole.target)
+    assert torch.allclose(10 * lowered.seen[:, 0], whole.seen[:, 0])
+
+
+def test_critics_hear_the_files_of_their_glob(audio: PreparedAudio):
+    assert len(Batches(audio, MeanBackend(), TINY).draw(0).heard) == 2
+    one = dataclasses.replace(TINY, critic_files="speech/0*", batch_size=8, critic_crops=3)
+    heard = [Batches(audio, MeanBackend(), one).draw(step).heard for step in range(4)]
+    assert max(map(len, heard)) == 3
+    none = dataclasses.replace(TINY, critic_files="voices/*")
+    with pytest.raises(TrainingError, match="critic_files 'voices/\\*' matches no file"):
+        Batches(audio, MeanBackend(), none)
+    with pytest.raises(DataError, match=r"\*voices\*"):
+        Batches(audio, MeanBackend(), dataclasses.replace(TINY, data_weights={"*voices*": 2.0}))
