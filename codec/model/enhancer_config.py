@@ -36,7 +36,8 @@ class EnhancerConfig:
                 raise ModelError(f"an enhancer's {name} is at least {least}, not {value!r}")
         for name, good in (
             ("hop", self.hop % PERIOD_HOP == 0),
-            ("fft", self.fft % (2 * self.hop) == 0),
+            # With less overlap the squares of Hann windows do not add up to a constant.
+            ("fft", self.fft % (2 * self.hop) == 0 and self.fft >= 4 * self.hop),
             ("bands", 2 <= self.bands <= self.bins),
             ("wide", self.narrow <= self.wide <= self.bins),
             ("lookahead", self.lookahead <= (self.blocks if self.kernel_size > 1 else 0)),

@@ -66,7 +66,8 @@ static codec_status read_dimensions(const nac_safetensors *file, dimensions *d, 
 static codec_status check(const dimensions *d, nac_reason reason)
 {
     const size_t bins = d->fft / 2 + 1;
-    if (d->fft % (2 * d->hop) || d->hop % NAC_PERIOD_HOP) return damaged(reason, "hop");
+    if (d->fft % (2 * d->hop) || d->fft < 4 * d->hop || d->hop % NAC_PERIOD_HOP)
+        return damaged(reason, "hop");
     if (d->wide > bins) return damaged(reason, "wide");
     if (d->narrow > d->wide) return damaged(reason, "narrow");
     return d->bands > bins ? damaged(reason, "bands") : CODEC_OK;
@@ -84,7 +85,7 @@ static codec_status load_plan(const nac_packing *p, const dimensions *d, nac_enh
     if (status) return status;
     float *back = nac_memory_new(p->memory, d->fft, sizeof *back);
     if (!back) return nac_pack_no_memory(p);
-    /* The squares of Hann windows that overlap by half or more sum up to 3/8 of a window's length. */
+    /* The squares of Hann windows, a quarter or less apart, sum up to 3/8 of a window's length. */
     const double scale = (double)d->hop / (0.375 * (double)d->fft) / (double)d->fft;
     for (size_t i = 0; i < d->fft; i++) back[i] = (float)((double)plan->window[i] * scale);
     plan->back = back;

@@ -41,7 +41,7 @@ def whole(run: object, audio: np.ndarray) -> np.ndarray:
     [
         TINY,
         dataclasses.replace(TINY, fft=480, hop=120, wide=241, narrow=0, lookahead=0),
-        dataclasses.replace(TINY, fft=480, hop=240, blocks=0, lookahead=0, kernel_size=1),
+        dataclasses.replace(TINY, fft=1920, hop=480, blocks=0, lookahead=0, kernel_size=1),
     ],
     ids=["tiny", "short", "lone"],
 )
