@@ -62,7 +62,7 @@ class EnhancerTraining:
     ema_decay: float = 0.999
     max_bad_steps: int = 20  # skipped in a row because something was not finite: training stops
 
-    precision: str = "auto"  # of the backbone: float32, bfloat16, or auto
+    precision: str = "auto"  # of the backbone: float32, bfloat16, or auto: what the CPU is made for
     checkpoint_minutes: float = 5.0
 
     def __post_init__(self) -> None:

@@ -15,7 +15,6 @@ from codec.training.critics.ensemble import Critics
 from codec.training.critics.judgement import Judgement
 from codec.training.enhancer.batches import Batch
 from codec.training.enhancer.config import EnhancerTraining
-from codec.training.learner import bfloat16_pays
 from codec.training.losses.loudness import LoudnessLoss
 from codec.training.losses.spectral import SpectralLoss
 from codec.training.optimiser import AdamW
@@ -37,9 +36,7 @@ class Learner:
             self.network = Enhancer(config.model)
             low = 2 * config.critic_low / SAMPLE_RATE
             self.critics = Critics(config.critic_kinds, config.critic_channels, low)
-        half = config.precision == "bfloat16"
-        if config.precision == "auto":
-            half = bfloat16_pays(torch.device("cpu"))
+        half = {"float32": False, "bfloat16": True}.get(config.precision, native_bfloat16())
         self.network.backbone.in_bfloat16 = half
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self._spectral = SpectralLoss(SAMPLE_RATE, phase_tail=0.0)
@@ -164,3 +161,13 @@ class Learner:
         torch._foreach_lerp_(
             list(self.average.parameters()), list(self.network.parameters()), 1 - keep
         )
+
+
+def native_bfloat16() -> bool:
+    """Tell whether this CPU multiplies bfloat16, as those with AVX512_BF16 do.
+
+    `codec.training.learner.bfloat16_pays` measures, and says now one thing, now the other where
+    other work runs beside: the same command would then make other files.
+    """
+    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(asked is not None and asked())

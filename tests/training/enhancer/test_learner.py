@@ -96,6 +96,17 @@ def test_what_is_not_finite_is_not_learned(batch: Batch):
         learner.learn(9, broken, 1.0)
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_the_precision_is_what_the_cpu_has(native: bool, monkeypatch):
+    """It is not measured: other work on the machine must not change what is learned."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native, raising=False)
+    monkeypatch.setattr("time.perf_counter", lambda: pytest.fail("measured"))
+    for precision, half in (("auto", native), ("bfloat16", True), ("float32", False)):
+        learner = Learner(dataclasses.replace(TINY, precision=precision))
+        assert learner.network.backbone.in_bfloat16 is half
+        assert learner.average.backbone.in_bfloat16 is half
+
+
 def test_the_average_follows(batch: Batch):
     learner = Learner(TINY)
     for step in range(3):
