@@ -219,7 +219,7 @@ def test_the_command_says_what_is_wrong(command, cli_of_weights, folder, tmp_pat
     output = tmp_path / "a.enhancer"
     for args, what in (
         (("--set", "batch=2"), "there is no setting batch"),
-        (("--set", "model.hop=100"), "an enhancer's fft cannot be 960"),
+        (("--set", "model.hop=100"), "an enhancer's hop cannot be 100"),
         (("--set", "critic_files=none"), "critic_files 'none' matches no file"),
         (("--init", tmp_path / "none.pt"), "no such file"),
         (("--model", tmp_path / "none.safetensors"), "no such weights"),
