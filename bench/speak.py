@@ -8,8 +8,8 @@ stored voice or the path of a recording; "held-out" stands for 3 s of each of tw
 DATA/eval. For every voice: phone error by hama and word error by Whisper tiny.en, both against the
 text, DistillMOS, similarity to other recordings of the speaker (resemblyzer), milliseconds to the
 first audio, and how many times faster than real time codes are drawn. The first row are recordings
-of the same sentences, coded at the model's levels. With --both every voice has a second row: of the
-same codes, decoded with the postfilter, or without it after --postfilter.
+of the same sentences, coded at the model's levels. With --all every voice has more rows: of the
+same codes, decoded with the postfilter and with the enhancer.
 """
 
 from __future__ import annotations
@@ -129,6 +129,12 @@ class Score:
         return f"| {' | '.join((*cells, mean(self.speed, 1)))} |"
 
 
+# By what the table calls it: the arguments of `Codec.decode`.
+AFTER: dict[str, dict[str, bool]] = {
+    "postfilter": {"postfilter": True},
+    "enhancer": {"enhance": True},
+}
+
 HEADER = (
     "| voice | phone error | word error | DistillMOS | similarity | first ms | x real time |\n"
     "|---|---|---|---|---|---|---|"
@@ -167,11 +173,11 @@ def stretch(path: Path, offset: float, duration: float) -> tuple[np.ndarray, int
 
 
 def spoken(
-    speaker: Speaker, text: str, voice: Voice, style: Style, postfilter: bool
+    speaker: Speaker, text: str, voice: Voice, style: Style
 ) -> tuple[Codes, np.ndarray, float, float]:
     """Speak a text; return the codes, the audio, milliseconds to the first of it, and the speed."""
     begun = time.perf_counter()
-    decoder = speaker.codec.stream_decoder(postfilter=postfilter)
+    decoder = speaker.codec.stream_decoder()
     frames, parts, first = [], [], 0.0
     for codes in speaker.frames(text, voice, style=style):
         audio = decoder.push(codes)
@@ -223,8 +229,7 @@ def main() -> None:
     parser.add_argument("--voice-guidance", type=float, default=STYLE.prompt_guidance)
     parser.add_argument("--adapt", type=int, default=VOICE_STEPS, help="steps, for recorded voices")
     parser.add_argument("--recordings", action="store_true", help="judge the recordings too")
-    parser.add_argument("--postfilter", action="store_true")
-    parser.add_argument("--both", action="store_true", help="judge with and without the filter")
+    parser.add_argument("--all", action="store_true", help="judge all ways to decode")
     parser.add_argument("--keep", type=Path, help="folder to write the speech to")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -242,28 +247,24 @@ def main() -> None:
     if options.recordings:
         print(recordings(speaker, wanted).line("recordings, coded"), flush=True)
     for name, voice, own in voices:
-        score, other = Score(), Score()
+        score, others = Score(), {after: Score() for after in AFTER} if options.all else {}
         for number, sentence in enumerate(wanted):
             style = dataclasses.replace(chosen, seed=number)
-            codes, audio, first, speed = spoken(
-                speaker, sentence.text, voice, style, options.postfilter
-            )
+            codes, audio, first, speed = spoken(speaker, sentence.text, voice, style)
             score.first_ms.append(first)
             score.speed.append(speed)
             rate = speaker.codec.config.sample_rate
             score.add(audio, rate, sentence.text, own)
-            if options.both:
-                tokens = speaker.codec.tokens(codes)
-                again = speaker.codec.decode(tokens, postfilter=not options.postfilter)[0]
+            for after, other in others.items():
+                again = speaker.codec.decode(speaker.codec.tokens(codes), **AFTER[after])[0]
                 other.add(again, rate, sentence.text, own)
             if options.keep:
                 options.keep.mkdir(parents=True, exist_ok=True)
                 path = options.keep / f"{name}_{number:02d}.wav"
                 write_audio(path, audio[None], rate, ".wav")
         print(score.line(name), flush=True)
-        if options.both:
-            how = "without" if options.postfilter else "with"
-            print(other.line(f"{name}, {how} the postfilter"), flush=True)
+        for after, other in others.items():
+            print(other.line(f"{name}, {after}"), flush=True)
 
 
 def recordings(speaker: Speaker, wanted: Sequence[Sentence]) -> Score:
