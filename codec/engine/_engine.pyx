@@ -6,7 +6,7 @@ csrc/library checks what it is given; the GIL is released. Internal: `codec.engi
 """
 
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int32_t, int64_t, uint16_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
 
 import numpy as np
 
@@ -176,11 +176,12 @@ cdef extern from "library/refined_stream.h" nogil:
                            const nac_encoded *to, size_t at)
 
 cdef extern from "library/enhancer_model.h" nogil:
-    ctypedef struct nac_enhancer_model:
+    ctypedef struct codec_enhancer:
         nac_enhancer net
-    int nac_enhancer_read(const void *data, size_t size, const char *instruction_set,
-                          nac_enhancer_model **model, nac_reason reason)
-    void nac_enhancer_free(nac_enhancer_model *model)
+    int nac_enhancer_read(const void *data, size_t size, const uint8_t *id,
+                          const char *instruction_set, codec_enhancer **enhancer,
+                          nac_reason reason)
+    void codec_enhancer_free(codec_enhancer *enhancer)
 
 cdef extern from "library/cuda_arrays.h" nogil:
     ctypedef struct nac_cuda_encoder_sizes:
@@ -552,7 +553,7 @@ cdef class Enhancer:
     data: its safetensors file. Raises ValueError if it is damaged, or the instruction set missing.
     """
 
-    cdef nac_enhancer_model *model
+    cdef codec_enhancer *model
 
     def __cinit__(self, const unsigned char[::1] data, isa=None):
         cdef char text[256]
@@ -567,13 +568,13 @@ cdef class Enhancer:
         cdef size_t size = data.shape[0]
         cdef int status
         with nogil:
-            status = nac_enhancer_read(first, size, wanted, &self.model, reason)
+            status = nac_enhancer_read(first, size, NULL, wanted, &self.model, reason)
         if status != CODEC_OK and status != CODEC_ERROR_MEMORY:
             raise ValueError(text.decode())
         _check(status)
 
     def __dealloc__(self):
-        nac_enhancer_free(self.model)
+        codec_enhancer_free(self.model)
 
     @property
     def hop(self):

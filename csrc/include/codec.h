@@ -19,9 +19,9 @@
  * stream is as it was before. Where a call takes `message` (NULL if unwanted), it gets a reason of one
  * line that ends with a zero byte. Output sizes are checked before anything is written.
  *
- * Threads may share a codec_model, which never changes. All else serves one call at a time. There is
- * no global state, and no memory is allocated but by calls that open, make, encode or decode,
- * and by codec_encoder_set_refine and codec_decoder_set_postfilter. */
+ * Threads may share a codec_model and a codec_enhancer, which never change. All else serves one call at a
+ * time. There is no global state, and no memory is allocated but by calls that open, make, encode or
+ * decode, by those that enhance, and by codec_encoder_set_refine and codec_decoder_set_postfilter. */
 #ifndef CODEC_H
 #define CODEC_H
 
@@ -214,6 +214,48 @@ CODEC_API codec_status codec_encoder_load(codec_encoder *encoder, const void *st
 CODEC_API size_t codec_decoder_state_size(const codec_decoder *decoder);
 CODEC_API codec_status codec_decoder_save(const codec_decoder *decoder, void *state, size_t size);
 CODEC_API codec_status codec_decoder_load(codec_decoder *decoder, const void *state, size_t size);
+
+/* ---- Enhancers ------------------------------------------------------------------------------- */
+
+/* A second network, which makes decoded audio sound closer to the original, as `codec decompress
+ * --enhance` does. It belongs to one model, and its weights lie beside those: default.enhancer. */
+typedef struct codec_enhancer codec_enhancer;
+
+/* Reads its weights, checks all of them and packs them; the model may be freed afterwards. It is
+ * CODEC_ERROR_MODEL if they were made for another model, and CODEC_ERROR_UNSUPPORTED unless the model is
+ * for 24000 Hz. instruction_set: as for codec_model_open. */
+CODEC_API codec_status codec_enhancer_open(const codec_model *model, const char *path,
+                                           const char *instruction_set, codec_enhancer **enhancer,
+                                           char *message, size_t message_size);
+/* The same, of a file in memory, which is not needed afterwards. */
+CODEC_API codec_status codec_enhancer_read(const codec_model *model, const void *data, size_t size,
+                                           const char *instruction_set, codec_enhancer **enhancer,
+                                           char *message, size_t message_size);
+CODEC_API void codec_enhancer_free(codec_enhancer *enhancer);
+
+/* Audio of one channel, whatever the model's: of pairs, the left and the right are two. Samples come out in
+ * stretches of 512 hops of the network, 5.12 s with the shipped one, each when 70 ms behind it are there: it
+ * is for files, and not for what is heard while it arrives. With the shipped one a stream takes 0.5 MB, and
+ * a call that gives samples 14 MB more while it runs. The samples are those of the whole for any size of
+ * the pushes. The enhancer must outlive the stream. */
+typedef struct codec_enhancer_stream codec_enhancer_stream;
+
+CODEC_API codec_status codec_enhancer_stream_new(const codec_enhancer *enhancer,
+                                                 codec_enhancer_stream **stream);
+CODEC_API void codec_enhancer_stream_free(codec_enhancer_stream *stream);
+CODEC_API void codec_enhancer_stream_reset(codec_enhancer_stream *stream);
+
+/* Samples that come out when n samples are pushed, and when the stream is flushed now. */
+CODEC_API size_t codec_enhancer_stream_ready(const codec_enhancer_stream *stream, size_t n);
+CODEC_API size_t codec_enhancer_stream_left(const codec_enhancer_stream *stream);
+
+/* Takes n decoded samples (n may be 0) and gives as many in all as it took, up to `capacity` now;
+ * enhanced must not overlap with samples. flush ends the stream. */
+CODEC_API codec_status codec_enhancer_stream_push(codec_enhancer_stream *stream,
+                                                  const float *samples, size_t n, float *enhanced,
+                                                  size_t capacity, size_t *given);
+CODEC_API codec_status codec_enhancer_stream_flush(codec_enhancer_stream *stream, float *enhanced,
+                                                   size_t capacity, size_t *given);
 
 /* ---- Files ----------------------------------------------------------------------------------- */
 

@@ -1,9 +1,12 @@
 #include "enhancer_model.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/fp_env.h"
 #include "engine/periods.h"
+#include "file.h"
+#include "model.h"
 #include "pack_layers.h"
 #include "tables.h"
 
@@ -92,15 +95,29 @@ static codec_status load_plan(const nac_packing *p, const dimensions *d, nac_enh
     return CODEC_OK;
 }
 
-static codec_status load(nac_enhancer_model *model, const void *data, size_t size,
+/* Whether the file says that it was made for the model `id`. */
+static codec_status check_id(const nac_safetensors *file, const uint8_t *id, nac_reason reason)
+{
+    enum { DIGITS = 2 * NAC_ID_BYTES };
+    const nac_json_node *found = nac_safetensors_metadata(file, "model");
+    char wanted[DIGITS + 1], said[DIGITS + 1] = "";
+    for (size_t i = 0; i < NAC_ID_BYTES; i++) snprintf(wanted + 2 * i, 3, "%02x", id[i]);
+    if (!found) return damaged(reason, "model");
+    if (nac_json_equals(found, wanted)) return CODEC_OK;
+    nac_json_string(found, said, DIGITS);
+    return nac_fail(reason, CODEC_ERROR_MODEL, "the enhancer is of model %s, not %s", said, wanted);
+}
+
+static codec_status load(codec_enhancer *made, const void *data, size_t size, const uint8_t *id,
                          nac_memory *aside, nac_reason reason)
 {
-    nac_enhancer *net = &model->net;
+    nac_enhancer *net = &made->net;
     nac_safetensors file;
     dimensions d;
     const nac_packing p = {
-        .file = &file, .kernels = net->k, .memory = &model->memory, .reason = reason};
+        .file = &file, .kernels = net->k, .memory = &made->memory, .reason = reason};
     codec_status status = nac_safetensors_open(data, size, aside, &file, reason);
+    if (!status && id) status = check_id(&file, id, reason);
     if (!status) status = read_dimensions(&file, &d, reason);
     if (!status) status = check(&d, reason);
     if (!status) status = load_plan(&p, &d, &net->plan);
@@ -118,30 +135,67 @@ static codec_status load(nac_enhancer_model *model, const void *data, size_t siz
     return status;
 }
 
-codec_status nac_enhancer_read(const void *data, size_t size, const char *instruction_set,
-                               nac_enhancer_model **model, nac_reason reason)
+codec_status nac_enhancer_read(const void *data, size_t size, const uint8_t id[NAC_ID_BYTES],
+                               const char *instruction_set, codec_enhancer **enhancer,
+                               nac_reason reason)
 {
-    *model = NULL;
-    nac_enhancer_model *made = calloc(1, sizeof *made);
+    *enhancer = NULL;
+    codec_enhancer *made = calloc(1, sizeof *made);
     if (!made) return nac_fail(reason, CODEC_ERROR_MEMORY, "no memory for an enhancer");
     codec_status status = nac_find_kernels(instruction_set, &made->net.k, reason);
     if (!status) {
         nac_memory aside = {NULL};
         const nac_fp_env caller = nac_fp_env_enter();
-        status = load(made, data, size, &aside, reason);
+        status = load(made, data, size, id, &aside, reason);
         nac_fp_env_leave(caller);
         nac_memory_free(&aside);
     }
     if (status)
-        nac_enhancer_free(made);
+        codec_enhancer_free(made);
     else
-        *model = made;
+        *enhancer = made;
     return status;
 }
 
-void nac_enhancer_free(nac_enhancer_model *model)
+codec_status codec_enhancer_read(const codec_model *model, const void *data, size_t size,
+                                 const char *instruction_set, codec_enhancer **enhancer,
+                                 char *message, size_t message_size)
 {
-    if (!model) return;
-    nac_memory_free(&model->memory);
-    free(model);
+    const nac_reason reason = nac_reason_begin(message, message_size);
+    if (!model || !data || !enhancer)
+        return nac_fail(reason, CODEC_ERROR_ARGUMENT,
+                        "the model, the weights or the enhancer are NULL");
+    *enhancer = NULL;
+    if (model->config.sample_rate != NAC_PERIOD_RATE)
+        return nac_fail(reason, CODEC_ERROR_UNSUPPORTED,
+                        "an enhancer is for models of %d Hz, not %zu Hz", NAC_PERIOD_RATE,
+                        (size_t)model->config.sample_rate);
+    return nac_enhancer_read(data, size, model->id, instruction_set, enhancer, reason);
+}
+
+codec_status codec_enhancer_open(const codec_model *model, const char *path,
+                                 const char *instruction_set, codec_enhancer **enhancer,
+                                 char *message, size_t message_size)
+{
+    const nac_reason reason = nac_reason_begin(message, message_size);
+    const void *data;
+    size_t size;
+    nac_memory aside = {NULL};
+    if (!model || !path || !enhancer)
+        return nac_fail(reason, CODEC_ERROR_ARGUMENT,
+                        "the model, the path or the enhancer are NULL");
+    *enhancer = NULL;
+    codec_status status = nac_file_read(path, &aside, &data, &size, reason);
+    if (!status)
+        status = codec_enhancer_read(model, data, size, instruction_set, enhancer, message,
+                                     message_size);
+    nac_memory_free(&aside);
+    return status;
+}
+
+void codec_enhancer_free(codec_enhancer *enhancer)
+{
+    if (!enhancer) return;
+    nac_memory_free(&enhancer->memory);
+    free(enhancer);
 }

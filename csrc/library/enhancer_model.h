@@ -3,19 +3,19 @@
 #define NAC_ENHANCER_MODEL_H
 
 #include "engine/enhancer.h"
-#include "memory.h"
-#include "status.h"
+#include "identity.h"
 
-typedef struct {
+struct codec_enhancer {
     nac_memory memory;
     nac_enhancer net;
-} nac_enhancer_model;
+};
 
 /* Reads a safetensors file, not needed afterwards. Its metadata "config" has the dimensions, as
- * codec/model/enhancer_config.py writes them. instruction_set: as for codec_model_open. Free with
- * nac_enhancer_free; on failure *model is NULL. */
-codec_status nac_enhancer_read(const void *data, size_t size, const char *instruction_set,
-                               nac_enhancer_model **model, nac_reason reason);
-void nac_enhancer_free(nac_enhancer_model *model);
+ * codec/model/enhancer_config.py writes them, and "model" the id of its model in hexadecimal digits, which is
+ * checked unless `id` is NULL. instruction_set: as for codec_model_open. Free with codec_enhancer_free;
+ * on failure *enhancer is NULL. */
+codec_status nac_enhancer_read(const void *data, size_t size, const uint8_t id[NAC_ID_BYTES],
+                               const char *instruction_set, codec_enhancer **enhancer,
+                               nac_reason reason);
 
 #endif

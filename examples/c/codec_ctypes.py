@@ -106,6 +106,25 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "codec_decoder_state_size": (c_size_t, c_void_p),
     "codec_decoder_save": (c_int, c_void_p, c_char_p, c_size_t),
     "codec_decoder_load": (c_int, c_void_p, c_char_p, c_size_t),
+    "codec_enhancer_open": (
+        *(c_int, c_void_p, c_char_p),
+        *(c_char_p, POINTER(c_void_p), c_char_p, c_size_t),
+    ),
+    "codec_enhancer_read": (
+        *(c_int, c_void_p, c_char_p, c_size_t),
+        *(c_char_p, POINTER(c_void_p), c_char_p, c_size_t),
+    ),
+    "codec_enhancer_free": (None, c_void_p),
+    "codec_enhancer_stream_new": (c_int, c_void_p, POINTER(c_void_p)),
+    "codec_enhancer_stream_free": (None, c_void_p),
+    "codec_enhancer_stream_reset": (None, c_void_p),
+    "codec_enhancer_stream_ready": (c_size_t, c_void_p, c_size_t),
+    "codec_enhancer_stream_left": (c_size_t, c_void_p),
+    "codec_enhancer_stream_push": (
+        *(c_int, c_void_p, SAMPLES, c_size_t),
+        *(SAMPLES, c_size_t, SIZES),
+    ),
+    "codec_enhancer_stream_flush": (c_int, c_void_p, SAMPLES, c_size_t, SIZES),
 }
 
 
@@ -151,8 +170,7 @@ class Model:
 
     def check(self, status: int) -> None:
         """Raise LibraryError unless `status` is CODEC_OK."""
-        if status:
-            raise LibraryError(status, self.library.codec_status_text(status).decode())
+        _check(self.library, status)
 
     def encode(self, samples: Floats, codebooks: int, paths: int = 1, steps: int = 0) -> Codes:
         """Encode float32 [samples], or pairs [samples, 2], to uint16 [codebooks, frames].
@@ -293,6 +311,71 @@ class Decoder:
         call = getattr(self.model.library, f"codec_decoder_{name}")
         self.model.check(call(self.handle, *given, _floats(samples), ready, byref(n)))
         return samples[: n.value]
+
+
+class Enhancer:
+    """Weights of an enhancer for `model`: a path, or the bytes of a file. Threads may share it."""
+
+    def __init__(
+        self, model: Model, weights: Path | bytes, instruction_set: str | None = None
+    ) -> None:
+        self.library, self.handle = model.library, c_void_p()
+        reason = ctypes.create_string_buffer(200)
+        name = instruction_set.encode() if instruction_set else None
+        rest = (name, byref(self.handle), reason, len(reason))
+        if isinstance(weights, bytes):
+            given = (weights, len(weights))
+            status = self.library.codec_enhancer_read(model.handle, *given, *rest)
+        else:
+            path = str(weights).encode()
+            status = self.library.codec_enhancer_open(model.handle, path, *rest)
+        if status:
+            raise LibraryError(status, reason.value.decode())
+
+    def __del__(self) -> None:
+        self.library.codec_enhancer_free(self.handle)
+
+    def enhance(self, samples: Floats) -> Floats:
+        """Enhance decoded audio float32 [samples] of one channel."""
+        stream = EnhancerStream(self)
+        return np.concatenate([stream.push(samples), stream.flush()])
+
+
+class EnhancerStream:
+    """A codec_enhancer_stream: decoded samples of one channel in, enhanced ones out."""
+
+    def __init__(self, enhancer: Enhancer) -> None:
+        self.enhancer, self.handle = enhancer, c_void_p()
+        self.library = enhancer.library
+        _check(
+            self.library,
+            self.library.codec_enhancer_stream_new(enhancer.handle, byref(self.handle)),
+        )
+
+    def __del__(self) -> None:
+        self.library.codec_enhancer_stream_free(self.handle)
+
+    def push(self, samples: Floats) -> Floats:
+        ready = self.library.codec_enhancer_stream_ready(self.handle, len(samples))
+        return self._samples("push", (_floats(samples), len(samples)), ready)
+
+    def flush(self) -> Floats:
+        left = self.library.codec_enhancer_stream_left(self.handle)
+        return self._samples("flush", (), left)
+
+    def reset(self) -> None:
+        self.library.codec_enhancer_stream_reset(self.handle)
+
+    def _samples(self, name: str, given: tuple[Any, ...], ready: int) -> Floats:
+        samples, n = np.empty(ready, np.float32), c_size_t()
+        call = getattr(self.library, f"codec_enhancer_stream_{name}")
+        _check(self.library, call(self.handle, *given, _floats(samples), ready, byref(n)))
+        return samples[: n.value]
+
+
+def _check(library: ctypes.CDLL, status: int) -> None:
+    if status:
+        raise LibraryError(status, library.codec_status_text(status).decode())
 
 
 def _save(model: Model, kind: str, handle: c_void_p) -> bytes:

@@ -104,7 +104,7 @@ def test_sanitizers(tmp_path: Path) -> None:
     library = tmp_path / "sanitized.so"
     compile_c(library, sources(), "-O1", *SANITIZED, "-shared", "-fPIC", "-fvisibility=hidden")
     runtime = run("gcc", "-print-file-name=libasan.so").strip()
-    names = ("model", "streams", "beam", "refine", "postfilter")
+    names = ("model", "streams", "beam", "refine", "postfilter", "enhancer")
     tests = [f"tests/library/test_{name}.py" for name in names]
     found = run(
         *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *tests),
