@@ -36,13 +36,13 @@ from codec.support.workers import Workers
 
 
 class Way(NamedTuple):
-    """Options of `nac compress`, and what they are in Python; and whether audio is filtered."""
+    """Options of `nac compress`, and what they are in Python; and what improves the audio then."""
 
     options: str = ""
     codebooks: int | None = None
     effort: str | None = None
     search: Search = PLAIN
-    postfilter: bool = False
+    post: Wanted | None = None
 
 
 WAYS = {
@@ -51,7 +51,13 @@ WAYS = {
     "raw, 8 codebooks": Way("-b 2 --effort raw", 8, "raw"),
     "8 paths, 8 codebooks": Way("-n 8 --beam 8", 8, search=Search(8)),
     "5 steps, 8 paths, 8 codebooks": Way("-n 8 --beam 8 --refine 5", 8, search=Search(8, 5)),
-    "postfilter, 8 codebooks": Way("-n 8", 8, postfilter=True),
+    "postfilter, 8 codebooks": Way("-n 8", 8, post="postfilter"),
+    "enhance, 8 codebooks": Way("-n 8", 8, post="enhancer"),
+}
+RESTORING: dict[Wanted | None, list[str]] = {
+    None: [],
+    "postfilter": ["--postfilter"],
+    "enhancer": ["--enhance"],
 }
 
 
@@ -70,9 +76,8 @@ class Bench:
         self._run("compress", *way.options.split(), wav, nac_mine)
         coding = Coding(self._pipeline.n_codebooks(way.codebooks), way.effort, search=way.search)
         compress_file(self._task(wav, nac_other), coding)
-        self._run("decompress", *["--postfilter"] * way.postfilter, nac_mine, wav_mine)
-        post: Wanted | None = "postfilter" if way.postfilter else None
-        decompress_file(self._task(nac_other, wav_other), ".wav", post=post)
+        self._run("decompress", *RESTORING[way.post], nac_mine, wav_mine)
+        decompress_file(self._task(nac_other, wav_other), ".wav", post=way.post)
         for one, two in ((nac_mine, nac_other), (wav_mine, wav_other)):
             data = two.read_bytes()
             self.files += 1

@@ -29,16 +29,18 @@ typedef struct {
     long beam;      /* paths of the search for the codes */
     long refine;    /* steps that improve them */
     double kbps;    /* 0: not asked for */
-    int postfilter; /* whether what is restored is filtered */
+    int postfilter; /* whether what is restored is filtered, */
+    int enhance;    /* or enhanced */
     int force;
 } options;
 
 static const char usage[] =
     "usage: nac compress   -m MODEL [-n CODEBOOKS | -b KBPS] [--beam N] [--refine N]\n"
     "                      [--effort NAME] [-f] IN.wav OUT.nac\n"
-    "       nac decompress -m MODEL [--postfilter] [-f] IN.nac OUT.wav\n"
+    "       nac decompress -m MODEL [--postfilter | --enhance] [-f] IN.nac OUT.wav\n"
     "\n"
-    "  -m, --model FILE    weights (.safetensors); data of the coders lie beside it (.entropy)\n"
+    "  -m, --model FILE    weights (.safetensors); beside it lie data of the coders (.entropy),\n"
+    "                      and an enhancer (.enhancer)\n"
     "  -n, --codebooks N   number of codebooks; by default all\n"
     "  -b, --kbps RATE     kbit/s of each channel, or of each two that are coded together\n"
     "  --beam N            paths of the search for the codes, 1 to 64; by default 1. More sound\n"
@@ -47,6 +49,7 @@ static const char usage[] =
     "                      default 0. 20 come closer to the audio, and are far slower\n"
     "  --effort NAME       lossless coding: raw, fast, best; by default fast if the model has it\n"
     "  --postfilter        lower the noise between the harmonics of voices\n"
+    "  --enhance           improve the sound by a second network\n"
     "  -f, --force         overwrite an output that exists\n";
 
 /* What a job holds; `release` frees all of it, whatever of it there is. */
@@ -60,10 +63,12 @@ typedef struct {
     codec_writer *writer;
     codec_encoder *encoders[255];
     codec_decoder *decoders[255];
+    codec_enhancer *enhancer;                /* NULL unless it is asked for */
+    codec_enhancer_stream *enhancing[255]; /* of each channel */
     wav_tags tags;
-    float *audio, *pairs;
+    float *audio, *pairs, *enhanced;
     uint16_t *codes;
-    size_t audio_room, pairs_room, codes_room; /* values */
+    size_t audio_room, pairs_room, enhanced_room, codes_room; /* values */
     codec_info info;
     char reason[REASON];
 } job;
@@ -89,12 +94,15 @@ static void release(job *j)
     for (size_t c = 0; c < 255; c++) {
         codec_encoder_free(j->encoders[c]);
         codec_decoder_free(j->decoders[c]);
+        codec_enhancer_stream_free(j->enhancing[c]);
     }
+    codec_enhancer_free(j->enhancer);
     codec_coder_free(j->coder);
     codec_model_free(j->model);
     wav_free(&j->tags);
     free(j->audio);
     free(j->pairs);
+    free(j->enhanced);
     free(j->codes);
     if (j->input) fclose(j->input);
     if (j->output) fclose(j->output);
@@ -213,30 +221,52 @@ static int64_t read_bytes(void *user, void *bytes, size_t n)
 
 /* ---- The model and its coders ---- */
 
+static int fail_weights(const job *j, const char *path, codec_status status)
+{
+    if (status == CODEC_ERROR_IO) /* it names the file */
+        fprintf(stderr, "nac: %s\n", j->reason);
+    else
+        fprintf(stderr, "nac: %s: %s\n", path, j->reason);
+    return 1;
+}
+
 static int open_model(job *j)
 {
     const char *path = j->asked->weights;
     const codec_status status = codec_model_open(path, NULL, &j->model, j->reason, REASON);
-    if (status != CODEC_OK) {
-        if (status == CODEC_ERROR_IO) /* it names the file */
-            fprintf(stderr, "nac: %s\n", j->reason);
-        else
-            fprintf(stderr, "nac: %s: %s\n", path, j->reason);
-        return 1;
-    }
+    if (status != CODEC_OK) return fail_weights(j, path, status);
     codec_model_info(j->model, &j->info, sizeof j->info);
     return 0;
 }
 
-/* The content of the file beside the weights, model.safetensors -> model.entropy; NULL without. */
-static void *coder_data(const options *asked, size_t *size)
+/* The name of a file beside the weights, model.safetensors -> model.entropy; NULL without memory. */
+static char *beside(const options *asked, const char *suffix)
 {
     const size_t n = strlen(asked->weights);
-    char *path = malloc(n + sizeof ".entropy");
+    char *path = malloc(n + strlen(suffix) + 1);
     if (!path) return NULL;
     memcpy(path, asked->weights, n + 1);
     char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
-    strcpy(dot && (!slash || dot > slash) ? dot : path + n, ".entropy");
+    strcpy(dot && (!slash || dot > slash) ? dot : path + n, suffix);
+    return path;
+}
+
+static int open_enhancer(job *j)
+{
+    char *path = beside(j->asked, ".enhancer");
+    if (!path) return fail(j, "out of memory");
+    const codec_status status =
+        codec_enhancer_open(j->model, path, NULL, &j->enhancer, j->reason, REASON);
+    if (status != CODEC_OK) fail_weights(j, path, status);
+    free(path);
+    return status != CODEC_OK;
+}
+
+/* The content of the file beside the weights; NULL without. */
+static void *coder_data(const options *asked, size_t *size)
+{
+    char *path = beside(asked, ".entropy");
+    if (!path) return NULL;
     FILE *file = fopen(path, "rb");
     free(path);
     if (!file) return NULL;
@@ -463,6 +493,35 @@ static int fail_chunk(job *j, codec_status status)
     return fail(j, j->reason);
 }
 
+/* Writes up to *left samples of audio [channels][stride], which has n of each. */
+static int write_audio(job *j, const float *audio, size_t channels, size_t stride, size_t n,
+                       uint64_t *left)
+{
+    if (n > *left) n = (size_t)*left;
+    *left -= n;
+    const char *problem = wav_write(j->output, audio, channels, stride, n);
+    return problem ? fail(j, problem) : 0;
+}
+
+/* Enhances n samples of audio [channels][stride], or the end if audio is NULL, and writes what comes. */
+static int enhance(job *j, const float *audio, size_t channels, size_t stride, size_t n,
+                   uint64_t *left)
+{
+    const size_t room = audio ? codec_enhancer_stream_ready(j->enhancing[0], n)
+                              : codec_enhancer_stream_left(j->enhancing[0]);
+    size_t given = 0;
+    codec_status status = CODEC_OK;
+    if (reserve_floats(j, &j->enhanced, &j->enhanced_room, channels * (room + 1))) return 1;
+    for (size_t c = 0; c < channels && status == CODEC_OK; c++) {
+        float *to = j->enhanced + c * room;
+        status = audio ? codec_enhancer_stream_push(j->enhancing[c], audio + c * stride, n, to,
+                                                    room, &given)
+                       : codec_enhancer_stream_flush(j->enhancing[c], to, room, &given);
+    }
+    if (status != CODEC_OK) return fail_status(j, status);
+    return write_audio(j, j->enhanced, channels, room, given, left);
+}
+
 /* Decodes frames of a chunk, or the end if there are none, and writes up to *left samples. */
 static int decode(job *j, size_t channels, size_t codebooks, size_t frames, uint64_t *left)
 {
@@ -481,10 +540,9 @@ static int decode(job *j, size_t channels, size_t codebooks, size_t frames, uint
         if (status == CODEC_OK && paired) put_pairs(j, channels, i, j->audio, room, n);
     }
     if (status != CODEC_OK) return fail_status(j, status);
-    if (n > *left) n = (size_t)*left;
-    *left -= n;
-    const char *problem = wav_write(j->output, j->audio, channels, room, n);
-    return problem ? fail(j, problem) : 0;
+    if (!j->enhancer) return write_audio(j, j->audio, channels, room, n, left);
+    if (enhance(j, j->audio, channels, room, n, left)) return 1;
+    return frames ? 0 : enhance(j, NULL, channels, 0, 0, left);
 }
 
 static int start_audio(job *j, const codec_file_info *file)
@@ -497,6 +555,9 @@ static int start_audio(job *j, const codec_file_info *file)
             status = codec_decoder_set_postfilter(j->decoders[i], j->asked->postfilter, j->reason,
                                                   REASON);
     }
+    if (status == CODEC_OK && j->asked->enhance && open_enhancer(j)) return 1;
+    for (size_t c = 0; j->enhancer && c < file->channels && status == CODEC_OK; c++)
+        status = codec_enhancer_stream_new(j->enhancer, &j->enhancing[c]);
     if (status != CODEC_OK) return fail_status(j, status);
     for (size_t i = 0; i < codec_reader_tags(j->reader); i++) {
         codec_tag tag;
@@ -574,6 +635,10 @@ int main(int argc, char **argv)
             asked.postfilter = 1;
             continue;
         }
+        if (!to_nac && strcmp(word, "--enhance") == 0) {
+            asked.enhance = 1;
+            continue;
+        }
         if (word[0] != '-') {
             if (n_names == 2) return wrong("one input and one output");
             names[n_names++] = word;
@@ -604,6 +669,8 @@ int main(int argc, char **argv)
         i++;
     }
     if (asked.codebooks && asked.kbps != 0) return wrong("choose --kbps or --codebooks, not both");
+    if (asked.postfilter && asked.enhance)
+        return wrong("choose --postfilter or --enhance, not both");
     if (!asked.weights) return wrong("--model names the weights");
     if (n_names < 2) return wrong("one input and one output");
     asked.input = names[0];

@@ -20,8 +20,10 @@ import soundfile
 pytest.importorskip("codec.engine._engine", reason="the native engine was not built")
 
 from bench.random_weights import SMALL, STEREO, noise, write_weights
+from codec.model.weights_file import WeightsFile
 from tests.helpers.c_library import GCC, ROOT, SANITIZED, compile_c, sources
 from tests.helpers.cli import Cli
+from tests.helpers.enhancers import write_enhancer
 from tests.library.nac_models import write_model
 
 pytestmark = pytest.mark.skipif(GCC is None, reason="needs gcc")
@@ -45,7 +47,7 @@ class Command:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model") / "small.safetensors")
+    return with_enhancer(write_model(tmp_path_factory.mktemp("model") / "small.safetensors"))
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,12 @@ def program(libcodec: ctypes.CDLL, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def nac(program: Path, model: Path) -> Command:
     return Command(program, model)
+
+
+def with_enhancer(weights: Path) -> Path:
+    """Write an enhancer beside the weights."""
+    write_enhancer(weights, WeightsFile(weights).model_id)
+    return weights
 
 
 def audio_of(channels: int, samples: int) -> np.ndarray[Any, Any]:
@@ -215,46 +223,90 @@ def test_a_search_finds_other_codes(
     assert one.read_bytes() != many.read_bytes()
 
 
-POSTFILTER = ("--postfilter",)
+POSTFILTER, ENHANCE = ("--postfilter",), ("--enhance",)
+IMPROVED = pytest.mark.parametrize("restoring", [POSTFILTER, ENHANCE], ids=lambda words: words[0])
 
 
+@IMPROVED
 @pytest.mark.parametrize(
-    ("channels", "samples"), [(1, 1), (1, 961), (1, 60_001), (2, 120_000), (3, 49_921)]
+    ("channels", "samples"),
+    [(1, 1), (1, 961), (1, 60_001), (2, 120_000), (3, 49_921), (2, 260_003)],
 )
-def test_filtered_audio(
-    nac: Command, cli_of_weights: Cli, tmp_path: Path, channels: int, samples: int
-) -> None:
+def test_improved_audio(
+    nac: Command, cli_of_weights: Cli, tmp_path: Path, channels: int, samples: int,
+    restoring: tuple[str, ...],
+) -> None:  # fmt: skip
     source = tmp_path / "in.wav"
     soundfile.write(source, audio_of(channels, samples), RATE, subtype="PCM_16")
-    there(nac, cli_of_weights, source, restoring=POSTFILTER)
+    there(nac, cli_of_weights, source, restoring=restoring)
     assert nac("decompress", tmp_path / "mine.nac", tmp_path / "plain.wav") == (0, "")
-    plain, filtered = ((tmp_path / f"{name}.wav").read_bytes() for name in ("plain", "mine"))
-    assert len(plain) == len(filtered)
-    assert plain != filtered or samples == 1
+    plain, improved = ((tmp_path / f"{name}.wav").read_bytes() for name in ("plain", "mine"))
+    assert len(plain) == len(improved)
+    assert plain != improved or samples == 1
 
 
-def test_filtered_pairs(program: Path, cli_of_weights: Cli, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("channels", "restoring"), [(4, POSTFILTER), (3, ENHANCE), (4, ENHANCE)])
+def test_improved_pairs(
+    program: Path, cli_of_weights: Cli, tmp_path: Path, channels: int, restoring: tuple[str, ...]
+) -> None:
     config = dataclasses.replace(SMALL, channels=2)
-    pairs = Command(program, write_model(tmp_path / "pairs.safetensors", config))
+    model = with_enhancer(write_model(tmp_path / "pairs.safetensors", config))
     source = tmp_path / "in.wav"
-    soundfile.write(source, audio_of(4, 50_000), RATE, subtype="PCM_16")
-    there(pairs, cli_of_weights, source, restoring=POSTFILTER)
+    soundfile.write(source, audio_of(channels, 50_000), RATE, subtype="PCM_16")
+    there(Command(program, model), cli_of_weights, source, restoring=restoring)
 
 
-def test_audio_of_another_rate_is_not_filtered(pairs: Command, tmp_path: Path) -> None:
+@IMPROVED
+def test_audio_of_another_rate_is_not_improved(
+    pairs: Command, tmp_path: Path, restoring: tuple[str, ...]
+) -> None:
     source, file = tmp_path / "in.wav", tmp_path / "a.nac"
     soundfile.write(source, audio_of(2, 3000), STEREO.sample_rate)
     assert pairs("compress", source, file) == (0, "")
-    code, error = pairs("decompress", "--postfilter", file, tmp_path / "out.wav")
+    code, error = pairs("decompress", *restoring, file, tmp_path / "out.wav")
     assert code == 1
-    assert error == f"nac: {file}: the postfilter is for models of 24000 Hz, not 48000 Hz\n"
+    assert error.startswith("nac: ")
+    assert error.endswith(" is for models of 24000 Hz, not 48000 Hz\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nac", "in.wav"]
 
 
-def test_only_what_is_restored_is_filtered(nac: Command, tmp_path: Path) -> None:
-    code, error = nac("compress", "--postfilter", tmp_path / "a.wav", tmp_path / "a.nac")
+@IMPROVED
+def test_only_what_is_restored_is_improved(
+    nac: Command, tmp_path: Path, restoring: tuple[str, ...]
+) -> None:
+    code, error = nac("compress", *restoring, tmp_path / "a.wav", tmp_path / "a.nac")
     assert code == 2
     assert error.startswith("nac: an unknown option\n")
+
+
+def test_audio_is_improved_in_one_way(nac: Command, tmp_path: Path) -> None:
+    words = ("--postfilter", "--enhance", tmp_path / "a.nac", tmp_path / "a.wav")
+    code, error = nac("decompress", *words)
+    assert code == 2
+    assert error.startswith("nac: choose --postfilter or --enhance, not both\n")
+
+
+def test_what_is_wrong_with_an_enhancer_names_its_file(
+    program: Path, model: Path, tmp_path: Path
+) -> None:
+    weights = tmp_path / "a.b.safetensors"
+    weights.write_bytes(model.read_bytes())
+    nac, path = Command(program, weights), tmp_path / "a.b.enhancer"
+    source, file = tmp_path / "in.wav", tmp_path / "a.nac"
+    source.write_bytes(WAVS["plain"])
+    assert nac("compress", "--effort", "raw", source, file) == (0, "")
+    refused = (file, tmp_path / "out.wav")
+    assert nac("decompress", "--enhance", *refused) == (1, f"nac: {path}: cannot be opened\n")
+    path.write_bytes(b"no weights")
+    code, error = nac("decompress", "--enhance", *refused)
+    assert (code, error.count("\n")) == (1, 1)
+    assert error.startswith(f"nac: {path}: ")
+    write_enhancer(weights, bytes(8))
+    code, error = nac("decompress", "--enhance", *refused)
+    assert (code, error.count("\n")) == (1, 1)
+    assert error.startswith(f"nac: {path}: the enhancer is of model {16 * '0'}, not ")
+    names = ["a.b.enhancer", "a.b.safetensors", "a.nac", "in.wav"]
+    assert sorted(found.name for found in tmp_path.iterdir()) == names
 
 
 def test_files_of_other_kinds_are_restored(
@@ -289,7 +341,7 @@ def test_a_model_without_data_makes_raw_codes(
 def pairs(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
     """The command with a model that codes two channels together."""
     path = tmp_path_factory.mktemp("pairs") / "pairs.safetensors"
-    return Command(program, write_model(path, STEREO))
+    return Command(program, with_enhancer(write_model(path, STEREO)))
 
 
 @pytest.mark.parametrize(
@@ -513,6 +565,10 @@ def test_the_command_is_clean_under_the_sanitizers(
 ) -> None:
     program = compile_c(tmp_path / "nac", [*FILES, *sources()], *POSIX, "-O1", *SANITIZED)
     pairs = Command(program, write_model(tmp_path / "pairs.safetensors", STEREO))
+    several = tmp_path / "enhanced" / "in.wav"
+    several.parent.mkdir()
+    soundfile.write(several, audio_of(2, 130_001), RATE)
+    there(Command(program, model), cli_of_weights, several, restoring=ENHANCE)
     for channels in (1, 2, 3):
         source = tmp_path / f"{channels} channels" / "in.wav"
         source.parent.mkdir()
@@ -556,7 +612,8 @@ def test_the_command_is_clean_under_valgrind(
     source.write_bytes(WAVS["plain"])
     assert nac("compress", source, file, "--effort", effort, *search) == (0, "")
     assert nac("decompress", file, target) == (0, "")
-    assert nac("decompress", "--postfilter", "-f", file, target) == (0, "")
+    for option in (*POSTFILTER, *ENHANCE):
+        assert nac("decompress", option, "-f", file, target) == (0, "")
 
 
 @pytest.mark.slow
@@ -583,5 +640,5 @@ def test_another_processor_makes_the_same_files(
         search = ("--refine", 2, "--beam", 2) if name == "plain" else ()
         there(
             Command(script, model), cli_of_weights, source, "--effort", effort, *search,
-            restoring=POSTFILTER,
+            restoring=ENHANCE if name == "plain" else POSTFILTER,
         )  # fmt: skip
