@@ -17,8 +17,10 @@ import soundfile
 pytest.importorskip("codec.engine._engine", reason="the native engine was not built")
 
 from bench.random_weights import SMALL, STEREO, noise, write_weights
+from codec.model.weights_file import WeightsFile
 from tests.helpers.c_library import CSRC, GCC, ROOT, compile_c
 from tests.helpers.cli import Cli
+from tests.helpers.enhancers import write_enhancer
 from tests.library.nac_models import write_model
 
 CRATE = ROOT / "examples" / "rust"
@@ -156,7 +158,9 @@ def built(cargo: Cargo) -> Path:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model") / "small.safetensors")
+    path = write_model(tmp_path_factory.mktemp("model") / "small.safetensors")
+    write_enhancer(path, WeightsFile(path).model_id)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -227,10 +231,9 @@ def test_there_and_back(
     assert code == 0, error
     assert nac("decompress", f"{mine}.nac", f"{mine}.wav", weights=weights) == (0, "")
     assert Path(f"{mine}.wav").read_bytes() == Path(f"{other}.wav").read_bytes()
-    if kind == "model":
-        words = ("decompress", "-q", "-f", "--postfilter", f"{other}.nac")
-        assert codec(*words, *of)[0] == 0
-        assert nac("decompress", "-f", "--postfilter", f"{mine}.nac", f"{mine}.wav") == (0, "")
+    for option in ("--postfilter", "--enhance") if kind == "model" else ():
+        assert codec("decompress", "-q", "-f", option, f"{other}.nac", *of)[0] == 0
+        assert nac("decompress", "-f", option, f"{mine}.nac", f"{mine}.wav") == (0, "")
         assert Path(f"{mine}.wav").read_bytes() == Path(f"{other}.wav").read_bytes()
 
 
@@ -287,6 +290,7 @@ def test_errors_of_c_are_errors(nac: Nac, model: Path, tmp_path: Path) -> None:
     raw = tmp_path / "in.wav"
     assert nac("compress", raw, file, "-f", "--effort", "raw") == (0, "")
     fails("another model", "decompress", file, weights=other)
+    fails("bare.enhancer: cannot be opened", "decompress", file, "--enhance", weights=bare)
     for damage, reason in (
         (data[:-1], "truncated"),
         (data[:30], "truncated"),

@@ -29,7 +29,10 @@ macro_rules! opaque {
         }
     )*};
 }
-opaque! { codec_model codec_encoder codec_decoder codec_coder codec_reader codec_writer }
+opaque! {
+    codec_model codec_encoder codec_decoder codec_enhancer codec_enhancer_stream
+    codec_coder codec_reader codec_writer
+}
 
 /// `codec_info`.
 #[repr(C)]
@@ -177,6 +180,37 @@ extern "C" {
         samples: *mut f32,
         capacity: usize,
         n: *mut usize,
+    ) -> codec_status;
+
+    pub fn codec_enhancer_open(
+        model: *const codec_model,
+        path: *const c_char,
+        instruction_set: *const c_char,
+        enhancer: *mut *mut codec_enhancer,
+        message: *mut c_char,
+        message_size: usize,
+    ) -> codec_status;
+    pub fn codec_enhancer_free(enhancer: *mut codec_enhancer);
+    pub fn codec_enhancer_stream_new(
+        enhancer: *const codec_enhancer,
+        stream: *mut *mut codec_enhancer_stream,
+    ) -> codec_status;
+    pub fn codec_enhancer_stream_free(stream: *mut codec_enhancer_stream);
+    pub fn codec_enhancer_stream_ready(stream: *const codec_enhancer_stream, n: usize) -> usize;
+    pub fn codec_enhancer_stream_left(stream: *const codec_enhancer_stream) -> usize;
+    pub fn codec_enhancer_stream_push(
+        stream: *mut codec_enhancer_stream,
+        samples: *const f32,
+        n: usize,
+        enhanced: *mut f32,
+        capacity: usize,
+        given: *mut usize,
+    ) -> codec_status;
+    pub fn codec_enhancer_stream_flush(
+        stream: *mut codec_enhancer_stream,
+        enhanced: *mut f32,
+        capacity: usize,
+        given: *mut usize,
     ) -> codec_status;
 
     pub fn codec_coder_open(

@@ -1,4 +1,4 @@
-//! libcodec from Rust: models and streams here, `.nac` files in [`files`].
+//! libcodec from Rust: models and streams here, `.nac` files in [`files`], enhancers in [`enhancer`].
 //!
 //! Samples are those of one channel or, of a model that codes two channels together
 //! (`info.channels` is 2), of pairs: left and right in turn.
@@ -6,6 +6,7 @@
 //! Every value that C owns is freed when it is dropped, and the compiler sees what must outlive
 //! what. A call that fails returns an [`Error`] with C's status and its reason.
 
+pub mod enhancer;
 pub mod ffi;
 pub mod files;
 
@@ -130,7 +131,7 @@ pub struct Model {
     info: Info,
 }
 
-// SAFETY: "Threads may share a codec_model, which never changes."
+// SAFETY: "Threads may share a codec_model and a codec_enhancer, which never change."
 unsafe impl Send for Model {}
 unsafe impl Sync for Model {}
 

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, process};
 
+use nac::enhancer::Enhancer;
 use nac::files::{self, Coder, Effort, Reader, Writer};
 use nac::{Decoder, Encoder, Model};
 use wav::Sound;
@@ -23,7 +24,7 @@ type Failure = Box<dyn Error>;
 const USAGE: &str = "\
 usage: nac compress   -m MODEL [-n CODEBOOKS] [--beam PATHS] [--refine STEPS]
                       [--effort raw|fast|best] [-f] IN.wav OUT.nac
-       nac decompress -m MODEL [--postfilter] [-f] IN.nac OUT.wav";
+       nac decompress -m MODEL [--postfilter | --enhance] [-f] IN.nac OUT.wav";
 const BLOCK: usize = 1 << 16; // samples that an encoder takes at a time
 
 #[derive(Default)]
@@ -33,6 +34,7 @@ struct Options {
     beam: Option<usize>,
     refine: usize,
     postfilter: bool,
+    enhance: bool,
     effort: Option<Effort>,
     force: bool,
     files: Vec<PathBuf>,
@@ -101,6 +103,7 @@ fn parse(words: &[String]) -> Result<(Work, Options), String> {
                 });
             }
             "--postfilter" => options.postfilter = true,
+            "--enhance" => options.enhance = true,
             "-f" | "--force" => options.force = true,
             _ if word.starts_with('-') => return Err(format!("no option {word}")),
             _ => options.files.push(word.into()),
@@ -108,6 +111,9 @@ fn parse(words: &[String]) -> Result<(Work, Options), String> {
     }
     if options.model.as_os_str().is_empty() {
         return Err("--model names the weights".into());
+    }
+    if options.postfilter && options.enhance {
+        return Err("choose --postfilter or --enhance, not both".into());
     }
     if options.files.len() != 2 {
         return Err("one input and one output".into());
@@ -164,6 +170,7 @@ fn decompress(options: &Options, source: &Path, target: &Path) -> Result<(), Fai
     coder = open_coder(options, &model, Effort::from_number(info.coder)?)?;
     check_rate(&model, info.sample_rate)?;
     reader.decode_with(&coder)?;
+    let enhancer = options.enhance.then(|| open_enhancer(options, &model)).transpose()?;
     let mut streams = vec![Vec::new(); files::streams(&info)];
     let mut decoders = streams
         .iter()
@@ -186,6 +193,11 @@ fn decompress(options: &Options, source: &Path, target: &Path) -> Result<(), Fai
         2 => wav::unpaired(&streams, info.channels as usize),
         _ => streams,
     };
+    if let Some(enhancer) = enhancer {
+        for channel in &mut channels {
+            *channel = enhancer.enhance(channel)?;
+        }
+    }
     channels.iter_mut().for_each(|channel| channel.truncate(n));
     let sound = Sound { sample_rate: info.sample_rate, channels };
     let bytes = wav::write(&sound).ok_or("too long for a WAV, which has at most 4 GB")?;
@@ -193,10 +205,21 @@ fn decompress(options: &Options, source: &Path, target: &Path) -> Result<(), Fai
 }
 
 fn open_model(options: &Options) -> Result<Model, Failure> {
-    Model::open(&options.model).map_err(|error| match error.status {
+    Model::open(&options.model).map_err(|error| of_file(error, &options.model))
+}
+
+/// Opens the enhancer beside the weights.
+fn open_enhancer(options: &Options, model: &Model) -> Result<Enhancer, Failure> {
+    let path = options.model.with_extension("enhancer");
+    Enhancer::open(model, &path).map_err(|error| of_file(error, &path))
+}
+
+/// What is wrong with a file of weights.
+fn of_file(error: nac::Error, path: &Path) -> Failure {
+    match error.status {
         nac::ffi::CODEC_ERROR_IO => error.into(), // it names the file
-        _ => format!("{}: {error}", options.model.display()).into(),
-    })
+        _ => format!("{}: {error}", path.display()).into(),
+    }
 }
 
 fn check_rate(model: &Model, sample_rate: u32) -> Result<(), Failure> {

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::{env, thread};
 
+use nac::enhancer::{Enhancer, EnhancerStream};
 use nac::files::{describe, streams, Coder, Effort, Reader, Writer};
 use nac::{Codes, Decoder, Encoder, Model};
 
@@ -144,6 +145,44 @@ fn a_postfilter_gives_the_same_whatever_the_pieces() {
     let error = Decoder::new(&pairs).unwrap().set_postfilter(true).unwrap_err();
     assert_eq!(error.status, 6);
     assert_eq!(error.reason, "the postfilter is for models of 24000 Hz, not 48000 Hz");
+}
+
+/// The enhancer beside the model of NAC_TEST_MODEL.
+fn enhancer(model: &Model) -> nac::Result<Enhancer> {
+    let weights = env::var_os("NAC_TEST_MODEL").expect("the variable names a model");
+    Enhancer::open(model, &Path::new(&weights).with_extension("enhancer"))
+}
+
+#[test]
+fn an_enhancer_gives_the_same_whatever_the_pieces() {
+    let enhancer = enhancer(&model()).unwrap(); // which does not need the model any more
+    let audio = noise(300_000);
+    let whole = enhancer.enhance(&audio).unwrap();
+    assert_eq!(whole.len(), audio.len());
+    assert_ne!(whole, audio);
+    let mut stream = EnhancerStream::new(&enhancer).unwrap();
+    let mut parts: Vec<_> = audio.chunks(99_999).map(|part| stream.push(part).unwrap()).collect();
+    assert!(parts.iter().any(|part| !part.is_empty()));
+    parts.push(stream.flush().unwrap());
+    assert_eq!(parts.concat(), whole);
+    assert_eq!(stream.push(&audio).unwrap_err().status, 9);
+    let mut stream = EnhancerStream::new(&enhancer).unwrap();
+    assert_eq!(stream.push(&[f32::NAN]).unwrap_err().status, 7);
+    assert!(stream.flush().unwrap().is_empty());
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| assert_eq!(enhancer.enhance(&audio[..9000]).unwrap().len(), 9000));
+        }
+    });
+}
+
+#[test]
+fn an_enhancer_belongs_to_its_model() {
+    let error = enhancer(&open("NAC_TEST_PAIRS")).err().unwrap();
+    assert_eq!(error.status, 6);
+    assert_eq!(error.reason, "an enhancer is for models of 24000 Hz, not 48000 Hz");
+    let missing = Enhancer::open(&model(), Path::new("/none.enhancer")).err().unwrap();
+    assert_eq!((missing.status, missing.reason.as_str()), (4, "/none.enhancer: cannot be opened"));
 }
 
 #[test]
