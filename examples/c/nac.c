@@ -63,7 +63,7 @@ typedef struct {
     codec_writer *writer;
     codec_encoder *encoders[255];
     codec_decoder *decoders[255];
-    codec_enhancer *enhancer;                /* NULL unless it is asked for */
+    codec_enhancer *enhancer;              /* NULL unless it is asked for */
     codec_enhancer_stream *enhancing[255]; /* of each channel */
     wav_tags tags;
     float *audio, *pairs, *enhanced;
