@@ -176,6 +176,8 @@ cdef extern from "library/refined_stream.h" nogil:
                            const nac_encoded *to, size_t at)
 
 cdef extern from "library/enhancer_model.h" nogil:
+    enum:
+        NAC_ENHANCER_SPAN
     ctypedef struct codec_enhancer:
         nac_enhancer net
     int nac_enhancer_read(const void *data, size_t size, const uint8_t *id,
@@ -580,6 +582,11 @@ cdef class Enhancer:
     def hop(self):
         """Samples of a stretch of audio that is enhanced by itself."""
         return self.model.net.plan.hop
+
+    @property
+    def span(self):
+        """Such stretches that are best enhanced together."""
+        return NAC_ENHANCER_SPAN
 
     @property
     def reach(self):

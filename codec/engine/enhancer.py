@@ -20,7 +20,6 @@ from codec.model.receptive_field import Reach
 from codec.support.packages import needed
 
 SUFFIX = ".enhancer"
-SPAN = 512  # stretches that are worked on together: 11 MB of memory
 MISSING = BackendError("the enhancer needs the native engine, which is not built")
 
 
@@ -40,6 +39,8 @@ def load_enhancer(weights: Path, model_id: bytes, sample_rate: int) -> Post:
         made_for = bytes.fromhex(metadata.get("model", ""))
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(f"{path.name} is damaged: {error}") from None
+    if not made_for:
+        raise ModelError(f"{path.name} is damaged: it names no model")
     if made_for != model_id:
         raise ModelError(f"{path.name} is of model {made_for.hex()}, not {model_id.hex()}")
     if sample_rate != SAMPLE_RATE:
@@ -51,4 +52,4 @@ def load_enhancer(weights: Path, model_id: bytes, sample_rate: int) -> Post:
         run = _engine.Enhancer(data, os.environ.get("CODEC_ISA") or None)
     except (ModelError, ValueError) as error:
         raise ModelError(f"{path.name} is damaged: {error}") from None
-    return Post(run.hop, Reach(*run.reach), run, SPAN)
+    return Post(run.hop, Reach(*run.reach), run, run.span)

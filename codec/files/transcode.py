@@ -17,7 +17,7 @@ from codec.audio import (
     silence,
 )
 from codec.audio.pipes import NotStreamableError, SampleSink, SampleStream, open_wav
-from codec.engine.post import Wanted
+from codec.engine.post import Post, Wanted
 from codec.engine.refine import PLAIN, Search
 from codec.errors import AudioError, BackendError, FormatError, OutputError
 from codec.files.endpoints import (
@@ -245,22 +245,23 @@ def salvage_file(task: Task, suffix: str, *, post: Wanted | None = None) -> Surv
         header, pipeline = found.header, task.pipeline.maker(found.header)
         pipeline.coder_of(header)
         improvement = pipeline.improvement(post)
-        salvaged = _salvaged(pipeline, data, found, task.workers)
-        if improvement:
-            salvaged = improvement.blocks(salvaged, task.workers)
+        salvaged = _salvaged(pipeline, data, found, task.workers, improvement)
         blocks = pipeline.at_rate(salvaged, header.sample_rate, header.length)
         _restore(task, blocks, header, suffix, found.tags)
     return found
 
 
-def _salvaged(pipeline: Pipeline, data: Bytes, found: Survey, workers: Workers) -> Iterator[Audio]:
+def _salvaged(
+    pipeline: Pipeline, data: Bytes, found: Survey, workers: Workers, improvement: Post | None
+) -> Iterator[Audio]:
     """Give the audio of what is intact, at the model's rate, and silence in the gaps."""
     header, hop = found.header, pipeline.config.hop_length
     frame = 0
     for runs in found.between_gaps():
         yield from silence(header.channels, (runs[0].first - frame) * hop)
         codes = (read_run(data, header, run, pipeline.coder_of) for run in runs)
-        yield from pipeline.decode_frames(itertools.chain.from_iterable(codes), header, workers)
+        decoded = pipeline.decode_frames(itertools.chain.from_iterable(codes), header, workers)
+        yield from improvement.blocks(decoded, workers) if improvement else decoded
         frame = runs[-1].stop
     yield from silence(header.channels, (header.n_frames - frame) * hop)
 

@@ -100,5 +100,5 @@ class ModelConfig:
         try:
             fields: dict[str, Any] = json.loads(text)
             return cls(**fields)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ModelError(f"not a model configuration: {error}") from None

@@ -39,7 +39,8 @@ class EnhancerConfig:
             # With less overlap the squares of Hann windows do not add up to a constant.
             ("fft", self.fft % (2 * self.hop) == 0 and self.fft >= 4 * self.hop),
             ("bands", 2 <= self.bands <= self.bins),
-            ("wide", self.narrow <= self.wide <= self.bins),
+            ("wide", self.wide <= self.bins),
+            ("narrow", self.narrow <= self.wide),
             ("lookahead", self.lookahead <= (self.blocks if self.kernel_size > 1 else 0)),
         ):
             if not good:
@@ -68,7 +69,7 @@ class EnhancerConfig:
         """Read what `to_json` wrote. Raises ModelError."""
         try:
             fields: Any = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"an enhancer's configuration is damaged: {error}") from None
         known = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(fields, dict) or set(fields) != known:

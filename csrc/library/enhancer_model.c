@@ -32,6 +32,9 @@ static const struct {
     {"wide", offsetof(dimensions, wide), 0, 1 << 13},
 };
 
+/* Floats of scratch memory of an enhancer that is still taken: 1 GB. */
+static const size_t MOST_SCRATCH = (size_t)1 << 28;
+
 enum { N_FIELDS = sizeof FIELDS / sizeof *FIELDS, MAX_NODES = 64 };
 
 static codec_status damaged(nac_reason reason, const char *name)
@@ -132,7 +135,11 @@ static codec_status load(codec_enhancer *made, const void *data, size_t size, co
     if (!status)
         status = nac_load_dense(&p, "factors", nac_plain(nac_factors(&net->plan)),
                                 nac_side_by_side(1, d.dim), &net->factors);
-    return status;
+    if (status) return status;
+    const size_t hops = nac_enhancer_before(net) + NAC_ENHANCER_SPAN + nac_enhancer_after(net);
+    if (nac_enhancer_scratch(net, hops * net->plan.hop) > MOST_SCRATCH)
+        return nac_fail(reason, CODEC_ERROR_UNSUPPORTED, "the enhancer's frames are too large");
+    return CODEC_OK;
 }
 
 codec_status nac_enhancer_read(const void *data, size_t size, const uint8_t id[NAC_ID_BYTES],

@@ -10,6 +10,9 @@ struct codec_enhancer {
     nac_enhancer net;
 };
 
+/* Hops that are enhanced together: the more, the less is seen twice. */
+enum { NAC_ENHANCER_SPAN = 512 };
+
 /* Reads a safetensors file, not needed afterwards. Its metadata "config" has the dimensions, as
  * codec/model/enhancer_config.py writes them, and "model" the id of its model in hexadecimal digits, which is
  * checked unless `id` is NULL. instruction_set: as for codec_model_open. Free with codec_enhancer_free;

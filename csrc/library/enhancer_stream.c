@@ -3,8 +3,6 @@
 #include "enhancer_model.h"
 #include "stream.h"
 
-enum { SPAN = 512 }; /* hops that are enhanced together, the more the less is seen twice */
-
 /* Audio is enhanced a span at a time, among all that its hops see on either side:
  *
  *     held  | before |      span      | after |
@@ -30,7 +28,7 @@ codec_status codec_enhancer_stream_new(const codec_enhancer *enhancer,
     codec_enhancer_stream *made = nac_memory_new(&memory, 1, sizeof *made);
     codec_enhancer_stream s = {.net = net,
                                .before = nac_enhancer_before(net) * hop,
-                               .span = SPAN * hop,
+                               .span = NAC_ENHANCER_SPAN * hop,
                                .after = nac_enhancer_after(net) * hop};
     s.held = nac_memory_new(&memory, s.before + s.span + s.after, sizeof *s.held);
     *stream = NULL;

@@ -193,6 +193,7 @@ def test_a_model_without_one_is_refused(small):
         (lambda data: data.replace(b"embed.bias", b"embed.Bias"), "embed.bias"),
         (lambda data: enhancer_file(TINY, bytes(8)), "is of model 0000000000000000, not"),
         (lambda data: save(tensors(TINY), metadata={"model": "00"}), "is of model 00, not"),
+        (lambda data: save(tensors(TINY), metadata={"config": "{}"}), "it names no model"),
     ],
 )
 def test_damaged_files_are_refused(small, damage, message):
@@ -200,6 +201,46 @@ def test_damaged_files_are_refused(small, damage, message):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ModelError, match=message):
         load_enhancer(small, codec.load(small).model_id, RATE)
+
+
+def test_frames_that_would_take_all_memory_are_refused():
+    most = dataclasses.replace(
+        TINY, fft=15_360, hop=120, wide=7681, narrow=7681, dim=1, hidden=1, blocks=256
+    )
+    data = enhancer_file(dataclasses.replace(most, kernel_size=256))
+    with pytest.raises(ValueError, match="frames are too large"):
+        _engine.Enhancer(data)
+
+
+def test_what_is_lost_is_silent_and_lies_between_two_clips(small, tmp_path, cli_of_weights):
+    import soundfile
+
+    model = codec.load(small)
+    audio = 0.2 * voice(9 * RATE, 0.1)
+    data = bytearray(model.compress(audio, RATE, effort="raw"))
+    data[len(data) // 2] ^= 255
+    path = tmp_path / "a.nac"
+    path.write_bytes(data)
+    found = {}
+    for option in ("--no-enhance", "--enhance", "--postfilter"):
+        out = tmp_path / f"{option}.wav"
+        arguments = ("--salvage", "--model", str(small), "-q", "-o", out)
+        cli_of_weights("decompress", path, *arguments, *([option] if option[2] != "n" else []))
+        found[option] = soundfile.read(out, dtype="float32")[0]
+    plain = found["--no-enhance"]
+    (gap,) = (stretch for stretch in quiet_stretches(plain) if stretch[1] - stretch[0] > RATE)
+    run = _engine.Enhancer(small.with_suffix(".enhancer").read_bytes())
+    for part in (slice(0, gap[0]), slice(gap[1], None)):
+        assert np.abs(found["--enhance"][part] - whole(run, plain[part])).max() < 0.01
+    for other in found.values():
+        assert not other[slice(*gap)].any()
+
+
+def quiet_stretches(audio: np.ndarray) -> list[tuple[int, int]]:
+    """List [first, last) of the stretches of zeros."""
+    zero = np.concatenate([[0], audio == 0, [0]]).astype(np.int8)
+    edges = np.flatnonzero(np.diff(zero))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def test_a_model_of_another_rate_is_refused(tmp_path):
@@ -232,7 +273,7 @@ def test_dimensions_that_do_not_fit(fields):
         _engine.Enhancer(save(tensors(TINY), metadata=metadata))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"fft": 960, "more": 1}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"fft": 960, "more": 1}', "[" * 100_000])
 def test_a_configuration_that_is_none(text):
     with pytest.raises(ModelError, match="configuration"):
         EnhancerConfig.from_json(text)

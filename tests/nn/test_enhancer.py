@@ -104,7 +104,7 @@ WRONG = (
     ("fft", 600),
     ("fft", 480),  # half of it overlaps: the windows would not add up
     ("wide", 482),
-    ("wide", 59),
+    ("narrow", SMALL.wide + 1),
     ("bands", 1),
     ("lookahead", 3),
 )

@@ -18,6 +18,7 @@ from codec.training.enhancer.config import EnhancerTraining
 from codec.training.prepare import PreparedAudio
 
 if TYPE_CHECKING:
+    from codec.nn.enhancer import Enhancer
     from codec.training.enhancer.learner import Learner
 
 
@@ -117,6 +118,7 @@ def train(
         )
     learner = _learner(changes or {}, init, say)
     config = learner.config
+    check_runs(learner.network)
     seconds = config.batch_size * config.crop_samples / SAMPLE_RATE
     step, share, shown = 0, 0.0, Means()
     with Workers(threads or usable_cores()) as workers, stop_signals() as stopped:
@@ -144,6 +146,17 @@ def train(
     if share < 1:
         say(f"stopped at step {step}, {share:.0%} of the way: written is what it had learned")
     return Trained(size, step, share >= 1)
+
+
+def check_runs(network: Enhancer) -> None:
+    """Raise TrainingError if the engine could not run what `network` is trained to."""
+    from codec.engine._engine import Enhancer as Engine
+    from codec.training.enhancer.files import enhancer_bytes
+
+    try:
+        Engine(enhancer_bytes(network, b"", {}))
+    except ValueError as error:
+        raise TrainingError(f"the engine cannot run such an enhancer: {error}") from None
 
 
 class Means:

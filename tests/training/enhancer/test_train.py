@@ -251,3 +251,11 @@ def test_without_the_native_engine(command, tmp_path: Path, monkeypatch):
     code, _, err = command("-o", tmp_path / "a", "--steps", 1)
     assert (code, err.count("\n")) == (1, 1)
     assert "the native backend is not built" in err
+
+
+def test_what_the_engine_cannot_run_is_refused_at_once(audio, weights: Path, tmp_path: Path):
+    out = tmp_path / "out.enhancer"
+    other = CHANGES["model"] | {"fft": 1680, "hop": 120}
+    with pytest.raises(TrainingError, match=r"the engine cannot run .*no FFT of 1680 samples"):
+        go(audio, weights, out, Until(steps=1), changes=CHANGES | {"model": other})
+    assert not out.exists()
