@@ -18,4 +18,12 @@ static inline size_t nac_aligned_floats(size_t n)
     return nac_round_up(n, NAC_ALIGN / sizeof(float));
 }
 
+/* The next `floats` of scratch memory, of which *used are taken; without scratch it only counts. */
+static inline float *nac_take_floats(float *scratch, size_t *used, size_t floats)
+{
+    float *at = scratch ? scratch + *used : NULL;
+    *used += nac_aligned_floats(floats);
+    return at;
+}
+
 #endif

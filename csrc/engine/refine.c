@@ -29,13 +29,6 @@ typedef struct {
     size_t size;
 } layout;
 
-static float *take(float *scratch, size_t *used, size_t floats)
-{
-    float *at = scratch ? scratch + *used : NULL;
-    *used += nac_aligned_floats(floats);
-    return at;
-}
-
 static size_t frame_size(const nac_decoder *net) { return net->back.hop * net->back.per_frame; }
 static size_t overlap(const nac_decoder *net) { return net->back.fft.n - net->back.hop; }
 
@@ -50,37 +43,39 @@ static layout layout_of(const nac_refiner *r, size_t tokens, float *scratch)
     const size_t width = body->width, padding = (body->taps - 1) * width;
     layout m = {.tokens = tokens, .rows = rows, .samples = samples};
     size_t used = 0;
-    m.codes = (uint16_t *)take(scratch, &used, tokens * net->levels / 2 + 1);
-    for (size_t p = 0; p < ears(net); p++) m.seeds[p] = (uint32_t *)take(scratch, &used, rows);
-    m.quantised = take(scratch, &used, tokens * net->latent);
-    m.gradient = take(scratch, &used, tokens * r->embed_back.width);
-    m.first = take(scratch, &used, tokens * net->latent);
-    m.second = take(scratch, &used, tokens * net->latent);
-    m.x = take(scratch, &used, rows * width + padding);
-    m.kept = take(scratch, &used, body->n_blocks * rows * width);
-    m.hidden = take(scratch, &used, body->n_blocks * rows * body->hidden);
-    m.last = take(scratch, &used, rows * width);
-    m.normed = take(scratch, &used, rows * width);
-    m.active = take(scratch, &used, rows * body->hidden);
-    m.gains = take(scratch, &used, rows * net->gain.width);
-    m.shapes = take(scratch, &used, rows * net->shape.width);
-    m.by_gains = take(scratch, &used, rows * net->gain.width);
-    m.by_shapes = take(scratch, &used, rows * net->shape.width);
+    m.codes = (uint16_t *)nac_take_floats(scratch, &used, tokens * net->levels / 2 + 1);
+    for (size_t p = 0; p < ears(net); p++)
+        m.seeds[p] = (uint32_t *)nac_take_floats(scratch, &used, rows);
+    m.quantised = nac_take_floats(scratch, &used, tokens * net->latent);
+    m.gradient = nac_take_floats(scratch, &used, tokens * r->embed_back.width);
+    m.first = nac_take_floats(scratch, &used, tokens * net->latent);
+    m.second = nac_take_floats(scratch, &used, tokens * net->latent);
+    m.x = nac_take_floats(scratch, &used, rows * width + padding);
+    m.kept = nac_take_floats(scratch, &used, body->n_blocks * rows * width);
+    m.hidden = nac_take_floats(scratch, &used, body->n_blocks * rows * body->hidden);
+    m.last = nac_take_floats(scratch, &used, rows * width);
+    m.normed = nac_take_floats(scratch, &used, rows * width);
+    m.active = nac_take_floats(scratch, &used, rows * body->hidden);
+    m.gains = nac_take_floats(scratch, &used, rows * net->gain.width);
+    m.shapes = nac_take_floats(scratch, &used, rows * net->shape.width);
+    m.by_gains = nac_take_floats(scratch, &used, rows * net->gain.width);
+    m.by_shapes = nac_take_floats(scratch, &used, rows * net->shape.width);
     for (size_t p = 0; p < ears(net); p++) {
-        m.mix[p] = take(scratch, &used, samples + overlap(net));
-        m.by_mix[p] = take(scratch, &used, samples + overlap(net));
+        m.mix[p] = nac_take_floats(scratch, &used, samples + overlap(net));
+        m.by_mix[p] = nac_take_floats(scratch, &used, samples + overlap(net));
     }
     size_t most = nac_larger(nac_rvq_scratch_size(net->latent),
                              nac_rvq_beam_scratch_size(net->levels, net->latent));
     most = nac_larger(most, nac_synthesise_scratch(&net->back));
     for (size_t i = 0; i < NAC_RESOLUTIONS; i++) {
         for (size_t p = 0; p < ears(net); p++)
-            m.target[p][i] = take(scratch, &used, nac_target_size(&r->at[i], samples));
+            m.target[p][i] = nac_take_floats(scratch, &used, nac_target_size(&r->at[i], samples));
         most = nac_larger(most, nac_objective_scratch(&r->at[i], samples));
     }
     for (size_t p = 0; p < ears(net); p++)
-        m.loud_target[p] = take(scratch, &used, nac_target_size(&r->loud, samples));
-    m.rest = take(scratch, &used, nac_larger(most, nac_objective_scratch(&r->loud, samples)));
+        m.loud_target[p] = nac_take_floats(scratch, &used, nac_target_size(&r->loud, samples));
+    m.rest =
+        nac_take_floats(scratch, &used, nac_larger(most, nac_objective_scratch(&r->loud, samples)));
     m.size = used;
     return m;
 }

@@ -177,13 +177,6 @@ static void run_enhance(const nac_enhancement *plan, const float *kept, const fl
             }
         }
         const float *x = signals(&plan->fft, spectrum, scratch);
-        for (size_t l = 0; l < here; l++) {
-            float *out = audio + (i + l) * plan->hop;
-            for (size_t j = 0; j < n / 2; j++) {
-                out[2 * j] = __builtin_fmaf(FFT_IM(x, j)[l], plan->back[2 * j], out[2 * j]);
-                out[2 * j + 1] =
-                    __builtin_fmaf(FFT_RE(x, j)[l], plan->back[2 * j + 1], out[2 * j + 1]);
-            }
-        }
+        add_windows(x, n, plan->back, here, plan->hop, audio + i * plan->hop);
     }
 }

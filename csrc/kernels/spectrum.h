@@ -27,8 +27,7 @@ ALWAYS_INLINE void spectra(const nac_fft_plan *plan, const float *window, const 
 ALWAYS_INLINE void power_of(const float *bin, float *restrict power)
 {
     VECTORISE
-    for (int l = 0; l < FFT_LANES; l++)
-        power[l] = power_at(FFT_RE(bin, 0)[l], FFT_IM(bin, 0)[l]);
+    for (int l = 0; l < FFT_LANES; l++) power[l] = power_at(FFT_RE(bin, 0)[l], FFT_IM(bin, 0)[l]);
 }
 
 /* Feature f of `here` frames, normalised; the frames' rows are `stride` floats apart. */
@@ -139,6 +138,20 @@ ALWAYS_INLINE float *signals(const nac_fft_plan *plan, const float *spectrum, fl
     return fft_complex(plan, z, scratch + plan->n * FFT_LANES);
 }
 
+/* Adds `here` signals of n samples, as `signals` leaves them, times the window to audio; signal l from
+ * audio + l * hop on. */
+ALWAYS_INLINE void add_windows(const float *x, size_t n, const float *window, size_t here,
+                               size_t hop, float *audio)
+{
+    for (size_t l = 0; l < here; l++) {
+        float *out = audio + l * hop;
+        for (size_t j = 0; j < n / 2; j++) {
+            out[2 * j] = __builtin_fmaf(FFT_IM(x, j)[l], window[2 * j], out[2 * j]);
+            out[2 * j + 1] = __builtin_fmaf(FFT_RE(x, j)[l], window[2 * j + 1], out[2 * j + 1]);
+        }
+    }
+}
+
 /* A shape row holds per_frame spectra [re, im][bins], a gain row per_frame times [bands] logarithms
  * of gains; a bin's gain is interpolated between its two bands, and from noise_bin on has a drawn
  * sign: spectrum i of a row has the seed seeds[row] * per_frame + i. Windows are added in the order of
@@ -186,13 +199,6 @@ static void run_synthesise(const nac_synthesis *plan, const float *shapes, size_
             }
         }
         const float *x = signals(&plan->fft, spectrum, scratch);
-        for (size_t l = 0; l < here; l++) {
-            float *out = audio + (i + l) * plan->hop;
-            for (size_t j = 0; j < n / 2; j++) {
-                out[2 * j] = __builtin_fmaf(FFT_IM(x, j)[l], plan->window[2 * j], out[2 * j]);
-                out[2 * j + 1] =
-                    __builtin_fmaf(FFT_RE(x, j)[l], plan->window[2 * j + 1], out[2 * j + 1]);
-            }
-        }
+        add_windows(x, n, plan->window, here, plan->hop, audio + i * plan->hop);
     }
 }

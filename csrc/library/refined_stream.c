@@ -61,7 +61,10 @@ static size_t first_held(const nac_refined *r, size_t start)
 static size_t first_refined(size_t start) { return start < MARGIN ? 0 : start - MARGIN; }
 
 /* Samples received when the window at `start` can be refined. */
-static size_t full(const nac_refined *r, size_t start) { return (start + SPAN + r->ahead) * r->hop; }
+static size_t full(const nac_refined *r, size_t start)
+{
+    return (start + SPAN + r->ahead) * r->hop;
+}
 
 int nac_refined_full(const nac_refined *r, const void *state)
 {
@@ -130,23 +133,16 @@ typedef struct {
     size_t size;
 } layout;
 
-static float *take_floats(float *scratch, size_t *used, size_t floats)
-{
-    float *at = scratch ? scratch + *used : NULL;
-    *used += nac_aligned_floats(floats);
-    return at;
-}
-
 static layout layout_of(const nac_refined *r, float *scratch)
 {
     layout at;
     size_t used = 0;
-    at.latents = take_floats(scratch, &used, room(r) * r->net->latent);
+    at.latents = nac_take_floats(scratch, &used, room(r) * r->net->latent);
     at.codes =
-        (uint16_t *)take_floats(scratch, &used, most_refined(r) * r->net->rvq.levels / 2 + 1);
-    at.state = take_floats(scratch, &used, nac_encoder_state_size(r->net) / sizeof(float));
+        (uint16_t *)nac_take_floats(scratch, &used, most_refined(r) * r->net->rvq.levels / 2 + 1);
+    at.state = nac_take_floats(scratch, &used, nac_encoder_state_size(r->net) / sizeof(float));
     const size_t refinement = nac_refine_scratch(r->refiner, most_refined(r));
-    at.rest = take_floats(scratch, &used, nac_larger(nac_encoder_scratch(r->net), refinement));
+    at.rest = nac_take_floats(scratch, &used, nac_larger(nac_encoder_scratch(r->net), refinement));
     at.size = used;
     return at;
 }
