@@ -314,7 +314,7 @@ def test_other_beams_are_refused(searching, beam):
 
 
 def test_a_refined_stream_gives_the_codes_of_the_whole(searching):
-    audio, search = noise(115_000, 1), {"n_codebooks": 2, "beam": 2, "refine": 5}
+    audio, search = noise(115_000, 1), {"n_codebooks": 2, "beam": 2, "refine": 20}
     stream = searching.stream_encoder(**search)
     codes = [stream.push(audio[at : at + 9000]) for at in range(0, len(audio), 9000)]
     whole = searching.encode(audio, 24_000, **search)

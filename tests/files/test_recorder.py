@@ -185,7 +185,7 @@ def test_a_recording_with_a_beam_is_what_compress_gives(tmp_path):
 
 
 def test_a_refined_recording_is_what_compress_gives(model: codec.Codec, tmp_path: Path) -> None:
-    audio, search = noise(140_000, seed=3), {"n_codebooks": 2, "beam": 2, "refine": 5}
+    audio, search = noise(140_000, seed=3), {"n_codebooks": 2, "beam": 2, "refine": 20}
     with codec.Recorder(tmp_path / "a.nac", model, **search) as recorder:
         for start in range(0, 140_000, 47_000):
             recorder.write(audio[start : start + 47_000])
