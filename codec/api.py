@@ -30,7 +30,7 @@ from codec.engine.latents import (
     restored,
 )
 from codec.engine.pairs import unpaired
-from codec.engine.post import Wanted
+from codec.engine.post import Wanted, wanted
 from codec.engine.refine import PLAIN, Search
 from codec.engine.stream import StreamDecoder, StreamEncoder
 from codec.errors import (
@@ -178,14 +178,14 @@ class Codec(Immutable):
         stage of the decoder (csrc/engine/enhancer.h). threads: as for `encode`; the samples stay
         the same.
         Raises ModelError if a model that is not here made them, or has no enhancer, TokensError on
-        what is not Tokens, BackendError on either without the native engine, on a postfilter of a
-        model not of 24 kHz, and on both at once.
+        what is not Tokens, OptionError on both at once, BackendError on either without the native
+        engine and on a postfilter of a model not of 24 kHz.
         """
         if not isinstance(tokens, Tokens):
             raise TokensError(
                 f"decode takes Tokens, not {type(tokens).__name__}; model.tokens(codes) makes them"
             )
-        post = _post(postfilter, enhance)
+        post = wanted(postfilter=postfilter, enhance=enhance)
         header = header_of(tokens)
         step = header.frames_per_chunk
         chunks = (tokens.codes[:, :, i : i + step] for i in range(0, tokens.n_frames, step))
@@ -285,7 +285,7 @@ class Codec(Immutable):
     ) -> list[npt.NDArray[np.float32]]:
         """`decode` every item, the items spread over `threads` threads."""
         found = _items(items, "items", TokensError)
-        post = _post(postfilter, enhance)
+        post = wanted(postfilter=postfilter, enhance=enhance)
         with Workers(_threads(threads)) as workers:
             if isinstance(self.backend, BatchBackend) and all(map(self._is_own, found)):
                 return self._decode_at_once(self.backend, found, workers, post)
@@ -413,7 +413,7 @@ class Codec(Immutable):
                 f"decompress takes the bytes of a .nac file, not {type(data).__name__};"
                 " pathlib.Path(name).read_bytes() reads them"
             )
-        post = _post(postfilter, enhance)
+        post = wanted(postfilter=postfilter, enhance=enhance)
         file = io.BytesIO(bytes(data))  # a memoryview may have steps
         pipeline = self._pipeline
         with Workers(_threads(threads)) as workers:
@@ -637,12 +637,6 @@ def _sample_rate(sample_rate: Any) -> int:
     rate = whole(sample_rate, "the sample rate", AudioError)
     check_sample_rate(rate)
     return rate
-
-
-def _post(postfilter: bool, enhance: bool) -> Wanted | None:
-    if postfilter and enhance:
-        raise BackendError("choose postfilter or enhance, not both: the enhancer knows the period")
-    return "enhancer" if enhance else "postfilter" if postfilter else None
 
 
 def _threads(threads: Any) -> int:

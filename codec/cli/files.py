@@ -16,7 +16,6 @@ from codec.cli.errors import said
 from codec.cli.models import described, latency_ms
 from codec.cli.paths import TEXT
 from codec.coders.base import CODER_IDS, CODER_NAMES, Coder
-from codec.engine.post import Wanted
 from codec.errors import CodecError
 from codec.files.inspect import Info, inspect_file, verify_file
 from codec.files.plan import SUFFIX, Failure, Job, plan, readings
@@ -219,9 +218,7 @@ def decompress(
         if salvage:
             raise click.UsageError("choose --salvage or a part (--start, --duration), not both")
         stretch = Stretch(start or 0.0, duration)
-    if postfilter and enhance:
-        raise click.UsageError("choose --postfilter or --enhance, not both")
-    post: Wanted | None = "enhancer" if enhance else "postfilter" if postfilter else None
+    post = options.post_of(postfilter, enhance)
     suffix = f".{format_}"
     inputs, output = _pipes(inputs, output)
     jobs, failures = plan(inputs, output, {SUFFIX}, suffix)

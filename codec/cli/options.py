@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from codec.cli.paths import TEXT
+
+if TYPE_CHECKING:
+    from codec.engine.post import Wanted
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -71,6 +74,17 @@ enhance = click.option(
     show_default=True,
     help="Improve the sound by a second network.",
 )
+
+
+def post_of(postfilter: bool, enhance: bool) -> Wanted | None:
+    """Return what is to follow the decoder. Raises click.UsageError if that is both."""
+    if postfilter and enhance:
+        raise click.UsageError("choose --postfilter or --enhance, not both")
+    from codec.engine.post import wanted
+
+    return wanted(postfilter=postfilter, enhance=enhance)
+
+
 torch_threads = click.option(
     "--threads", type=click.IntRange(1), help="CPU threads. [default: PyTorch's choice]"
 )

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import click
 import numpy as np
 
 from codec.api import Codec
@@ -17,6 +16,7 @@ from codec.audio.formats import WRITE_FORMATS
 from codec.audio.pipes import SampleSink
 from codec.audio.reader import read_audio
 from codec.audio.writer import AudioWriter
+from codec.cli import options
 from codec.engine.post import Wanted
 from codec.errors import CodecWarning, OutputError
 from codec.support.atomic import check_writable, replacing
@@ -111,9 +111,7 @@ def chosen_post(codec: Codec, *, postfilter: bool, enhance: bool) -> Wanted | No
 
     Raises click.UsageError if that is both, BackendError or ModelError if it cannot.
     """
-    if postfilter and enhance:
-        raise click.UsageError("choose --postfilter or --enhance, not both")
-    post: Wanted | None = "enhancer" if enhance else "postfilter" if postfilter else None
+    post = options.post_of(postfilter, enhance)
     codec.pipeline.improvement(post)
     return post
 

@@ -188,7 +188,10 @@ def _key(member: str) -> str:
 def _said(suffix: str, data: bytes) -> dict[str, object]:
     """Read the columns in a file of a sample. Raises ValueError."""
     if suffix == "json":
-        values = json.loads(data)
+        try:
+            values = json.loads(data)
+        except RecursionError as error:
+            raise ValueError(str(error)) from None
         return values if isinstance(values, dict) else {"json": values}
     try:
         text = data.decode("utf-8")

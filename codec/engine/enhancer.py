@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from codec.engine.post import Post
 from codec.errors import BackendError, ModelError
-from codec.model.enhancer_config import SAMPLE_RATE, EnhancerConfig
+from codec.model.enhancer_config import SAMPLE_RATE
 from codec.model.receptive_field import Reach
 from codec.support.packages import needed
 
@@ -48,8 +48,7 @@ def load_enhancer(weights: Path, model_id: bytes, sample_rate: int) -> Post:
     with needed("codec.engine._engine", MISSING):
         from codec.engine import _engine
     try:
-        EnhancerConfig.from_json(metadata.get("config", ""))
         run = _engine.Enhancer(data, os.environ.get("CODEC_ISA") or None)
-    except (ModelError, ValueError) as error:
+    except ValueError as error:
         raise ModelError(f"{path.name} is damaged: {error}") from None
     return Post(run.hop, Reach(*run.reach), run, run.span)

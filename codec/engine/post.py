@@ -10,10 +10,18 @@ import numpy as np
 
 from codec.audio.arrays import Audio
 from codec.engine.windows import Window, in_windows
+from codec.errors import OptionError
 from codec.model.receptive_field import Reach
 from codec.support.workers import Workers
 
 Wanted = Literal["postfilter", "enhancer"]
+
+
+def wanted(*, postfilter: bool, enhance: bool) -> Wanted | None:
+    """Name what is asked for, or None. Raises OptionError if that is both."""
+    if postfilter and enhance:
+        raise OptionError("choose the postfilter or the enhancer, not both: it knows the period")
+    return "enhancer" if enhance else "postfilter" if postfilter else None
 
 
 class Post(NamedTuple):

@@ -167,7 +167,14 @@ class CodecProcessor:
         try:
             said = json.loads(Path(folder, VOCABULARY_NAME).read_text("utf-8"))
             model_id = bytes.fromhex(said.pop("model_id"))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             raise LayoutError(f"{folder}: no {VOCABULARY_NAME}: {error}") from None
         codec = codec or load()
         if not same_tokens(codec.model_id, model_id):

@@ -219,7 +219,7 @@ class Vocabulary:
             fields = json.loads(text)
             layout = make_layout(**fields.pop("layout"))
             return cls(layout=layout, **fields)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise LayoutError(f"not a vocabulary: {error}") from None
 
     def _shifted(self, ids: Ids) -> Ids:

@@ -184,7 +184,7 @@ class TrainConfig(Augmentations):
         try:
             fields = json.loads(text)
             model = ModelConfig.from_json(json.dumps(fields.pop("model", {})))
-        except (ValueError, AttributeError, ModelError) as error:
+        except (ValueError, AttributeError, RecursionError, ModelError) as error:
             raise TrainingError(f"not a training configuration: {error}") from None
         return cls(model=model, **typed(cls, fields, ""))
 
@@ -220,7 +220,7 @@ def read_changes(file: Path | None, assignments: tuple[str, ...]) -> dict[str, A
             raise TrainingError(f"{assignment!r} is not of the form NAME=VALUE")
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = text
         if name.startswith("model."):
             changes["model"] = {**changes.get("model", {}), name.removeprefix("model."): value}

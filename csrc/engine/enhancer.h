@@ -24,7 +24,7 @@
 
 typedef struct {
     const nac_kernels *k;
-    nac_enhancement plan; /* its hop a multiple of NAC_PERIOD_HOP, which divides half of its FFT */
+    nac_enhancement plan; /* its hop, a multiple of NAC_PERIOD_HOP, divides half of its FFT */
     nac_dense embed;
     nac_conv_norm norm; /* its convolution is not used */
     nac_backbone body;

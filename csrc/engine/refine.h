@@ -10,7 +10,8 @@
  *     mel + 2 magnitude + (levels / all levels)^2 phase + 0.2 loudness + |z - q|^2 / |z0 - mean|^2
  *
  * at three resolutions, the loudness at one. Of two channels together it is the mean of what it is for
- * left and for right, so an error counts by what it is beside the signal of its ear. All of it is defined to the bit, as encoding is. */
+ * left and for right, so an error counts by what it is beside the signal of its ear. All of it is
+ * defined to the bit, as encoding is. */
 #ifndef NAC_ENGINE_REFINE_H
 #define NAC_ENGINE_REFINE_H
 
@@ -54,9 +55,9 @@ typedef struct {
     double least, powers[2]; /* the smallest difference; of Adam's rates of decay */
 } nac_refinement;
 
-/* Begins one of audio [tokens * samples a frame], pairs with two channels, and its latents [tokens][net->latent], which are
- * overwritten, to codes [levels][tokens]; steps may be 0. beam: 1, or paths for nac_rvq_beam, which
- * quantises in each step. Latents, codes and scratch memory are used until the last step. */
+/* Begins one of audio [tokens * samples a frame], pairs with two channels, and its latents
+ * [tokens][net->latent], which are overwritten, to codes [levels][tokens]; steps may be 0. beam: 1, or
+ * paths for nac_rvq_beam, which quantises in each step. Latents, codes and scratch memory are used until the last step. */
 nac_refinement nac_refine_begin(const nac_refiner *r, const float *audio, float *latents,
                                 size_t tokens, size_t levels, size_t beam, size_t steps,
                                 uint16_t *codes, float *scratch);

@@ -54,8 +54,8 @@ ALWAYS_INLINE void relative_power(const float *bin, const float *unit, float *re
     }
 }
 
-/* Three features of a bin that is shifted by a period: its power against the bin's own, and the two's
- * product as in a correlation. They lie `narrow` and 2 `apart` from one another. */
+/* Three features of a bin of what lies a period away: its power against the bin's own, and the product
+ * of the two as in a correlation, its real and its imaginary part. */
 ALWAYS_INLINE void compare_shifted(const float *own, const float *shifted, const float *unit,
                                    const float *power, const float *log_power, size_t here,
                                    float *ratio, float *re, float *im, size_t stride)

@@ -116,8 +116,8 @@ static void run_analyse(const nac_analysis *plan, const float *audio, size_t row
     }
 }
 
-/* FFT_LANES spectra to as many signals of n samples: n times the inverse transform. Returns where they lie: sample 2j at FFT_IM(x, j), 2j + 1 at
- * FFT_RE(x, j).
+/* FFT_LANES spectra to as many signals of n samples: n times the inverse transform. Returns where they
+ * lie: sample 2j at FFT_IM(x, j), 2j + 1 at FFT_RE(x, j).
  *
  * With E and O the transforms of the even and odd samples (fft.h), their interleaved complex signal
  * has the transform Z = E + i O, and

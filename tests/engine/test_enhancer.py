@@ -18,7 +18,7 @@ import codec
 from bench.random_weights import SMALL, write_weights
 from codec.engine.enhancer import load_enhancer
 from codec.engine.post import Post
-from codec.errors import BackendError, ModelError
+from codec.errors import ModelError, OptionError
 from codec.model.enhancer_config import EnhancerConfig
 from codec.model.location import DEFAULT_WEIGHTS
 from codec.model.receptive_field import Reach
@@ -162,7 +162,7 @@ def test_the_default_model_has_one():
 def test_both_at_once_are_refused(cli_of_weights):
     model = codec.load()
     tokens = model.encode(voice(9000, 0.01), RATE)
-    with pytest.raises(BackendError, match="choose postfilter or enhance, not both"):
+    with pytest.raises(OptionError, match="choose the postfilter or the enhancer, not both"):
         model.decode(tokens, postfilter=True, enhance=True)
     code, _, error = cli_of_weights("decompress", "a.nac", "--postfilter", "--enhance")
     assert code == 2

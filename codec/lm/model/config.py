@@ -68,7 +68,7 @@ class LmConfig:
         try:
             fields = json.loads(text)
             return cls(**{**fields, "tags": tuple(fields["tags"])})
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ModelError(f"not the configuration of a language model: {error}") from None
 
 

@@ -59,7 +59,14 @@ def read_network(path: Path) -> tuple[Network, tuple[tuple[str, ...], ...]]:
             config = LmConfig.from_json(metadata.get("config", ""))
             kinds = tuple(tuple(map(str, kind)) for kind in json.loads(metadata.get("kinds", "[]")))
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
+    except (
+        SafetensorError,
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        RecursionError,
+    ) as error:
         raise ModelError(f"{path.name} is damaged, or not a safetensors file: {error}") from None
     with torch.device("meta"):
         network = Network(config)
