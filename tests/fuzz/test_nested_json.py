@@ -28,7 +28,7 @@ NESTED = "[" * 100_000
     ],
 )
 def test_a_configuration(read: Callable[[str], object]) -> None:
-    with pytest.raises(CodecError, match="configuration|not a vocabulary"):
+    with pytest.raises(CodecError, match=r"configuration|not a vocabulary"):
         read(NESTED)
 
 
