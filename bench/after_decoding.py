@@ -4,8 +4,9 @@
         [--jobs 2] [-o FILE]
 
 Clips are named speech_*, music_* or general_*. A bitrate is that of the codes before entropy
-coding; --beam and --refine say how they are searched. The speed is that of `Codec.decode` on one
-thread: seconds of audio a second of CPU time, the median of five rounds in which all take turns.
+coding; --beam and --refine say how they are searched. Speeds are those of `Codec.decode` on one
+thread, and of a stream that is given a frame at a time: seconds of audio a second of CPU time, the
+median of five rounds in which all take turns.
 """
 
 from __future__ import annotations
@@ -96,23 +97,39 @@ def quality(clips: Sequence[Clip], rates: Sequence[float], search: Search, jobs:
 
 
 def speed(clips: Sequence[Clip], kbps: float) -> str:
-    """Time `Codec.decode` with each of AFTER: a sentence."""
+    """Time `Codec.decode` and streams with each of AFTER: two sentences."""
     audio = np.concatenate([clip.audio for clip in clips])[: 30 * SAMPLE_RATE]
     tokens = _model().encode(audio, SAMPLE_RATE, bitrate=1000 * kbps)
-    taken: dict[str, list[float]] = {after: [] for after in AFTER}
-    for _ in range(ROUNDS):
-        for after, times in taken.items():
-            begun = time.process_time()
-            _model().decode(tokens, **AFTER[after])
-            times.append(time.process_time() - begun)
-    seconds = len(audio) / SAMPLE_RATE
-    rates = [
-        f"{seconds / statistics.median(times):.0f} with {after}" for after, times in taken.items()
-    ]
-    return (
-        f"Decoding on one thread at {kbps:g} kbit/s, in times real time: {', '.join(rates)} after"
-        " it."
-    )
+
+    def whole(after: str) -> None:
+        _model().decode(tokens, **AFTER[after])
+
+    def streamed(after: str) -> None:
+        wanted, codes = AFTER[after], tokens.codes[0]
+        decoder = _model().stream_decoder(
+            postfilter="postfilter" in wanted, enhance="enhance" in wanted
+        )
+        for frame in range(tokens.n_frames):
+            decoder.push(codes[:, frame : frame + 1])
+        decoder.flush()
+
+    said = []
+    for what, decode in (("Decoding", whole), ("A stream, frame by frame,", streamed)):
+        taken: dict[str, list[float]] = {after: [] for after in AFTER}
+        for _ in range(ROUNDS):
+            for after, times in taken.items():
+                begun = time.process_time()
+                decode(after)
+                times.append(time.process_time() - begun)
+        rates = [
+            f"{len(audio) / SAMPLE_RATE / statistics.median(times):.0f} with {after}"
+            for after, times in taken.items()
+        ]
+        said.append(
+            f"{what} on one thread at {kbps:g} kbit/s, in times real time: {', '.join(rates)} after"
+            " it."
+        )
+    return "\n".join(said)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

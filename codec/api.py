@@ -548,30 +548,42 @@ class Codec(Immutable):
 
     @overload
     def stream_decoder(
-        self, *, postfilter: bool = False, latents: Literal[False] = False
+        self, *, postfilter: bool = False, enhance: bool = False, latents: Literal[False] = False
     ) -> StreamDecoder: ...
 
     @overload
     def stream_decoder(
-        self, *, postfilter: bool = False, latents: Literal[True], normalized: bool = True
+        self,
+        *,
+        postfilter: bool = False,
+        enhance: bool = False,
+        latents: Literal[True],
+        normalized: bool = True,
     ) -> LatentStreamDecoder: ...
 
     def stream_decoder(
-        self, *, postfilter: bool = False, latents: bool = False, normalized: bool = True
+        self,
+        *,
+        postfilter: bool = False,
+        enhance: bool = False,
+        latents: bool = False,
+        normalized: bool = True,
     ) -> StreamDecoder | LatentStreamDecoder:
         """Open a stream that decodes one channel at the model's rate while its codes arrive.
 
         Of a model that codes two channels together it has two: pushed and given as [2, samples].
 
-        postfilter: as for `decode`, whose samples the stream's are then, each some ms later.
-        latents: take continuous latents in place of codes. normalized: whether they are.
-        Raises BackendError if the backend does not stream: the native one does, and as `decode`
-        with a postfilter; ModelError if the model has no scale for its latents.
+        postfilter, enhance: as for `decode`, whose samples the stream's are then, later by 20 ms
+        and, with the default model, 75 ms. latents: take continuous latents in place of codes.
+        normalized: whether they are.
+        Raises BackendError if the backend does not stream: the native one does; ModelError if the
+        model has no scale for its latents; and as `decode` on what cannot improve the audio.
         """
+        post = self._pipeline.improvement(wanted(postfilter=postfilter, enhance=enhance))
         if latents:
             scale = self._pipeline.latent_scale(normalized)
-            return LatentStreamDecoder(self._pipeline.streaming, scale, postfilter)
-        return StreamDecoder(self._pipeline.streaming, postfilter)
+            return LatentStreamDecoder(self._pipeline.streaming, scale, post)
+        return StreamDecoder(self._pipeline.streaming, post)
 
 
 def load(

@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     help="Silence that ends your turn.  [default: 0.06; grows to 0.8 where that was too short]",
 )
 @options.postfilter
+@options.enhance
 @options.model
 def converse(
     reply: str,
@@ -82,6 +83,7 @@ def converse(
     detector: Any,
     patience: float | None,
     postfilter: bool,
+    enhance: bool,
     model: str,
 ) -> None:
     """Talk with a program on a page in the browser. It listens while it speaks.
@@ -96,6 +98,7 @@ def converse(
     from codec.lm.duplex.answers import recording, repeat
     from codec.lm.duplex.server import serve
 
+    post = options.post_of(postfilter, enhance)
     loaded = load(model)
     rate = loaded.config.sample_rate
     callback: Callable[[Turn], Any]
@@ -125,7 +128,8 @@ def converse(
     def make(on_event: Any) -> Conversation:
         return Conversation(
             loaded, callback, n_codebooks=levels, detector=load_detector(rate, detector),
-            rules=rules, on_event=on_event, postfilter=postfilter,
+            rules=rules, on_event=on_event, postfilter=post == "postfilter",
+            enhance=post == "enhancer",
         )  # fmt: skip
 
     heard: list[Event] = []

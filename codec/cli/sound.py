@@ -22,7 +22,6 @@ from codec.errors import CodecWarning, OutputError
 from codec.support.atomic import check_writable, replacing
 from codec.support.progress import Progress
 from codec.support.types import Codes
-from codec.support.workers import Workers
 
 SILENT = 10**-1.5  # of the loudest channel: a mix that is 30 dB below it has lost the sound
 
@@ -79,7 +78,7 @@ def write_frames(
 
     target: of `check_output`; standard output gets a WAV, every frame as soon as it is certain.
     n_frames: how many will come, for the bar on a terminal. skip: samples at the beginning that
-    are not written. post: as for `Pipeline.decode_blocks`; an enhancer works on 5 s at a time.
+    are not written. post: as for `Pipeline.decode_blocks`.
     """
     rate = codec.config.sample_rate
     samples = 0
@@ -118,10 +117,7 @@ def chosen_post(codec: Codec, *, postfilter: bool, enhance: bool) -> Wanted | No
 
 def decoded(codec: Codec, frames: Iterable[Codes], post: Wanted | None) -> Iterator[Audio]:
     """Yield the audio of frames [levels, n] as soon as it is certain: float32 [1, samples]."""
-    if post == "enhancer" and (enhancer := codec.pipeline.improvement(post)):
-        yield from enhancer.blocks(decoded(codec, frames, None), Workers())
-        return
-    decoder = codec.stream_decoder(postfilter=post == "postfilter")
+    decoder = codec.stream_decoder(postfilter=post == "postfilter", enhance=post == "enhancer")
     for codes in frames:
         audio = decoder.push(codes)
         if len(audio):

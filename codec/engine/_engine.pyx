@@ -175,9 +175,21 @@ cdef extern from "library/refined_stream.h" nogil:
     size_t nac_refined_end(const nac_refined *r, void *state, float *scratch,
                            const nac_encoded *to, size_t at)
 
-cdef extern from "library/enhancer_model.h" nogil:
+cdef extern from "engine/enhancer_stream.h" nogil:
     enum:
         NAC_ENHANCER_SPAN
+    size_t nac_enhancer_stream_state_size(const nac_enhancer *net)
+    void nac_enhancer_stream_reset(const nac_enhancer *net, void *state)
+    int nac_enhancer_stream_valid(const nac_enhancer *net, const void *states, size_t channels)
+    size_t nac_enhancer_stream_ready(const nac_enhancer *net, const void *state, size_t n)
+    size_t nac_enhancer_stream_left(const nac_enhancer *net, const void *state, size_t n)
+    size_t nac_enhancer_stream_scratch(const nac_enhancer *net, size_t n)
+    float *nac_enhancer_stream_push(const nac_enhancer *net, void *state, const float *samples,
+                                    size_t n, float *out, float *scratch)
+    void nac_enhancer_stream_flush(const nac_enhancer *net, void *state, float *out,
+                                   float *scratch)
+
+cdef extern from "library/enhancer_model.h" nogil:
     ctypedef struct codec_enhancer:
         nac_enhancer net
     int nac_enhancer_read(const void *data, size_t size, const uint8_t *id,
@@ -496,40 +508,43 @@ def postfilter(const float[::1] audio, size_t first, size_t last):
     return out
 
 
-POSTFILTER_STATE = nac_postfilter_stream_state_size() // 8  # values of the state of a stream
+cdef class PostfilterStream:
+    """The postfilter of streams, whose states are not kept here."""
 
+    @property
+    def state_size(self):
+        """Values of the state."""
+        return nac_postfilter_stream_state_size() // 8
 
-cdef int64_t *_filter_state(int64_t[::1] state) except NULL:
-    if state.shape[0] != POSTFILTER_STATE:
-        raise ValueError("not a state of the postfilter")
-    return &state[0]
+    cdef int64_t *_place(self, int64_t[::1] state) except NULL:
+        if <size_t>state.shape[0] != self.state_size:
+            raise ValueError("not a state of the postfilter")
+        return &state[0]
 
+    def reset(self, int64_t[::1] state):
+        """Make `state` that of a stream in which nothing was pushed."""
+        nac_postfilter_stream_reset(self._place(state))
 
-def postfilter_reset(int64_t[::1] state):
-    nac_postfilter_stream_reset(_filter_state(state))
+    def valid(self, int64_t[:, ::1] states):
+        """Whether `states` of channels, from outside, are safe to go on from."""
+        return bool(nac_postfilter_stream_valid(self._place(states[0]), states.shape[0]))
 
-
-def postfilter_valid(int64_t[:, ::1] states):
-    """Whether `states` of channels, from outside, are safe to go on from."""
-    return bool(nac_postfilter_stream_valid(_filter_state(states[0]), states.shape[0]))
-
-
-def postfilter_push(int64_t[::1] state, const float[::1] audio, bint last=False):
-    """The samples that are final after `audio` [samples], or if it is the last, all that are left:
-    joined, what `postfilter` makes of the whole."""
-    cdef int64_t *place = _filter_state(state)
-    cdef size_t n = audio.shape[0]
-    out = np.empty(nac_postfilter_stream_left(place, n) if last
-                   else nac_postfilter_stream_ready(place, n), np.float32)
-    cdef float nowhere = 0
-    cdef float[::1] y = out, scratch = np.empty(nac_postfilter_stream_scratch(), np.float32)
-    cdef const float *x = &audio[0] if n else &nowhere
-    cdef float *to = &y[0] if y.shape[0] else &nowhere
-    with nogil:
-        to = nac_postfilter_stream_push(place, x, n, to, &scratch[0])
-        if last:
-            nac_postfilter_stream_flush(place, to, &scratch[0])
-    return out
+    def push(self, int64_t[::1] state, const float[::1] audio, bint last=False):
+        """The samples that are final after `audio` [samples], or if it is the last, all that are
+        left: joined, what `postfilter` makes of the whole."""
+        cdef int64_t *place = self._place(state)
+        cdef size_t n = audio.shape[0]
+        out = np.empty(nac_postfilter_stream_left(place, n) if last
+                       else nac_postfilter_stream_ready(place, n), np.float32)
+        cdef float nowhere = 0
+        cdef float[::1] y = out, scratch = np.empty(nac_postfilter_stream_scratch(), np.float32)
+        cdef const float *x = &audio[0] if n else &nowhere
+        cdef float *to = &y[0] if y.shape[0] else &nowhere
+        with nogil:
+            to = nac_postfilter_stream_push(place, x, n, to, &scratch[0])
+            if last:
+                nac_postfilter_stream_flush(place, to, &scratch[0])
+        return out
 
 
 def periods(const float[::1] audio):
@@ -604,6 +619,43 @@ cdef class Enhancer:
         cdef float[::1] scratch = _aligned(nac_enhancer_scratch(&self.model.net, n))
         with nogil:
             nac_enhancer_run(&self.model.net, &audio[0], n, first, last, &y[0], &scratch[0])
+        return out
+
+    @property
+    def state_size(self):
+        """Values of the state of a stream."""
+        return nac_enhancer_stream_state_size(&self.model.net) // 8
+
+    cdef int64_t *_place(self, int64_t[::1] state) except NULL:
+        if <size_t>state.shape[0] != self.state_size:
+            raise ValueError("not a state of this enhancer")
+        return &state[0]
+
+    def reset(self, int64_t[::1] state):
+        """Make `state` that of a stream in which nothing was pushed."""
+        nac_enhancer_stream_reset(&self.model.net, self._place(state))
+
+    def valid(self, int64_t[:, ::1] states):
+        """Whether `states` of channels, from outside, are safe to go on from."""
+        cdef int64_t *first = self._place(states[0])
+        return bool(nac_enhancer_stream_valid(&self.model.net, first, states.shape[0]))
+
+    def push(self, int64_t[::1] state, const float[::1] audio, bint last=False):
+        """The samples that are final after `audio` [samples], or if it is the last, all that are
+        left: joined, what is made of the whole."""
+        cdef const nac_enhancer *net = &self.model.net
+        cdef int64_t *place = self._place(state)
+        cdef size_t n = audio.shape[0]
+        out = np.empty(nac_enhancer_stream_left(net, place, n) if last
+                       else nac_enhancer_stream_ready(net, place, n), np.float32)
+        cdef float nowhere = 0
+        cdef float[::1] y = out, scratch = _aligned(nac_enhancer_stream_scratch(net, n))
+        cdef const float *x = &audio[0] if n else &nowhere
+        cdef float *to = &y[0] if y.shape[0] else &nowhere
+        with nogil:
+            to = nac_enhancer_stream_push(net, place, x, n, to, &scratch[0])
+            if last:
+                nac_enhancer_stream_flush(net, place, to, &scratch[0])
         return out
 
 

@@ -8,6 +8,7 @@ model's id. csrc/engine/enhancer.h defines what it does, to the bit.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from codec.engine.post import Post
 from codec.errors import BackendError, ModelError
 from codec.model.enhancer_config import SAMPLE_RATE
+from codec.model.location import weights_name, weights_path
 from codec.model.receptive_field import Reach
 from codec.support.packages import needed
 
@@ -51,4 +53,21 @@ def load_enhancer(weights: Path, model_id: bytes, sample_rate: int) -> Post:
         run = _engine.Enhancer(data, os.environ.get("CODEC_ISA") or None)
     except ValueError as error:
         raise ModelError(f"{path.name} is damaged: {error}") from None
-    return Post(run.hop, Reach(*run.reach), run, run.span)
+    identity = hashlib.sha256(data).digest()[:8]
+    return Post(
+        name="enhancer",
+        made_by=(_reopened, (weights_name(weights), model_id, sample_rate, identity)),
+        hop=run.hop,
+        reach=Reach(*run.reach),
+        run=run,
+        stream=run,
+        span=run.span,
+        identity=identity,
+    )
+
+
+def _reopened(model: str, model_id: bytes, sample_rate: int, identity: bytes) -> Post:
+    post = load_enhancer(weights_path(model), model_id, sample_rate)
+    if post.identity != identity:
+        raise ModelError("pickled with an enhancer whose weights are now others")
+    return post

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from codec.audio.arrays import as_samples
 from codec.engine.backend import DecoderNetwork, EncoderNetwork, StreamingBackend
-from codec.engine.postfilter import PostfilteredDecoder
+from codec.engine.post import Post, decoder_network
 from codec.engine.stream import Stream
 from codec.engine.windows import Window, in_windows
 from codec.errors import TokensError
@@ -170,7 +170,7 @@ class LatentStreamEncoder(Stream):
 class LatentStreamDecoder(Stream):
     """Latents in, samples out as soon as they are certain. Made by `Codec.stream_decoder`.
 
-    scale: by which the latents were normalised; None if they were not. postfilter: as for
+    scale: by which the latents were normalised; None if they were not. post: as for
         `StreamDecoder`.
     """
 
@@ -180,12 +180,11 @@ class LatentStreamDecoder(Stream):
         self,
         backend: StreamingBackend,
         scale: LatentScale | None = None,
-        postfilter: bool = False,
+        post: Post | None = None,
     ) -> None:
-        self._postfilter = bool(postfilter)
-        self._kind = b"NACg" if postfilter else b"NACm"
-        network = PostfilteredDecoder(backend) if postfilter else backend.decoder
-        super().__init__(backend, network, 0)
+        self._post = post
+        self._kind = {None: b"NACm", "postfilter": b"NACg", "enhancer": b"NACo"}[post and post.name]
+        super().__init__(backend, decoder_network(backend, post), 0, post)
         self._config = backend.config
         self._scale = scale
 
@@ -222,7 +221,7 @@ class LatentStreamDecoder(Stream):
         return audio
 
     def _made_from(self) -> tuple[Any, ...]:
-        return (self._backend, self._scale, self._postfilter)
+        return (self._backend, self._scale, self._post)
 
 
 def _new_state(network: EncoderNetwork | DecoderNetwork) -> npt.NDArray[np.int64]:

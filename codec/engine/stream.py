@@ -36,14 +36,15 @@ from codec.engine.backend import (
     beam_search,
     refinement,
 )
-from codec.engine.postfilter import PostfilteredDecoder
+from codec.engine.post import Post, decoder_network
 from codec.errors import StateError
 from codec.model.checks import check_audio, check_codebooks, check_codes
 from codec.support.types import Codes
 
 Floats = npt.NDArray[np.float32]
 
-# A saved state: direction, model id, codebooks, CRC-32 of the rest; then the network's state.
+# A saved state: kind, id of the model or of the enhancer, which is for one model, codebooks, CRC-32
+# of the rest; then the network's state.
 _HEADER = struct.Struct("<4s8sHI")
 
 
@@ -53,9 +54,11 @@ class Stream:
     _kind: bytes
     _network: Any
 
-    def __init__(self, backend: StreamingBackend, network: Any, n_codebooks: int) -> None:
+    def __init__(
+        self, backend: StreamingBackend, network: Any, n_codebooks: int, post: Post | None = None
+    ) -> None:
         self._backend = backend
-        self._model_id = backend.model_id
+        self._model_id = (post and post.identity) or backend.model_id
         self._network = network
         self._n_codebooks = n_codebooks
         self._lock = threading.Lock()
@@ -82,7 +85,8 @@ class Stream:
         """Go on from what `save` returned.
 
         Raises StateError, and changes nothing, unless it was saved by a stream of the same
-        direction, model and number of codebooks, either with `refine` or without, and is intact.
+        direction, model and number of codebooks, with the same of `refine`, `postfilter` and
+        `enhance`, and is intact.
         """
         if not isinstance(saved, bytes | bytearray | memoryview):
             raise StateError(f"a saved state is bytes, not {type(saved).__name__}")
@@ -191,25 +195,24 @@ class StreamEncoder(Stream):
 class StreamDecoder(Stream):
     """Codes in, samples out as soon as they are certain. Made by `Codec.stream_decoder`.
 
-    postfilter: filter the samples as `Codec.decode` does. Raises BackendError where it cannot.
+    post: what improves the samples, as in `Codec.decode`.
     """
 
     _network: DecoderNetwork
 
-    def __init__(self, backend: StreamingBackend, postfilter: bool = False) -> None:
-        self._postfilter = bool(postfilter)
-        self._kind = b"NACf" if postfilter else b"NACd"
-        network = PostfilteredDecoder(backend) if postfilter else backend.decoder
-        super().__init__(backend, network, 0)
+    def __init__(self, backend: StreamingBackend, post: Post | None = None) -> None:
+        self._post = post
+        self._kind = {None: b"NACd", "postfilter": b"NACf", "enhancer": b"NACn"}[post and post.name]
+        super().__init__(backend, decoder_network(backend, post), 0, post)
         self._config = backend.config
 
     def _made_from(self) -> tuple[Any, ...]:
-        return (self._backend, self._postfilter)
+        return (self._backend, self._post)
 
     @property
     def latency(self) -> int:
         """Samples between the end of the output and the end of the last frame that was pushed, at
-        most: with a postfilter, of frames that its stretches do not divide, there may be fewer."""
+        most: if the stretches that `post` improves do not divide frames, there may be fewer."""
         return int(self._network.lookahead)
 
     def push(self, codes: npt.ArrayLike) -> Floats:

@@ -10,6 +10,7 @@ from codec.audio.arrays import Audio
 from codec.audio.resample import resample_blocks, resampled_length
 from codec.engine.backend import StreamingBackend
 from codec.engine.pairs import paired, unpaired
+from codec.engine.post import Post
 from codec.engine.stream import StreamDecoder, StreamEncoder
 from codec.errors import AudioError
 from codec.nac.reader import Reader
@@ -45,16 +46,15 @@ def encode_live(
 
 
 def decode_live(
-    backend: StreamingBackend, reader: Reader, *, postfilter: bool = False
+    backend: StreamingBackend, reader: Reader, *, post: Post | None = None
 ) -> Iterator[Audio]:
     """Decode to audio float32 [channels, samples] at the file's rate, as soon as it is certain.
 
-    Joined, it is that of `Pipeline.decode_blocks`. Raises BackendError at once on a postfilter that
-    the model cannot have, FormatError where the file turns out to be damaged, after what was
-    before.
+    Joined, it is that of `Pipeline.decode_blocks`. Raises FormatError where the file turns out to
+    be damaged, after what was before.
     """
     rate, own = reader.header.sample_rate, backend.config.sample_rate
-    decoders = [StreamDecoder(backend, postfilter) for _ in range(reader.header.streams)]
+    decoders = [StreamDecoder(backend, post) for _ in range(reader.header.streams)]
     known, blocks = reader.n_samples, _decoded(backend, reader, decoders)
     # Asked after the last block, when the whole file has been read.
     length = (lambda: reader.finish().length) if known is None else known

@@ -187,16 +187,15 @@ def decompress_file(
     On an error no output is left, except what a pipe has taken already.
 
     The extension of the output, or `suffix` on standard output, says which format is written. From
-    pipe to pipe, WAV and raw samples go out while the file arrives, but not with an
-    enhancer. post: as for `Pipeline.decode_blocks`.
+    pipe to pipe, WAV and raw samples go out while the file arrives. post: as for
+    `Pipeline.decode_blocks`.
     """
     pipeline, job = task.pipeline, task.job
     suffix = _suffix_of(job, suffix)
     between_pipes = job.source is None and job.target is None
-    streams = pipeline.backend.streaming is not None and post != "enhancer"
-    as_it_arrives = suffix in (".wav", RAW_SUFFIX) and streams
+    as_it_arrives = suffix in (".wav", RAW_SUFFIX) and pipeline.backend.streaming is not None
     if stretch is None and between_pipes and as_it_arrives:
-        return _decompress_stream(task, suffix, post == "postfilter")
+        return _decompress_stream(task, suffix, post)
     with at_hand(job.source) as source, source.open("rb") as file:
         if stretch is not None:
             seekable = SeekableReader(file, pipeline.coder_of)
@@ -214,7 +213,7 @@ def decompress_file(
         _restore(task, checked, held.header, suffix, held.tags)
 
 
-def _decompress_stream(task: Task, suffix: str, postfilter: bool) -> None:
+def _decompress_stream(task: Task, suffix: str, post: Wanted | None) -> None:
     from codec.files.live import decode_live
 
     check_target(task.job, task.overwrite)  # before the header is waited for
@@ -223,7 +222,7 @@ def _decompress_stream(task: Task, suffix: str, postfilter: bool) -> None:
     maker.coder_of(reader.header)  # before any output
     if (streaming := maker.backend.streaming) is None:
         raise BackendError("the file's model cannot decode it here while it arrives")
-    blocks = decode_live(streaming, reader, postfilter=postfilter)
+    blocks = decode_live(streaming, reader, post=maker.improvement(post))
     _restore(task, blocks, reader.header, suffix)
 
 

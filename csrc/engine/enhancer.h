@@ -44,4 +44,28 @@ size_t nac_enhancer_scratch(const nac_enhancer *net, size_t n);
 void nac_enhancer_run(const nac_enhancer *net, const float *audio, size_t n, size_t first,
                       size_t last, float *out, float *scratch);
 
+/* Samples that frames reach over before the audio's start and after its last hop's end: a sample is in all
+ * frames whose centre is nearer than half a window. The first frame of audio begins so far before it. */
+size_t nac_enhancer_margin(const nac_enhancer *net);
+
+/* Samples after a frame that are seen, a multiple of NAC_PERIOD_HOP. */
+size_t nac_enhancer_ahead(const nac_enhancer *net);
+
+/* Frames of audio [length], length a multiple of NAC_PERIOD_HOP. The first begins at audio[lead], lead a
+ * multiple of NAC_PERIOD_HOP too; the first `known` of them went into the network before, and have not come
+ * out of it. */
+typedef struct {
+    const float *audio;
+    size_t length, lead, rows, known;
+    int last; /* whether these are the last frames, behind which the network sees zeros */
+} nac_enhancer_frames;
+
+/* Floats of scratch memory for frames, aligned to NAC_ALIGN. */
+size_t nac_enhancer_frames_scratch(const nac_enhancer *net, size_t length, size_t rows);
+
+/* Runs frames through the network, whose history `state` is, and adds those that come out of it to mix
+ * [(rows - 1) * hop + n_fft], where the first frame begins at mix[0]. Returns their number. */
+size_t nac_enhancer_run_frames(const nac_enhancer *net, nac_backbone_state state,
+                               const nac_enhancer_frames *frames, float *mix, float *scratch);
+
 #endif

@@ -234,10 +234,10 @@ CODEC_API codec_status codec_enhancer_read(const codec_model *model, const void 
 CODEC_API void codec_enhancer_free(codec_enhancer *enhancer);
 
 /* Audio of one channel, whatever the model's: of pairs, the left and the right are two. Samples come out in
- * stretches of 512 hops of the network, 5.12 s with the shipped one, each when 70 ms behind it are there: it
- * is for files, and not for what is heard while it arrives. With the shipped one a stream takes 0.5 MB, and
- * a call that gives samples 14 MB more while it runs. The samples are those of the whole for any size of
- * the pushes. The enhancer must outlive the stream. */
+ * hops of the network, 10 ms with the shipped one, each when 70 ms behind it are there. With the shipped one
+ * a stream takes 40 kB, and a call while it runs 0.5 MB more for 40 ms of samples, and at most 16 MB. The
+ * samples are those of the whole for any size of the pushes; larger ones take less time. The enhancer must
+ * outlive the stream. */
 typedef struct codec_enhancer_stream codec_enhancer_stream;
 
 CODEC_API codec_status codec_enhancer_stream_new(const codec_enhancer *enhancer,

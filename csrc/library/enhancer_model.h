@@ -2,16 +2,13 @@
 #ifndef NAC_ENHANCER_MODEL_H
 #define NAC_ENHANCER_MODEL_H
 
-#include "engine/enhancer.h"
+#include "engine/enhancer_stream.h"
 #include "identity.h"
 
 struct codec_enhancer {
     nac_memory memory;
     nac_enhancer net;
 };
-
-/* Hops that are enhanced together: the more, the less is seen twice. */
-enum { NAC_ENHANCER_SPAN = 512 };
 
 /* Reads a safetensors file, not needed afterwards. Its metadata "config" has the dimensions, as
  * codec/model/enhancer_config.py writes them, and "model" the id of its model in hexadecimal digits, which is

@@ -23,6 +23,7 @@ from codec.errors import AudioError, CodecError, FormatError
 from codec.nac.layout import HEADER_BYTES, TRAILER_BYTES, Header, index_bytes
 from codec.nac.reader import Reader
 from codec.nac.writer import Writer
+from tests.helpers.enhancers import write_enhancer
 
 ROOT = Path(codec.__file__).parents[1]
 
@@ -115,7 +116,9 @@ def test_what_goes_out_is_the_file_that_libsndfile_writes(channels):
 def tool(request, tmp_path_factory):
     pytest.importorskip("codec.engine._engine", reason="needs the native engine")
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
-    return codec.load(write_weights(path, VARIANTS[request.param]), backend="native")
+    model = codec.load(write_weights(path, VARIANTS[request.param]), backend="native")
+    write_enhancer(path, model.model_id)
+    return model
 
 
 @pytest.mark.parametrize("rate", [24_000, 8000, 44_100])
@@ -134,11 +137,12 @@ def test_live_codes_and_samples_are_those_of_the_whole(tool, rate, samples):
         for codes in spans:
             writer.write(codes)
         writer.finish(samples)
-        for postfilter in (False, True):
+        for wanted in (None, "postfilter", "enhancer"):
             file.seek(0)
-            parts = decode_live(tool.backend, Reader(file), postfilter=postfilter)
-            decoded = np.concatenate(list(parts), axis=1)
-            assert np.array_equal(decoded, tool.decode(tokens, postfilter=postfilter))
+            post = tool.pipeline.improvement(wanted)
+            decoded = np.concatenate(list(decode_live(tool.backend, Reader(file), post=post)), 1)
+            improved = {"postfilter": wanted == "postfilter", "enhance": wanted == "enhancer"}
+            assert np.array_equal(decoded, tool.decode(tokens, **improved))
     with pytest.raises(AudioError, match="no audio"):
         list(encode_live(tool.backend, [], rate, 3))
 

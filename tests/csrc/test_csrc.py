@@ -88,6 +88,7 @@ module = importlib.util.module_from_spec(spec)
 sys.modules["codec.engine._engine"] = module
 spec.loader.exec_module(module)
 from codec.engine.native import NativeBackend
+from codec.engine.postfilter import postfilter_at
 from codec.engine.stream import StreamDecoder, StreamEncoder
 from bench.random_weights import STEREO, VARIANTS, signal, write_weights
 
@@ -101,7 +102,8 @@ for config in (*VARIANTS.values(), STEREO):
                 codes = backend.encode(signal(config, n), config.n_codebooks)
                 assert backend.decode(codes).shape[-1] == config.n_frames(n) * config.hop_length
         encoder, decoder = StreamEncoder(backend), StreamDecoder(backend)
-        filtered = StreamDecoder(backend, config.sample_rate == module.POSTFILTER_RATE)
+        at_rate = config.sample_rate == module.POSTFILTER_RATE
+        filtered = StreamDecoder(backend, postfilter_at(config.sample_rate) if at_rate else None)
         for n in (1, 700, 4000, 30_000, 3):
             codes = encoder.push(signal(config, n))
             decoder.push(codes)
@@ -124,11 +126,12 @@ for n in (1, 119, 120, 121, 2000):
         audio = np.full(n, scale, np.float32) * random.uniform(-1, 1, n).astype(np.float32)
         for first in {0, hops // 2, hops - 1}:
             module.postfilter(audio, first, hops)
-        state = np.empty(module.POSTFILTER_STATE, np.int64)
-        module.postfilter_reset(state)
+        stream = module.PostfilterStream()
+        state = np.empty(stream.state_size, np.int64)
+        stream.reset(state)
         for part in np.array_split(audio, 3):
-            module.postfilter_push(state, part)
-        module.postfilter_push(state, np.tile(audio, 20), True)
+            stream.push(state, part)
+        stream.push(state, np.tile(audio, 20), True)
 from tests.helpers.enhancers import TINY, enhancer_file
 for config in (TINY, replace(TINY, fft=480, hop=120, wide=241, narrow=0, lookahead=0)):
     for isa in module.isas():
@@ -139,6 +142,11 @@ for config in (TINY, replace(TINY, fft=480, hop=120, wide=241, narrow=0, lookahe
                 audio = np.full(n, scale, np.float32) * random.uniform(-1, 1, n).astype(np.float32)
                 for first in {0, hops - 1}:
                     run(audio, first, hops)
+                state = np.empty(run.state_size, np.int64)
+                run.reset(state)
+                for part in np.array_split(audio, 3):
+                    run.push(state, part)
+                run.push(state, np.tile(audio, 20), True)
 for name in ("exp", "log", "gelu"):
     module.elementwise(name, np.array([1e-38, 1e30, np.inf, np.nan], np.float32))
 """

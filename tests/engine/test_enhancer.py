@@ -67,7 +67,7 @@ def test_however_it_is_cut(samples, cuts, span, threads, channels):
     audio = np.stack([voice(samples, 0.1, seed) for seed in range(channels)])
     edges = [0, *np.minimum(np.cumsum(cuts, dtype=int), samples), samples]
     blocks = [audio[:, a:b] for a, b in itertools.pairwise(edges)]
-    post = Post(run.hop, Reach(*run.reach), run, span)
+    post = Post("enhancer", (Post, ()), run.hop, Reach(*run.reach), run, run, span)
     with Workers(threads) as workers:
         enhanced = np.concatenate(list(post.blocks(blocks, workers)), axis=1)
     assert np.array_equal(enhanced, np.stack([whole(run, one) for one in audio]))

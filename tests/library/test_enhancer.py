@@ -83,12 +83,12 @@ def test_however_it_is_cut(case: Case, n: int, cuts: list[int]) -> None:
 
 
 @pytest.mark.parametrize("beyond", [-1, 0, 1])
-@pytest.mark.parametrize("spans", [0, 1, 2])
-def test_a_stretch_comes_as_soon_as_it_is_certain(case: Case, spans: int, beyond: int) -> None:
-    n = spans * SPAN + case.after + beyond
+@pytest.mark.parametrize("hops", [0, 1, 2, 700])
+def test_a_hop_comes_as_soon_as_it_is_certain(case: Case, hops: int, beyond: int) -> None:
+    n = hops * CONFIG.hop + case.after + beyond
     stream = binding().EnhancerStream(case.enhancer)
     found = stream.push(case.audio[:n])
-    assert len(found) == (spans * SPAN if beyond >= 0 else max(0, spans - 1) * SPAN)
+    assert len(found) == max(0, hops - (beyond < 0)) * CONFIG.hop
     same(np.concatenate([found, stream.flush()]), case.expected(n))
 
 
@@ -144,6 +144,7 @@ def test_a_call_that_fails_changes_nothing(case: Case) -> None:
     room = np.empty(3 * SPAN, np.float32)
     to, given = room.ctypes.data_as(floats), case.audio.ctypes.data_as(floats)
     parts = [stream.push(case.audio[: SPAN + 5000])]
+    left = library.codec_enhancer_stream_left(handle)
     for value in (np.nan, np.inf, -np.inf):
         wrong = case.audio.copy()
         wrong[-1] = value
@@ -156,7 +157,7 @@ def test_a_call_that_fails_changes_nothing(case: Case) -> None:
         (ARGUMENT, push, (handle, given, SPAN, to, SPAN, None)),
         (ARGUMENT, push, (handle, given, MOST, to, MOST, ctypes.byref(n))),
         (ARGUMENT, push, (None, given, SPAN, to, SPAN, ctypes.byref(n))),
-        (SIZE, flush, (handle, to, 4999, ctypes.byref(n))),
+        (SIZE, flush, (handle, to, left - 1, ctypes.byref(n))),
         (ARGUMENT, flush, (handle, None, SPAN, ctypes.byref(n))),
         (ARGUMENT, flush, (handle, to, SPAN, None)),
         (ARGUMENT, flush, (None, to, SPAN, ctypes.byref(n))),

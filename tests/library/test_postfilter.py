@@ -21,9 +21,11 @@ from tests.helpers.c_library import binding, swapped
 pytest.importorskip("codec.engine._engine", reason="needs the native engine")
 from codec.engine.latents import LatentStreamDecoder
 from codec.engine.native import NativeBackend, isas
+from codec.engine.postfilter import postfilter_at
 from codec.engine.stream import StreamDecoder
 
 SIZE, UNSUPPORTED, CODES, STATE = 2, 6, 8, 9
+POSTFILTER = postfilter_at(24_000)
 FRAMES = 30
 MODELS = VARIANTS | {"uneven": uneven(SMALL), "stereo": dataclasses.replace(SMALL, channels=2)}
 
@@ -36,7 +38,7 @@ class Pair:
         config = self.python.config
         codes = self.python.encode(signal(config, FRAMES * config.hop_length), config.n_codebooks)
         self.codes = codes
-        stream = StreamDecoder(self.python, postfilter=True)
+        stream = StreamDecoder(self.python, POSTFILTER)
         self.samples = swapped(np.concatenate([stream.push(codes), stream.flush()], axis=-1))
         plain = swapped(self.python.decode(codes))
         assert self.samples.shape == plain.shape
@@ -97,7 +99,7 @@ def test_samples_are_those_of_python(pair: Pair, cuts: list[int]) -> None:
 
 def test_more_frames_than_are_decoded_at_once(pair: Pair) -> None:
     codes = np.tile(pair.codes, 11)
-    stream = StreamDecoder(pair.python, postfilter=True)
+    stream = StreamDecoder(pair.python, POSTFILTER)
     expected = swapped(np.concatenate([stream.push(codes), stream.flush()], axis=-1))
     np.testing.assert_array_equal(decoded(pair.decoder(), [codes]), expected)
 
@@ -107,7 +109,7 @@ def test_more_frames_than_are_decoded_at_once(pair: Pair) -> None:
 def test_latents_are_filtered_too(pair: Pair, cuts: list[int]) -> None:
     config = pair.python.config
     latents = pair.python.encoder.latents(signal(config, FRAMES * config.hop_length))
-    stream = LatentStreamDecoder(pair.python, postfilter=True)
+    stream = LatentStreamDecoder(pair.python, post=POSTFILTER)
     expected = np.concatenate([stream.push(latents.T), stream.flush()], axis=-1)
     decoder = pair.decoder()
     edges = sorted(cut % (FRAMES + 1) for cut in cuts)
@@ -117,7 +119,7 @@ def test_latents_are_filtered_too(pair: Pair, cuts: list[int]) -> None:
 
 @pytest.mark.parametrize("at", [0, 1, 7])
 def test_states_go_to_python_and_back(pair: Pair, at: int) -> None:
-    decoder, python = pair.decoder(), StreamDecoder(pair.python, postfilter=True)
+    decoder, python = pair.decoder(), StreamDecoder(pair.python, POSTFILTER)
     first = decoder.push(pair.codes[:, :at])
     python.push(pair.codes[:, :at])
     assert decoder.save() == python.save()
@@ -180,7 +182,7 @@ def test_it_is_set_before_the_first_frame_and_kept(pair: Pair) -> None:
 def test_the_latency_is_that_of_python(pair: Pair) -> None:
     plain = binding().Decoder(pair.c)
     assert plain.latency == StreamDecoder(pair.python).latency == pair.c.info.decoder_latency
-    assert pair.decoder().latency == StreamDecoder(pair.python, postfilter=True).latency
+    assert pair.decoder().latency == StreamDecoder(pair.python, POSTFILTER).latency
     ahead = pair.decoder().latency - plain.latency
     assert 480 <= ahead < 600  # 20 to 25 ms
 
@@ -225,7 +227,7 @@ def test_the_shipped_model_on_every_instruction_set(libcodec: ctypes.CDLL) -> No
     path = weights_path("default")
     python = NativeBackend(path)
     codes = python.encode(signal(python.config, 60_000), 8)
-    stream = StreamDecoder(python, postfilter=True)
+    stream = StreamDecoder(python, POSTFILTER)
     expected = np.concatenate([stream.push(codes), stream.flush()])
     for isa in isas():
         decoder = binding().Decoder(binding().Model(libcodec, path, isa))

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from codec.api import Codec
 from codec.audio.arrays import as_samples
+from codec.engine.post import wanted
 from codec.errors import StateError
 from codec.lm.duplex.detectors import Detector, hop_samples, load_detector
 from codec.lm.duplex.echo import EchoGate
@@ -57,8 +58,8 @@ class Conversation:
         runs it in `exchange`, when a frame is due: what is heard then depends on the microphone
         alone, and no reply is prepared in a pause.
     on_event: is called with each `Event`, in the thread of `exchange`.
-    postfilter: whether replies are filtered, as by `Codec.decode`. One whose second frame is late
-        then begins 20 ms later.
+    postfilter, enhance: whether replies are improved, as by `Codec.decode`. One whose next frames
+        are late then begins 20 or 75 ms later.
 
     transcript: the conversation so far as segments for `Vocabulary.encode`: turns, `Turn()` where
         the other side begins, and the frames of the replies that were heard.
@@ -79,6 +80,7 @@ class Conversation:
         threaded: bool = True,
         on_event: Callable[[Event], None] | None = None,
         postfilter: bool = False,
+        enhance: bool = False,
     ) -> None:
         rate = model.config.sample_rate
         self._rate = rate
@@ -88,7 +90,7 @@ class Conversation:
         self._rules = rules or TurnTaking()
         self._detector = load_detector(rate) if detector is None else detector
         self._encoder = model.stream_encoder(n_codebooks=n_codebooks)
-        self._player = Player(model, n_codebooks, postfilter=postfilter)
+        self._player = Player(model, n_codebooks, wanted(postfilter=postfilter, enhance=enhance))
         self._taker = TurnTaker(self._rules)
         self._gate = None if echo is None else EchoGate(echo)
         self._hop, self._slot = hop_samples(rate), model.config.hop_length

@@ -8,7 +8,7 @@
 
 #include "engine/decoder.h"
 #include "engine/encoder.h"
-#include "engine/enhancer.h"
+#include "engine/enhancer_stream.h"
 #include "engine/postfilter_stream.h"
 #include "engine/refine.h"
 #include "rvq/rvq_beam.h"
@@ -120,7 +120,22 @@ static uint64_t filtered(void)
     return h;
 }
 
-/* Of a voice, enhanced whole and in two parts, by an enhancer with `net`'s weights. */
+/* A voice of n samples, enhanced in pieces of `piece` samples to y. */
+static void enhance_pieces(const nac_enhancer *net, const float *voice, size_t n, size_t piece,
+                           float *y)
+{
+    void *state = memory(nac_enhancer_stream_state_size(net));
+    float *scratch = memory(nac_enhancer_stream_scratch(net, piece) * sizeof *scratch);
+    nac_enhancer_stream_reset(net, state);
+    for (size_t at = 0; at < n; at += piece)
+        y = nac_enhancer_stream_push(net, state, voice + at, n - at < piece ? n - at : piece, y,
+                                     scratch);
+    nac_enhancer_stream_flush(net, state, y, scratch);
+    free(state);
+    free(scratch);
+}
+
+/* Of a voice, enhanced whole, in two parts, and in pieces, by an enhancer with `net`'s weights. */
 static uint64_t enhanced(const nac_enhancer *net, const float *voice, size_t hops)
 {
     const size_t hop = net->plan.hop, n = hops * hop, half = hops / 2;
@@ -132,6 +147,8 @@ static uint64_t enhanced(const nac_enhancer *net, const float *voice, size_t hop
     nac_enhancer_run(net, voice + (half - before) * hop, n - (half - before) * hop, before,
                      hops - half + before, z + half * hop, scratch);
     if (memcmp(y, z, n * sizeof *y) || memcmp(y, voice, n * sizeof *y) == 0) exit(1);
+    enhance_pieces(net, voice, n, 1001, z);
+    if (memcmp(y, z, n * sizeof *y)) exit(1);
     const uint64_t h = hash(14695981039346656037u, y, n * sizeof *y);
     free(y);
     free(z);

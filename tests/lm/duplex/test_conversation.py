@@ -127,9 +127,10 @@ def test_a_turn_is_heard_and_answered() -> None:
     assert turn.stop * SLOT > spoken[1] - RATE // 4
 
 
-def test_a_reply_is_filtered_on_request() -> None:
-    plain, heard = answered(), Heard(ONE_TURN, answer, postfilter=True)
-    sound = MODEL.decode(MODEL.tokens(ANSWER), postfilter=True)[0]
+@pytest.mark.parametrize("how", ["postfilter", "enhance"])
+def test_a_reply_is_improved_on_request(how: str) -> None:
+    plain, heard = answered(), Heard(ONE_TURN, answer, **{how: True})
+    sound = MODEL.decode(MODEL.tokens(ANSWER), **{how: True})[0]
     assert not np.array_equal(sound, SOUND)
     assert heard.events == plain.events
     began = heard.at("reply began")
