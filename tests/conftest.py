@@ -65,6 +65,7 @@ def cli(
     backend: MeanBackend,
 ) -> Iterator[Cli]:
     monkeypatch.setattr("codec.api.load_backend", lambda weights, name=None, device=None: backend)
+    monkeypatch.setattr("codec.pipeline.model.find_enhancer", lambda *_: None)
     handler = signal.getsignal(signal.SIGTERM)
     yield Cli(monkeypatch, capfdbinary)
     signal.signal(signal.SIGTERM, handler)

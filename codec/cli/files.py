@@ -182,7 +182,11 @@ def compress(
 )
 @click.option("--salvage", is_flag=True, help="Restore the intact parts of damaged files.")
 @click.option("--postfilter", is_flag=True, help="Lower the noise between the harmonics of voices.")
-@click.option("--enhance", is_flag=True, help="Improve the sound by a second network.")
+@click.option(
+    "--enhance/--no-enhance",
+    default=None,
+    help="Improve the sound by a second network. [default: where the model has one]",
+)
 @options.force
 @options.quiet
 @options.threads("Threads for the network")
@@ -197,7 +201,7 @@ def decompress(
     duration: float | None,
     salvage: bool,
     postfilter: bool,
-    enhance: bool,
+    enhance: bool | None,
     force: bool,
     quiet: bool,
     threads: int | None,
@@ -210,6 +214,9 @@ def decompress(
     The output has the channels, the sample rate and the exact length of the original audio. WAV and
     FLAC have 16 bits. With - as input, reads standard input and writes to standard output as the
     file arrives. With --salvage, lost parts become silence.
+
+    The default model has a second network that improves the sound, and halves the speed:
+    --no-enhance does without.
     """
     from codec.api import load
 

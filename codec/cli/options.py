@@ -76,8 +76,11 @@ enhance = click.option(
 )
 
 
-def post_of(postfilter: bool, enhance: bool) -> Wanted | None:
-    """Return what is to follow the decoder. Raises click.UsageError if that is both."""
+def post_of(postfilter: bool, enhance: bool | None) -> Wanted | None:
+    """Return what is to follow the decoder; enhance: None if that is as usual, unless there is a
+    postfilter. Raises click.UsageError if it is both."""
+    if enhance is None:
+        return "postfilter" if postfilter else "usual"
     if postfilter and enhance:
         raise click.UsageError("choose --postfilter or --enhance, not both")
     from codec.engine.post import wanted

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -64,6 +65,19 @@ def load_enhancer(weights: Path, model_id: bytes, sample_rate: int) -> Post:
         span=run.span,
         identity=identity,
     )
+
+
+def find_enhancer(weights: Path, model_id: bytes, sample_rate: int) -> Post | None:
+    """Read the enhancer that lies beside `weights`, or return None where there is none, or without
+    the native engine.
+
+    Raises ModelError if there is one that is damaged, or of another model.
+    """
+    there = weights.with_suffix(SUFFIX).is_file() and find_spec("codec.engine._engine")
+    try:
+        return load_enhancer(weights, model_id, sample_rate) if there else None
+    except ModelError as error:
+        raise ModelError(f"{error}; --no-enhance does without") from None
 
 
 def _reopened(model: str, model_id: bytes, sample_rate: int, identity: bytes) -> Post:

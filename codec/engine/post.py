@@ -17,7 +17,8 @@ from codec.model.receptive_field import Reach
 from codec.support.types import Codes
 from codec.support.workers import Workers
 
-Wanted = Literal["postfilter", "enhancer"]
+# "usual": the enhancer where the model has one.
+Wanted = Literal["postfilter", "enhancer", "usual"]
 
 
 def wanted(*, postfilter: bool, enhance: bool) -> Wanted | None:
@@ -55,7 +56,7 @@ class Post(NamedTuple):
     bytes, if it has any.
     """
 
-    name: Wanted
+    name: Literal["postfilter", "enhancer"]
     made_by: tuple[Callable[..., Post], tuple[Any, ...]]
     hop: int
     reach: Reach

@@ -25,7 +25,7 @@ from codec.engine.backend import (
     load_backend,
     refinement,
 )
-from codec.engine.enhancer import load_enhancer
+from codec.engine.enhancer import find_enhancer, load_enhancer
 from codec.engine.latents import encode_latent_spans
 from codec.engine.pairs import paired, unpaired
 from codec.engine.post import Post, Wanted
@@ -258,11 +258,20 @@ class Pipeline:
     def improvement(self, post: Wanted | None) -> Post | None:
         """Return what is wanted after the decoder, or None if nothing is.
 
-        Raises BackendError where it cannot run, ModelError if the model has no enhancer.
+        Raises BackendError where it cannot run, ModelError if the model has no enhancer, both
+        unless that is as usual.
         """
         if post == "postfilter":
             return postfilter_at(self.config.sample_rate)
+        if post == "usual":
+            return self._usual
         return self._enhancer if post == "enhancer" else None
+
+    @functools.cached_property
+    def _usual(self) -> Post | None:
+        if self._weights is None:
+            return None
+        return find_enhancer(self._weights, self.model_id, self.config.sample_rate)
 
     @functools.cached_property
     def _enhancer(self) -> Post:

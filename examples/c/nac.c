@@ -30,14 +30,14 @@ typedef struct {
     long refine;    /* steps that improve them */
     double kbps;    /* 0: not asked for */
     int postfilter; /* whether what is restored is filtered, */
-    int enhance;    /* or enhanced */
+    int enhance;    /* or enhanced: 1, or 0, or -1 for where the model has an enhancer */
     int force;
 } options;
 
 static const char usage[] =
     "usage: nac compress   -m MODEL [-n CODEBOOKS | -b KBPS] [--beam N] [--refine N]\n"
     "                      [--effort NAME] [-f] IN.wav OUT.nac\n"
-    "       nac decompress -m MODEL [--postfilter | --enhance] [-f] IN.nac OUT.wav\n"
+    "       nac decompress -m MODEL [--postfilter | --[no-]enhance] [-f] IN.nac OUT.wav\n"
     "\n"
     "  -m, --model FILE    weights (.safetensors); beside it lie data of the coders (.entropy),\n"
     "                      and an enhancer (.enhancer)\n"
@@ -49,7 +49,8 @@ static const char usage[] =
     "                      default 0. 20 come closer to the audio, and are far slower\n"
     "  --effort NAME       lossless coding: raw, fast, best; by default fast if the model has it\n"
     "  --postfilter        lower the noise between the harmonics of voices\n"
-    "  --enhance           improve the sound by a second network\n"
+    "  --enhance, --no-enhance\n"
+    "                      improve the sound by a second network; by default if the model has one\n"
     "  -f, --force         overwrite an output that exists\n";
 
 /* What a job holds; `release` frees all of it, whatever of it there is. */
@@ -255,8 +256,11 @@ static int open_enhancer(job *j)
 {
     char *path = beside(j->asked, ".enhancer");
     if (!path) return fail(j, "out of memory");
-    const codec_status status =
-        codec_enhancer_open(j->model, path, NULL, &j->enhancer, j->reason, REASON);
+    FILE *there = j->asked->enhance < 0 ? fopen(path, "rb") : NULL;
+    codec_status status = CODEC_OK;
+    if (j->asked->enhance > 0 || there)
+        status = codec_enhancer_open(j->model, path, NULL, &j->enhancer, j->reason, REASON);
+    if (there) fclose(there);
     if (status != CODEC_OK) fail_weights(j, path, status);
     free(path);
     return status != CODEC_OK;
@@ -555,7 +559,7 @@ static int start_audio(job *j, const codec_file_info *file)
             status = codec_decoder_set_postfilter(j->decoders[i], j->asked->postfilter, j->reason,
                                                   REASON);
     }
-    if (status == CODEC_OK && j->asked->enhance && open_enhancer(j)) return 1;
+    if (status == CODEC_OK && j->asked->enhance && !j->asked->postfilter && open_enhancer(j)) return 1;
     for (size_t c = 0; j->enhancer && c < file->channels && status == CODEC_OK; c++)
         status = codec_enhancer_stream_new(j->enhancer, &j->enhancing[c]);
     if (status != CODEC_OK) return fail_status(j, status);
@@ -614,7 +618,7 @@ static int wrong(const char *reason)
 
 int main(int argc, char **argv)
 {
-    options asked = {.beam = 1};
+    options asked = {.beam = 1, .enhance = -1};
     const char *names[2];
     int n_names = 0;
     if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
@@ -635,8 +639,8 @@ int main(int argc, char **argv)
             asked.postfilter = 1;
             continue;
         }
-        if (!to_nac && strcmp(word, "--enhance") == 0) {
-            asked.enhance = 1;
+        if (!to_nac && (strcmp(word, "--enhance") == 0 || strcmp(word, "--no-enhance") == 0)) {
+            asked.enhance = word[2] == 'e';
             continue;
         }
         if (word[0] != '-') {
@@ -669,7 +673,7 @@ int main(int argc, char **argv)
         i++;
     }
     if (asked.codebooks && asked.kbps != 0) return wrong("choose --kbps or --codebooks, not both");
-    if (asked.postfilter && asked.enhance)
+    if (asked.postfilter && asked.enhance > 0)
         return wrong("choose --postfilter or --enhance, not both");
     if (!asked.weights) return wrong("--model names the weights");
     if (n_names < 2) return wrong("one input and one output");

@@ -151,6 +151,38 @@ def test_every_door_enhances_alike(small, tmp_path, cli_of_weights):
     assert (code, *piped[:2]) == (0, 0, file)
 
 
+def test_the_command_enhances_where_it_can(small, tmp_path, cli_of_weights):
+    model, path = codec.load(small), tmp_path / "a.nac"
+    path.write_bytes(model.compress(voice(RATE, 0.1), RATE, effort="raw"))
+
+    def restored(*words: str) -> bytes:
+        words = ("decompress", path, "-o", "-", "--model", small, *words)
+        code, out, error = cli_of_weights(*words)
+        assert (code, error) == (0, "")
+        return out
+
+    usual, enhanced, plain = restored(), restored("--enhance"), restored("--no-enhance")
+    assert usual == enhanced
+    assert len({enhanced, plain, restored("--postfilter")}) == 3
+    beside = small.with_suffix(".enhancer")
+    data = beside.read_bytes()
+    beside.unlink()
+    assert restored() == plain
+    for wrong in (data[:-1], enhancer_file(TINY, bytes(8))):
+        beside.write_bytes(wrong)
+        assert restored("--no-enhance") == plain
+        code, out, error = cli_of_weights("decompress", path, "-o", "-", "--model", small)
+        assert (code, out, error.count("\n")) == (1, b"", 1)
+        assert error.endswith("; --no-enhance does without\n")
+
+
+def test_without_the_engine_nothing_is_enhanced_unless_asked_for(small, monkeypatch):
+    monkeypatch.setattr("codec.engine.enhancer.find_spec", lambda name: None)
+    pipeline = codec.load(small).pipeline
+    assert pipeline.improvement("usual") is None
+    assert pipeline.improvement("enhancer") is not None
+
+
 def test_the_default_model_has_one():
     model = codec.load()
     post = load_enhancer(DEFAULT_WEIGHTS, model.model_id, model.config.sample_rate)
@@ -225,7 +257,7 @@ def test_what_is_lost_is_silent_and_lies_between_two_clips(small, tmp_path, cli_
     for option in ("--no-enhance", "--enhance", "--postfilter"):
         out = tmp_path / f"{option}.wav"
         arguments = ("--salvage", "--model", str(small), "-q", "-o", out)
-        cli_of_weights("decompress", path, *arguments, *([option] if option[2] != "n" else []))
+        cli_of_weights("decompress", path, *arguments, option)
         found[option] = soundfile.read(out, dtype="float32")[0]
     plain = found["--no-enhance"]
     (gap,) = (stretch for stretch in quiet_stretches(plain) if stretch[1] - stretch[0] > RATE)

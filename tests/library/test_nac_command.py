@@ -239,10 +239,21 @@ def test_improved_audio(
     source = tmp_path / "in.wav"
     soundfile.write(source, audio_of(channels, samples), RATE, subtype="PCM_16")
     there(nac, cli_of_weights, source, restoring=restoring)
-    assert nac("decompress", tmp_path / "mine.nac", tmp_path / "plain.wav") == (0, "")
-    plain, improved = ((tmp_path / f"{name}.wav").read_bytes() for name in ("plain", "mine"))
+    made = {}
+    for words in (("--no-enhance",), (), restoring):
+        target = tmp_path / "out.wav"
+        assert nac("decompress", *words, tmp_path / "mine.nac", target, "-f") == (0, "")
+        made[words] = target.read_bytes()
+    plain, improved = made["--no-enhance",], made[restoring]
+    assert improved == (tmp_path / "mine.wav").read_bytes()
     assert len(plain) == len(improved)
     assert plain != improved or samples == 1
+    assert made[()] == improved or restoring != ENHANCE  # which is the default
+
+
+def test_plain_audio(nac: Command, cli_of_weights: Cli, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "in.wav", audio_of(2, 30_001), RATE, subtype="PCM_16")
+    there(nac, cli_of_weights, tmp_path / "in.wav", restoring=("--no-enhance",))
 
 
 @pytest.mark.parametrize(("channels", "restoring"), [(4, POSTFILTER), (3, ENHANCE), (4, ENHANCE)])
@@ -258,8 +269,11 @@ def test_improved_pairs(
 
 @IMPROVED
 def test_audio_of_another_rate_is_not_improved(
-    pairs: Command, tmp_path: Path, restoring: tuple[str, ...]
-) -> None:
+    program: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path,
+    restoring: tuple[str, ...],
+) -> None:  # fmt: skip
+    weights = tmp_path_factory.mktemp("wide") / "wide.safetensors"
+    pairs = Command(program, with_enhancer(write_model(weights, STEREO)))
     source, file = tmp_path / "in.wav", tmp_path / "a.nac"
     soundfile.write(source, audio_of(2, 3000), STEREO.sample_rate)
     assert pairs("compress", source, file) == (0, "")
@@ -297,10 +311,13 @@ def test_what_is_wrong_with_an_enhancer_names_its_file(
     assert nac("compress", "--effort", "raw", source, file) == (0, "")
     refused = (file, tmp_path / "out.wav")
     assert nac("decompress", "--enhance", *refused) == (1, f"nac: {path}: cannot be opened\n")
+    assert nac("decompress", *refused) == (0, "")
+    (tmp_path / "out.wav").unlink()
     path.write_bytes(b"no weights")
-    code, error = nac("decompress", "--enhance", *refused)
-    assert (code, error.count("\n")) == (1, 1)
-    assert error.startswith(f"nac: {path}: ")
+    for words in (("--enhance",), ()):
+        code, error = nac("decompress", *words, *refused)
+        assert (code, error.count("\n")) == (1, 1)
+        assert error.startswith(f"nac: {path}: ")
     write_enhancer(weights, bytes(8))
     code, error = nac("decompress", "--enhance", *refused)
     assert (code, error.count("\n")) == (1, 1)
@@ -341,7 +358,7 @@ def test_a_model_without_data_makes_raw_codes(
 def pairs(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
     """The command with a model that codes two channels together."""
     path = tmp_path_factory.mktemp("pairs") / "pairs.safetensors"
-    return Command(program, with_enhancer(write_model(path, STEREO)))
+    return Command(program, write_model(path, STEREO))
 
 
 @pytest.mark.parametrize(

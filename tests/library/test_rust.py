@@ -231,7 +231,7 @@ def test_there_and_back(
     assert code == 0, error
     assert nac("decompress", f"{mine}.nac", f"{mine}.wav", weights=weights) == (0, "")
     assert Path(f"{mine}.wav").read_bytes() == Path(f"{other}.wav").read_bytes()
-    for option in ("--postfilter", "--enhance") if kind == "model" else ():
+    for option in ("--postfilter", "--enhance", "--no-enhance") if kind == "model" else ():
         assert codec("decompress", "-q", "-f", option, f"{other}.nac", *of)[0] == 0
         assert nac("decompress", "-f", option, f"{mine}.nac", f"{mine}.wav") == (0, "")
         assert Path(f"{mine}.wav").read_bytes() == Path(f"{other}.wav").read_bytes()

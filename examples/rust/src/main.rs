@@ -24,7 +24,7 @@ type Failure = Box<dyn Error>;
 const USAGE: &str = "\
 usage: nac compress   -m MODEL [-n CODEBOOKS] [--beam PATHS] [--refine STEPS]
                       [--effort raw|fast|best] [-f] IN.wav OUT.nac
-       nac decompress -m MODEL [--postfilter | --enhance] [-f] IN.nac OUT.wav";
+       nac decompress -m MODEL [--postfilter | --[no-]enhance] [-f] IN.nac OUT.wav";
 const BLOCK: usize = 1 << 16; // samples that an encoder takes at a time
 
 #[derive(Default)]
@@ -34,7 +34,7 @@ struct Options {
     beam: Option<usize>,
     refine: usize,
     postfilter: bool,
-    enhance: bool,
+    enhance: Option<bool>, // None: where the model has an enhancer
     effort: Option<Effort>,
     force: bool,
     files: Vec<PathBuf>,
@@ -103,7 +103,8 @@ fn parse(words: &[String]) -> Result<(Work, Options), String> {
                 });
             }
             "--postfilter" => options.postfilter = true,
-            "--enhance" => options.enhance = true,
+            "--enhance" => options.enhance = Some(true),
+            "--no-enhance" => options.enhance = Some(false),
             "-f" | "--force" => options.force = true,
             _ if word.starts_with('-') => return Err(format!("no option {word}")),
             _ => options.files.push(word.into()),
@@ -112,7 +113,7 @@ fn parse(words: &[String]) -> Result<(Work, Options), String> {
     if options.model.as_os_str().is_empty() {
         return Err("--model names the weights".into());
     }
-    if options.postfilter && options.enhance {
+    if options.postfilter && options.enhance == Some(true) {
         return Err("choose --postfilter or --enhance, not both".into());
     }
     if options.files.len() != 2 {
@@ -170,7 +171,9 @@ fn decompress(options: &Options, source: &Path, target: &Path) -> Result<(), Fai
     coder = open_coder(options, &model, Effort::from_number(info.coder)?)?;
     check_rate(&model, info.sample_rate)?;
     reader.decode_with(&coder)?;
-    let enhancer = options.enhance.then(|| open_enhancer(options, &model)).transpose()?;
+    let beside = options.model.with_extension("enhancer");
+    let enhance = options.enhance.unwrap_or(!options.postfilter && beside.exists());
+    let enhancer = enhance.then(|| open_enhancer(&beside, &model)).transpose()?;
     let mut streams = vec![Vec::new(); files::streams(&info)];
     let mut decoders = streams
         .iter()
@@ -208,10 +211,8 @@ fn open_model(options: &Options) -> Result<Model, Failure> {
     Model::open(&options.model).map_err(|error| of_file(error, &options.model))
 }
 
-/// Opens the enhancer beside the weights.
-fn open_enhancer(options: &Options, model: &Model) -> Result<Enhancer, Failure> {
-    let path = options.model.with_extension("enhancer");
-    Enhancer::open(model, &path).map_err(|error| of_file(error, &path))
+fn open_enhancer(path: &Path, model: &Model) -> Result<Enhancer, Failure> {
+    Enhancer::open(model, path).map_err(|error| of_file(error, path))
 }
 
 /// What is wrong with a file of weights.
