@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -299,7 +300,8 @@ def train_enhancer(
 
     The learning rate falls at the end, to which --minutes and --steps set the time. Ctrl-C and
     SIGTERM end the training early, and write what it has learned until then. A checkpoint has no
-    moments of the optimisers: --init begins a new schedule with it.
+    moments of the optimisers: --init begins a new schedule with it. An enhancer of fewer blocks or
+    hidden units grows to the settings' dimensions. Processes that torchrun starts share each step.
     """
     _need_torch()
     import torch
@@ -307,6 +309,7 @@ def train_enhancer(
     from codec.engine.enhancer import SUFFIX
     from codec.model.location import weights_path
     from codec.model.weights_file import WeightsFile
+    from codec.training import distributed
     from codec.training.config import read_changes
     from codec.training.enhancer.train import Until, check, train
 
@@ -318,8 +321,12 @@ def train_enhancer(
         minutes = 50
     check(weights, target, init, checkpoint, overwrite=force)
     changes = {"seed": seed} | read_changes(config, settings)
-    prepared = _prepared(data, lambda: WeightsFile(weights).config)
-    with Progress(1) as bar:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(distributed.joined("cpu"))
+        with distributed.one_first():
+            prepared = _prepared(data, lambda: WeightsFile(weights).config)
+        first = distributed.rank() == 0
+        bar = stack.enter_context(Progress(1, shown=first))
         done = 0.0
 
         def show(what: str, share: float, seconds: float) -> None:
@@ -340,8 +347,9 @@ def train_enhancer(
             progress=show,
             say=bar.say,
         )
-    early = "" if trained.finished else ", stopped early"
-    click.echo(f"{target}: {trained.size / 1e6:.1f} MB after {trained.steps} steps{early}")
+    if first:
+        early = "" if trained.finished else ", stopped early"
+        click.echo(f"{target}: {trained.size / 1e6:.1f} MB after {trained.steps} steps{early}")
 
 
 def cache_folder(

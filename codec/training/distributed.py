@@ -63,6 +63,13 @@ def any_of(flag: bool) -> bool:
     return bool(flags)
 
 
+def of_first(value: float) -> float:
+    """Return the value that the first process has. Waits for all of them."""
+    shared = torch.tensor(value, dtype=torch.float64)
+    copy_from(0, [shared])
+    return float(shared)
+
+
 @torch.no_grad()
 def copy_from(source: int, tensors: Sequence[Tensor]) -> None:
     """Overwrite `tensors` with those of process `source`."""

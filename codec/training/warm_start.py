@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -55,14 +56,18 @@ def of_depth(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, T
     return result
 
 
-def grown(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+def grown(
+    state: dict[str, Tensor],
+    wanted: dict[str, Tensor],
+    backbones: Sequence[str] = ("encoder.backbone", "decoder.backbone"),
+) -> dict[str, Tensor]:
     """Give the backbones in `state` the blocks and hidden units that only `wanted` has.
 
     They take the values of `wanted`, a new model's, but for the weights that add them to their
     block's input (`reduce`), which are zero: the model computes what it did until they learn.
     """
     result = dict(state)
-    for backbone in ("encoder.backbone", "decoder.backbone"):
+    for backbone in backbones:
         known, blocks = (_count_blocks(weights, backbone) for weights in (state, wanted))
         for block in range(known, blocks):
             prefix = f"{backbone}.{block}."

@@ -16,6 +16,7 @@ from codec.engine.backend import Backend
 from codec.engine.periods import around
 from codec.errors import TrainingError
 from codec.support.workers import Workers
+from codec.training import distributed
 from codec.training.augment.settings import Augmentations
 from codec.training.crops import CropSampler
 from codec.training.draws import step_generator
@@ -42,8 +43,9 @@ class Batches:
     """Draws batches: what a step learns from is a function of (seed, step).
 
     Each crop is encoded and decoded by `backend` with audio around it, so that its middle is what
-    it would be in the whole file. Raises TrainingError if critics would hear no file, DataError as
-    `CropSampler` does.
+    it would be in the whole file. Of several processes each draws its part of the crops
+    (`codec.training.distributed`), and its share of `critic_crops`.
+    Raises TrainingError if critics would hear no file, DataError as `CropSampler` does.
     """
 
     def __init__(
@@ -70,7 +72,10 @@ class Batches:
             config.data_weights,
             full_band_weight=1.0,
             augmentations=Augmentations(gain_db=(0.0, 0.0)),
+            part=(distributed.rank(), distributed.world_size()),
         )
+        self._rows = slice(distributed.rank(), None, distributed.world_size())
+        self._most_heard = max(1, config.critic_crops // distributed.world_size())
         levels = backend.config.n_codebooks
         self._depths = np.array([max(1, round(levels * depth)) for depth in config.depths])
 
@@ -80,9 +85,9 @@ class Batches:
         crops = self._sampler.crops(step)
         audio = crops.audio.numpy()
         random = step_generator(config.seed, step)
-        depths = random.choice(self._depths, config.batch_size)
+        depths = random.choice(self._depths, config.batch_size)[self._rows]
         low, high = config.level_db
-        gains = 10 ** (random.uniform(low, high, (config.batch_size, 1)) / 20)
+        gains = 10 ** (random.uniform(low, high, (config.batch_size, 1))[self._rows] / 20)
         order = random.permutation(len(config.critic_kinds))[: config.critics_drawn]
         rows: list[Callable[[], Floats]] = [
             partial(self._coded, row, int(depth)) for row, depth in zip(audio, depths, strict=True)
@@ -91,7 +96,7 @@ class Batches:
         peaks = np.abs(audio).max(1, keepdims=True)
         gains = np.minimum(gains, 1 / np.maximum(peaks, QUIETEST_PEAK)).astype(np.float32)
         middle = slice(config.context_samples, config.context_samples + config.crop_samples)
-        heard = torch.nonzero(self._heard_files[crops.files])[:, 0][: config.critic_crops]
+        heard = torch.nonzero(self._heard_files[crops.files])[:, 0][: self._most_heard]
         seen, known = around(decoded * gains, config.model)
         return Batch(
             torch.from_numpy(seen),

@@ -23,7 +23,7 @@ class EnhancerTraining:
     model: EnhancerConfig = dataclasses.field(default_factory=EnhancerConfig)
 
     seed: int = 0
-    batch_size: int = 10
+    batch_size: int = 10  # crops of a step, of all processes together
     crop_samples: int = 24_000
     context_samples: int = 7_680  # decoded before a crop and after it, which no loss hears
     # Globs of the files' paths and the factors of how often they are drawn: see `CropSampler`.

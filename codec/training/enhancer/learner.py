@@ -11,6 +11,7 @@ from torch import Tensor
 from codec.errors import TrainingError
 from codec.model.enhancer_config import SAMPLE_RATE
 from codec.nn.enhancer import Enhancer
+from codec.training import distributed
 from codec.training.critics.ensemble import Critics
 from codec.training.critics.judgement import Judgement
 from codec.training.enhancer.batches import Batch
@@ -23,6 +24,9 @@ from codec.training.step import clip
 
 class Learner:
     """Train an enhancer step by step, on the CPU.
+
+    Processes that `torchrun` started share each step: every one learns the same from the mean of
+    their gradients (`codec.training.distributed`).
 
     `network` learns, `average` is its moving average, and `critics` teach it from step
     `critics_from` on.
@@ -137,6 +141,7 @@ class Learner:
     ) -> None:
         """Move all that learns, or count a bad step."""
         config = self.config
+        gradients, critic_gradients, total = self._shared(gradients, critic_gradients, total)
         clipped, norm = clip(gradients, config.clip_norm)
         critics = [gradient for gradient in critic_gradients if gradient is not None]
         critics, critic_norm = clip(critics, config.clip_norm) if critics else ([], norm)
@@ -161,6 +166,29 @@ class Learner:
         torch._foreach_lerp_(
             list(self.average.parameters()), list(self.network.parameters()), 1 - keep
         )
+
+    def _shared(
+        self, gradients: Sequence[Tensor], critic_gradients: Sequence[Tensor | None], total: Tensor
+    ) -> tuple[Sequence[Tensor], Sequence[Tensor | None], Tensor]:
+        """Average what the processes found; a critic that heard nothing in one counts there as 0.
+
+        `total` becomes its sum, which is finite only if all are.
+        """
+        count = distributed.world_size()
+        if count == 1:
+            return gradients, critic_gradients, total
+        critics = list(self.critics.parameters())
+        found = list(critic_gradients) or [None] * len(critics)
+        judged = torch.tensor([float(gradient is not None) for gradient in found])
+        filled = [
+            torch.zeros_like(critic) if gradient is None else gradient
+            for gradient, critic in zip(found, critics, strict=True)
+        ]
+        sums = distributed.sums_over_ranks([*gradients, *filled, judged, total.reshape(1)])
+        means = [one / count for one in sums[:-2]]
+        own, others = means[: len(gradients)], means[len(gradients) :]
+        taught = [mean if n else None for mean, n in zip(others, sums[-2].tolist(), strict=True)]
+        return own, taught if any(sums[-2].tolist()) else (), sums[-1][0]
 
 
 def native_bfloat16() -> bool:

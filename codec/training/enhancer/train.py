@@ -14,6 +14,7 @@ from codec.model.enhancer_config import SAMPLE_RATE
 from codec.support.atomic import check_writable
 from codec.support.stopping import stop_signals
 from codec.support.workers import Workers, usable_cores
+from codec.training import distributed
 from codec.training.enhancer.config import EnhancerTraining
 from codec.training.prepare import PreparedAudio
 
@@ -96,11 +97,14 @@ def train(
     """Train an enhancer for the model at `weights` on `prepared`, and write it to `output`.
 
     changes: settings that differ from the defaults of `EnhancerTraining`. init: an enhancer or a
-    checkpoint to begin with; with critics that have learned and are of the same settings, they
-    teach from the first step on. checkpoint: a file for what another training can begin with,
-    written every `checkpoint_minutes` and at the end. threads: that code the crops; PyTorch has a
-    number of its own. With an end in steps and a seed the result is the same every time on one
-    machine.
+    checkpoint to begin with, of as many blocks and hidden units or fewer; with critics that have
+    learned and are of the same settings, they teach from the first step on. checkpoint: a file for
+    what another training can begin with, written every `checkpoint_minutes` and at the end.
+    threads: that code the crops; PyTorch has a number of its own. With an end in steps and a seed
+    the result is the same every time on one machine.
+
+    Of the processes that `torchrun` started, each learns from its part of the crops, and the first
+    one writes.
 
     SIGINT and SIGTERM finish the step, write both files and return. Raises TrainingError, or
     DataError, on settings or audio that do not fit, if training breaks down, or if it was stopped
@@ -116,8 +120,14 @@ def train(
             f"the audio is prepared at {prepared.sample_rate} Hz with {prepared.channels} "
             f"channels, an enhancer wants {SAMPLE_RATE} and one"
         )
-    learner = _learner(changes or {}, init, say)
+    first = distributed.rank() == 0
+    learner = _learner(changes or {}, init, say if first else lambda line: None)
     config = learner.config
+    if config.batch_size % distributed.world_size():
+        raise TrainingError(
+            f"batch_size ({config.batch_size}) must be a multiple of the processes "
+            f"({distributed.world_size()})"
+        )
     check_runs(learner.network)
     seconds = config.batch_size * config.crop_samples / SAMPLE_RATE
     step, share, shown = 0, 0.0, Means()
@@ -125,16 +135,18 @@ def train(
         batches = Batches(prepared, backend, config, workers)
         begun = until.clock()
         save_at = time.monotonic() + 60 * config.checkpoint_minutes
-        while share < 1 and not stopped.is_set():
+        while share < 1 and not distributed.any_of(stopped.is_set()):
             losses = learner.learn(step, batches.draw(step), config.rate_at(step, share))
             step += 1
-            share = until.share(step, until.clock() - begun)
+            share = distributed.of_first(until.share(step, until.clock() - begun))
             progress(f"step {step}  {shown.add(losses)}", min(share, 1), seconds)
-            if checkpoint is not None and time.monotonic() >= save_at and share < 1:
+            if checkpoint is not None and first and time.monotonic() >= save_at and share < 1:
                 save_checkpoint(learner, checkpoint)
                 save_at = time.monotonic() + 60 * config.checkpoint_minutes
         if not step:
             raise TrainingError("stopped before the first step: nothing was written")
+        if not first:
+            return Trained(0, step, share >= 1)
         if checkpoint is not None:
             save_checkpoint(learner, checkpoint)
         notes = {
@@ -177,17 +189,24 @@ def _learner(changes: Mapping[str, Any], init: Path | None, say: Callable[[str],
     """Make what learns, from `init` if there is one."""
     from codec.training.enhancer.files import critics_shape, read_beginning
     from codec.training.enhancer.learner import Learner
+    from codec.training.warm_start import grown
 
     if init is None:
         return Learner(EnhancerTraining().replace(changes))
     found = read_beginning(init)
     config = EnhancerTraining(model=found.model).replace(changes)
-    if config.model != found.model:
+    blocks, hidden = config.model.blocks, config.model.hidden
+    grows = blocks >= found.model.blocks and hidden >= found.model.hidden
+    if not grows or config.model != dataclasses.replace(found.model, blocks=blocks, hidden=hidden):
         raise TrainingError(f"{init} has other dimensions than the settings model.* say")
     learner = Learner(config)
+    wanted = learner.network.state_dict()
+    weights, average = (
+        grown(state, wanted, ["backbone"]) for state in (found.weights, found.average)
+    )
     critics = found.critics
     if critics is not None and found.shape != critics_shape(config):
         say(f"the critics of {init} are others: new ones begin")
         critics = None
-    learner.begin_from(found.weights, found.average, critics)
+    learner.begin_from(weights, average, critics)
     return learner

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -18,16 +19,24 @@ pytest.importorskip("codec.engine._engine", reason="needs the native engine")
 
 import torch
 from safetensors import safe_open
+from torch import distributed as dist
+from torch import multiprocessing
 
 from bench.random_weights import SMALL, write_weights
+from codec.engine._engine import Enhancer as Engine
 from codec.engine.enhancer import load_enhancer
 from codec.engine.native import NativeBackend
 from codec.errors import ModelError, OutputError, TrainingError
+from codec.training import distributed
 from codec.training.enhancer.batches import Batches
+from codec.training.enhancer.config import EnhancerTraining
 from codec.training.enhancer.files import read_beginning
+from codec.training.enhancer.learner import Learner
 from codec.training.enhancer.train import Trained, Until, train
 from codec.training.prepare import PreparedAudio
+from codec.training.step import clip
 from tests.helpers.enhancer_training import CHANGES
+from tests.helpers.postfiltered import voice
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -143,9 +152,87 @@ def test_going_on_from_a_checkpoint(audio: PreparedAudio, weights: Path, tmp_pat
     other = own | {"critics": "3x256"}
     _, said = go(audio, weights, tmp_path / "c", Until(steps=1), init=point, changes=other)
     assert said == [f"the critics of {point} are others: new ones begin"]
-    bigger = own | {"model": {"dim": 32}}
-    with pytest.raises(TrainingError, match="other dimensions"):
-        go(audio, weights, tmp_path / "d", Until(steps=1), init=point, changes=bigger)
+    for name, value in {"dim": 32, "hidden": 31, "hop": 120, "lookahead": 0}.items():
+        unfit = own | {"model": {name: value}}
+        with pytest.raises(TrainingError, match="other dimensions"):
+            go(audio, weights, tmp_path / "d", Until(steps=1), init=point, changes=unfit)
+
+
+def test_a_smaller_one_grows(audio: PreparedAudio, weights: Path, tmp_path: Path):
+    """And changes nothing until it learns."""
+    small, large = tmp_path / "small", tmp_path / "large"
+    go(audio, weights, small, Until(steps=1))
+    still = CHANGES | {"lr": 1e-30, "model": {"blocks": 3, "hidden": 48}}
+    _, said = go(audio, weights, large, Until(steps=1), init=small, changes=still)
+    assert said == []
+    runs = [Engine(path.read_bytes()) for path in (small, large)]
+    sound = voice(30_000, 0.1)
+    one, other = (run(sound, 0, len(sound) // run.hop) for run in runs)
+    assert np.abs(one - sound).max() > 1e-4
+    assert np.abs(one - other).max() < 1e-6
+
+
+def test_crops_that_cannot_be_shared(audio, weights, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(distributed, "world_size", lambda: 3)
+    monkeypatch.setattr(distributed, "rank", lambda: 0)
+    with pytest.raises(TrainingError, match=r"batch_size \(2\) must be a multiple"):
+        go(audio, weights, tmp_path / "a", Until(steps=1))
+
+
+def part(rank: int, world: int, folder: str, audio: PreparedAudio, weights: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world
+    )
+    go(audio, weights, Path(folder, f"of{rank}"), Until(steps=3), changes=SHARED)
+    torch.save(deaf(audio, weights), Path(folder, f"{rank}.pt"))
+    dist.destroy_process_group()
+
+
+SHARED = CHANGES | {"batch_size": 4, "critics_from": 0}
+DEAF = EnhancerTraining().replace(SHARED | {"critics_from": 9})
+
+
+def deaf(audio: PreparedAudio, weights: Path) -> list[torch.Tensor]:
+    """What the network remembers of the gradients of a step without critics."""
+    learner = Learner(DEAF)
+    learner.learn(0, Batches(audio, NativeBackend(weights), DEAF).draw(0), 1.0)
+    moments = learner._optimiser.state_dict()["state"]
+    return [found["exp_avg"] for found in moments.values()]
+
+
+class Recorder(Learner):
+    """Keeps the gradients of a step in place of learning from them."""
+
+    def _step(self, gradients, *_) -> None:
+        self.found = list(gradients)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_from_the_mean_of_their_gradients(
+    audio: PreparedAudio, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    if not dist.is_available() or not dist.is_gloo_available():
+        pytest.skip("PyTorch without gloo")
+    multiprocessing.spawn(  # type: ignore[attr-defined]
+        part, (2, str(tmp_path), audio, weights), nprocs=2
+    )
+    assert files(tmp_path) >= {"of0", "0.pt", "1.pt"}
+    assert "of1" not in files(tmp_path)  # the first one writes
+    one, other = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    assert all(map(torch.equal, one, other))
+    parts = []
+    for rank in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(distributed, "world_size", lambda: 2)
+            patch.setattr(distributed, "rank", lambda rank=rank: rank)
+            batch = Batches(audio, NativeBackend(weights), DEAF).draw(0)
+        recorder = Recorder(DEAF)
+        recorder.learn(0, batch, 1.0)
+        parts.append(recorder.found)
+    means = [(first + second) / 2 for first, second in zip(*parts, strict=True)]
+    for found, expected in zip(one, clip(means, DEAF.clip_norm)[0], strict=True):
+        torch.testing.assert_close(found, (1 - DEAF.betas[0]) * expected, rtol=1e-4, atol=1e-9)
 
 
 def test_what_cannot_have_an_enhancer(audio, weights, tmp_path: Path):
