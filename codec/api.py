@@ -573,8 +573,8 @@ class Codec(Immutable):
 
         Of a model that codes two channels together it has two: pushed and given as [2, samples].
 
-        postfilter, enhance: as for `decode`, whose samples the stream's are then, later by 20 ms
-        and, with the default model, 75 ms. latents: take continuous latents in place of codes.
+        postfilter, enhance: as for `decode`, whose samples the stream's are then, with the default
+        model later by 20 ms or by 75 ms. latents: take continuous latents in place of codes.
         normalized: whether they are.
         Raises BackendError if the backend does not stream: the native one does; ModelError if the
         model has no scale for its latents; and as `decode` on what cannot improve the audio.

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from codec.engine.post import Post
-from codec.errors import BackendError, ModelError
+from codec.errors import BackendError, CodecWarning, ModelError
 from codec.model.enhancer_config import SAMPLE_RATE
 from codec.model.location import weights_name, weights_path
 from codec.model.receptive_field import Reach
@@ -68,14 +69,18 @@ def load_enhancer(weights: Path, model_id: bytes, sample_rate: int) -> Post:
 
 
 def find_enhancer(weights: Path, model_id: bytes, sample_rate: int) -> Post | None:
-    """Read the enhancer that lies beside `weights`, or return None where there is none, or without
-    the native engine.
+    """Read the enhancer that lies beside `weights`, or return None where there is none, or with a
+    CodecWarning without the native engine.
 
     Raises ModelError if there is one that is damaged, or of another model.
     """
-    there = weights.with_suffix(SUFFIX).is_file() and find_spec("codec.engine._engine")
+    if not weights.with_suffix(SUFFIX).is_file():
+        return None
+    if find_spec("codec.engine._engine") is None:
+        warnings.warn(f"{MISSING}: audio is not enhanced", CodecWarning, stacklevel=2)
+        return None
     try:
-        return load_enhancer(weights, model_id, sample_rate) if there else None
+        return load_enhancer(weights, model_id, sample_rate)
     except ModelError as error:
         raise ModelError(f"{error}; --no-enhance does without") from None
 

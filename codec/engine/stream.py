@@ -58,7 +58,7 @@ class Stream:
         self, backend: StreamingBackend, network: Any, n_codebooks: int, post: Post | None = None
     ) -> None:
         self._backend = backend
-        self._model_id = (post and post.identity) or backend.model_id
+        self._weights_id = (post and post.identity) or backend.model_id
         self._network = network
         self._n_codebooks = n_codebooks
         self._lock = threading.Lock()
@@ -78,7 +78,7 @@ class Stream:
         the audio of a window, 0.6 MB with the shipped model."""
         with self._lock:
             data = self._state.astype("<i8").tobytes()
-            head = (self._kind, self._model_id, self._n_codebooks, zlib.crc32(data))
+            head = (self._kind, self._weights_id, self._n_codebooks, zlib.crc32(data))
             return _HEADER.pack(*head) + data
 
     def restore(self, saved: bytes) -> None:
@@ -93,11 +93,11 @@ class Stream:
         saved = bytes(saved)
         if len(saved) != _HEADER.size + self._state.nbytes:
             raise StateError("not a saved state of this kind of stream: its size is wrong")
-        kind, model_id, n_codebooks, crc = _HEADER.unpack_from(saved)
+        kind, weights_id, n_codebooks, crc = _HEADER.unpack_from(saved)
         if kind != self._kind:
             raise StateError("not a saved state of this kind of stream")
-        if model_id != self._model_id or n_codebooks != self._n_codebooks:
-            raise StateError("the saved state is of another model or number of codebooks")
+        if weights_id != self._weights_id or n_codebooks != self._n_codebooks:
+            raise StateError("the saved state is of another model, enhancer or number of codebooks")
         data = saved[_HEADER.size :]
         state = np.frombuffer(data, "<i8").astype(np.int64)
         if zlib.crc32(data) != crc or not self._network.valid(state):

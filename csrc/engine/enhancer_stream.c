@@ -93,7 +93,7 @@ int nac_enhancer_stream_valid(const nac_enhancer *net, const void *states, size_
     const int64_t hop = (int64_t)net->plan.hop, margin = (int64_t)nac_enhancer_margin(net);
     if (early < 0 || early > margin / hop || held < 0 || held > (int64_t)most_held(net)) return 0;
     /* What is held are zeros, hops of frames that came out, and all that is left. */
-    if (left != held - (int64_t)lead() - early * hop) return 0;
+    if (left < 0 || left != held - (int64_t)lead() - early * hop) return 0;
     const size_t waiting = nac_backbone_waiting(&net->body, p.have);
     if (waiting && !observable(net, (size_t)held, waiting - 1)) return 0;
     return !observable(net, (size_t)held, waiting);
@@ -169,6 +169,7 @@ static float *pass(const nac_enhancer *net, const parts *p, float *audio, int la
     const size_t given = done < left ? done : left;
     p->fields[EARLY] -= (int64_t)early;
     p->fields[LEFT] -= (int64_t)given;
+    if (given == 0) return out; /* which may be NULL */
     memcpy(out, mix + early * hop, given * sizeof *out);
     return out + given;
 }

@@ -256,11 +256,12 @@ static int open_enhancer(job *j)
 {
     char *path = beside(j->asked, ".enhancer");
     if (!path) return fail(j, "out of memory");
-    FILE *there = j->asked->enhance < 0 ? fopen(path, "rb") : NULL;
-    codec_status status = CODEC_OK;
-    if (j->asked->enhance > 0 || there)
-        status = codec_enhancer_open(j->model, path, NULL, &j->enhancer, j->reason, REASON);
+    FILE *there = fopen(path, "rb");
+    const int without = j->asked->enhance < 0 && !there && errno == ENOENT;
     if (there) fclose(there);
+    codec_status status = CODEC_OK;
+    if (!without)
+        status = codec_enhancer_open(j->model, path, NULL, &j->enhancer, j->reason, REASON);
     if (status != CODEC_OK) fail_weights(j, path, status);
     free(path);
     return status != CODEC_OK;
@@ -559,7 +560,8 @@ static int start_audio(job *j, const codec_file_info *file)
             status = codec_decoder_set_postfilter(j->decoders[i], j->asked->postfilter, j->reason,
                                                   REASON);
     }
-    if (status == CODEC_OK && j->asked->enhance && !j->asked->postfilter && open_enhancer(j)) return 1;
+    if (status == CODEC_OK && j->asked->enhance && !j->asked->postfilter && open_enhancer(j))
+        return 1;
     for (size_t c = 0; j->enhancer && c < file->channels && status == CODEC_OK; c++)
         status = codec_enhancer_stream_new(j->enhancer, &j->enhancing[c]);
     if (status != CODEC_OK) return fail_status(j, status);

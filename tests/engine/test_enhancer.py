@@ -18,7 +18,7 @@ import codec
 from bench.random_weights import SMALL, write_weights
 from codec.engine.enhancer import load_enhancer
 from codec.engine.post import Post
-from codec.errors import ModelError, OptionError
+from codec.errors import CodecWarning, ModelError, OptionError
 from codec.model.enhancer_config import EnhancerConfig
 from codec.model.location import DEFAULT_WEIGHTS
 from codec.model.receptive_field import Reach
@@ -179,7 +179,8 @@ def test_the_command_enhances_where_it_can(small, tmp_path, cli_of_weights):
 def test_without_the_engine_nothing_is_enhanced_unless_asked_for(small, monkeypatch):
     monkeypatch.setattr("codec.engine.enhancer.find_spec", lambda name: None)
     pipeline = codec.load(small).pipeline
-    assert pipeline.improvement("usual") is None
+    with pytest.warns(CodecWarning, match="which is not built: audio is not enhanced"):
+        assert pipeline.improvement("usual") is None
     assert pipeline.improvement("enhancer") is not None
 
 

@@ -247,27 +247,38 @@ def test_a_state_belongs_to_one_enhancer(case):
         path.write_bytes(before)
 
 
+def forged_state(
+    good: bytes, size: int, channels: int, integers: int, values: dict[int, int]
+) -> bytes:
+    """Change integers of all channels' states, `size` bytes each, and the samples behind them."""
+    forged = bytearray(good)
+    for channel in range(channels):
+        at = len(good) - (channels - channel) * size
+        floats = at + 8 * integers
+        forged[floats : at + size] = np.random.default_rng(0).bytes(at + size - floats)
+        for field, value in values.items():
+            struct.pack_into("<q", forged, at + 8 * field, value)
+    struct.pack_into("<I", forged, 14, zlib.crc32(forged[18:]))
+    return bytes(forged)
+
+
 def test_a_forged_state_is_safe(case):
     """Whatever the integers of a channel are, and its samples: refused, or within bounds."""
     stream, channels = case.stream(), case.model.config.channels
     codes, size = case.tokens(3).codes[0], case.post.stream.state_size * 8
     good = stream.save()
-    rng = np.random.default_rng(0)
     integers = 2 if case.kind == "postfilter" else 3 + TINY.blocks
     refused = 0
+    # a state of the enhancer that holds less than it must
+    none = {0: 0, 1: 0, 2: -720} if case.kind == "enhance" else {0: -1, 1: -1}
+    with pytest.raises(StateError, match="damaged"):
+        stream.restore(forged_state(good, size, channels, integers, none))
     for field, value in itertools.product(
         range(integers),
         (-1, 0, 1, 3, 4, 6, 7, 600, 1319, 1320, 2640, 3119, 3120, 2**31, 2**63 - 1, -(2**63)),
     ):
-        forged = bytearray(good)
-        for channel in range(channels):
-            at = len(good) - (channels - channel) * size
-            floats = at + 8 * integers
-            forged[floats : at + size] = rng.bytes(at + size - floats)
-            struct.pack_into("<q", forged, at + 8 * field, value)
-        struct.pack_into("<I", forged, 14, zlib.crc32(forged[18:]))
         try:
-            stream.restore(bytes(forged))
+            stream.restore(forged_state(good, size, channels, integers, {field: value}))
         except StateError:
             refused += 1
             continue

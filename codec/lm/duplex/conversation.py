@@ -58,8 +58,8 @@ class Conversation:
         runs it in `exchange`, when a frame is due: what is heard then depends on the microphone
         alone, and no reply is prepared in a pause.
     on_event: is called with each `Event`, in the thread of `exchange`.
-    postfilter, enhance: whether replies are improved, as by `Codec.decode`. One whose next frames
-        are late then begins 20 or 75 ms later.
+    postfilter, enhance: whether replies are improved, as by `Codec.decode`. One whose second frame,
+        with `enhance` one of the next three, is late then begins up to 20 or 75 ms later.
 
     transcript: the conversation so far as segments for `Vocabulary.encode`: turns, `Turn()` where
         the other side begins, and the frames of the replies that were heard.

@@ -32,10 +32,11 @@ class Player:
     """The loudspeaker's side of the clock, which is divided into slots of one frame.
 
     A reply begins with a slot, and its frame k lies in slot k. To finish a frame, the decoder looks
-    into the next one: if that is there when the reply begins, the sound begins with the slot, else
-    later by the decoder's look-ahead. What is played is what `Codec.decode` gives for the frames,
-    bit for bit, but for fades of 8 ms where it is held, goes on or is cut off. A held reply goes on
-    at the same place of a later slot, so that its frames stay on the clock.
+    into the next ones: if they are there when the reply begins, the sound begins with the slot,
+    else so much later that from then on one frame a slot is enough. What is played is what
+    `Codec.decode` gives for the frames, bit for bit, but for fades of 8 ms where it is held, goes
+    on or is cut off. A held reply goes on at the same place of a later slot, so that its frames
+    stay on the clock.
 
     post: what improves the sound, as `Codec.decode` does: it looks 20 or 75 ms further.
     frames: the frames of this reply that were taken, a tape of uint16 [n_codebooks, n], with the
@@ -64,6 +65,11 @@ class Player:
         self._phase = 0  # the place in a slot at which a held reply was stopped
 
     @property
+    def latency(self) -> int:
+        """Samples of the last frame and those before it that wait for frames to come, at most."""
+        return self._decoder.latency
+
+    @property
     def active(self) -> bool:
         """Whether a reply is being played or held."""
         return self._mode != "idle"
@@ -80,7 +86,8 @@ class Player:
         self._push(first)
         while len(self._ready) < self._slot and self._take(take):
             pass
-        self._lead = max(0, self._slot - len(self._ready))
+        missing = self.latency - (len(self.frames) - 1) * self._slot
+        self._lead = 0 if self._finished else max(0, missing)
 
     def slot(self, take: Take) -> bool:
         """Begin a slot: take the frames that it needs. Return False if the reply has ended."""
@@ -88,18 +95,18 @@ class Player:
             self._mode = "playing"
         if self._mode != "playing":
             return self.active
-        while len(self._ready) < self._slot and not self._finished:
+        while len(self._ready) < self._slot - self._lead and not self._finished:
             if not self._take(take) and not self._finished:
                 self.underruns += 1
                 self._push(self.silence)
-        if not len(self._ready):
+        if self._finished and not len(self._ready):
             self._mode = "idle"
         return self.active
 
     def frame(self) -> Codes:
         """Return the codes of the slot that begins now: of the reply, or of silence."""
         number = -(-self.heard // self._slot)
-        if self._mode == "playing" and number < len(self.frames):
+        if self._mode == "playing" and self._lead < self._slot and number < len(self.frames):
             return self.frames.read(number, number + 1)
         return self.silence
 
