@@ -275,6 +275,7 @@ def train_prior(
     "--checkpoint", type=FILE, help="Also write weights and critics here, for another --init."
 )
 @click.option("--seed", type=options.SEED, default=0, show_default=True, help="Random seed.")
+@click.option("--device", default="cpu", show_default=True, help="Where the network learns.")
 @options.torch_threads
 @options.force_one
 def train_enhancer(
@@ -288,6 +289,7 @@ def train_enhancer(
     init: Path | None,
     checkpoint: Path | None,
     seed: int,
+    device: str,
     threads: int | None,
     force: bool,
 ) -> None:
@@ -322,7 +324,7 @@ def train_enhancer(
     check(weights, target, init, checkpoint, overwrite=force)
     changes = {"seed": seed} | read_changes(config, settings)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(distributed.joined("cpu"))
+        stack.enter_context(distributed.joined(device))
         with distributed.one_first():
             prepared = _prepared(data, lambda: WeightsFile(weights).config)
         first = distributed.rank() == 0
@@ -343,6 +345,7 @@ def train_enhancer(
             init=init,
             checkpoint=checkpoint,
             threads=threads,
+            device=device,
             overwrite=force,
             progress=show,
             say=bar.say,

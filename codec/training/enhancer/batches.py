@@ -38,6 +38,16 @@ class Batch(NamedTuple):
     heard: Tensor  # int64 [crops]: numbers of the crops that critics hear; none: []
     critics: list[int]  # numbers of the critics that hear them
 
+    def to(self, device: torch.device) -> Batch:
+        """Give the batch on `device`."""
+        return self._replace(
+            seen=self.seen.to(device),
+            known=self.known.to(device),
+            target=self.target.to(device),
+            shares=self.shares.to(device),
+            heard=self.heard.to(device),
+        )
+
 
 class Batches:
     """Draws batches: what a step learns from is a function of (seed, step).

@@ -42,7 +42,7 @@ def enhancer_bytes(network: Enhancer, model_id: bytes, notes: Mapping[str, str])
 
     notes: more metadata. Raises ModelError if a weight is not finite in float16.
     """
-    halves = {name: tensor.detach().half() for name, tensor in network.state_dict().items()}
+    halves = {name: tensor.detach().half().cpu() for name, tensor in network.state_dict().items()}
     for name, tensor in halves.items():
         if not torch.isfinite(tensor).all():
             raise ModelError(f"the enhancer's {name} is not finite in float16")

@@ -23,7 +23,7 @@ from codec.training.step import clip
 
 
 class Learner:
-    """Train an enhancer step by step, on the CPU.
+    """Train an enhancer step by step, on `device`.
 
     Processes that `torchrun` started share each step: every one learns the same from the mean of
     their gradients (`codec.training.distributed`).
@@ -32,19 +32,21 @@ class Learner:
     `critics_from` on.
     """
 
-    def __init__(self, config: EnhancerTraining) -> None:
-        self.config = config
+    def __init__(self, config: EnhancerTraining, device: torch.device | None = None) -> None:
+        self.config, self.device = config, device or torch.device("cpu")
         self.critics_from = config.critics_from
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.network = Enhancer(config.model)
+            self.network = Enhancer(config.model).to(self.device)
             low = 2 * config.critic_low / SAMPLE_RATE
             self.critics = Critics(config.critic_kinds, config.critic_channels, low)
-        half = {"float32": False, "bfloat16": True}.get(config.precision, native_bfloat16())
+            self.critics.to(self.device)
+        usual = self.device.type == "cuda" or native_bfloat16()
+        half = {"float32": False, "bfloat16": True}.get(config.precision, usual)
         self.network.backbone.in_bfloat16 = half
         self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self._spectral = SpectralLoss(SAMPLE_RATE, phase_tail=0.0)
-        self._loudness = LoudnessLoss(SAMPLE_RATE)
+        self._spectral = SpectralLoss(SAMPLE_RATE, phase_tail=0.0).to(self.device)
+        self._loudness = LoudnessLoss(SAMPLE_RATE).to(self.device)
         self._optimiser = AdamW(self.network, config.betas, config.weight_decay)
         self._critic_optimiser = AdamW(self.critics, config.critic_betas, 0.0)
         self._bad = 0
@@ -74,6 +76,7 @@ class Learner:
         `max_bad_steps` of them in a row.
         """
         config = self.config
+        batch = batch.to(self.device)
         context = config.context_samples
         output = self.network(batch.seen, batch.known)
         output = output[:, context : context + config.crop_samples]
@@ -154,12 +157,14 @@ class Learner:
                 )
             return
         self._bad = 0
-        self._optimiser.step(clipped, torch.tensor(config.lr * rate), good)
+        self._optimiser.step(clipped, torch.tensor(config.lr * rate, device=self.device), good)
         if critics:
             left = iter(critics)
             aligned = [None if found is None else next(left) for found in critic_gradients]
             # It decays with the network, so that the balance between the two is kept.
-            self._critic_optimiser.step(aligned, torch.tensor(config.critic_lr * rate), good)
+            self._critic_optimiser.step(
+                aligned, torch.tensor(config.critic_lr * rate, device=self.device), good
+            )
             self.taught = True
         steps = float(self._optimiser.steps[0])
         keep = min(config.ema_decay, steps / (steps + 20))
@@ -179,7 +184,7 @@ class Learner:
             return gradients, critic_gradients, total
         critics = list(self.critics.parameters())
         found = list(critic_gradients) or [None] * len(critics)
-        judged = torch.tensor([float(gradient is not None) for gradient in found])
+        judged = total.new_tensor([float(gradient is not None) for gradient in found])
         filled = [
             torch.zeros_like(critic) if gradient is None else gradient
             for gradient, critic in zip(found, critics, strict=True)

@@ -19,6 +19,8 @@ from codec.training.enhancer.config import EnhancerTraining
 from codec.training.prepare import PreparedAudio
 
 if TYPE_CHECKING:
+    import torch
+
     from codec.nn.enhancer import Enhancer
     from codec.training.enhancer.learner import Learner
 
@@ -90,6 +92,7 @@ def train(
     init: Path | None = None,
     checkpoint: Path | None = None,
     threads: int | None = None,
+    device: str = "cpu",
     overwrite: bool = False,
     progress: Report = lambda what, share, seconds: None,
     say: Callable[[str], None] = print,
@@ -100,8 +103,9 @@ def train(
     checkpoint to begin with, of as many blocks and hidden units or fewer; with critics that have
     learned and are of the same settings, they teach from the first step on. checkpoint: a file for
     what another training can begin with, written every `checkpoint_minutes` and at the end.
-    threads: that code the crops; PyTorch has a number of its own. With an end in steps and a seed
-    the result is the same every time on one machine.
+    threads: that code the crops; PyTorch has a number of its own. device: where the network learns;
+    crops are coded by the CPU. With an end in steps and a seed the result is the same every time on
+    one machine's CPU.
 
     Of the processes that `torchrun` started, each learns from its part of the crops, and the first
     one writes.
@@ -112,6 +116,7 @@ def train(
     """
     backend = check(weights, output, init, checkpoint, overwrite=overwrite)
     # Not above: they need the native engine, and `check` says so in a line.
+    from codec.nn.backend import available_device
     from codec.training.enhancer.batches import Batches
     from codec.training.enhancer.files import save_checkpoint, write_enhancer
 
@@ -121,7 +126,8 @@ def train(
             f"channels, an enhancer wants {SAMPLE_RATE} and one"
         )
     first = distributed.rank() == 0
-    learner = _learner(changes or {}, init, say if first else lambda line: None)
+    on = available_device(device)
+    learner = _learner(changes or {}, init, on, say if first else lambda line: None)
     config = learner.config
     if config.batch_size % distributed.world_size():
         raise TrainingError(
@@ -185,22 +191,24 @@ class Means:
         return "  ".join(f"{name} {value:.3f}" for name, value in self._means.items())
 
 
-def _learner(changes: Mapping[str, Any], init: Path | None, say: Callable[[str], None]) -> Learner:
+def _learner(
+    changes: Mapping[str, Any], init: Path | None, on: torch.device, say: Callable[[str], None]
+) -> Learner:
     """Make what learns, from `init` if there is one."""
     from codec.training.enhancer.files import critics_shape, read_beginning
     from codec.training.enhancer.learner import Learner
     from codec.training.warm_start import grown
 
     if init is None:
-        return Learner(EnhancerTraining().replace(changes))
+        return Learner(EnhancerTraining().replace(changes), on)
     found = read_beginning(init)
     config = EnhancerTraining(model=found.model).replace(changes)
     blocks, hidden = config.model.blocks, config.model.hidden
     grows = blocks >= found.model.blocks and hidden >= found.model.hidden
     if not grows or config.model != dataclasses.replace(found.model, blocks=blocks, hidden=hidden):
         raise TrainingError(f"{init} has other dimensions than the settings model.* say")
-    learner = Learner(config)
-    wanted = learner.network.state_dict()
+    learner = Learner(config, on)
+    wanted = {name: part.cpu() for name, part in learner.network.state_dict().items()}
     weights, average = (
         grown(state, wanted, ["backbone"]) for state in (found.weights, found.average)
     )

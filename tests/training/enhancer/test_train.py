@@ -26,7 +26,7 @@ from bench.random_weights import SMALL, write_weights
 from codec.engine._engine import Enhancer as Engine
 from codec.engine.enhancer import load_enhancer
 from codec.engine.native import NativeBackend
-from codec.errors import ModelError, OutputError, TrainingError
+from codec.errors import BackendError, ModelError, OutputError, TrainingError
 from codec.training import distributed
 from codec.training.enhancer.batches import Batches
 from codec.training.enhancer.config import EnhancerTraining
@@ -233,6 +233,12 @@ def test_two_processes_learn_from_the_mean_of_their_gradients(
     means = [(first + second) / 2 for first, second in zip(*parts, strict=True)]
     for found, expected in zip(one, clip(means, DEAF.clip_norm)[0], strict=True):
         torch.testing.assert_close(found, (1 - DEAF.betas[0]) * expected, rtol=1e-4, atol=1e-9)
+
+
+def test_a_device_that_is_not_there(audio: PreparedAudio, weights: Path, tmp_path: Path):
+    with pytest.raises(BackendError, match="device 'nowhere' is not available"):
+        go(audio, weights, tmp_path / "a", Until(steps=1), device="nowhere")
+    assert files(tmp_path) == set()
 
 
 def test_what_cannot_have_an_enhancer(audio, weights, tmp_path: Path):
