@@ -296,7 +296,7 @@ def train_enhancer(
     """Train a model's enhancer, the second stage of its decoder.
 
     DATA is as for `codec train`, and has speech: files with "speech" in their path, unless the
-    settings critic_files and data_weights say otherwise. Settings are the fields of
+    setting critic_files says otherwise. Settings are the fields of
     codec.training.enhancer.config.EnhancerTraining; model.NAME sets a field of
     codec.model.enhancer_config.EnhancerConfig.
 

@@ -24,8 +24,8 @@ class EnhancerConfig:
     wide: int = 240
     narrow: int = 160
     dim: int = 256
-    hidden: int = 640
-    blocks: int = 4
+    hidden: int = 768
+    blocks: int = 6
     kernel_size: int = 5
     lookahead: int = 2
 

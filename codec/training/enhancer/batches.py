@@ -34,7 +34,7 @@ class Batch(NamedTuple):
     seen: Tensor  # float32 [batch, 3, whole_samples and a margin]: see codec/engine/periods.py
     known: Tensor  # float32 [batch, frames, 3]
     target: Tensor  # float32 [batch, crop_samples], of the middle
-    shares: Tensor  # float32 [batch]: of the codebooks, that were decoded
+    shares: Tensor  # float32 [batch]: what phase_weight is multiplied by
     heard: Tensor  # int64 [crops]: numbers of the crops that critics hear; none: []
     critics: list[int]  # numbers of the critics that hear them
 
@@ -70,8 +70,8 @@ class Batches:
         heard = [fnmatch.fnmatchcase(file.path, config.critic_files) for file in prepared.files]
         if not any(heard):
             raise TrainingError(
-                f"critic_files {config.critic_files!r} matches no file: set it, and data_weights, "
-                "to globs of the files that are speech"
+                f"critic_files {config.critic_files!r} matches no file: set it to a glob of the "
+                "files that are speech"
             )
         self._heard_files = torch.tensor(heard)
         self._sampler = CropSampler(
@@ -106,13 +106,16 @@ class Batches:
         peaks = np.abs(audio).max(1, keepdims=True)
         gains = np.minimum(gains, 1 / np.maximum(peaks, QUIETEST_PEAK)).astype(np.float32)
         middle = slice(config.context_samples, config.context_samples + config.crop_samples)
-        heard = torch.nonzero(self._heard_files[crops.files])[:, 0][: self._most_heard]
+        speech = self._heard_files[crops.files]
+        heard = torch.nonzero(speech)[:, 0][: self._most_heard]
+        # A few codebooks cannot carry the waveform: asked for it, they lose the spectrum too.
+        shares = (depths / self._backend.config.n_codebooks) ** config.phase_power
         seen, known = around(decoded * gains, config.model)
         return Batch(
             torch.from_numpy(seen),
             torch.from_numpy(known),
             torch.from_numpy(audio[:, middle] * gains),
-            torch.from_numpy(depths / self._backend.config.n_codebooks).float(),
+            torch.from_numpy(shares * np.where(speech, 1.0, config.unheard_phase)).float(),
             heard,
             sorted(int(number) for number in order),
         )

@@ -27,9 +27,7 @@ class EnhancerTraining:
     crop_samples: int = 24_000
     context_samples: int = 7_680  # decoded before a crop and after it, which no loss hears
     # Globs of the files' paths and the factors of how often they are drawn: see `CropSampler`.
-    data_weights: Mapping[str, float] = dataclasses.field(
-        default_factory=lambda: {"*": 0.4, "*speech*": 2.5}
-    )
+    data_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
     depths: tuple[float, ...] = tuple(depth / 28 for depth in _DEPTHS)  # shares of the codebooks
     level_db: tuple[float, ...] = (-30.0, 6.0)  # gain of what was decoded, less where it would clip
 
@@ -37,6 +35,9 @@ class EnhancerTraining:
     magnitude_weight: float = 2.0
     phase_weight: float = 1.0
     phase_power: float = 1.0  # with d of n codebooks, phase_weight is multiplied by (d / n)^this
+    # and in files that critics do not hear also by this: what brings a waveform closer takes power
+    # out of noise, and no critic misses it there
+    unheard_phase: float = 0.15
     loudness_weight: float = 0.1
 
     critics: str = "3x512+6x256+1x1024"  # see codec/training/critics/grammar.py
@@ -83,7 +84,7 @@ class EnhancerTraining:
             *(
                 (name, 0 <= getattr(self, name) < math.inf)
                 for name in vars(self)
-                if name.endswith(("_weight", "_power", "_decay", "_minutes"))
+                if name.endswith(("_weight", "_power", "_phase", "_decay", "_minutes"))
             ),
             *(
                 (name, getattr(self, name) >= 1)

@@ -106,9 +106,7 @@ class Learner:
     def _losses(self, batch: Batch, output: Tensor) -> dict[str, Tensor]:
         """Compare `output` [batch, crop_samples] with what it should be, by weighted losses."""
         config = self.config
-        # A few codebooks cannot carry the waveform: asked for it, they lose the spectrum too.
-        shares = batch.shares**config.phase_power
-        found = self._spectral(batch.target, output, None, shares)
+        found = self._spectral(batch.target, output, None, batch.shares)
         return {
             "mel": config.mel_weight * found["mel"],
             "magnitude": config.magnitude_weight * found["magnitude"],

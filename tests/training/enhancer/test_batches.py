@@ -83,6 +83,17 @@ def test_no_gain_makes_it_clip(audio: PreparedAudio):
     assert torch.allclose(10 * lowered.seen[:, 0], whole.seen[:, 0])
 
 
+def test_the_waveform_counts_less_where_no_critic_hears(audio: PreparedAudio):
+    few = dataclasses.replace(TINY, critic_files="speech/0*", batch_size=8, critic_crops=8)
+    half = dataclasses.replace(few, unheard_phase=0.25)
+    whole = dataclasses.replace(half, unheard_phase=1.0)
+    found, expected = (Batches(audio, MeanBackend(), one).draw(0) for one in (half, whole))
+    rest = torch.full((8,), 0.25)
+    rest[expected.heard] = 1
+    assert 0 < len(expected.heard) < 8
+    torch.testing.assert_close(found.shares, expected.shares * rest)
+
+
 def test_critics_hear_the_files_of_their_glob(audio: PreparedAudio):
     assert len(Batches(audio, MeanBackend(), TINY).draw(0).heard) == 2
     one = dataclasses.replace(TINY, critic_files="speech/0*", batch_size=8, critic_crops=3)
