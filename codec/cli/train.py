@@ -324,7 +324,9 @@ def train_enhancer(
     check(weights, target, init, checkpoint, overwrite=force)
     changes = {"seed": seed} | read_changes(config, settings)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(distributed.joined(device))
+        # Each of several processes has a GPU of its own.
+        any_gpu = None if device == "cuda" else device
+        device = stack.enter_context(distributed.joined(any_gpu)) or device
         with distributed.one_first():
             prepared = _prepared(data, lambda: WeightsFile(weights).config)
         first = distributed.rank() == 0
