@@ -46,7 +46,7 @@ class Way(NamedTuple):
 
 
 WAYS = {
-    "default": Way(),
+    "default": Way(post="usual"),
     "best, 8 codebooks": Way("-n 8 --effort best", 8, "best"),
     "raw, 8 codebooks": Way("-b 2 --effort raw", 8, "raw"),
     "8 paths, 8 codebooks": Way("-n 8 --beam 8", 8, search=Search(8)),
@@ -55,9 +55,10 @@ WAYS = {
     "enhance, 8 codebooks": Way("-n 8", 8, post="enhancer"),
 }
 RESTORING: dict[Wanted | None, list[str]] = {
-    None: [],
+    None: ["--no-enhance"],
     "postfilter": ["--postfilter"],
     "enhancer": ["--enhance"],
+    "usual": [],
 }
 
 
