@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 
 from codec.audio.arrays import Audio
-from codec.engine.backend import State, StreamingBackend
+from codec.engine.backend import DecoderNetwork, State, StreamingBackend
 from codec.engine.windows import Window, in_windows
 from codec.errors import OptionError
 from codec.model.receptive_field import Reach
@@ -155,6 +155,6 @@ class ImprovedDecoder:
         return improved[0] if audio.ndim == 1 else improved
 
 
-def decoder_network(backend: StreamingBackend, post: Post | None) -> Any:
+def decoder_network(backend: StreamingBackend, post: Post | None) -> DecoderNetwork:
     """Return the network of a stream that decodes with `post`, or without."""
     return ImprovedDecoder(backend, post) if post else backend.decoder

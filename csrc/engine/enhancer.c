@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "common/fp_env.h"
-#include "periods.h"
+
+_Static_assert((int)NAC_ENHANCER_AHEAD >= (int)NAC_PERIOD_LONGEST,
+               "a lag after a frame's end is seen");
 
 size_t nac_enhancer_margin(const nac_enhancer *net) { return net->plan.fft.n - net->plan.hop; }
 
@@ -35,18 +37,10 @@ size_t nac_enhancer_before(const nac_enhancer *net)
     return wings(net) + frames + hops_of(net, samples);
 }
 
-size_t nac_enhancer_ahead(const nac_enhancer *net)
-{
-    (void)net;
-    enum { MOMENTS = (NAC_PERIOD_AFTER + 1) * NAC_PERIOD_HOP };
-    const size_t seen = nac_larger(NAC_PERIOD_LONGEST, MOMENTS);
-    return (seen + NAC_PERIOD_HOP - 1) / NAC_PERIOD_HOP * NAC_PERIOD_HOP;
-}
-
 size_t nac_enhancer_after(const nac_enhancer *net)
 {
     const size_t half = net->plan.fft.n / 2;
-    return wings(net) + net->body.lookahead + hops_of(net, half + nac_enhancer_ahead(net));
+    return wings(net) + net->body.lookahead + hops_of(net, half + NAC_ENHANCER_AHEAD);
 }
 
 /* Where scratch memory of frames is used for what. */

@@ -21,6 +21,7 @@
 #define NAC_ENGINE_ENHANCER_H
 
 #include "backbone.h"
+#include "periods.h"
 
 typedef struct {
     const nac_kernels *k;
@@ -48,8 +49,8 @@ void nac_enhancer_run(const nac_enhancer *net, const float *audio, size_t n, siz
  * frames whose centre is nearer than half a window. The first frame of audio begins so far before it. */
 size_t nac_enhancer_margin(const nac_enhancer *net);
 
-/* Samples after a frame that are seen, a multiple of NAC_PERIOD_HOP. */
-size_t nac_enhancer_ahead(const nac_enhancer *net);
+/* Samples after a frame that are seen, a multiple of NAC_PERIOD_HOP: by the moment at its end or after it. */
+enum { NAC_ENHANCER_AHEAD = (NAC_PERIOD_AFTER + 1) * NAC_PERIOD_HOP };
 
 /* Frames of audio [length], length a multiple of NAC_PERIOD_HOP. The first begins at audio[lead], lead a
  * multiple of NAC_PERIOD_HOP too; the first `known` of them went into the network before, and have not come

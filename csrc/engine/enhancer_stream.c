@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "common/fp_env.h"
-#include "periods.h"
 
 /* Frames are observed when all that they see is there. Those that wait in the network for what follows are
  * observed again when they come out of it, for their spectra:
@@ -31,7 +30,7 @@ static size_t lead(void) { return NAC_PERIOD_BEFORE * NAC_PERIOD_HOP; }
 /* Samples that are held before a first new frame can be observed, without those of waiting ones. */
 static size_t least(const nac_enhancer *net)
 {
-    return lead() + net->plan.fft.n + nac_enhancer_ahead(net);
+    return lead() + net->plan.fft.n + NAC_ENHANCER_AHEAD;
 }
 
 /* One sample less than the next frame needs. */
@@ -128,7 +127,7 @@ static extent extent_of(const nac_enhancer *net, size_t n)
 {
     const size_t hop = net->plan.hop, most = NAC_ENHANCER_SPAN * hop;
     /* A flush adds zeros to a whole hop, then what the last frames see. */
-    const size_t end = hop + nac_enhancer_margin(net) + nac_enhancer_ahead(net);
+    const size_t end = hop + nac_enhancer_margin(net) + NAC_ENHANCER_AHEAD;
     const size_t room = most_held(net) + (n < most ? n : most) + end;
     return (extent){observable(net, room, 0), room};
 }

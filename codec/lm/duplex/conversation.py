@@ -22,7 +22,6 @@ import numpy.typing as npt
 
 from codec.api import Codec
 from codec.audio.arrays import as_samples
-from codec.engine.post import wanted
 from codec.errors import StateError
 from codec.lm.duplex.detectors import Detector, hop_samples, load_detector
 from codec.lm.duplex.echo import EchoGate
@@ -90,7 +89,7 @@ class Conversation:
         self._rules = rules or TurnTaking()
         self._detector = load_detector(rate) if detector is None else detector
         self._encoder = model.stream_encoder(n_codebooks=n_codebooks)
-        self._player = Player(model, n_codebooks, wanted(postfilter=postfilter, enhance=enhance))
+        self._player = Player(model, n_codebooks, postfilter=postfilter, enhance=enhance)
         self._taker = TurnTaker(self._rules)
         self._gate = None if echo is None else EchoGate(echo)
         self._hop, self._slot = hop_samples(rate), model.config.hop_length

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.api import Codec
-from codec.engine.post import Wanted
 from codec.lm.duplex.replies import Ended
 from codec.lm.duplex.tape import Tape
 from codec.support.types import Codes
@@ -38,21 +37,21 @@ class Player:
     on or is cut off. A held reply goes on at the same place of a later slot, so that its frames
     stay on the clock.
 
-    post: what improves the sound, as `Codec.decode` does: it looks 20 or 75 ms further.
+    postfilter, enhance: as for `Codec.decode`; they look 20 and 75 ms further.
     frames: the frames of this reply that were taken, a tape of uint16 [n_codebooks, n], with the
         frames of silence that fill in where the callback was late.
     underruns: how many those are, in all replies.
     heard: samples of this reply that were played, or will be when a fade that has begun ends.
     """
 
-    def __init__(self, model: Codec, n_codebooks: int, post: Wanted | None = None) -> None:
+    def __init__(
+        self, model: Codec, n_codebooks: int, *, postfilter: bool = False, enhance: bool = False
+    ) -> None:
         self.silence = silence_frame(model, n_codebooks)
         self.frames = Tape(np.uint16, n_codebooks)
         self.underruns = 0
         self.heard = 0
-        self._decoder = model.stream_decoder(
-            postfilter=post == "postfilter", enhance=post == "enhancer"
-        )
+        self._decoder = model.stream_decoder(postfilter=postfilter, enhance=enhance)
         self._slot = model.config.hop_length
         self._fade = round(FADE_SECONDS * model.config.sample_rate)
         self._mode: Literal["idle", "playing", "held", "waiting"] = "idle"

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 import codec
-from codec.engine.post import Wanted
 from codec.lm.duplex.player import Player
 from codec.lm.duplex.replies import Ended
 from codec.support.types import Codes
@@ -22,11 +20,7 @@ SLOT, LEVELS = 960, 4
 MODEL = codec.load()
 CLIP = soundfile.read(CLIPS / "strings.flac", dtype="float32", always_2d=True)[0][: 20 * SLOT, 0]
 CODES = MODEL.encode(CLIP, 24_000, n_codebooks=LEVELS).codes[0]
-HOW: dict[Wanted | None, dict[str, Any]] = {
-    None: {},
-    "postfilter": {"postfilter": True},
-    "enhancer": {"enhance": True},
-}
+HOWS: list[dict[str, bool]] = [{}, {"postfilter": True}, {"enhance": True}]
 
 
 class Source:
@@ -44,12 +38,12 @@ class Source:
         return self.codes[:, self._taken - 1 : self._taken]
 
 
-@pytest.mark.parametrize("post", HOW)
+@pytest.mark.parametrize("how", HOWS, ids="".join)
 @pytest.mark.parametrize("frames", [1, 2, 5, 20])
 @pytest.mark.parametrize("there", [1, 2, 3, 4])
 @pytest.mark.parametrize("each", [1, 2, 9])
-def test_a_reply_frame_by_frame(post: Wanted | None, frames: int, there: int, each: int) -> None:
-    player, source = Player(MODEL, LEVELS, post), Source(CODES[:, :frames], there)
+def test_a_reply_frame_by_frame(how: dict[str, bool], frames: int, there: int, each: int) -> None:
+    player, source = Player(MODEL, LEVELS, **how), Source(CODES[:, :frames], there)
     first = source.take()
     assert first is not None
     player.begin(first, source.take)
@@ -63,7 +57,7 @@ def test_a_reply_frame_by_frame(post: Wanted | None, frames: int, there: int, ea
     assert player.heard == frames * SLOT
     assert np.array_equal(player.frames.read(0, frames), source.codes)
 
-    sound = MODEL.decode(MODEL.tokens(source.codes), **HOW[post])[0]
+    sound = MODEL.decode(MODEL.tokens(source.codes), **how)[0]
     played = np.concatenate(out)
     late = 0 if there >= frames else max(0, player.latency - (there - 1) * SLOT)
     assert np.array_equal(played[late : late + len(sound)], sound)
