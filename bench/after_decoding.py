@@ -4,9 +4,9 @@
         [--jobs 2] [-o FILE]
 
 Clips are named speech_*, music_* or general_*. A bitrate is that of the codes before entropy
-coding; --beam and --refine say how they are searched. Speeds are those of `Codec.decode` on one
-thread, and of a stream that is given a frame at a time: seconds of audio a second of CPU time, the
-median of five rounds in which all take turns.
+coding, and the table has that of the payloads after it; --beam and --refine say how codes are
+searched. Speeds are those of `Codec.decode` on one thread, and of a stream that is given a frame at
+a time: seconds of audio a second of CPU time, the median of five rounds in which all take turns.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ from bench.clips import KINDS, SAMPLE_RATE, Clip, read_clips
 from bench.output import put
 from bench.searches import numbers
 from codec.benchmark.machine import machine
+from codec.benchmark.peers.own import Own
 from codec.engine.refine import Search
 from codec.errors import CodecError
 from codec.quality import measure
 
 MEASURES = {
+    "bits": ("after entropy coding", 2),
     "pesq_wb": ("PESQ-WB", 2),
     "stoi": ("STOI", 3),
     "distillmos": ("DistillMOS", 2),
@@ -60,37 +62,40 @@ def _model() -> codec.Codec:
     return codec.load()
 
 
-def _measured(clip: Clip, kbps: float, after: str, search: Search) -> tuple[Key, Row]:
-    model = _model()
-    tokens = model.encode(
-        clip.audio, SAMPLE_RATE, bitrate=1000 * kbps, beam=search.beam, refine=search.refine
-    )
-    decoded = model.decode(tokens, **AFTER[after])[0]
+def _measured(clip: Clip, kbps: float, search: Search) -> list[tuple[Key, Row]]:
+    own = Own(search=search)
+    coded = own.encode(clip.audio, f"{kbps:g}")
+    bits = coded.payload_bits * SAMPLE_RATE / len(clip.audio) / 1000
     names = OF_SPEECH if clip.kind == "speech" else OF_OTHERS
-    label = f"{clip.name} at {kbps:g} kbit/s"
-    found = measure(
-        clip.audio, decoded, SAMPLE_RATE, kind=clip.kind, names=names, clip=label, align=False
-    )
-    return (clip.kind, kbps, after), dict(found.values)
+    rows = []
+    for after, wanted in AFTER.items():
+        decoded = _model().decompress(coded.data, **wanted)[0][0]
+        label = f"{clip.name} at {kbps:g} kbit/s, {after}"
+        found = measure(
+            clip.audio, decoded, SAMPLE_RATE, kind=clip.kind, names=names, clip=label, align=False
+        )
+        rows.append(((clip.kind, kbps, after), {"bits": bits, **found.values}))
+    return rows
 
 
 def quality(clips: Sequence[Clip], rates: Sequence[float], search: Search, jobs: int) -> str:
     """Measure every clip at every rate, after each of AFTER: a table of means."""
-    work = [(clip, rate, after, search) for clip in clips for rate in rates for after in AFTER]
+    work = [(clip, rate, search) for clip in clips for rate in rates]
     rows: dict[Key, list[Row]] = {}
     with ProcessPoolExecutor(jobs) as pool:
         results = pool.map(_measured, *zip(*work, strict=True))
-        for key, row in tqdm(results, total=len(work), disable=None):
-            rows.setdefault(key, []).append(row)
+        for found in tqdm(results, total=len(work), disable=None):
+            for key, row in found:
+                rows.setdefault(key, []).append(row)
     titles = [title for title, _ in MEASURES.values()]
     lines = [f"| kind | clips | kbit/s | after decoding | {' | '.join(titles)} |"]
     lines.append("|---|--:|--:|---|" + "--:|" * len(titles))
     order = list(AFTER)
     for key in sorted(rows, key=lambda key: (KINDS.index(key[0]), key[1], order.index(key[2]))):
-        found, (kind, kbps, after) = rows[key], key
-        cells = [kind, str(len(found)), f"{kbps:g}", after]
+        measured, (kind, kbps, after) = rows[key], key
+        cells = [kind, str(len(measured)), f"{kbps:g}", after]
         for name, (_, digits) in MEASURES.items():
-            values = [row[name] for row in found if name in row]
+            values = [row[name] for row in measured if name in row]
             cells.append(f"{np.mean(values):.{digits}f}" if values else "")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
 import os
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
+
+T = TypeVar("T")
 
 PATIENCE = datetime.timedelta(hours=12)  # while the first process prepares audio
 
@@ -71,6 +75,18 @@ def of_first(value: float) -> float:
 
 
 @torch.no_grad()
+def joined_lists(own: list[T]) -> list[T]:
+    """Give the elements of all processes' lists in turn: one of each, then the next of each.
+
+    So each has what one process would have that takes every element. Waits for all of them.
+    """
+    if world_size() == 1:
+        return own
+    lists: list[list[T]] = [[] for _ in range(world_size())]
+    dist.all_gather_object(lists, own)
+    return [one for ones in itertools.zip_longest(*lists) for one in ones if one is not None]
+
+
 def copy_from(source: int, tensors: Sequence[Tensor]) -> None:
     """Overwrite `tensors` with those of process `source`."""
     if world_size() > 1:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import codec
-from bench.intelligibility import decoded, main, read_utterances
+from bench.intelligibility import After, decoded, main, read_utterances
+from codec.engine.refine import Search
 from codec.errors import DataError
 from tests.helpers.nn_models import chirps
 
@@ -16,12 +17,20 @@ from tests.helpers.nn_models import chirps
 @pytest.mark.parametrize("rate", [16_000, 24_000])
 def test_levels_are_decoded_at_the_rate_that_went_in(rate: int) -> None:
     model, audio = codec.load(), chirps(rate)
-    found = decoded(model, audio, rate, (1, 28))
+    found = decoded(model, audio, rate, (1, 28), (False, True))
     tokens = model.encode(audio, rate)
-    for count, heard in found.items():
+    for (count, enhanced), heard in found.items():
         assert heard.shape == audio.shape
-        assert np.array_equal(heard, model.decode(tokens.first(count))[0])
-    assert not np.array_equal(found[1], found[28])
+        expected = model.decode(tokens.first(count), enhance=enhanced)[0]
+        assert np.array_equal(heard, expected)
+    assert len({heard.tobytes() for heard in found.values()}) == 4
+
+
+def test_codes_are_searched_for_their_number_of_levels() -> None:
+    model, audio = codec.load(), chirps(24_000)
+    found = decoded(model, audio, 24_000, (6,), search=Search(4, 1))
+    expected = model.decode(model.encode(audio, 24_000, n_codebooks=6, beam=4, refine=1))[0]
+    assert np.array_equal(found[After(6, False)], expected)
 
 
 def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

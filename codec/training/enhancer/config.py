@@ -29,6 +29,10 @@ class EnhancerTraining:
     # Globs of the files' paths and the factors of how often they are drawn: see `CropSampler`.
     data_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
     depths: tuple[float, ...] = tuple(depth / 28 for depth in _DEPTHS)  # shares of the codebooks
+    # What `codec compress --refine` gives is decoded to other sounds than the codes of one path.
+    refined_share: float = 0.4  # of the audio
+    refine_steps: int = 10  # at most: each stretch has a number from 1 on
+    refine_paths: int = 16
     level_db: tuple[float, ...] = (-30.0, 6.0)  # gain of what was decoded, less where it would clip
 
     mel_weight: float = 1.0
@@ -86,9 +90,17 @@ class EnhancerTraining:
                 for name in vars(self)
                 if name.endswith(("_weight", "_power", "_phase", "_decay", "_minutes"))
             ),
+            ("refined_share", 0 <= self.refined_share <= 1),
+            ("refine_paths", 1 <= self.refine_paths <= 64),
             *(
                 (name, getattr(self, name) >= 1)
-                for name in ("critics_drawn", "critic_crops", "critic_channels", "max_bad_steps")
+                for name in (
+                    "refine_steps",
+                    "critics_drawn",
+                    "critic_crops",
+                    "critic_channels",
+                    "max_bad_steps",
+                )
             ),
             *(
                 (name, getattr(self, name) >= 0)
@@ -120,6 +132,11 @@ class EnhancerTraining:
     def critic_kinds(self) -> list[Kind]:
         """List the critics that `critics` names. Raises TrainingError; see `read_kinds`."""
         return read_kinds(self.critics, self.crop_samples)
+
+    @staticmethod
+    def n_codebooks(of: int, depth: float) -> int:
+        """Compute how many of a model's codebooks the share `depth` is, at least 1."""
+        return max(1, round(of * depth))
 
     def rate_at(self, step: int, progress: float) -> float:
         """Compute what learning rates are multiplied by: a linear warm-up, then 1, then a decay.

@@ -117,8 +117,9 @@ def train(
     backend = check(weights, output, init, checkpoint, overwrite=overwrite)
     # Not above: they need the native engine, and `check` says so in a line.
     from codec.nn.backend import available_device
-    from codec.training.enhancer.batches import Batches
+    from codec.training.enhancer.batches import Batches, globs
     from codec.training.enhancer.files import save_checkpoint, write_enhancer
+    from codec.training.enhancer.stretches import code
 
     if (prepared.sample_rate, prepared.channels) != (SAMPLE_RATE, 1):
         raise TrainingError(
@@ -135,10 +136,16 @@ def train(
             f"({distributed.world_size()})"
         )
     check_runs(learner.network)
+    globs(prepared, config)  # raises before the audio is coded
     seconds = config.batch_size * config.crop_samples / SAMPLE_RATE
     step, share, shown = 0, 0.0, Means()
     with Workers(threads or usable_cores()) as workers, stop_signals() as stopped:
-        batches = Batches(prepared, backend, config, workers)
+
+        def coding(done: float) -> None:
+            progress(f"coding the audio, {done:.0%}", 0.0, 0.0)
+
+        stretches = code(prepared, backend, config, workers, coding, stopped.is_set)
+        batches = Batches(prepared, stretches, backend, config, workers)
         begun = until.clock()
         save_at = time.monotonic() + 60 * config.checkpoint_minutes
         while share < 1 and not distributed.any_of(stopped.is_set()):

@@ -16,9 +16,8 @@ import torch
 from codec.engine.native import NativeBackend
 from codec.errors import DataError, TrainingError
 from codec.support.workers import Workers
-from codec.training.enhancer.batches import Batches
 from codec.training.prepare import PreparedAudio
-from tests.helpers.enhancer_training import TINY
+from tests.helpers.enhancer_training import TINY, batches
 from tests.helpers.mean_backend import MeanBackend
 
 MARGIN = TINY.model.fft - TINY.model.hop
@@ -33,28 +32,32 @@ def decoded(seen: torch.Tensor) -> np.ndarray:
 def test_what_is_seen_is_the_decoded_target(audio: PreparedAudio, weights: Path):
     """With a codec that changes nothing, both are the same."""
 
+    whole = (audio.audio().astype(np.float32) / 32768).reshape(2, 75, 960)
+
     class Through(NativeBackend):
         def encode(self, audio, n_codebooks):
-            return audio
+            file = int(np.array_equal(audio, whole[1].ravel()))
+            return np.stack([np.arange(75), np.full(75, file)]).astype(np.uint16)
 
         def decode(self, codes):
-            return np.concatenate([codes, np.ones(960, np.float32)])  # of an incomplete frame
+            return whole[codes[1], codes[0]].ravel()
 
-    batch = Batches(audio, Through(weights), TINY).draw(0)
+    config = dataclasses.replace(TINY, depths=(1.0,))
+    batch = batches(audio, Through(weights), config).draw(0)
     assert np.array_equal(decoded(batch.seen)[:, MIDDLE], batch.target.numpy())
     assert batch.known.shape == (2, TINY.whole_samples // 240 + 3, 3)
 
 
 def test_it_is_a_function_of_seed_and_step(audio: PreparedAudio, weights: Path):
     backend = NativeBackend(weights)
-    one = Batches(audio, backend, TINY)
+    one = batches(audio, backend, TINY)
     with Workers(2) as workers:
-        other = Batches(audio, backend, TINY, workers)
+        other = batches(audio, backend, TINY, workers)
         for step in (3, 0):
             for left, right in zip(one.draw(step)[:5], other.draw(step)[:5], strict=True):
                 assert torch.equal(left, right)
     assert not torch.equal(one.draw(0).target, one.draw(1).target)
-    changed = Batches(audio, backend, dataclasses.replace(TINY, seed=1))
+    changed = batches(audio, backend, dataclasses.replace(TINY, seed=1))
     assert not torch.equal(one.draw(0).target, changed.draw(0).target)
 
 
@@ -62,23 +65,23 @@ def test_depths_are_shares_of_the_model_s_codebooks(audio: PreparedAudio, weight
     asked = []
 
     class Asked(NativeBackend):
-        def encode(self, audio, n_codebooks):
-            asked.append(n_codebooks)
-            return super().encode(audio, n_codebooks)
+        def decode(self, codes):
+            asked.append(len(codes))
+            return super().decode(codes)
 
     config = dataclasses.replace(TINY, depths=(0.01, 0.7, 1.0), batch_size=40)
-    batch = Batches(audio, Asked(weights), config).draw(0)
+    batch = batches(audio, Asked(weights), config).draw(0)
     assert set(asked) == {1, 2, 3}
     assert torch.equal(batch.shares, torch.tensor(asked) / 3)
 
 
 def test_no_gain_makes_it_clip(audio: PreparedAudio):
     config = dataclasses.replace(TINY, level_db=(40.0, 40.0), batch_size=8)
-    batch = Batches(audio, MeanBackend(), config).draw(0)
+    batch = batches(audio, MeanBackend(), config).draw(0)
     assert 0.9 < float(batch.target.abs().max()) <= 1.0001
     quiet = dataclasses.replace(config, level_db=(-20.0, -20.0))
     plain = dataclasses.replace(config, level_db=(0.0, 0.0))
-    lowered, whole = (Batches(audio, MeanBackend(), one).draw(0) for one in (quiet, plain))
+    lowered, whole = (batches(audio, MeanBackend(), one).draw(0) for one in (quiet, plain))
     assert torch.allclose(10 * lowered.target, whole.target)
     assert torch.allclose(10 * lowered.seen[:, 0], whole.seen[:, 0])
 
@@ -87,7 +90,7 @@ def test_the_waveform_counts_less_where_no_critic_hears(audio: PreparedAudio):
     few = dataclasses.replace(TINY, critic_files="speech/0*", batch_size=8, critic_crops=8)
     half = dataclasses.replace(few, unheard_phase=0.25)
     whole = dataclasses.replace(half, unheard_phase=1.0)
-    found, expected = (Batches(audio, MeanBackend(), one).draw(0) for one in (half, whole))
+    found, expected = (batches(audio, MeanBackend(), one).draw(0) for one in (half, whole))
     rest = torch.full((8,), 0.25)
     rest[expected.heard] = 1
     assert 0 < len(expected.heard) < 8
@@ -95,12 +98,12 @@ def test_the_waveform_counts_less_where_no_critic_hears(audio: PreparedAudio):
 
 
 def test_critics_hear_the_files_of_their_glob(audio: PreparedAudio):
-    assert len(Batches(audio, MeanBackend(), TINY).draw(0).heard) == 2
+    assert len(batches(audio, MeanBackend(), TINY).draw(0).heard) == 2
     one = dataclasses.replace(TINY, critic_files="speech/0*", batch_size=8, critic_crops=3)
-    heard = [Batches(audio, MeanBackend(), one).draw(step).heard for step in range(4)]
+    heard = [batches(audio, MeanBackend(), one).draw(step).heard for step in range(4)]
     assert max(map(len, heard)) == 3
     none = dataclasses.replace(TINY, critic_files="voices/*")
     with pytest.raises(TrainingError, match="critic_files 'voices/\\*' matches no file"):
-        Batches(audio, MeanBackend(), none)
+        batches(audio, MeanBackend(), none)
     with pytest.raises(DataError, match=r"\*voices\*"):
-        Batches(audio, MeanBackend(), dataclasses.replace(TINY, data_weights={"*voices*": 2.0}))
+        batches(audio, MeanBackend(), dataclasses.replace(TINY, data_weights={"*voices*": 2.0}))

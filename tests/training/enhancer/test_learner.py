@@ -15,10 +15,10 @@ import torch
 from codec.engine.native import NativeBackend
 from codec.errors import TrainingError
 from codec.training.critics.judgement import Judgement
-from codec.training.enhancer.batches import Batch, Batches
+from codec.training.enhancer.batches import Batch
 from codec.training.enhancer.learner import Learner
 from codec.training.prepare import PreparedAudio
-from tests.helpers.enhancer_training import TINY
+from tests.helpers.enhancer_training import TINY, batches
 from tests.helpers.torch_signals import noise
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def batch(audio: PreparedAudio, weights: Path) -> Batch:
-    return Batches(audio, NativeBackend(weights), TINY).draw(0)
+    return batches(audio, NativeBackend(weights), TINY).draw(0)
 
 
 def state(learner: Learner) -> list[torch.Tensor]:

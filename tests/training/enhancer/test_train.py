@@ -32,10 +32,11 @@ from codec.training.enhancer.batches import Batches
 from codec.training.enhancer.config import EnhancerTraining
 from codec.training.enhancer.files import read_beginning
 from codec.training.enhancer.learner import Learner
+from codec.training.enhancer.stretches import code
 from codec.training.enhancer.train import Trained, Until, train
 from codec.training.prepare import PreparedAudio
 from codec.training.step import clip
-from tests.helpers.enhancer_training import CHANGES
+from tests.helpers.enhancer_training import CHANGES, batches
 from tests.helpers.postfiltered import voice
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -77,7 +78,7 @@ def test_it_is_the_same_every_time(audio: PreparedAudio, weights: Path, tmp_path
         assert trained.size == (tmp_path / name).stat().st_size
     data = {name: (tmp_path / name).read_bytes() for name in ("one", "other", "seed")}
     assert data["one"] == data["other"] != data["seed"]
-    assert shares == [0.25, 0.5, 0.75, 1]
+    assert shares == [0, 0, 0.25, 0.5, 0.75, 1]  # two stretches are coded first
 
 
 def test_the_file_is_the_model_s_enhancer(audio: PreparedAudio, tmp_path: Path):
@@ -196,7 +197,7 @@ DEAF = EnhancerTraining().replace(SHARED | {"critics_from": 9})
 def deaf(audio: PreparedAudio, weights: Path) -> list[torch.Tensor]:
     """What the network remembers of the gradients of a step without critics."""
     learner = Learner(DEAF)
-    learner.learn(0, Batches(audio, NativeBackend(weights), DEAF).draw(0), 1.0)
+    learner.learn(0, batches(audio, NativeBackend(weights), DEAF).draw(0), 1.0)
     moments = learner._optimiser.state_dict()["state"]
     return [found["exp_avg"] for found in moments.values()]
 
@@ -222,11 +223,12 @@ def test_two_processes_learn_from_the_mean_of_their_gradients(
     one, other = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert all(map(torch.equal, one, other))
     parts = []
+    stretches = code(audio, NativeBackend(weights), DEAF)
     for rank in range(2):
         with monkeypatch.context() as patch:
             patch.setattr(distributed, "world_size", lambda: 2)
             patch.setattr(distributed, "rank", lambda rank=rank: rank)
-            batch = Batches(audio, NativeBackend(weights), DEAF).draw(0)
+            batch = Batches(audio, stretches, NativeBackend(weights), DEAF).draw(0)
         recorder = Recorder(DEAF)
         recorder.learn(0, batch, 1.0)
         parts.append(recorder.found)
