@@ -30,9 +30,9 @@ class EnhancerTraining:
     data_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
     depths: tuple[float, ...] = tuple(depth / 28 for depth in _DEPTHS)  # shares of the codebooks
     # What `codec compress --refine` gives is decoded to other sounds than the codes of one path.
-    refined_share: float = 0.4  # of the audio
-    refine_steps: int = 10  # at most: each stretch has a number from 1 on
-    refine_paths: int = 16
+    refined_share: float = 0.25  # of the audio
+    refine_steps: int = 8  # at most: each stretch has a number from 1 on
+    refine_paths: int = 4
     level_db: tuple[float, ...] = (-30.0, 6.0)  # gain of what was decoded, less where it would clip
 
     mel_weight: float = 1.0
