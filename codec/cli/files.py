@@ -182,11 +182,7 @@ def compress(
 )
 @click.option("--salvage", is_flag=True, help="Restore the intact parts of damaged files.")
 @click.option("--postfilter", is_flag=True, help="Lower the noise between the harmonics of voices.")
-@click.option(
-    "--enhance/--no-enhance",
-    default=None,
-    help="Improve the sound by a second network. [default: where the model has one]",
-)
+@options.enhance_usually
 @options.force
 @options.quiet
 @options.threads("Threads for the network")

@@ -252,7 +252,7 @@ def _sampling(
     " leaves it as it is. [default: 8 for speech, else 3]",
 )
 @options.postfilter
-@options.enhance
+@options.enhance_usually
 @click.option("--no-words", is_flag=True, help="Let speech go on without phones of English.")
 @click.option("--voices", type=FILE, help="A file that has phones. [default: the shipped one]")
 @_sampling(temperature=None, top_p=0.95, guidance=2.0, guides="the prompt is")
@@ -262,7 +262,7 @@ def continue_(
     skip_prompt: bool,
     adapt: int | None,
     postfilter: bool,
-    enhance: bool,
+    enhance: bool | None,
     no_words: bool,
     voices: Path | None,
     **chosen: Any,

@@ -74,6 +74,11 @@ enhance = click.option(
     show_default=True,
     help="Improve the sound by a second network.",
 )
+enhance_usually = click.option(
+    "--enhance/--no-enhance",
+    default=None,
+    help="Improve the sound by a second network. [default: where the model has one]",
+)
 
 
 def post_of(postfilter: bool, enhance: bool | None) -> Wanted | None:

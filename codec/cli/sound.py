@@ -105,14 +105,13 @@ def learning(progress: Progress) -> Callable[[int, int], None]:
     return lambda done, steps: show("learns from the recording", done, steps, 0.0)
 
 
-def chosen_post(codec: Codec, *, postfilter: bool, enhance: bool) -> Wanted | None:
-    """Return what is to follow the decoder.
+def chosen_post(codec: Codec, *, postfilter: bool, enhance: bool | None) -> Wanted | None:
+    """Return what is to follow the decoder; enhance: None if that is as usual.
 
     Raises click.UsageError if that is both, BackendError or ModelError if it cannot.
     """
-    post = options.post_of(postfilter, enhance)
-    codec.pipeline.improvement(post)
-    return post
+    post = codec.pipeline.improvement(options.post_of(postfilter, enhance))
+    return post.name if post else None
 
 
 def decoded(codec: Codec, frames: Iterable[Codes], post: Wanted | None) -> Iterator[Audio]:

@@ -139,7 +139,7 @@ def train_speech(
     " and 0 leaves it as it is. [default: 8]",
 )
 @options.postfilter
-@options.enhance
+@options.enhance_usually
 @click.option("--seed", type=options.SEED, default=0, show_default=True, help="Random seed.")
 @click.option("--weights", type=FILE, help="A language model. [default: the shipped one]")
 @click.option("--voices", type=FILE, help="Durations and voices. [default: the shipped ones]")
@@ -158,7 +158,7 @@ def speak(
     voice_guidance: float | None,
     adapt: int | None,
     postfilter: bool,
-    enhance: bool,
+    enhance: bool | None,
     seed: int,
     weights: Path | None,
     voices: Path | None,

@@ -80,13 +80,13 @@ def test_a_prompt_goes_on(weights: Path, prompt: Path, tmp_path: Path) -> None:
     assert np.array_equal(streamed, audio)
 
 
-def test_what_goes_on_is_filtered_on_request(weights: Path, prompt: Path) -> None:
+def test_what_goes_on_is_enhanced_by_default(weights: Path, prompt: Path) -> None:
     options = (prompt, "--seconds", 0.2, "--weights", weights, "--adapt", 0, "-o", "-")
     usual, filtered, enhanced, plain = (
         call("continue", *options, *words)
         for words in ((), ("--postfilter",), ("--enhance",), ("--no-postfilter", "--no-enhance"))
     )
-    assert usual == plain
+    assert usual == enhanced
     assert len({filtered, enhanced, plain}) == 3
     assert len(filtered) == len(enhanced) == len(plain)
     for option, audio in (("--postfilter", filtered), ("--enhance", enhanced)):
@@ -97,6 +97,9 @@ def test_what_goes_on_is_filtered_on_request(weights: Path, prompt: Path) -> Non
 def test_only_models_that_it_is_for_are_filtered() -> None:
     other = codec.load(backend=MeanBackend(ModelConfig(sample_rate=48_000)))
     assert chosen_post(other, postfilter=False, enhance=False) is None
+    assert chosen_post(other, postfilter=False, enhance=None) is None
+    assert chosen_post(codec.load(), postfilter=False, enhance=None) == "enhancer"
+    assert chosen_post(codec.load(), postfilter=True, enhance=None) == "postfilter"
     assert chosen_post(codec.load(), postfilter=True, enhance=False) == "postfilter"
     assert chosen_post(codec.load(), postfilter=False, enhance=True) == "enhancer"
     with pytest.raises(BackendError, match="is for models of 24000 Hz, not 48000 Hz"):

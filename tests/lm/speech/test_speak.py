@@ -106,14 +106,14 @@ def test_the_command_writes_what_the_library_makes(
     assert "exists" in str(again.exception)
 
 
-def test_the_command_filters_on_request(speaker: Speaker, files: list[str], tmp_path: Path) -> None:
+def test_the_command_enhances(speaker: Speaker, files: list[str], tmp_path: Path) -> None:
     tokens = speaker.speak("go on", "ann", style=Style(seed=5))
     made: dict[str, np.ndarray] = {}
     ways: dict[str, dict[str, bool]] = {
-        "": {},
+        "": {"enhance": True},
         "--postfilter": {"postfilter": True},
-        "--no-postfilter": {},
-        "--enhance": {"enhance": True},
+        "--no-postfilter": {"enhance": True},
+        "--no-enhance": {},
     }
     for option in ways:
         out = tmp_path / f"out{len(made)}.wav"
@@ -133,7 +133,7 @@ def test_the_command_filters_on_request(speaker: Speaker, files: list[str], tmp_
     for option, audio in made.items():
         expected = MODEL.decode(tokens, **ways[option])[0]
         np.testing.assert_array_equal(audio, np.rint(expected * 32768).clip(-32768, 32767))
-    for option in ("--postfilter", "--enhance"):
+    for option in ("--postfilter", "--no-enhance"):
         assert not np.array_equal(made[""], made[option])
 
 
