@@ -82,7 +82,7 @@ class Learner:
         output = output[:, context : context + config.crop_samples]
         losses = self._losses(batch, output)
         total = torch.stack(list(losses.values())).sum()
-        objective = total
+        (by_output,) = torch.autograd.grad(total, output)
         critic_gradients: Sequence[Tensor | None] = ()
         if step >= self.critics_from and len(batch.heard):
             judgement = self.critics.judge(
@@ -95,11 +95,9 @@ class Learner:
                 allow_unused=True,
             )
             grown = min(1.0, (step - self.critics_from + 1) / max(config.critics_warmup, 1))
-            # A gradient by the audio alone: the critics' weights must not see these losses.
-            pull = grown * self._pull(judgement, total, output, batch.heard)
-            objective = total + (output * pull).sum()
+            by_output += grown * self._pull(judgement, by_output, output, batch.heard)
             losses |= {"critic": judgement.critic, "features": judgement.features}
-        gradients = torch.autograd.grad(objective, list(self.network.parameters()))
+        gradients = torch.autograd.grad(output, list(self.network.parameters()), by_output)
         self._step(gradients, critic_gradients, total, rate)
         return {name: float(value.detach()) for name, value in losses.items()}
 
@@ -114,14 +112,13 @@ class Learner:
             "loudness": config.loudness_weight * self._loudness(batch.target, output),
         }
 
-    def _pull(self, judgement: Judgement, total: Tensor, output: Tensor, heard: Tensor) -> Tensor:
+    def _pull(self, judgement: Judgement, own: Tensor, output: Tensor, heard: Tensor) -> Tensor:
         """Compute the gradient of the critics' losses by `output`, float32 of its shape.
 
-        Their weights say how large each is against the gradient of `total` in the crops that were
-        judged, as in EnCodec (Défossez et al. 2022, arXiv 2210.13438, §3.4).
+        Their weights say how large each is against `own`, that of the other losses, in the crops
+        that were judged, as in EnCodec (Défossez et al. 2022, arXiv 2210.13438, §3.4).
         """
         config = self.config
-        (own,) = torch.autograd.grad(total, output, retain_graph=True)
         size = own[heard].norm()
         pull = torch.zeros_like(output)
         for weight, loss in (

@@ -73,12 +73,12 @@ def test_the_critics_pull_is_in_proportion_to_the_other_losses():
     learner = Learner(TINY)
     output = noise(3, 100).requires_grad_()
     heard = torch.tensor([0, 2])
-    total = (output * noise(3, 100, seed=1)).sum()
+    own = noise(3, 100, seed=1)
     other = (output[heard] * noise(2, 100, seed=2)).sum()
     judgement = Judgement(critic=other, adversarial=1000 * other, features=other / 1000)
-    pull = learner._pull(judgement, total, output, heard)
+    pull = learner._pull(judgement, own, output, heard)
     assert not pull[1].any()
-    size = noise(3, 100, seed=1)[heard].norm()
+    size = own[heard].norm()
     assert torch.allclose(pull[heard].norm(), size * 1.0)  # 0.3 and 0.7, in the same direction
     assert torch.allclose(pull[heard] / size, noise(2, 100, seed=2) / noise(2, 100, seed=2).norm())
 
