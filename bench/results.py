@@ -29,10 +29,12 @@ from codec.benchmark.tables import bd_markdown, markdown, tokens_markdown
 from codec.benchmark.tokens import token_quality
 from codec.errors import CodecError
 
-PEERS = ("codec", "opus", "lyra", "codec2", "pcm")
+PEERS = ("codec", "codec-enhance", "codec-refine-enhance", "opus", "lyra", "codec2", "pcm")
 # Ours come to 0.4, 0.8, 1.5, 3, 6 and 6.7 kbit/s of speech after entropy coding.
 SETTINGS: dict[str, tuple[str, ...]] = {
     "codec": ("0.5", "1", "1.75", "3.25", "6.25", "7"),
+    "codec-enhance": ("0.5", "1", "1.75", "3.25", "6.25", "7"),
+    "codec-refine-enhance": ("1.75", "3.25", "6.25"),
     "codec2": ("1200", "3200"),
 }
 WORDS_SETTINGS = {**SETTINGS, "opus": ("6", "9", "12")}
@@ -69,7 +71,9 @@ def report(heard: Outcome, words: Outcome | None, tokens: str, command: str) -> 
         f"By `{command}`.",
         f"Machine: {machine()}. " + ", ".join(f"{n} {v}" for n, v in versions().items()) + ".",
         "Bitrates count the payloads, which are the coded audio alone. Ours are after entropy "
-        "coding (`--effort best`); a setting is the bitrate before it. Values are means over clips "
+        "coding (`--effort best`); a setting is the bitrate before it. `codec` is the decoder "
+        "alone, `codec-enhance` what `codec decompress` restores, and `codec-refine-enhance` that "
+        "of files by `codec compress --refine 20 --beam 16`. Values are means over clips "
         "± the larger half of their 95 % interval (bootstrap over clips). `pcm` is the original.",
         "## Compared",
         markdown(heard.summary, HEARD),
