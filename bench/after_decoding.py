@@ -58,18 +58,23 @@ Key = tuple[str, float, str]  # kind, kbit/s, one of AFTER
 
 
 @cache
+def _own(search: Search) -> Own:
+    return Own(search=search)
+
+
+@cache
 def _model() -> codec.Codec:
     return codec.load()
 
 
 def _measured(clip: Clip, kbps: float, search: Search) -> list[tuple[Key, Row]]:
-    own = Own(search=search)
+    own = _own(search)
     coded = own.encode(clip.audio, f"{kbps:g}")
     bits = coded.payload_bits * SAMPLE_RATE / len(clip.audio) / 1000
     names = OF_SPEECH if clip.kind == "speech" else OF_OTHERS
     rows = []
     for after, wanted in AFTER.items():
-        decoded = _model().decompress(coded.data, **wanted)[0][0]
+        decoded = own.codec.decompress(coded.data, **wanted)[0][0]
         label = f"{clip.name} at {kbps:g} kbit/s, {after}"
         found = measure(
             clip.audio, decoded, SAMPLE_RATE, kind=clip.kind, names=names, clip=label, align=False

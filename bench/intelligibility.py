@@ -32,7 +32,7 @@ from tqdm import tqdm
 import codec
 from codec.audio.reader import read_audio
 from codec.benchmark.machine import machine
-from codec.engine.refine import Search
+from codec.engine.refine import PLAIN, Search
 from codec.errors import CodecError, DataError
 from codec.quality import phones, whisper
 from codec.quality.pair import Audio
@@ -79,13 +79,16 @@ def decoded(
     rate: int,
     levels: Sequence[int],
     ways: Sequence[bool] = (False,),
-    search: Search = Search(),  # noqa: B008 (it is immutable)
+    search: Search = PLAIN,
 ) -> dict[After, Audio]:
     """Decode `audio`, at its own rate, from each of `levels`: plain, enhanced, or both."""
     heard: dict[After, Audio] = {}
+    nested = model.encode(audio, rate) if search == PLAIN else None
     for count in levels:
-        tokens = model.encode(
-            audio, rate, n_codebooks=count, beam=search.beam, refine=search.refine
+        tokens = (
+            nested.first(count)
+            if nested
+            else model.encode(audio, rate, n_codebooks=count, **search._asdict())
         )
         for enhanced in ways:
             heard[After(count, enhanced)] = model.decode(tokens, enhance=enhanced)[0]
@@ -111,6 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         model = codec.load(options.weights)
         levels = [int(text) for text in options.levels.split(",")]
+        if options.enhance:
+            model.pipeline.improvement("enhancer")  # an error before the first one is heard
         utterances = read_utterances(options.data)
         ways = [False, True] if options.enhance else [False]
         found: dict[After, list[Errors]] = {}

@@ -2,8 +2,9 @@
 
     python -m bench.odd_signals [--kbps 6] [--level -20] [--refine 20] [--beam 16] [-o FILE]
 
-Three seconds of each signal at so many dB RMS are encoded and decoded. For each way there is how
-much louder the result is, in dB, and its mel distance (`codec.quality.spectral.mel_distance`).
+Three seconds of each signal at so many dB RMS, less where it would clip, are encoded and decoded.
+For each way there is how much louder the result is, in dB, and its mel distance
+(`codec.quality.spectral.mel_distance`).
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         lines = [f"| signal | {' | '.join(ways)} |", "|---|" + "--:|" * len(ways)]
         for name, wave in signals().items():
             level = 10 ** (options.level / 20) / np.sqrt(np.mean(wave**2))
-            audio = np.clip(wave * level, -1, 1).astype(np.float32)
+            audio = (wave * min(level, 1 / np.abs(wave).max())).astype(np.float32)
             cells = []
             for search, enhance in ways.values():
                 tokens = model.encode(

@@ -3,8 +3,9 @@
     python -m bench.synthetic_audio OUT [--minutes 20] [--seed 0]
 
 OUT/NNN.flac, a minute each, 24 kHz, one channel: six signals of 10 s, the kinds in turn, at levels
-of -50 to -6 dB RMS. To train with them, put OUT into the folder of training audio. What a seed
-gives is the same on every machine but for the rounding of numpy's functions.
+of -50 to -6 dB RMS, less where they would clip. To train with them, put OUT into the folder of
+training audio. What a seed gives is the same on every machine but for the rounding of numpy's
+functions.
 """
 
 from __future__ import annotations

@@ -312,7 +312,8 @@ def continue_(
 def compose(words: str, seconds: float, **chosen: Any) -> None:
     """Make music or sounds from WORDS, such as "calm piano".
 
-    An unknown word is an error that lists the known ones. The output is as for `codec continue`.
+    An unknown word is an error that lists the known ones. The output is as for `codec
+    continue`, but not improved by a second network.
     """
     lm, codec = _models(chosen)
     from codec.lm.model.language_model import Conditions

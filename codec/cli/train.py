@@ -300,7 +300,8 @@ def train_enhancer(
     codec.training.enhancer.config.EnhancerTraining; model.NAME sets a field of
     codec.model.enhancer_config.EnhancerConfig.
 
-    The learning rate falls at the end, to which --minutes and --steps set the time. Ctrl-C and
+    All audio is coded first, which may take minutes that --minutes does not count. The learning
+    rate falls at the end, to which --minutes and --steps set the time. Ctrl-C and
     SIGTERM end the training early, and write what it has learned until then. A checkpoint has no
     moments of the optimisers: --init begins a new schedule with it. An enhancer of fewer blocks or
     hidden units grows to the settings' dimensions. Processes that torchrun starts share each step.
@@ -321,8 +322,8 @@ def train_enhancer(
         torch.set_num_threads(threads)
     if minutes is None and steps is None:
         minutes = 50
-    check(weights, target, init, checkpoint, overwrite=force)
     changes = {"seed": seed} | read_changes(config, settings)
+    check(weights, target, init, checkpoint, changes, overwrite=force)
     with contextlib.ExitStack() as stack:
         # Each of several processes has a GPU of its own.
         any_gpu = None if device == "cuda" else device

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import itertools
 import os
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
@@ -74,19 +73,20 @@ def of_first(value: float) -> float:
     return float(shared)
 
 
-@torch.no_grad()
 def joined_lists(own: list[T]) -> list[T]:
-    """Give the elements of all processes' lists in turn: one of each, then the next of each.
+    """Give each process the elements of all lists: the first of each in turn, then the second.
 
-    So each has what one process would have that takes every element. Waits for all of them.
+    Process r has elements r, r + n, ... of the result, where there are n processes. Waits for all.
     """
     if world_size() == 1:
         return own
     lists: list[list[T]] = [[] for _ in range(world_size())]
     dist.all_gather_object(lists, own)
-    return [one for ones in itertools.zip_longest(*lists) for one in ones if one is not None]
+    count = sum(map(len, lists))
+    return [lists[number % len(lists)][number // len(lists)] for number in range(count)]
 
 
+@torch.no_grad()
 def copy_from(source: int, tensors: Sequence[Tensor]) -> None:
     """Overwrite `tensors` with those of process `source`."""
     if world_size() > 1:

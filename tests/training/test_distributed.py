@@ -50,11 +50,18 @@ def learned() -> dict:
     return {"left": left, "fitted": fitted, "losses": losses, "state": learner.state()}
 
 
+def own_part(rank: int) -> list[int]:
+    """Take this process's part of 0, 1, 2, or nothing."""
+    return list(range(3))[rank::2]
+
+
 def one_of(rank: int, world: int, folder: str) -> None:
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world
     )
     torch.save(learned(), Path(folder, f"{rank}.pt"))
+    joined = [distributed.joined_lists(part) for part in (own_part(rank), [])]
+    torch.save(joined, Path(folder, f"joined{rank}.pt"))
     dist.destroy_process_group()
 
 
@@ -64,6 +71,8 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path):
     multiprocessing.spawn(  # type: ignore[attr-defined]
         one_of, (2, str(tmp_path)), nprocs=2
     )
+    for rank in range(2):
+        assert torch.load(tmp_path / f"joined{rank}.pt") == [[0, 1, 2], []]
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     for part in parts:
         assert part["left"] == alone["left"]

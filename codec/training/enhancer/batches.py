@@ -17,7 +17,7 @@ from codec.engine.periods import around
 from codec.errors import DataError, TrainingError
 from codec.support.workers import Workers
 from codec.training import distributed
-from codec.training.crops import SILENCE_RMS, file_weights
+from codec.training.crops import ATTEMPTS, SILENCE_RMS, file_weights
 from codec.training.decoding import FULL_SCALE
 from codec.training.draws import step_generator
 from codec.training.enhancer.config import EnhancerTraining
@@ -27,7 +27,6 @@ from codec.training.prepare import PreparedAudio
 Floats = npt.NDArray[np.float32]
 
 QUIETEST_PEAK = 0.05  # what a lower peak counts as, where gains are limited
-ATTEMPTS = 4  # places tried for one crop before silence is accepted
 
 
 class Batch(NamedTuple):
@@ -51,10 +50,10 @@ class Batch(NamedTuple):
         )
 
 
-def globs(
+def heard_and_weights(
     prepared: PreparedAudio, config: EnhancerTraining
 ) -> tuple[list[bool], npt.NDArray[np.float64]]:
-    """Tell of each file whether critics hear it, and its weight.
+    """Tell of each file whether critics hear it, and its weight, float64 [files].
 
     Raises TrainingError if they would hear none, DataError as `file_weights` does or if all weights
     are 0.
@@ -75,12 +74,12 @@ class Batches:
     """Draws batches: what a step learns from is a function of (seed, step).
 
     Crops lie in one stretch each, and are decoded by `backend` with audio around them, so that
-    their middle is what it would be in the whole file. A stretch is drawn in proportion to its
+    their middle is what it would be in the whole stretch. A stretch is drawn in proportion to its
     duration times its file's weight (`file_weights`), a crop's place in it evenly, and what is
     under -60 dB RMS again. A stretch shorter than a crop lies at a random place in zeros. Of
     several processes each draws its part of the crops (`codec.training.distributed`), and its share
     of `critic_crops`.
-    Raises what `globs` raises.
+    Raises what `heard_and_weights` raises.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class Batches:
     ) -> None:
         self.config, self._backend = config, backend
         self._workers = workers or Workers()
-        heard, weights = globs(prepared, config)
+        heard, weights = heard_and_weights(prepared, config)
         self._audio, self._stretches = prepared.audio(), stretches
         self._heard = np.array([heard[stretch.file] for stretch in stretches])
         mass = np.array([weights[stretch.file] * stretch.samples for stretch in stretches])

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from codec.engine.refine import MAX_STEPS
 from codec.errors import TrainingError
 from codec.model.enhancer_config import SAMPLE_RATE, EnhancerConfig
 from codec.training.config import typed
@@ -26,7 +27,7 @@ class EnhancerTraining:
     batch_size: int = 10  # crops of a step, of all processes together
     crop_samples: int = 24_000
     context_samples: int = 7_680  # decoded before a crop and after it, which no loss hears
-    # Globs of the files' paths and the factors of how often they are drawn: see `CropSampler`.
+    # Globs of the files' paths and the factors of how often they are drawn: see `file_weights`.
     data_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
     depths: tuple[float, ...] = tuple(depth / 28 for depth in _DEPTHS)  # shares of the codebooks
     # What `codec compress --refine` gives is decoded to other sounds than the codes of one path.
@@ -91,16 +92,11 @@ class EnhancerTraining:
                 if name.endswith(("_weight", "_power", "_phase", "_decay", "_minutes"))
             ),
             ("refined_share", 0 <= self.refined_share <= 1),
+            ("refine_steps", 1 <= self.refine_steps <= MAX_STEPS),
             ("refine_paths", 1 <= self.refine_paths <= 64),
             *(
                 (name, getattr(self, name) >= 1)
-                for name in (
-                    "refine_steps",
-                    "critics_drawn",
-                    "critic_crops",
-                    "critic_channels",
-                    "max_bad_steps",
-                )
+                for name in ("critics_drawn", "critic_crops", "critic_channels", "max_bad_steps")
             ),
             *(
                 (name, getattr(self, name) >= 0)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codec.engine.backend import Backend, load_backend
-from codec.errors import TrainingError
+from codec.engine.backend import Backend, load_backend, refinement
+from codec.errors import BackendError, TrainingError
 from codec.model.enhancer_config import SAMPLE_RATE
 from codec.support.atomic import check_writable
 from codec.support.stopping import stop_signals
@@ -57,12 +57,19 @@ class Trained:
 
 
 def check(
-    weights: Path, output: Path, init: Path | None, checkpoint: Path | None, *, overwrite: bool
+    weights: Path,
+    output: Path,
+    init: Path | None,
+    checkpoint: Path | None,
+    changes: Mapping[str, Any],
+    *,
+    overwrite: bool,
 ) -> Backend:
     """Check before any work that the model can have an enhancer, and the files can be written.
 
     Returns the model. Raises ModelError if it is missing or damaged, TrainingError if it is not
-    mono at 24 kHz, BackendError without the native engine, OutputError.
+    mono at 24 kHz, or if its codes cannot be refined and `changes` does not say that none are,
+    BackendError without the native engine, OutputError.
     """
     check_writable(output, overwrite=overwrite, source=weights)
     if checkpoint is not None:
@@ -79,6 +86,11 @@ def check(
             f"an enhancer is for models of {SAMPLE_RATE} Hz and one channel; {weights.name} has "
             f"{rate} Hz and {channels}"
         )
+    if changes.get("refined_share", EnhancerTraining.refined_share):
+        try:
+            refinement(backend)
+        except BackendError as error:
+            raise TrainingError(f"{error}: set refined_share=0") from None
     return backend
 
 
@@ -103,9 +115,9 @@ def train(
     checkpoint to begin with, of as many blocks and hidden units or fewer; with critics that have
     learned and are of the same settings, they teach from the first step on. checkpoint: a file for
     what another training can begin with, written every `checkpoint_minutes` and at the end.
-    threads: that code the crops; PyTorch has a number of its own. device: where the network learns;
-    crops are coded by the CPU. With an end in steps and a seed the result is the same every time on
-    one machine's CPU.
+    threads: that code the audio and decode the crops; PyTorch has a number of its own. device:
+    where the network learns. The time of `until` begins when all audio is coded. With an end in
+    steps and a seed the result is the same every time on one machine's CPU.
 
     Of the processes that `torchrun` started, each learns from its part of the crops, and the first
     one writes.
@@ -114,10 +126,11 @@ def train(
     DataError, on settings or audio that do not fit, if training breaks down, or if it was stopped
     before the first step; what `check` raises; ModelError if a weight is not finite in float16.
     """
-    backend = check(weights, output, init, checkpoint, overwrite=overwrite)
+    changes = changes or {}
+    backend = check(weights, output, init, checkpoint, changes, overwrite=overwrite)
     # Not above: they need the native engine, and `check` says so in a line.
     from codec.nn.backend import available_device
-    from codec.training.enhancer.batches import Batches, globs
+    from codec.training.enhancer.batches import Batches, heard_and_weights
     from codec.training.enhancer.files import save_checkpoint, write_enhancer
     from codec.training.enhancer.stretches import code
 
@@ -128,7 +141,7 @@ def train(
         )
     first = distributed.rank() == 0
     on = available_device(device)
-    learner = _learner(changes or {}, init, on, say if first else lambda line: None)
+    learner = _learner(changes, init, on, say if first else lambda line: None)
     config = learner.config
     if config.batch_size % distributed.world_size():
         raise TrainingError(
@@ -136,7 +149,7 @@ def train(
             f"({distributed.world_size()})"
         )
     check_runs(learner.network)
-    globs(prepared, config)  # raises before the audio is coded
+    heard_and_weights(prepared, config)  # raises before the audio is coded
     seconds = config.batch_size * config.crop_samples / SAMPLE_RATE
     step, share, shown = 0, 0.0, Means()
     with Workers(threads or usable_cores()) as workers, stop_signals() as stopped:

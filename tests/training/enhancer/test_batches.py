@@ -16,7 +16,7 @@ import torch
 from codec.engine.native import NativeBackend
 from codec.errors import DataError, TrainingError
 from codec.support.workers import Workers
-from codec.training.prepare import PreparedAudio
+from codec.training.prepare import AUDIO_NAME, AudioEntry, PreparedAudio
 from tests.helpers.enhancer_training import TINY, batches
 from tests.helpers.mean_backend import MeanBackend
 
@@ -107,3 +107,49 @@ def test_critics_hear_the_files_of_their_glob(audio: PreparedAudio):
         batches(audio, MeanBackend(), none)
     with pytest.raises(DataError, match=r"\*voices\*"):
         batches(audio, MeanBackend(), dataclasses.replace(TINY, data_weights={"*voices*": 2.0}))
+
+
+def levels(folder: Path, files: list[tuple[int, float]]) -> PreparedAudio:
+    """Make files of so many samples, each of one value."""
+    parts = [np.full(samples, round(32768 * value), "<i2") for samples, value in files]
+    np.concatenate(parts).tofile(folder / AUDIO_NAME)
+    begins = np.cumsum([0, *map(len, parts)])
+    entries = [
+        AudioEntry(f"{number}.wav", "all", int(begin), len(part), 24_000, 1, True, 1.0, 1.0)
+        for number, (begin, part) in enumerate(zip(begins, parts, strict=False))
+    ]
+    return PreparedAudio(folder, 24_000, tuple(entries), (), "fingerprint")
+
+
+PLAIN = dataclasses.replace(TINY, critic_files="*", level_db=(0.0, 0.0))
+
+
+def test_files_are_drawn_by_duration_and_weight(tmp_path: Path):
+    """A silent file nearly never; one without weight, even if it is the last, not at all."""
+    audio = levels(tmp_path, [(96_000, 0.25), (48_000, 0.5), (48_000, 0.0), (480_000, 0.75)])
+    config = dataclasses.replace(
+        PLAIN, batch_size=1000, data_weights={"1.wav": 3.0, "3.wav": 0.0, "[02].wav": 1.0}
+    )
+    target = batches(audio, MeanBackend(), config).draw(0).target
+    values, counts = np.unique(np.abs(target.mean(1).numpy()), return_counts=True)
+    shares = dict(zip(values.round(3).tolist(), counts / 1000, strict=True))
+    assert shares[0.25] == pytest.approx(0.4, abs=0.06)
+    assert shares[0.5] == pytest.approx(0.6, abs=0.06)
+    assert shares.get(0.0, 0.0) < 0.01
+    assert 0.75 not in shares
+    assert float((target[:, 0] < 0).float().mean()) == pytest.approx(0.5, abs=0.06)
+
+
+def test_a_short_file_lies_at_any_place_in_zeros(tmp_path: Path):
+    config = dataclasses.replace(PLAIN, batch_size=50, context_samples=0)
+    batch = batches(levels(tmp_path, [(960, 0.5)]), MeanBackend(), config).draw(0)
+    sounds = batch.target != 0
+    assert (sounds.sum(1) == 960).all()
+    places = sounds.int().argmax(1)
+    assert 0 <= int(places.min()) < 300
+    assert config.crop_samples - 960 - 300 < int(places.max()) <= config.crop_samples - 960
+
+
+def test_some_file_must_have_weight(audio: PreparedAudio):
+    with pytest.raises(DataError, match="every file has weight 0"):
+        batches(audio, MeanBackend(), dataclasses.replace(TINY, data_weights={"*": 0.0}))

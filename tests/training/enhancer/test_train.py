@@ -243,6 +243,17 @@ def test_a_device_that_is_not_there(audio: PreparedAudio, weights: Path, tmp_pat
     assert files(tmp_path) == set()
 
 
+def test_codes_that_cannot_be_refined(audio, weights, tmp_path: Path, monkeypatch):
+    def fails(self: NativeBackend) -> None:
+        raise BackendError("codes of this model cannot be refined")
+
+    monkeypatch.setattr(NativeBackend, "check_refinement", fails)
+    changes = CHANGES | {"refined_share": 0.1}
+    with pytest.raises(TrainingError, match="cannot be refined: set refined_share=0"):
+        go(audio, weights, tmp_path / "a", Until(steps=1), changes=changes)
+    go(audio, weights, tmp_path / "a", Until(steps=1))
+
+
 def test_what_cannot_have_an_enhancer(audio, weights, tmp_path: Path):
     config = dataclasses.replace(SMALL, sample_rate=16_000)
     slow = write_weights(tmp_path / "slow.safetensors", config)
