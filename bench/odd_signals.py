@@ -21,7 +21,7 @@ from scipy import signal
 import codec
 from bench.clips import SAMPLE_RATE
 from bench.output import put
-from codec.engine.refine import Search
+from codec.engine.refine import PLAIN, Search
 from codec.errors import CodecError
 from codec.quality.spectral import mel_distance
 
@@ -72,8 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     searched = Search(options.beam, options.refine)
     ways = {
-        "decoder": (Search(), False),
-        "enhancer": (Search(), True),
+        "decoder": (PLAIN, False),
+        "enhancer": (PLAIN, True),
         f"{searched.described()}, enhancer": (searched, True),
     }
     try:
