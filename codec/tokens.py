@@ -247,7 +247,7 @@ def as_codes(codes: Any, n_codebooks: int, codebook_size: int) -> Codes:
             "codes must be [codebooks, frames] or [channels, codebooks, frames],"
             f" not {array.ndim}-D"
         )
-    array = array.reshape(-1, *array.shape[-2:]) if array.ndim == 3 else array[None]
+    array = array if array.ndim == 3 else array[None]
     channels, count, frames = array.shape
     if not array.size:
         raise TokensError(f"no codes: {channels} channels, {count} codebooks, {frames} frames")
@@ -259,7 +259,7 @@ def as_codes(codes: Any, n_codebooks: int, codebook_size: int) -> Codes:
     low, high = int(array.min()), int(array.max())
     if low < 0 or high >= codebook_size:
         raise TokensError(f"code {low if low < 0 else high} is outside 0 to {codebook_size - 1}")
-    return np.ascontiguousarray(array, np.uint16)
+    return np.array(array, np.uint16, order="C")  # a copy: the caller may go on with its own
 
 
 def header_of(tokens: Tokens) -> Header:

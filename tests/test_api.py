@@ -135,6 +135,17 @@ def test_a_prefix_of_the_codebooks_is_the_coarser_encoding():
             whole.first(count)
 
 
+def test_codes_of_a_language_model_are_checked_and_copied():
+    codes = SMALL.encode(steps(2000, 2), 24_000).codes.copy()
+    tokens = SMALL.tokens(codes)
+    before = tokens.codes.copy()
+    codes[:] = 0
+    assert np.array_equal(tokens.codes, before)
+    for shape in ((1, 4, 0), (1, 0, 10), (0, 4, 10), (4, 0)):
+        with pytest.raises(TokensError, match="no codes"):
+            SMALL.tokens(np.zeros(shape, np.int64))
+
+
 def test_bitrates():
     for kbps, count in [(0.5, 1), (0.99, 1), (1, 2), (1.5, 3), (3, 6), (3.2, 6), (6, 12)]:
         tokens = SMALL.encode(steps(480), 24_000, bitrate=kbps * 1000)

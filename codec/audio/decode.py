@@ -21,13 +21,14 @@ from codec.audio.arrays import block_samples
 from codec.audio.channels import LAYOUTS, WAVE_FROM_VORBIS
 from codec.audio.content import Bytes, Part, check_unchanged, content, only_zeros
 from codec.audio.formats import TAGS
-from codec.audio.libsndfile import SndFile
+from codec.audio.libsndfile import SndFile, UndecodableError
 from codec.audio.sniff import BY_LIBSNDFILE, kind_of
 from codec.errors import AudioError, CodecError
 
 Block = npt.NDArray[np.float32]  # [samples, channels]
 
 _BEHIND = "joined: what follows the audio cannot be decoded, and was left out"
+_MOST_SILENCE = 60  # seconds of a file, for audio that is damaged: a frame's number may be wrong
 
 
 class Source(Protocol):
@@ -57,7 +58,9 @@ def open_source(file: BinaryIO, data: Bytes) -> Source:
             return wave
     elif kind == "flac":
         try:
-            return LinkSource([_flac_opener(data, stream) for stream in flac.streams(data)])
+            streams = flac.streams(data)
+            openers = [_flac_opener(data, stream) for stream in streams]
+            return LinkSource(openers, resume=[_flac_resume(data, stream) for stream in streams])
         except NotOpenedError:
             pass  # by FFmpeg, perhaps
     elif kind == "ogg":
@@ -138,13 +141,15 @@ class WaveSource:
 
 # A stream in the file: itself, to be read from a sample on or from the start; what is warned of.
 Opener = Callable[[], tuple[SndFile, list[str]]]
+# The first intact sample of a stream, the one that is given or later, and the stream from it on.
+Resume = Callable[[int], tuple[int, Callable[[], SndFile]] | None]
 
 
 class LinkSource:
     """Streams that follow each other, all read by libsndfile, which reads one.
 
     order: that of WAVE, as channels of the stream. trusted: the streams are as long as they claim,
-    and a start within is sought.
+    and a start within is sought. resume: how each goes on behind damage; without, that is an error.
     """
 
     def __init__(
@@ -154,8 +159,11 @@ class LinkSource:
         layout: str | None = None,
         claimed: int | None = None,
         trusted: bool = False,
+        resume: list[Resume] | None = None,
     ) -> None:
         self._openers, self._order, self._trusted = openers, order, trusted
+        self._resume = resume
+        self._silent = self._places = 0  # samples in place of damage, and in how many places
         self._file, self.warnings = openers[0]()
         self.channels, self.sample_rate = self._file.channels, self._file.sample_rate
         own = self._file.claimed if self._file.claimed < 1 << 40 else 0
@@ -183,7 +191,7 @@ class LinkSource:
                     continue
                 file.seek(ahead)
                 ahead, given = 0, given + ahead
-            for block in self._all(file):
+            for block in self._all(k):
                 given += len(block)
                 skipped = min(ahead, len(block))
                 ahead -= skipped
@@ -193,22 +201,66 @@ class LinkSource:
         if ahead or (start and given <= start):
             raise AudioError(f"cannot read from sample {start}: the audio ends before")
 
-    def _all(self, file: SndFile) -> Iterator[Block]:
-        """Read `file` to its end. What cannot be decoded behind the samples it claims is none."""
+    def _all(self, k: int) -> Iterator[Block]:
+        """Read stream k to its end. What cannot be decoded behind the samples it claims is none."""
+        claimed = self._file.claimed
         read, step = 0, block_samples(self.channels)
         while True:
-            missing = file.claimed - read
+            missing = claimed - read
             try:
-                block = file.read(min(step, missing) if missing > 0 else step)
-            except AudioError:
-                if read != file.claimed or not read:
-                    raise
-                self.warnings.append(_BEHIND)
-                return
+                block = self._file.read(min(step, missing) if missing > 0 else step)
+            except UndecodableError as error:
+                block = error.block if self._begins_intact(k, read) else error.block[:0]
+                if len(block):
+                    read += len(block)
+                    yield block
+                if read and read == claimed:
+                    self.warnings.append(_BEHIND)
+                    return
+                lost = self._go_on(k, read)
+                if lost is None:
+                    if not read or self._resume is None:
+                        raise
+                    self.warnings.append("cut off")
+                    return
+                read += lost
+                yield from self._silence(lost, step)
+                continue
             if not len(block):
                 return
             read += len(block)
             yield block
+
+    def _begins_intact(self, k: int, read: int) -> bool:
+        """Tell whether what was decoded before damage is where it should be, `read` samples before.
+
+        libFLAC leaves out a damaged first frame, and reports it behind the frames that follow.
+        """
+        if self._resume is None:
+            return False
+        found = None if read else self._resume[k](0)
+        return found is None or found[0] == 0
+
+    def _go_on(self, k: int, sample: int) -> int | None:
+        """Go on behind damage; the samples that are lost there, None if that is the end."""
+        resumed = self._resume[k](sample) if self._resume else None
+        if resumed is None:
+            return None
+        at, opened = resumed
+        self._silent += at - sample
+        if self._silent > _MOST_SILENCE * self.sample_rate:
+            return None
+        self._file.close()
+        self._file = opened()
+        if self._places:
+            self.warnings.remove(_damage(self._places))
+        self._places += 1
+        self.warnings.append(_damage(self._places))
+        return at - sample
+
+    def _silence(self, samples: int, step: int) -> Iterator[Block]:
+        for at in range(0, samples, step):
+            yield np.zeros((min(step, samples - at), self.channels), np.float32)
 
     def close(self) -> None:
         self._file.close()
@@ -224,6 +276,25 @@ def _flac_opener(data: Bytes, stream: flac.Stream) -> Opener:
         return file, []
 
     return opened
+
+
+def _flac_resume(data: Bytes, stream: flac.Stream) -> Resume:
+    frame = stream.start
+
+    def resumed(sample: int) -> tuple[int, Callable[[], SndFile]] | None:
+        nonlocal frame
+        found = flac.intact_frame(data, stream, sample, frame)
+        if found is None:
+            return None
+        frame, at = found
+        return at, lambda: SndFile(data, stream.endless_from(data, frame), "flac")
+
+    return resumed
+
+
+def _damage(places: int) -> str:
+    where = "one place" if places == 1 else f"{places} places"
+    return f"damaged: the audio cannot be decoded in {where}, and is silent there"
 
 
 def _ogg_openers(data: Bytes) -> LinkSource | None:

@@ -21,8 +21,8 @@ _LOOKALIKES = 1000
 
 @dataclasses.dataclass(frozen=True)
 class Stream:
-    """One stream. claimed: samples of each channel that its header states or, as encoders of what
-    arrives state none, that its last frame shows; 0 if neither is known."""
+    """One stream. start, stop: its bytes. claimed: samples of each channel that its header states
+    or, as encoders of what arrives state none, that its last frame shows; 0 if neither is known."""
 
     start: int
     stop: int
@@ -39,6 +39,11 @@ class Stream:
         """Return the stream without its total, so that a decoder reads to the end."""
         at = self.start + _TOTAL
         return [(self.start, at), bytes([self.flags, 0, 0, 0, 0]), (at + 5, self.stop)]
+
+    def endless_from(self, data: Bytes, frame: int) -> list[Part]:
+        """Return the same without the frames before byte `frame`."""
+        head, total, (rest, _) = self.endless
+        return [head, total, (rest, _first_frame(data, self.start, self.stop)), (frame, self.stop)]
 
 
 def streams(data: Bytes) -> list[Stream]:
@@ -58,6 +63,36 @@ def streams(data: Bytes) -> list[Stream]:
         claimed = int.from_bytes(total, "big") & (1 << 36) - 1
         found.append(Stream(begin, stop, claimed or _counted(data, begin, stop), flags))
     return found
+
+
+def intact_frame(
+    data: Bytes, stream: Stream, sample: int, start: int = 0
+) -> tuple[int, int] | None:
+    """Find the first undamaged frame that begins at `sample` of a stream or later.
+
+    start: a byte that it does not begin before. Returns its first byte and its first sample, or
+    None if there is none.
+    """
+    first = _first_frame(data, stream.start, stream.stop)
+    sync = bytes(data[first : first + 2])
+    lowest = _frame(bytes(data[first : first + _HEADER]))
+    if sync not in (_FIXED, _VARIABLE) or lowest is None:  # it is damaged: as most encoders write
+        smallest, largest = (bytes(data[stream.start + k : stream.start + k + 2]) for k in (8, 10))
+        sync = _FIXED if smallest == largest else _VARIABLE
+        lowest = 0, int.from_bytes(largest, "big")
+    at = max(first, start) - 1
+    begin = None  # of the frame that may be undamaged, and its first sample
+    while at < stream.stop:
+        at = data.find(sync, at + 1, stream.stop)
+        at = at if at >= 0 else stream.stop
+        found = _frame(bytes(data[at : at + _HEADER])) if at < stream.stop else (0, 0)
+        if found is None:
+            continue
+        if begin is not None and _crc16(bytes(data[begin[0] : at])) == 0:
+            return begin
+        place = (found[0] - lowest[0]) * (1 if sync == _VARIABLE else lowest[1])
+        begin = (at, place) if place >= sample else None
+    return None
 
 
 def _counted(data: Bytes, begin: int, stop: int) -> int:
@@ -142,6 +177,24 @@ def _crc8(data: bytes) -> int:
         for _ in range(8):
             crc = (crc << 1 ^ (0x107 if crc & 0x80 else 0)) & 0xFF
     return crc
+
+
+def _crc16(data: bytes) -> int:
+    """Return the checksum of a frame, 0 if it ends with its checksum."""
+    crc = 0
+    for byte in data:
+        crc = (crc << 8 & 0xFFFF) ^ _CRC16[crc >> 8 ^ byte]
+    return crc
+
+
+def _crc16_of(byte: int) -> int:
+    crc = byte << 8
+    for _ in range(8):
+        crc = (crc << 1 ^ (0x18005 if crc & 0x8000 else 0)) & 0xFFFF
+    return crc
+
+
+_CRC16 = [_crc16_of(byte) for byte in range(256)]
 
 
 def _plausible(info: bytes) -> bool:

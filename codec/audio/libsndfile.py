@@ -21,6 +21,15 @@ _NAMES = {
 }  # fmt: skip
 
 
+class UndecodableError(AudioError):
+    """What follows cannot be decoded; block: the samples before it, of those that were asked for,
+    float32 [samples, channels]."""
+
+    def __init__(self, message: str, block: npt.NDArray[np.float32]) -> None:
+        super().__init__(message)
+        self.block = block
+
+
 class SndFile:
     """One stream of audio that libsndfile reads. Raises AudioError, also when it is read.
 
@@ -74,13 +83,18 @@ class SndFile:
     def read(self, samples: int) -> npt.NDArray[np.float32]:
         """Read the next samples [samples, channels], fewer at the end.
 
-        Raises AudioError on what cannot be decoded, or is beyond the range of float32.
+        Raises UndecodableError on what cannot be decoded, AudioError on what is beyond the range of
+        float32.
         """
+        # soundfile does not say how much there was before an error: NaN is what was not written.
+        buffer = np.full((samples, self.channels), np.nan, self._dtype)
         try:
             with self._aside():
-                block = self._file.read(samples, self._dtype, always_2d=True)
+                block = self._file.read(out=buffer)
         except self._error as error:
-            raise AudioError(f"cannot read audio: {reason(error)}") from None
+            rows = int(np.isnan(buffer).any(axis=1).argmax()) if np.isnan(buffer).any() else samples
+            said = f"cannot read audio: {reason(error)}"
+            raise UndecodableError(said, narrowed(buffer[:rows])) from None
         return narrowed(block)
 
     def close(self) -> None:

@@ -43,7 +43,7 @@ _BEHIND = frozenset((
 _KNOWN = _BEHIND | {b"fmt ", b"data", b"ds64"}
 _INFO = {
     b"INAM": "title", b"IART": "artist", b"IPRD": "album", b"ICRD": "date", b"ITRK": "tracknumber",
-    b"IGNR": "genre", b"ICMT": "comment", b"ICOP": "copyright",
+    b"IGNR": "genre", b"ICMT": "comment", b"ICOP": "copyright", b"IPRT": "tracknumber",
 }  # fmt: skip
 
 _MORE = "more follows than the WAV claims, which was not read"
@@ -202,11 +202,19 @@ def _info(body: bytes) -> dict[str, str]:
         name, size = CHUNK.unpack_from(body, at)
         at += CHUNK.size
         if name in _INFO and at + size <= len(body):
-            text = body[at : at + size].split(b"\0")[0].decode("utf-8", "replace")
+            text = _text(body[at : at + size].split(b"\0")[0])
             if text:
                 tags[_INFO[name]] = text
         at += size + size % 2
     return tags
+
+
+def _text(data: bytes) -> str:
+    """Decode what a writer may have written as UTF-8, or as Windows did before."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace")
 
 
 def tags_behind(take: Take, skip: Skip, *, letters: int = 0) -> dict[str, str]:

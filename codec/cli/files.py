@@ -59,7 +59,7 @@ def _seconds(text: str) -> float:
             total += factor * int(part)
     except ValueError:
         total = -1.0
-    if not 0 <= total < float("inf") or len(larger) > 2:
+    if not 0 <= total < float("inf") or len(larger) > 2 or "-" in text.partition("e")[0]:
         raise click.BadParameter(f"{text!r} is not a time; write 80, 1:20 or 1:02:03.5")
     return total
 
@@ -211,7 +211,7 @@ def decompress(
     FLAC have 16 bits. With - as input, reads standard input and writes to standard output as the
     file arrives. With --salvage, lost parts become silence.
 
-    The default model has a second network that improves the sound. Restoring takes 2.5 times as
+    The default model has a second network that improves the sound. Restoring takes 2.6 times as
     long with it; --no-enhance does without.
     """
     from codec.api import load

@@ -130,7 +130,8 @@ def _run() -> NoReturn:
     except click.Abort:  # click's word for Ctrl-C
         _fail("interrupted", 130)
     except click.ClickException as error:
-        error.message = shown(error.message)  # type: ignore[misc]
+        if not isinstance(error, click.exceptions.NoArgsIsHelpError):  # that is a page of ours
+            error.message = shown(error.message)  # type: ignore[misc]
         error.show()
         sys.exit(error.exit_code)
     except CodecError as error:

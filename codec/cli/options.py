@@ -19,6 +19,9 @@ Command = TypeVar("Command", bound=Callable[..., object])
 class Number(click.FloatRange):
     """Take a number in a range. NaN and infinity lie in none, also if it has no bounds."""
 
+    def _describe_range(self) -> str:
+        return super()._describe_range() if (self.min, self.max) != (None, None) else ""
+
     def convert(
         self, value: Any, parameter: click.Parameter | None, context: click.Context | None
     ) -> Any:

@@ -24,10 +24,11 @@ _WANTS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 
 @dataclasses.dataclass(frozen=True)
 class Reject:
-    """An item that gave no row, and why in one line."""
+    """An item that gave no row, and why in one line. unread: its file could not be read."""
 
     item: Item
     reason: str
+    unread: bool = False
 
     def record(self) -> dict[str, Any]:
         item = self.item
@@ -36,6 +37,7 @@ class Reject:
             "offset": item.offset,
             "duration": item.duration,
             "reason": self.reason,
+            **({"unread": True} if self.unread else {}),
         }
 
 
@@ -69,7 +71,7 @@ def attempt(
     except OSError as error:
         if error.errno in _WANTS:
             raise
-        return Reject(item, (error.strerror or str(error)).lower())
+        return Reject(item, (error.strerror or str(error)).lower(), unread=True)
     except Exception as error:  # of this item: the others go on
         return Reject(item, f"{INTERNAL}: {type(error).__name__}: {error}")
 

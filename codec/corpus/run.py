@@ -89,13 +89,13 @@ class Corpus:
         }
 
     def failed(self) -> bool:
-        """Tell whether no row was made, or audio may be missing, as of an unreadable folder."""
+        """Tell whether no row was made, or audio may be missing, as of an unreadable file."""
         entries = [self.done(n) or {} for n in range(len(self.shards))]
-        reasons = [refused["reason"] for entry in entries for refused in entry.get("rejects", ())]
+        rejects = [refused for entry in entries for refused in entry.get("rejects", ())]
         return (
             not any(entry.get("rows") for entry in entries)
             or any(isinstance(item.place, Refused) and item.place.lost for item in self.items)
-            or any(reason.startswith(INTERNAL) for reason in reasons)
+            or any(one.get("unread") or one["reason"].startswith(INTERNAL) for one in rejects)
         )
 
     def files(self, shard: int) -> list[Path]:

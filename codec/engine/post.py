@@ -24,7 +24,7 @@ Wanted = Literal["postfilter", "enhancer", "usual"]
 def wanted(*, postfilter: bool, enhance: bool) -> Wanted | None:
     """Name what is asked for, or None. Raises OptionError if that is both."""
     if postfilter and enhance:
-        raise OptionError("choose the postfilter or the enhancer, not both: it knows the period")
+        raise OptionError("choose the postfilter or the enhancer, not both")
     return "enhancer" if enhance else "postfilter" if postfilter else None
 
 

@@ -14,7 +14,7 @@ either.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,8 @@ class CodecProcessor:
         """
         from transformers import BatchFeature
 
-        texts, waveforms = _items(text, str), _items(audio, (np.ndarray, list, tuple))
+        texts = _items(text, lambda item: isinstance(item, str))
+        waveforms = _items(audio, _is_waveform)
         if texts is None and waveforms is None:
             raise LayoutError("neither text nor audio")
         count = len(texts if texts is not None else waveforms or [])
@@ -192,12 +193,15 @@ class CodecProcessor:
         return waveform
 
 
-def _items(given: Any, single: Any) -> list[Any] | None:
+def _is_waveform(item: Any) -> bool:
+    """Tell an array of any library, or a list of numbers, from a number."""
+    return isinstance(item, list | tuple) or getattr(item, "ndim", 0) > 0
+
+
+def _items(given: Any, is_item: Callable[[Any], bool]) -> list[Any] | None:
     """A list of items; one item may stand for a list of it."""
     if given is None:
         return None
-    if isinstance(given, list | tuple) and any(
-        item is None or isinstance(item, single) for item in given
-    ):
+    if isinstance(given, list | tuple) and any(item is None or is_item(item) for item in given):
         return list(given)
     return [given]

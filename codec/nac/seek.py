@@ -20,7 +20,7 @@ from codec.nac.layout import (
     index_bytes,
     unpack_index,
 )
-from codec.nac.reader import FindCoder, decode_chunk
+from codec.nac.reader import FindCoder, decode_chunk, read_tags
 from codec.support.types import Codes
 
 
@@ -52,6 +52,11 @@ class SeekableReader:
         file.seek(trailer.index_offset)
         self._points = unpack_index(file.read(index_bytes(points)))
         self._end = trailer.index_offset
+
+    def tags(self) -> dict[str, str]:
+        """Read the tags. Raises FormatError if they are damaged."""
+        self._file.seek(HEADER_BYTES)
+        return read_tags(self._file.read(self.header.body - HEADER_BYTES), self.header)
 
     def read(self, first: int, stop: int) -> tuple[int, Iterator[Codes]]:
         """Read the chunks that hold frames `first` to `stop`.

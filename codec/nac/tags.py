@@ -30,7 +30,9 @@ def pack_metadata(tags: Mapping[str, str]) -> bytes:
             continue
         if not value or not _KEY.fullmatch(key):
             continue
-        if size + len(entry) > MAX_METADATA_BYTES or len(entries) == MAX_TAGS:
+        if size + len(entry) > MAX_METADATA_BYTES:
+            continue
+        if len(entries) == MAX_TAGS:
             break
         entries.append(entry)
         size += len(entry)
@@ -38,7 +40,10 @@ def pack_metadata(tags: Mapping[str, str]) -> bytes:
 
 
 def check_tags(tags: Any) -> dict[str, str]:
-    """Return `tags` as a dict, empty for None. Raises OptionError unless it maps text to text."""
+    """Return `tags` as a dict, empty for None.
+
+    Raises OptionError unless it maps names, 1 to 32 of a-z, 0-9, _ and -, to text.
+    """
     if tags is None:
         return {}
     if not isinstance(tags, Mapping):
@@ -46,6 +51,8 @@ def check_tags(tags: Any) -> dict[str, str]:
     for key, value in tags.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise OptionError(f"a tag is a text with a name, not {shown(key)}: {shown(value)}")
+        if not _KEY.fullmatch(key):
+            raise OptionError(f"a tag's name is 1 to 32 of a-z, 0-9, _ and -, not {shown(key)}")
     return dict(tags)
 
 

@@ -224,7 +224,7 @@ class Pipeline:
     def streaming(self) -> StreamingBackend:
         """The backend as one that codes audio while it arrives. Raises BackendError."""
         if (streaming := self.backend.streaming) is None:
-            raise BackendError("this backend does not code audio while it arrives; native does")
+            raise BackendError("this backend does not code audio while it arrives")
         return streaming
 
     def latent_scale(self, normalized: bool = True) -> LatentScale | None:

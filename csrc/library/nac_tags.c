@@ -86,9 +86,8 @@ size_t nac_tags_pack(const codec_tag *tags, size_t n_tags, const codec_tag **ord
         size_t start = 0;
         const size_t key = key_size(order[i]->key, 0), value = stripped(order[i]->value, &start);
         if (!key || !value) continue;
-        if (value > NAC_MAX_METADATA || size + key + value + 2 > NAC_MAX_METADATA ||
-            packed == NAC_MAX_TAGS)
-            break;
+        if (value > NAC_MAX_METADATA || size + key + value + 2 > NAC_MAX_METADATA) continue;
+        if (packed == NAC_MAX_TAGS) break;
         memcpy(block + size, order[i]->key, key);
         block[size + key] = '=';
         memcpy(block + size + key + 1, order[i]->value + start, value);

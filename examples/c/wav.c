@@ -94,37 +94,51 @@ int wav_set_tag(wav_tags *tags, const char *key, const char *value, size_t size)
     return 1;
 }
 
-/* The bytes of the longest part of a UTF-8 character at text [n]; *whole tells whether it is all of
- * one (Unicode, table 3-7). What is not becomes U+FFFD, a longest part at a time. */
-static size_t utf8_part(const uint8_t *text, size_t n, int *whole)
+/* The bytes of the UTF-8 character at text [n], 0 if there is none (Unicode, table 3-7). */
+static size_t utf8_character(const uint8_t *text, size_t n)
 {
     const uint8_t first = text[0];
-    size_t size = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4, at = 1;
-    if (first >= 0x80 && (first < 0xc2 || first > 0xf4)) size = 0;
-    for (; at < size && at < n; at++) {
+    const size_t size = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    if (size > n || (first >= 0x80 && (first < 0xc2 || first > 0xf4))) return 0;
+    for (size_t at = 1; at < size; at++) {
         uint8_t low = 0x80, high = 0xbf;
         if (at == 1 && first == 0xe0) low = 0xa0;
         if (at == 1 && first == 0xed) high = 0x9f;
         if (at == 1 && first == 0xf0) low = 0x90;
         if (at == 1 && first == 0xf4) high = 0x8f;
-        if (text[at] < low || text[at] > high) break;
+        if (text[at] < low || text[at] > high) return 0;
     }
-    *whole = at == size;
-    return at;
+    return size;
 }
 
-/* Keeps text [n] as UTF-8 under a key, up to its first zero byte. */
+/* The character of a byte from 0x80 on in Windows-1252, U+FFFD where it has none. */
+static unsigned windows_character(uint8_t byte)
+{
+    static const uint16_t first[32] = {
+        0x20ac, 0xfffd, 0x201a, 0x0192, 0x201e, 0x2026, 0x2020, 0x2021, 0x02c6, 0x2030, 0x0160,
+        0x2039, 0x0152, 0xfffd, 0x017d, 0xfffd, 0xfffd, 0x2018, 0x2019, 0x201c, 0x201d, 0x2022,
+        0x2013, 0x2014, 0x02dc, 0x2122, 0x0161, 0x203a, 0x0153, 0xfffd, 0x017e, 0x0178};
+    return byte < 0xa0 ? first[byte - 0x80] : byte;
+}
+
+/* Keeps text [n], of UTF-8 or else of Windows-1252, as UTF-8 under a key, up to its first zero byte. */
 static int keep_text(wav_tags *tags, const char *key, const uint8_t *text, size_t n)
 {
     char *utf8 = malloc(3 * n + 1);
-    size_t size = 0;
+    size_t size = 0, length = 0, valid = 0;
     if (!utf8) return 0;
-    for (size_t at = 0; at < n && text[at];) {
-        int whole = 0;
-        const size_t part = utf8_part(text + at, n - at, &whole);
-        memcpy(utf8 + size, whole ? (const char *)text + at : "\xef\xbf\xbd", whole ? part : 3);
-        size += whole ? part : 3;
-        at += part;
+    while (length < n && text[length]) length++;
+    for (size_t part = 1; valid < length && part; valid += part)
+        part = utf8_character(text + valid, length - valid);
+    for (size_t at = 0; at < length; at++) {
+        if (text[at] < 0x80 || valid == length) {
+            utf8[size++] = (char)text[at];
+            continue;
+        }
+        const unsigned c = windows_character(text[at]);
+        if (c >= 0x800) utf8[size++] = (char)(0xe0 | c >> 12);
+        utf8[size++] = (char)(c >= 0x800 ? 0x80 | (c >> 6 & 0x3f) : 0xc0 | c >> 6);
+        utf8[size++] = (char)(0x80 | (c & 0x3f));
     }
     const int kept = size == 0 || wav_set_tag(tags, key, utf8, size);
     free(utf8);
@@ -153,8 +167,8 @@ static const char *take_list(wav_reader *wav, wav_tags *tags, size_t size)
         const uint32_t n = get(name + 4, 4);
         at += 8;
         for (size_t i = 0; i < N_NAMES; i++)
-            if (is(name, info_names[i].name) && at + n <= size &&
-                !keep_text(tags, info_names[i].key, body + at, n))
+            if (is(is(name, "IPRT") ? (const uint8_t *)"ITRK" : name, info_names[i].name) &&
+                at + n <= size && !keep_text(tags, info_names[i].key, body + at, n))
                 problem = no_memory;
         at += (uint64_t)n + n % 2;
     }

@@ -1,14 +1,24 @@
-"""FLACs that do not state how long they are: their last frame shows it."""
+"""FLACs that do not state how long they are, are cut off, or damaged."""
 
 from __future__ import annotations
 
+import io
 import struct
 
-from hypothesis import given
+import numpy as np
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codec.audio import flac
+from codec.audio import Audio, AudioReader, flac
+from codec.errors import AudioError
 from tests.helpers import audio_inputs as inputs
+
+
+def flac_samples(data: bytes) -> tuple[Audio, list[str]]:
+    """What is read of a file [channels, samples], and the warnings."""
+    with AudioReader(io.BytesIO(data)) as reader:
+        return np.concatenate(list(reader), axis=1), reader.warnings
 
 
 def crc8(data: bytes) -> int:
@@ -73,3 +83,57 @@ def test_without_a_frame_no_length_is_known() -> None:
     data = inputs.with_total(inputs.flac(30_000), 0)
     for cut in (8, 30, 42, 60):
         assert [stream.claimed for stream in flac.streams(data[:cut])] == [0]
+
+
+WHOLE = inputs.flac(120_000)
+SAMPLES = flac_samples(WHOLE)[0]
+FIRST = WHOLE.index(b"\xff\xf8")
+SECOND = WHOLE.index(b"\xff\xf8" + WHOLE[FIRST + 2 : FIRST + 4] + b"\1")
+
+
+@given(st.integers(SECOND, len(WHOLE) - 1), st.binary(max_size=50))
+@settings(max_examples=30)
+def test_of_a_stream_that_is_cut_off_all_whole_frames_are_read(cut: int, behind: bytes) -> None:
+    """Also where other bytes follow, as in a file whose space was allocated ahead."""
+    audio, warnings = flac_samples(WHOLE[:cut] + behind)
+    assert audio.shape[1] % 4096 == 0
+    assert np.array_equal(audio, SAMPLES[:, : audio.shape[1]])
+    assert warnings == [f"cut off: {audio.shape[1]} of 120000 samples are there"]
+
+
+def test_without_one_whole_frame_there_is_no_audio() -> None:
+    for data in (WHOLE[: FIRST + 40], WHOLE[: SECOND - 1], WHOLE[:FIRST] + bytes(9000)):
+        with pytest.raises(AudioError):
+            flac_samples(data)
+
+
+@given(st.integers(FIRST, len(WHOLE) - 9000), st.binary(min_size=1, max_size=3000))
+@settings(max_examples=30)
+def test_damaged_frames_are_silent_and_all_others_as_they_were(at: int, wrong: bytes) -> None:
+    data = WHOLE[:at] + wrong + WHOLE[at + len(wrong) :]
+    audio, warnings = flac_samples(data)
+    assert audio.shape == SAMPLES.shape
+    differ = (audio != SAMPLES).any(axis=0)
+    assert not audio[:, differ].any()
+    assert bool(warnings) >= bool(differ.any())
+    assert differ.sum() <= len(wrong) // 20 * 4096 + 3 * 4096
+    for warning in warnings:
+        assert warning.startswith("damaged: the audio cannot be decoded in ")
+
+
+def test_every_place_is_counted() -> None:
+    data = bytearray(WHOLE)
+    for share in (0.3, 0.5, 0.7):
+        data[int(share * len(data))] ^= 0xFF
+    audio, warnings = flac_samples(bytes(data))
+    assert audio.shape == SAMPLES.shape
+    assert warnings == ["damaged: the audio cannot be decoded in 3 places, and is silent there"]
+
+
+def test_a_hole_of_a_minute_is_an_end() -> None:
+    """The number of a frame may be wrong, and no file makes silence without end."""
+    data = inputs.flac(80 * inputs.RATE)
+    middle, end = len(data) // 80, data.rindex(b"\xff\xf8")
+    audio, warnings = flac_samples(data[:middle] + data[end:])
+    assert 0 < audio.shape[1] < 15 * inputs.RATE
+    assert warnings == [f"cut off: {audio.shape[1]} of {80 * inputs.RATE} samples are there"]

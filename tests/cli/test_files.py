@@ -563,6 +563,10 @@ def test_tags_are_carried_over(cli, wav, tmp_path):
         cli("decompress", tmp_path / "a.nac", "-o", tmp_path / f"b{suffix}")
         with soundfile.SoundFile(tmp_path / f"b{suffix}") as file:
             assert tags.items() <= file.copy_metadata().items()
+    part = tmp_path / "part.flac"
+    assert cli("decompress", tmp_path / "a.nac", "-o", part, "--start", "0.05")[0] == 0
+    with soundfile.SoundFile(part) as file:
+        assert tags.items() <= file.copy_metadata().items()
 
 
 def test_info_shows_no_control_characters(cli, small, tmp_path):

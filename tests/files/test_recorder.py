@@ -167,7 +167,7 @@ def test_wrong_use(model: codec.Codec, tmp_path: Path) -> None:
     for name in (None, 5, b"a.nac", "a\0b"):
         with pytest.raises(codec.OutputError, match="must be a path"):
             codec.Recorder(name, model)  # type: ignore[arg-type]
-    tags: list[object] = [{"title": 5}, {5: "a"}, 5, [("title", "x")]]
+    tags: list[object] = [{"title": 5}, {5: "a"}, 5, [("title", "x")], {"Title": "x"}]
     for wrong in tags:
         with pytest.raises(codec.OptionError, match="tag"):
             codec.Recorder(tmp_path / "c.nac", model, tags=wrong)  # type: ignore[arg-type]

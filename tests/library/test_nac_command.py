@@ -120,6 +120,11 @@ WAVS = {
         info(INAM=bytes(range(0x7F, 0x100)), IART=b"\xf0\x9f\x98", ICMT=b"\xed\xa0\x80\xf4\x90x"),
         (b"data", SOUND),
     ),
+    "windows-1252": riff(
+        form(1, 1, 16),
+        info(INAM=bytes(range(0x80, 0x100)), IPRT=b"7", IART=b"a\xe9"),
+        (b"data", SOUND),
+    ),
     "8 bits": riff(form(1, 1, 8), (b"data", SOUND[1::2])),
     "24 bits": riff(form(1, 2, 24), (b"data", SOUND)),
     "32 bits": riff(form(1, 1, 32), (b"data", SOUND)),

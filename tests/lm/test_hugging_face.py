@@ -81,6 +81,9 @@ def test_a_batch_is_padded_and_cut(processor: CodecProcessor) -> None:
     cut = processor(audio=[noise(960), noise(4800)], max_length=9, return_tensors="pt")
     assert cut["input_ids"].shape == (2, 9)
     assert isinstance(cut["input_ids"], torch.Tensor)
+    waveforms = [torch.from_numpy(noise(960)), torch.from_numpy(noise(4800))]
+    again = processor(audio=waveforms, max_length=9, return_tensors="pt")
+    assert torch.equal(again["input_ids"], cut["input_ids"])
     (whole_frames,) = processor.decode(cut["input_ids"][1])
     assert 0 < len(whole_frames) < 4800
     lists = processor(text=["a", "b c"], padding=False, return_tensors=None)["input_ids"]

@@ -231,6 +231,8 @@ def test_tags_that_cannot_be_held_are_left_out():
         {"title": "a\0b", "BAD KEY": "x", "empty": " ", "surrogate": "\ud800", "k" * 33: "x"}
     )
     assert unpack_metadata(held) == {"title": "a"}
+    long = {"comment": "x" * MAX_METADATA_BYTES, "title": "a"}
+    assert unpack_metadata(pack_metadata(long)) == {"title": "a"}
     assert len(unpack_metadata(pack_metadata({f"{i}": "x" for i in range(999)}))) == MAX_TAGS
     assert len(pack_metadata({f"{i}": "x" * 1000 for i in range(200)})) <= MAX_METADATA_BYTES
 
