@@ -11,6 +11,7 @@ from typing import Any
 
 from codec.api import Codec
 from codec.corpus.items import Item
+from codec.corpus.places import Refused
 from codec.corpus.rows import Row, Settings, tokenize
 from codec.errors import AudioError, CodecError
 from codec.lm.layouts import Layout, make_layout
@@ -71,7 +72,8 @@ def attempt(
     except OSError as error:
         if error.errno in _WANTS:
             raise
-        return Reject(item, (error.strerror or str(error)).lower(), unread=True)
+        unread = not isinstance(item.place, Refused)  # which says itself whether audio is lost
+        return Reject(item, (error.strerror or str(error)).lower(), unread)
     except Exception as error:  # of this item: the others go on
         return Reject(item, f"{INTERNAL}: {type(error).__name__}: {error}")
 

@@ -443,3 +443,13 @@ def test_links_and_names_of_members_with_a_dot_in_front(tmp_path):
     refused = {name for name, place in found.items() if isinstance(place, Refused)}
     assert refused == {f"x/{name}.wav" for name in ("out", "up", "one", "two", "fifo")}
     assert len(found) == 9
+
+
+def test_a_file_that_a_manifest_names_and_that_is_missing_fails_the_run(tokenize, wav, tmp_path):
+    """What no row holds was lost: the others are made, and the exit code says so."""
+    wav("a.wav")
+    (tmp_path / "m.tsv").write_text("path\na.wav\nmissing.wav\n")
+    code, rows, refused, _ = tokenize(tmp_path / "m.tsv")
+    assert code == 1
+    assert list(rows) == ["a.wav"]
+    assert list(refused.values()) == ["no such file or directory"]
