@@ -88,6 +88,16 @@ class Codec(Immutable):
         return self._pipeline.model_id
 
     @property
+    def codebooks(self) -> npt.NDArray[np.float32]:
+        """The codewords, float32 [n_codebooks, codebook_size, latent_dim], read-only.
+
+        A frame's codes stand for the sum of their codewords, on the scale of
+        `encode_latents(normalized=False)`; `codec.rvq` makes one of the other. Raises ModelError
+        if the model has no file of weights.
+        """
+        return self._pipeline.codebooks
+
+    @property
     def pipeline(self) -> Pipeline:
         """What the commands on files and corpora work with: plumbing, which may change."""
         return self._pipeline

@@ -415,3 +415,23 @@ def test_a_warning_names_the_line_that_encodes():
     with pytest.warns(codec.CodecWarning) as caught:
         SMALL.encode(np.full(480, 3, np.float32), 24_000)
     assert caught[0].filename == __file__
+
+
+def test_codebooks_lead_from_latents_to_codes_and_to_audio():
+    """What `codec.rvq` makes of the encoder's latents are the codes, bit for bit. Their sums give
+    the codes' audio below 3.5 kHz; above 4 kHz the decoder draws signs from their last bits."""
+    model = codec.load()
+    audio = noise(24_000, seed=5)
+    codes = model.encode(audio, 24_000).codes[0]
+    latents = model.encode_latents(audio, 24_000, normalized=False)[0]
+    assert model.codebooks.shape == (*codes.shape[:1], 1024, len(latents))
+    assert np.array_equal(codec.rvq.encode(latents.T, model.codebooks), codes)
+    sums = codec.rvq.decode(codes[:4], model.codebooks)
+    decoded = model.decode(model.tokens(codes[:4]))[0]
+    restored = model.decode_latents(sums.T, normalized=False)[0]
+    wanted, got = (np.fft.rfft(audio)[:3500] for audio in (decoded, restored))  # bins of 1 Hz
+    assert np.abs(wanted - got).max() < 1e-3 * np.abs(wanted).max()
+    with pytest.raises(ValueError, match="read-only"):
+        model.codebooks[0] = 0
+    with pytest.raises(ModelError, match="no codebooks"):
+        _ = SMALL.codebooks

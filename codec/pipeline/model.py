@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from codec.audio.arrays import Audio, after, first, silence
 from codec.audio.resample import resample_blocks, resampled_length
@@ -39,6 +40,7 @@ from codec.model.config import ModelConfig
 from codec.model.identity import same_tokens
 from codec.model.latent_scale import LatentScale, load_latent_scale
 from codec.model.receptive_field import Reach, decoder_reach
+from codec.model.weights_file import WeightsFile
 from codec.nac.coders import Coders
 from codec.nac.layout import Header
 from codec.nac.seek import SeekableReader
@@ -226,6 +228,15 @@ class Pipeline:
         if (streaming := self.backend.streaming) is None:
             raise BackendError("this backend does not code audio while it arrives")
         return streaming
+
+    @functools.cached_property
+    def codebooks(self) -> npt.NDArray[np.float32]:
+        """The codewords float32 [codebooks, codewords, dim], read-only. Raises ModelError."""
+        if self._weights is None:
+            raise ModelError("a model without a file of weights gives no codebooks")
+        codebooks = WeightsFile(self._weights).codebooks
+        codebooks.setflags(write=False)
+        return codebooks
 
     def latent_scale(self, normalized: bool = True) -> LatentScale | None:
         """Return what latents are normalised by, None if they are not. Raises ModelError."""
