@@ -91,8 +91,11 @@ def test_tensors_of_torch():
     expected = SMALL.encode(audio, 24_000)
     for tensor in (torch.from_numpy(audio), torch.from_numpy(audio).requires_grad_()):
         assert SMALL.encode(tensor, torch.tensor(24_000)) == expected
-    for wrong in (torch.zeros(9, dtype=torch.bfloat16), torch.zeros(9, device="meta")):
-        with pytest.raises(codec.AudioError, match=r"audio must be .* not torch"):
+    for half in (torch.bfloat16, torch.float16):
+        rounded = torch.from_numpy(audio).to(half)
+        assert SMALL.encode(rounded, 24_000) == SMALL.encode(rounded.float(), 24_000)
+    for wrong in (torch.zeros(9, dtype=torch.int64), torch.zeros(9, device="meta")):
+        with pytest.raises(codec.AudioError, match="audio must be floats or int16, not"):
             SMALL.encode(wrong, 24_000)
     with pytest.raises(codec.AudioError, match=r"^audio is a sparse tensor \(torch\.sparse_coo\)"):
         SMALL.encode(torch.from_numpy(audio).to_sparse(), 24_000)

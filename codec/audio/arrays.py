@@ -75,15 +75,15 @@ def as_samples(audio: npt.ArrayLike) -> Audio:
 def as_float32(audio: npt.ArrayLike) -> Audio:
     """Convert samples of any shape to float32 with full scale ±1, in this machine's byte order.
 
-    audio: float32, float64 or int16, which is divided by 32768: a NumPy array of either byte
-        order, nested lists, or a PyTorch tensor, whose gradient is left behind.
+    audio: floats of 16, 32 or 64 bits (bfloat16 too), or int16, which is divided by 32768: a NumPy
+        array of either byte order, nested lists, or a PyTorch tensor, whose gradient is left behind.
     Raises AudioError on everything else, and on float64 beyond the range of float32.
     """
     array = native_array(audio)
     if array.dtype == np.int16:
         return array.astype(np.float32) / np.float32(32768)
-    if array.dtype not in (np.float32, np.float64):
-        raise AudioError(f"audio must be float32, float64 or int16, not {array.dtype}")
+    if array.dtype not in (np.float16, np.float32, np.float64):
+        raise AudioError(f"audio must be floats or int16, not {array.dtype}")
     return narrowed(array)
 
 
@@ -111,6 +111,8 @@ def native_array(audio: npt.ArrayLike) -> npt.NDArray[Any]:
     Raises AudioError on what is no array.
     """
     given: Any = audio
+    if str(getattr(given, "dtype", "")) == "torch.bfloat16":  # no dtype of NumPy
+        given = given.float()
     try:
         array = as_array(given)
     except SparseError as error:
@@ -118,7 +120,7 @@ def native_array(audio: npt.ArrayLike) -> npt.NDArray[Any]:
     except ValueError as error:
         if hasattr(given, "detach"):
             raise AudioError(
-                f"audio must be float32, float64 or int16, not {given.dtype} on {given.device}"
+                f"audio must be floats or int16, not {given.dtype} on {given.device}"
             ) from None
         raise AudioError(f"audio is no array, or its channels differ in length: {error}") from None
     # `newbyteorder` gives the native type of what a big-endian file or machine wrote.

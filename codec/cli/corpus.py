@@ -165,7 +165,7 @@ def tokenize(
     with filling(output), Progress(len(corpus.items), shown=not quiet) as progress:
         card = run(corpus, work, strict=strict, progress=progress)
     click.echo(
-        f"{output}: {card['rows']} rows, {card['hours']:.3f} h, {card['ids']} ids,"
+        f"{output}: {card['rows']} rows, {card['hours']:.3f} h, {card['ids']} {'values' if latents else 'ids'},"
         f" {card['rejects']} rejected, {card['warnings']} warned of, hash {card['hash'][:16]}"
     )
     if corpus.failed():
