@@ -129,6 +129,9 @@ CALLS = {
     ),
     "no threads": (codec.OptionError, lambda: SMALL.encode(SILENCE, 24_000, threads=0)),
     "threads=None": (codec.OptionError, lambda: SMALL.encode(SILENCE, 24_000, threads=None)),
+    "a text for a truth value": (
+        codec.OptionError, lambda: SMALL.decode(SMALL.encode(SILENCE, 24_000), postfilter="no"),
+    ),
     "effort": (codec.OptionError, lambda: SMALL.compress(SILENCE, 24_000, effort="max")),
     "effort as a list": (codec.OptionError, lambda: SMALL.compress(SILENCE, 24_000, effort=[])),
     "codes to decode": (codec.TokensError, lambda: SMALL.decode(np.zeros((1, 2, 3), np.uint16))),

@@ -76,7 +76,7 @@ def as_float32(audio: npt.ArrayLike) -> Audio:
     """Convert samples of any shape to float32 with full scale ±1, in this machine's byte order.
 
     audio: floats of 16, 32 or 64 bits (bfloat16 too), or int16, which is divided by 32768: a NumPy
-        array of either byte order, nested lists, or a PyTorch tensor, whose gradient is left behind.
+        array of either byte order, nested lists, or a PyTorch tensor, without its gradient.
     Raises AudioError on everything else, and on float64 beyond the range of float32.
     """
     array = native_array(audio)

@@ -11,7 +11,7 @@ import functools
 import itertools
 import sys
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, Literal, Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,8 @@ import numpy.typing as npt
 from codec.audio import flac, helper, libav, mpeg, ogg, riff, sphere, wavpack
 from codec.audio.arrays import block_samples
 from codec.audio.channels import LAYOUTS, WAVE_FROM_VORBIS
-from codec.audio.content import Bytes, Part, check_unchanged, content, only_zeros
+from codec.audio.content import Bytes, Part, check_unchanged, content
+from codec.audio.extents import finished_caf, missing_bytes, second_file, whole_au
 from codec.audio.formats import TAGS
 from codec.audio.libsndfile import SndFile, UndecodableError
 from codec.audio.sniff import BY_LIBSNDFILE, kind_of
@@ -64,8 +65,8 @@ def open_source(file: BinaryIO, data: Bytes) -> Source:
         except NotOpenedError:
             pass  # by FFmpeg, perhaps
     elif kind == "ogg":
-        if openers := _ogg_openers(data):
-            return openers
+        if links := _ogg_openers(data):
+            return links
     elif kind == "mp3":
         frames, source = _mp3(data)
         if frames.clean:
@@ -408,12 +409,14 @@ def serve(kind: str, decoder: str) -> None:
                 if wave:
                     parts = wave.for_decoder()
                 elif kind == "caf":
-                    parts = _finished_caf(data)
+                    parts = finished_caf(data)
                 elif kind == "au":
-                    parts = _whole_au(data)
+                    parts = whole_au(data)
                 elif kind == "sphere":
                     parts, more = sphere.samples(data)
                 cut = ["cut off"] if missing_bytes(data, kind) else []
+                if (end := second_file(data, kind)) is not None:
+                    parts, more = [(0, end)], ["joined: another file follows, which was not read"]
                 source = LinkSource([lambda: (SndFile(data, parts, kind), cut + more)], layout="")
                 if wave:
                     source.tags, source.warnings = wave.tags, cut + wave.warnings
@@ -440,57 +443,3 @@ def serve(kind: str, decoder: str) -> None:
         helper.send_end(output)
     helper.answer(output, problem or {"warnings": source.warnings})
     output.flush()
-
-
-def missing_bytes(data: Bytes, kind: str) -> int:
-    """Count the bytes of samples that a header claims and that are missing from the file."""
-    if kind == "wav":
-        wave = riff.Walker(data)
-        return max(0, (wave.head.size or 0) - (len(data) - wave.at))
-    if kind == "au" and len(data) >= 12:
-        offset, size = _au_samples(data)
-        return max(0, offset + size - len(data)) if size else 0
-    if kind == "sphere":
-        return max(0, sum(sphere.extent(data)) - len(data))
-    if kind in ("aiff", "caf", "rifx"):
-        name = b"SSND" if kind == "aiff" else b"data"
-        at, wide = (8, 8) if kind == "caf" else (12, 4)
-        while at + 4 + wide <= len(data):
-            size = int.from_bytes(data[at + 4 : at + 4 + wide], "big", signed=kind == "caf")
-            end = at + 4 + wide + max(0, size)
-            if data[at : at + 4] == name:
-                return max(0, end - len(data))
-            if not any(data[at : at + 4]):
-                break
-            at = end + (0 if kind == "caf" else size % 2)
-    return 0
-
-
-def _whole_au(data: Bytes) -> list[Part]:
-    """Return an AU that is read to its end, or to that of its samples if only zeros follow."""
-    offset, size = _au_samples(data)
-    end = offset + size
-    if not (size and end < len(data) and only_zeros(data, end)):
-        end = len(data)
-    return [(0, 8), b"\xff" * 4, (12, end)]
-
-
-def _au_samples(data: Bytes) -> tuple[int, int]:
-    """Return where an AU's samples begin, and their bytes, 0 if it does not say."""
-    order: Literal["big", "little"] = "big" if data[:1] == b"." else "little"
-    offset, size = (int.from_bytes(data[k : k + 4], order) for k in (4, 8))
-    return offset, 0 if size == riff.UNKNOWN else size
-
-
-def _finished_caf(data: Bytes) -> list[Part]:
-    """Return a CAF with the size of its last chunk of samples filled in, without zeros behind."""
-    at = 8
-    while at + 12 <= len(data):
-        size = int.from_bytes(data[at + 4 : at + 12], "big", signed=True)
-        if data[at : at + 4] == b"data" and (size < 0 or size > len(data) - at - 12):
-            there = (len(data) - at - 12).to_bytes(8, "big")
-            return [(0, at + 4), there, (at + 12, len(data))]
-        if not any(data[at : at + 4]):  # a file allocated ahead, which libsndfile would search
-            return [(0, at)]
-        at += 12 + max(0, size)
-    return [(0, len(data))]

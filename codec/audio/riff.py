@@ -279,7 +279,11 @@ class Walker:
         """Read the tags in chunks behind the samples. Raises JoinedError if more samples follow."""
         if self.head.size is None:
             return {}
-        self._next = self.at + self.head.size + self.head.size % 2
+        end = self.at + self.head.size
+        for another in (end, end + -end % 8):  # a Wave64 is aligned, or not
+            if self._data[another : another + len(W64_MAGIC)] == W64_MAGIC:
+                raise JoinedError("another WAV follows, which was not read")
+        self._next = end + self.head.size % 2
         return tags_behind(self._take, self._skip, letters=self.head.letters)
 
     def _take(self, size: int) -> bytes:

@@ -164,8 +164,9 @@ def tokenize(
         click.echo(f"codec: {passed_over(corpus.others)}", err=True)
     with filling(output), Progress(len(corpus.items), shown=not quiet) as progress:
         card = run(corpus, work, strict=strict, progress=progress)
+    values = "values" if latents else "ids"
     click.echo(
-        f"{output}: {card['rows']} rows, {card['hours']:.3f} h, {card['ids']} {'values' if latents else 'ids'},"
+        f"{output}: {card['rows']} rows, {card['hours']:.3f} h, {card['ids']} {values},"
         f" {card['rejects']} rejected, {card['warnings']} warned of, hash {card['hash'][:16]}"
     )
     if corpus.failed():

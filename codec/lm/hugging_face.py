@@ -25,6 +25,7 @@ from codec.api import Codec, load
 from codec.errors import LayoutError, ModelError
 from codec.lm.vocabulary import Audio, Segment, Text, Vocabulary
 from codec.model.identity import same_tokens
+from codec.support.arguments import shown
 
 VOCABULARY_NAME = "audio_vocabulary.json"
 
@@ -82,6 +83,7 @@ class CodecProcessor:
         sampling_rate: int | None = None,
         *,
         padding: bool = True,
+        padding_side: str | None = None,
         max_length: int | None = None,
         return_tensors: str | None = "np",
     ) -> Any:
@@ -89,7 +91,8 @@ class CodecProcessor:
 
         text, audio: one item, or a list of items of which any may be None; of an item its text
             comes first. audio: float32 [samples] at `sampling_rate` Hz, by default the codec's.
-        padding: on the right, with `pad`; without it all must have one length or no tensor is made.
+        padding: with `pad`, on `padding_side`, "left" (to generate from) or "right", by default
+            the tokenizer's; without it all must have one length or no tensor is made.
         max_length: where longer sequences are cut. return_tensors: "np", "pt", or None for lists.
         What looks like one of our tokens in `text` stays text. Raises AudioError, LayoutError.
         """
@@ -112,12 +115,13 @@ class CodecProcessor:
             if waveform is not None:
                 segments.append(self.audio(waveform, sampling_rate))
             rows.append(self.vocabulary.encode(segments)[:max_length].tolist())
-        longest = max(map(len, rows))
+        side = padding_side if padding_side is not None else self.tokenizer.padding_side
+        if side not in ("left", "right"):
+            raise LayoutError(f"padding_side must be 'left' or 'right', not {shown(side)}")
         masks = [[1] * len(row) for row in rows]
         if padding:
-            pad = self.vocabulary.special("pad")
-            masks = [mask + [0] * (longest - len(mask)) for mask in masks]
-            rows = [row + [pad] * (longest - len(row)) for row in rows]
+            masks = _padded(masks, 0, side)
+            rows = _padded(rows, self.vocabulary.special("pad"), side)
         return BatchFeature(
             {"input_ids": rows, "attention_mask": masks}, tensor_type=return_tensors
         )
@@ -191,6 +195,13 @@ class CodecProcessor:
         tokens = self.codec.tokens(codes, lone=self.codec.config.channels == 2)
         waveform: npt.NDArray[np.float32] = self.codec.decode(tokens)[0]
         return waveform
+
+
+def _padded(rows: list[list[int]], value: int, side: str) -> list[list[int]]:
+    longest = max(map(len, rows))
+    missing = [[value] * (longest - len(row)) for row in rows]
+    pairs = zip(rows, missing, strict=True)
+    return [more + row if side == "left" else row + more for row, more in pairs]
 
 
 def _is_waveform(item: Any) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from codec.audio import AudioReader, AudioWriter, decode, riff, write_audio
+from codec.audio import AudioReader, AudioWriter, extents, riff, write_audio
 from codec.audio.channels import VORBIS_FROM_WAVE, WAVE_FROM_VORBIS
 from codec.audio.pipes import NotStreamableError, open_wav
 from codec.errors import AudioError
@@ -411,7 +411,7 @@ def test_zeros_behind_an_au_or_a_caf_are_no_samples_and_not_searched():
         audio, reader = read(data + bytes(3 << 20))
         assert np.array_equal(audio, read(data)[0])
         assert reader.warnings == []
-    assert decode._finished_caf(data + bytes(100)) == [(0, len(data))]
+    assert extents.finished_caf(data + bytes(100)) == [(0, len(data))]
 
 
 @pytest.mark.parametrize("kind", ["AIFF", "AU", "CAF", "W64"])
@@ -513,3 +513,14 @@ def test_gigabytes_of_zeros_behind_a_wav_take_few_steps():
     for letters in (0, 3, 4):
         left, steps = 1 << 29, itertools.count(1)
         assert riff.tags_behind(take, lambda size: None, letters=letters) == {}
+
+
+@pytest.mark.parametrize("kind", ["W64", "AIFF", "CAF"])
+def test_of_two_joined_files_the_second_is_told(kind):
+    for samples in (7999, 8000):
+        data = inputs.encoded(tone(samples), kind, "PCM_16")
+        audio, reader = read(data + data)
+        assert np.array_equal(audio, read(data)[0])
+        assert ["follows, which was not read" in text for text in reader.warnings] == [True]
+        with pytest.raises(AudioError, match="follows, which was not read"):
+            read(data + data, strict=True)

@@ -77,6 +77,14 @@ def test_a_batch_is_padded_and_cut(processor: CodecProcessor) -> None:
     pad = processor.vocabulary.special("pad")
     assert ((ids == pad) == (mask == 0)).all()
     assert [len(processor.decode(row)) for row in ids] == [2, 1, 1]
+    left = processor(
+        text=["say it", None, "again"], audio=[noise(960), noise(4800), None], padding_side="left"
+    )
+    for row, other, kept in zip(ids, left["input_ids"], mask.sum(1), strict=True):
+        assert (row[:kept] == other[len(other) - kept :]).all()
+    assert (left["attention_mask"] == mask[:, ::-1]).all()
+    with pytest.raises(LayoutError, match="padding_side must be"):
+        processor(text="a", padding_side="both")
     torch = pytest.importorskip("torch")
     cut = processor(audio=[noise(960), noise(4800)], max_length=9, return_tensors="pt")
     assert cut["input_ids"].shape == (2, 9)
