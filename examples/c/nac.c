@@ -262,7 +262,11 @@ static int open_enhancer(job *j)
     codec_status status = CODEC_OK;
     if (!without)
         status = codec_enhancer_open(j->model, path, NULL, &j->enhancer, j->reason, REASON);
-    if (status != CODEC_OK) fail_weights(j, path, status);
+    if (status != CODEC_OK) {
+        if (j->asked->enhance < 0)
+            strncat(j->reason, "; --no-enhance does without", REASON - 1 - strlen(j->reason));
+        fail_weights(j, path, status);
+    }
     free(path);
     return status != CODEC_OK;
 }

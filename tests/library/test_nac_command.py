@@ -323,6 +323,7 @@ def test_what_is_wrong_with_an_enhancer_names_its_file(
         code, error = nac("decompress", *words, *refused)
         assert (code, error.count("\n")) == (1, 1)
         assert error.startswith(f"nac: {path}: ")
+        assert error.endswith("; --no-enhance does without\n") == (not words)
     write_enhancer(weights, bytes(8))
     code, error = nac("decompress", "--enhance", *refused)
     assert (code, error.count("\n")) == (1, 1)
