@@ -173,13 +173,12 @@ fn decompress(options: &Options, source: &Path, target: &Path) -> Result<(), Fai
     reader.decode_with(&coder)?;
     let beside = options.model.with_extension("enhancer");
     let enhance = options.enhance.unwrap_or(!options.postfilter && beside.exists());
-    let enhancer = enhance
-        .then(|| open_enhancer(&beside, &model))
-        .transpose()
-        .map_err(|error| match options.enhance {
+    let enhancer = enhance.then(|| open_enhancer(&beside, &model)).transpose().map_err(
+        |error| match options.enhance {
             None => format!("{error}; --no-enhance does without").into(),
             Some(_) => error,
-        })?;
+        },
+    )?;
     let mut streams = vec![Vec::new(); files::streams(&info)];
     let mut decoders = streams
         .iter()
