@@ -1,7 +1,8 @@
 """Decodes a file by what it contains: chooses the decoder, and runs it for each stream.
 
 A source has channels, sample_rate, claimed (samples that the file says it has, 0 if it does not),
-tags, layout (speakers in the order of the channels, "" if unknown), decoder, warnings, and
+tags, layout (speakers in the order of the channels, "" if unknown), decoder, warnings, damaged (the
+first sample and the number of samples of each place that could not be decoded), and
 `blocks(start)`, all of it from a sample on, in blocks [samples, channels].
 """
 
@@ -21,6 +22,7 @@ from codec.audio.arrays import block_samples
 from codec.audio.channels import LAYOUTS, WAVE_FROM_VORBIS
 from codec.audio.content import Bytes, Part, check_unchanged, content
 from codec.audio.extents import finished_caf, missing_bytes, second_file, whole_au
+from codec.audio.flac_damage import Resumption
 from codec.audio.formats import TAGS
 from codec.audio.libsndfile import SndFile, UndecodableError
 from codec.audio.sniff import BY_LIBSNDFILE, kind_of
@@ -29,7 +31,7 @@ from codec.errors import AudioError, CodecError
 Block = npt.NDArray[np.float32]  # [samples, channels]
 
 _BEHIND = "joined: what follows the audio cannot be decoded, and was left out"
-_MOST_SILENCE = 60  # seconds of a file, for audio that is damaged: a frame's number may be wrong
+_MOST_SILENCE = 60  # seconds in a place, for audio that is damaged: a frame's number may be wrong
 
 
 class Source(Protocol):
@@ -42,6 +44,7 @@ class Source(Protocol):
     layout: str
     decoder: str
     warnings: list[str]
+    damaged: list[tuple[int, int]]
 
     def blocks(self, start: int) -> Iterator[Block]: ...
 
@@ -61,7 +64,7 @@ def open_source(file: BinaryIO, data: Bytes) -> Source:
         try:
             streams = flac.streams(data)
             openers = [_flac_opener(data, stream) for stream in streams]
-            return LinkSource(openers, resume=[_flac_resume(data, stream) for stream in streams])
+            return LinkSource(openers, resume=[Resumption(data, one) for one in streams])
         except NotOpenedError:
             pass  # by FFmpeg, perhaps
     elif kind == "ogg":
@@ -108,6 +111,7 @@ class WaveSource:
         wave = walker.head
         self._data, self._start, self._frame = data, walker.at, wave.frame_bytes
         self._wave = wave
+        self.damaged: list[tuple[int, int]] = []
         self.kind = wave.kind
         there = len(data) - walker.at
         self.claimed = (wave.size if wave.size is not None else there) // wave.frame_bytes
@@ -142,8 +146,6 @@ class WaveSource:
 
 # A stream in the file: itself, to be read from a sample on or from the start; what is warned of.
 Opener = Callable[[], tuple[SndFile, list[str]]]
-# The first intact sample of a stream, the one that is given or later, and the stream from it on.
-Resume = Callable[[int], tuple[int, Callable[[], SndFile]] | None]
 
 
 class LinkSource:
@@ -160,11 +162,11 @@ class LinkSource:
         layout: str | None = None,
         claimed: int | None = None,
         trusted: bool = False,
-        resume: list[Resume] | None = None,
+        resume: list[Resumption] | None = None,
     ) -> None:
         self._openers, self._order, self._trusted = openers, order, trusted
         self._resume = resume
-        self._silent = self._places = 0  # samples in place of damage, and in how many places
+        self.damaged: list[tuple[int, int]] = []
         self._file, self.warnings = openers[0]()
         self.channels, self.sample_rate = self._file.channels, self._file.sample_rate
         own = self._file.claimed if self._file.claimed < 1 << 40 else 0
@@ -192,7 +194,7 @@ class LinkSource:
                     continue
                 file.seek(ahead)
                 ahead, given = 0, given + ahead
-            for block in self._all(k):
+            for block in self._all(k, given):
                 given += len(block)
                 skipped = min(ahead, len(block))
                 ahead -= skipped
@@ -202,62 +204,62 @@ class LinkSource:
         if ahead or (start and given <= start):
             raise AudioError(f"cannot read from sample {start}: the audio ends before")
 
-    def _all(self, k: int) -> Iterator[Block]:
-        """Read stream k to its end. What cannot be decoded behind the samples it claims is none."""
-        claimed = self._file.claimed
-        read, step = 0, block_samples(self.channels)
+    def _all(self, k: int, before: int) -> Iterator[Block]:
+        """Read stream k to its end; before: samples that the streams before it gave.
+
+        What cannot be decoded behind the samples that it claims is none.
+        """
+        claimed, resume = self._file.claimed, self._resume[k] if self._resume else None
+        read = decoded = 0
+        step = block_samples(self.channels)
         while True:
             missing = claimed - read
             try:
                 block = self._file.read(min(step, missing) if missing > 0 else step)
             except UndecodableError as error:
-                block = error.block if self._begins_intact(k, read) else error.block[:0]
-                if len(block):
-                    read += len(block)
+                block = error.block[: len(error.block) if resume else 0]
+                if resume and not read and resume.find(0):
+                    # libFLAC left a first frame out, and reports it behind those that follow.
+                    block = block[:0]
+                read, decoded = read + len(block), decoded + len(block)
+                behind = bool(read) and read == claimed
+                at = None if behind or not resume else resume.find(read)
+                if resume and at is not None and self._bridges(read, at, claimed):
+                    first, last = read, at
+                    if at == read:  # libFLAC made a frame silent, some frames before it says so
+                        first, last = (
+                            read - len(block) + place
+                            for place in _silent_part(block, resume.block // 2)
+                        )
+                    self._damaged(before + first, last - first)
+                    self._file.close()
+                    self._file = resume.open()
                     yield block
-                if read and read == claimed:
-                    self.warnings.append(_BEHIND)
-                    return
-                lost = self._go_on(k, read)
-                if lost is None:
-                    if not read or self._resume is None:
-                        raise
-                    self.warnings.append("cut off")
-                    return
-                read += lost
-                yield from self._silence(lost, step)
-                continue
-            if not len(block):
+                    yield from self._silence(at - read, step)
+                    read = at
+                    continue
+                if not decoded or not (resume or behind):
+                    raise
+                self.warnings.append(_BEHIND if behind else "cut off")
+                yield block
                 return
-            read += len(block)
+            if not len(block):
+                if read and not decoded:
+                    raise AudioError("cannot read audio: FLAC: no frame can be decoded")
+                return
+            read, decoded = read + len(block), decoded + len(block)
             yield block
 
-    def _begins_intact(self, k: int, read: int) -> bool:
-        """Tell whether what was decoded before damage is where it should be, `read` samples before.
+    def _bridges(self, read: int, at: int, claimed: int) -> bool:
+        """Tell whether a frame that begins at sample `at` can be what follows `read` samples."""
+        within = not claimed or at < claimed
+        return within and at - read <= _MOST_SILENCE * self.sample_rate
 
-        libFLAC leaves out a damaged first frame, and reports it behind the frames that follow.
-        """
-        if self._resume is None:
-            return False
-        found = None if read else self._resume[k](0)
-        return found is None or found[0] == 0
-
-    def _go_on(self, k: int, sample: int) -> int | None:
-        """Go on behind damage; the samples that are lost there, None if that is the end."""
-        resumed = self._resume[k](sample) if self._resume else None
-        if resumed is None:
-            return None
-        at, opened = resumed
-        self._silent += at - sample
-        if self._silent > _MOST_SILENCE * self.sample_rate:
-            return None
-        self._file.close()
-        self._file = opened()
-        if self._places:
-            self.warnings.remove(_damage(self._places))
-        self._places += 1
-        self.warnings.append(_damage(self._places))
-        return at - sample
+    def _damaged(self, sample: int, samples: int) -> None:
+        """Note a damaged place, as one with the place before that it touches."""
+        if self.damaged and sample <= sum(self.damaged[-1]):
+            sample, samples = self.damaged[-1][0], sample + samples - self.damaged.pop()[0]
+        self.damaged.append((sample, samples))
 
     def _silence(self, samples: int, step: int) -> Iterator[Block]:
         for at in range(0, samples, step):
@@ -265,6 +267,15 @@ class LinkSource:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _silent_part(block: Block, samples: int) -> tuple[int, int]:
+    """Return where the first and the last stretch of over `samples` zeros, in all channels of a
+    block, begin and end; all of the block if it has none."""
+    loud = np.flatnonzero(block.any(axis=1))
+    ends = np.concatenate([[-1], loud, [len(block)]])
+    long = np.flatnonzero(np.diff(ends) > samples)
+    return (int(ends[long[0]]) + 1, int(ends[long[-1] + 1])) if len(long) else (0, len(block))
 
 
 def _flac_opener(data: Bytes, stream: flac.Stream) -> Opener:
@@ -277,25 +288,6 @@ def _flac_opener(data: Bytes, stream: flac.Stream) -> Opener:
         return file, []
 
     return opened
-
-
-def _flac_resume(data: Bytes, stream: flac.Stream) -> Resume:
-    frame = stream.start
-
-    def resumed(sample: int) -> tuple[int, Callable[[], SndFile]] | None:
-        nonlocal frame
-        found = flac.intact_frame(data, stream, sample, frame)
-        if found is None:
-            return None
-        frame, at = found
-        return at, lambda: SndFile(data, stream.endless_from(data, frame), "flac")
-
-    return resumed
-
-
-def _damage(places: int) -> str:
-    where = "one place" if places == 1 else f"{places} places"
-    return f"damaged: the audio cannot be decoded in {where}, and is silent there"
 
 
 def _ogg_openers(data: Bytes) -> LinkSource | None:
@@ -364,6 +356,7 @@ class WholeSource:
 
     def __init__(self, inner: helper.Helper | libav.AvFile) -> None:
         self._inner = inner
+        self.damaged: list[tuple[int, int]] = []
         self.channels, self.sample_rate = inner.channels, inner.sample_rate
         self.claimed, self.tags, self.layout = inner.claimed, inner.tags, inner.layout
         self.decoder, self.warnings = inner.decoder, inner.warnings

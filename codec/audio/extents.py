@@ -40,8 +40,9 @@ def second_file(data: Bytes, kind: str) -> int | None:
         return end if data[end : end + 4] == data[:4] else None
     at = 8
     while kind == "caf" and at + 12 <= len(data):
-        if data[at : at + 4] == data[:4]:
-            return at
+        for begin in (at, at + 1):  # libsndfile adds a byte behind an odd number of them
+            if data[begin : begin + 4] == data[:4]:
+                return begin
         size = int.from_bytes(data[at + 4 : at + 12], "big", signed=True)
         if size < 0 or not any(data[at : at + 4]):
             break

@@ -17,6 +17,8 @@ _FIXED, _VARIABLE = b"\xff\xf8", b"\xff\xf9"  # of frames numbered by frames, or
 _HEADER = 16  # bytes of a frame's header, at most
 _TRIED = 100_000  # places of a stream that may be frames: chance gives one in 64 KB
 _LOOKALIKES = 1000
+_LARGEST = 1 << 22  # bytes of a frame, where the header does not say
+_LOST_AT_START = 10  # frames that may be missing before the first readable one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,21 +67,28 @@ def streams(data: Bytes) -> list[Stream]:
     return found
 
 
+def largest_block(data: Bytes, stream: Stream) -> int:
+    """Return the samples of the largest frame of a stream, as its header says, at least 1."""
+    return max(1, int.from_bytes(data[stream.start + 10 : stream.start + 12], "big"))
+
+
 def intact_frame(
     data: Bytes, stream: Stream, sample: int, start: int = 0
 ) -> tuple[int, int] | None:
-    """Find the first undamaged frame that begins at `sample` of a stream or later.
+    """Find the first frame that begins at `sample` of a stream or later and has right checksums.
 
     start: a byte that it does not begin before. Returns its first byte and its first sample, or
     None if there is none.
     """
     first = _first_frame(data, stream.start, stream.stop)
-    sync = bytes(data[first : first + 2])
-    lowest = _frame(bytes(data[first : first + _HEADER]))
-    if sync not in (_FIXED, _VARIABLE) or lowest is None:  # it is damaged: as most encoders write
-        smallest, largest = (bytes(data[stream.start + k : stream.start + k + 2]) for k in (8, 10))
-        sync = _FIXED if smallest == largest else _VARIABLE
-        lowest = 0, int.from_bytes(largest, "big")
+    sync, block = bytes(data[first : first + 2]), largest_block(data, stream)
+    opening = _frame(bytes(data[first : first + _HEADER]))
+    if sync not in (_FIXED, _VARIABLE) or opening is None:  # it is damaged: as most encoders write
+        smallest = int.from_bytes(data[stream.start + 8 : stream.start + 10], "big")
+        sync, opening = _FIXED if smallest == block else _VARIABLE, None
+    lowest = None if opening is None else opening[0]
+    step = 1 if sync == _VARIABLE else block if opening is None else opening[1]
+    most = int.from_bytes(data[stream.start + 15 : stream.start + 18], "big") or _LARGEST
     at = max(first, start) - 1
     begin = None  # of the frame that may be undamaged, and its first sample
     while at < stream.stop:
@@ -88,9 +97,12 @@ def intact_frame(
         found = _frame(bytes(data[at : at + _HEADER])) if at < stream.stop else (0, 0)
         if found is None:
             continue
-        if begin is not None and _crc16(bytes(data[begin[0] : at])) == 0:
+        whole = begin is not None and at - begin[0] <= most
+        if begin is not None and whole and _crc16(bytes(data[begin[0] : at])) == 0:
             return begin
-        place = (found[0] - lowest[0]) * (1 if sync == _VARIABLE else lowest[1])
+        if lowest is None:  # a recording of a broadcast does not begin with number 0
+            lowest = 0 if found[0] * step <= _LOST_AT_START * block else found[0]
+        place = (found[0] - lowest) * step
         begin = (at, place) if place >= sample else None
     return None
 

@@ -34,6 +34,7 @@ class SampleStream:
     AudioError, also in the iteration.
 
     ahead: bytes of the samples that were read with the header. letters: as of `riff.tags_behind`.
+    wide: whether it is a Wave64.
     tags, warnings, strict: as of `AudioReader`.
     """
 
@@ -47,12 +48,14 @@ class SampleStream:
         *,
         ahead: bytes = b"",
         letters: int = 0,
+        wide: bool = False,
     ) -> None:
         check_sample_rate(sample_rate)
         if not 1 <= channels <= MAX_CHANNELS:
             raise AudioError(f"{channels} channels; 1 to {MAX_CHANNELS} can be coded")
         self._file, self._kind, self._left = file, kind, n_bytes
         self._ahead, self._pad, self._letters = ahead, (n_bytes or 0) % 2, letters
+        self._wide = wide
         self.sample_rate, self.channels = sample_rate, channels
         self.n_samples = 0  # read so far, of each channel
         self.tags: dict[str, str] = {}
@@ -77,8 +80,11 @@ class SampleStream:
                     raise AudioError(self.warnings[0])
         elif self._left == 0:
             try:
-                self._skip(self._pad)
-                riff.tags_behind(self._take, self._skip, letters=self._letters)
+                if self._wide:
+                    riff.check_behind_w64(self._take)
+                else:
+                    self._skip(self._pad)
+                    riff.tags_behind(self._take, self._skip, letters=self._letters)
             except riff.JoinedError as error:
                 self.warnings.append(str(error))
                 if self.strict:
@@ -148,6 +154,7 @@ def open_wav(file: BinaryIO) -> SampleStream:
         wave.size,
         ahead=wave.ahead,
         letters=wave.letters,
+        wide=wave.wide,
     )
     stream.tags = wave.tags
     if wave.channels > 2 and wave.layout:

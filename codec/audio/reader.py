@@ -103,6 +103,7 @@ class AudioReader:
         if whole:
             self._account()
             self._account_stretch()
+        self._account_damage()
         if self._strict and self.warnings:
             raise AudioError("; ".join(self.warnings))
 
@@ -126,6 +127,15 @@ class AudioReader:
             self.warnings.insert(0, f"cut off: {there} of {self.claimed} samples are there")
         elif "cut off" in said:
             self.warnings.insert(0, f"cut off: {there} samples are there")
+
+    def _account_damage(self) -> None:
+        """Warn of the damaged places in what was read."""
+        first, last = self._start, self._start + self.n_samples
+        places = [1 for at, n in self._source.damaged if at < last and at + n > first]
+        if places:
+            where = "one place" if len(places) == 1 else f"{len(places)} places"
+            said = f"damaged: the audio cannot be decoded in {where}, and is silent there"
+            self.warnings.append(said)
 
     def _account_stretch(self) -> None:
         """Warn if the file ends well before the stretch that was asked for."""

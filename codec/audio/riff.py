@@ -217,6 +217,12 @@ def _text(data: bytes) -> str:
         return data.decode("cp1252", "replace")
 
 
+def check_behind_w64(take: Take) -> None:
+    """Raise JoinedError if another Wave64 follows the samples of one, aligned to 8 bytes or not."""
+    if W64_MAGIC in take(7 + len(W64_MAGIC)):
+        raise JoinedError("another WAV follows, which was not read")
+
+
 def tags_behind(take: Take, skip: Skip, *, letters: int = 0) -> dict[str, str]:
     """Read the tags of the chunks from here on. Raises JoinedError if more samples follow.
 
@@ -279,11 +285,11 @@ class Walker:
         """Read the tags in chunks behind the samples. Raises JoinedError if more samples follow."""
         if self.head.size is None:
             return {}
-        end = self.at + self.head.size
-        for another in (end, end + -end % 8):  # a Wave64 is aligned, or not
-            if self._data[another : another + len(W64_MAGIC)] == W64_MAGIC:
-                raise JoinedError("another WAV follows, which was not read")
-        self._next = end + self.head.size % 2
+        self._next = self.at + self.head.size
+        if self.head.wide:
+            check_behind_w64(self._take)
+            return {}
+        self._next += self.head.size % 2
         return tags_behind(self._take, self._skip, letters=self.head.letters)
 
     def _take(self, size: int) -> bytes:

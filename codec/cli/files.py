@@ -59,7 +59,7 @@ def _seconds(text: str) -> float:
             total += factor * int(part)
     except ValueError:
         total = -1.0
-    if not 0 <= total < float("inf") or len(larger) > 2 or "-" in text.partition("e")[0]:
+    if not 0 <= total < float("inf") or len(larger) > 2 or "-" in text.lower().partition("e")[0]:
         raise click.BadParameter(f"{text!r} is not a time; write 80, 1:20 or 1:02:03.5")
     return total
 

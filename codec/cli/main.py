@@ -130,7 +130,8 @@ def _run() -> NoReturn:
     except click.Abort:  # click's word for Ctrl-C
         _fail("interrupted", 130)
     except click.ClickException as error:
-        if not isinstance(error, click.exceptions.NoArgsIsHelpError):  # that is a page of ours
+        # A page of our help is no message; click 8.1 shows it by itself.
+        if not isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
             error.message = shown(error.message)  # type: ignore[misc]
         error.show()
         sys.exit(error.exit_code)

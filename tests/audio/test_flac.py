@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -108,12 +109,15 @@ def test_without_one_whole_frame_there_is_no_audio() -> None:
 
 
 @given(st.integers(FIRST, len(WHOLE) - 9000), st.binary(min_size=1, max_size=3000))
-@settings(max_examples=30)
+@settings(max_examples=60)
 def test_damaged_frames_are_silent_and_all_others_as_they_were(at: int, wrong: bytes) -> None:
     data = WHOLE[:at] + wrong + WHOLE[at + len(wrong) :]
-    audio, warnings = flac_samples(data)
+    with AudioReader(io.BytesIO(data)) as reader:
+        audio, warnings = np.concatenate(list(reader), axis=1), reader.warnings
     assert audio.shape == SAMPLES.shape
     differ = (audio != SAMPLES).any(axis=0)
+    places = [range(first, first + n) for first, n in reader._source.damaged]
+    assert all(any(sample in place for place in places) for sample in np.flatnonzero(differ))
     assert not audio[:, differ].any()
     assert bool(warnings) >= bool(differ.any())
     assert differ.sum() <= len(wrong) // 20 * 4096 + 3 * 4096
@@ -128,6 +132,95 @@ def test_every_place_is_counted() -> None:
     audio, warnings = flac_samples(bytes(data))
     assert audio.shape == SAMPLES.shape
     assert warnings == ["damaged: the audio cannot be decoded in 3 places, and is silent there"]
+
+
+def recoded(data: bytes, at: int, bits: int) -> bytes:
+    """`data` with bits of the byte at `at` of its second frame turned, and its checksums right."""
+    third = data.index(b"\xff\xf8" + data[FIRST + 2 : FIRST + 4] + b"\2", SECOND)
+    frame = bytearray(data[SECOND:third])
+    frame[at] ^= bits
+    frame[5] = crc8(bytes(frame[:5]))
+    frame[-2:] = flac._crc16(bytes(frame[:-2])).to_bytes(2, "big")
+    return data[:SECOND] + bytes(frame) + data[third:]
+
+
+def test_a_frame_that_has_right_checksums_and_cannot_be_decoded_is_silent() -> None:
+    assert flac._crc16(WHOLE[FIRST:SECOND]) == 0
+    same, _ = flac_samples(recoded(WHOLE, 12, 0))
+    assert np.array_equal(same, SAMPLES)
+    audio, warnings = flac_samples(recoded(WHOLE, 6, 0x7E))  # a reserved type of subframe
+    assert warnings == ["damaged: the audio cannot be decoded in one place, and is silent there"]
+    assert audio.shape == SAMPLES.shape
+    assert not audio[:, 4096:8192].any()
+    assert np.array_equal(audio[:, 8192:], SAMPLES[:, 8192:])
+
+
+@given(st.integers(0, FIRST - 1), st.integers(0, 7))
+@settings(max_examples=60)
+def test_a_damaged_header_is_read_or_refused(at: int, bit: int) -> None:
+    """It never takes long, and no file is silence alone."""
+    data = bytearray(WHOLE)
+    data[at] ^= 1 << bit
+    try:
+        audio, _ = flac_samples(bytes(data))
+    except AudioError:
+        return
+    assert audio.any()
+
+
+def test_stretches_are_warned_of_what_is_damaged_in_them_alone() -> None:
+    middle = SAMPLES.shape[1] // 2
+    data = bytearray(WHOLE)
+    data[len(data) // 2] ^= 0xFF
+    wrong = np.flatnonzero((flac_samples(bytes(data))[0] != SAMPLES).any(axis=0))
+    assert abs(wrong.mean() - middle) < middle / 4
+    first, last = wrong[0] / inputs.RATE, wrong[-1] / inputs.RATE
+    for start, duration, told in (
+        (0, first - 0.5, False),
+        (0, first + 0.1, True),
+        (first, 0.1, True),
+        (last + 0.1, 0.5, False),
+    ):
+        with AudioReader(io.BytesIO(data), start, duration, strict=told) as reader:
+            if told:
+                with pytest.raises(AudioError, match="damaged"):
+                    list(reader)
+            else:
+                list(reader)
+            assert bool(reader.warnings) == told
+
+
+def test_what_follows_a_stream_that_is_cut_off_is_not_searched_for_its_frame() -> None:
+    """Space that was allocated ahead may be gigabytes: they are passed over as bytes are."""
+    cut = WHOLE[: len(WHOLE) // 2]
+    audio, warnings = flac_samples(cut)
+    began = time.process_time()
+    again = flac_samples(cut + bytes(100_000_000))
+    assert np.array_equal(again[0], audio)
+    assert again[1] == warnings
+    assert time.process_time() - began < 10  # a checksum in Python takes minutes
+
+
+def test_numbers_of_frames_may_begin_anywhere() -> None:
+    """Also where the first frame's header cannot be read."""
+    renumbered, at = WHOLE[:FIRST], FIRST
+    for k in range(28):
+        end = WHOLE.find(b"\xff\xf8" + WHOLE[FIRST + 2 : FIRST + 4] + coded(k + 1), at)
+        body = WHOLE[at + 6 : end if end > 0 else len(WHOLE)]
+        head = WHOLE[at : at + 4] + coded(k + 100)
+        one = head + bytes([crc8(head)]) + body[:-2]
+        renumbered, at = renumbered + one + flac._crc16(one).to_bytes(2, "big"), end
+    whole, warnings = flac_samples(renumbered)
+    assert (whole.shape[1], warnings) == (
+        28 * 4096,
+        ["cut off: 114688 of 120000 samples are there"],
+    )
+    damaged = bytearray(renumbered)
+    damaged[FIRST] = 0
+    audio, warnings = flac_samples(bytes(damaged))
+    assert audio.shape[1] <= whole.shape[1]
+    assert np.array_equal(audio[:, -4096:], whole[:, -4096:])
+    assert warnings
 
 
 def test_a_hole_of_a_minute_is_an_end() -> None:

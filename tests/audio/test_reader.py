@@ -516,11 +516,15 @@ def test_gigabytes_of_zeros_behind_a_wav_take_few_steps():
 
 
 @pytest.mark.parametrize("kind", ["W64", "AIFF", "CAF"])
-def test_of_two_joined_files_the_second_is_told(kind):
-    for samples in (7999, 8000):
-        data = inputs.encoded(tone(samples), kind, "PCM_16")
-        audio, reader = read(data + data)
-        assert np.array_equal(audio, read(data)[0])
-        assert ["follows, which was not read" in text for text in reader.warnings] == [True]
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_S8"])
+def test_of_two_joined_files_the_second_is_told(kind, subtype):
+    for samples in range(7997, 8005):
+        if (kind, subtype) == ("W64", "PCM_S8"):
+            subtype = "PCM_U8"
+        data = inputs.encoded(tone(samples), kind, subtype)
+        for whole, two in ((read(data), read(data + data)), (piped(data), piped(data + data))):
+            assert np.array_equal(two[0], whole[0])
+            assert whole[1].warnings == []
+            assert ["follows, which was not read" in text for text in two[1].warnings] == [True]
         with pytest.raises(AudioError, match="follows, which was not read"):
             read(data + data, strict=True)
