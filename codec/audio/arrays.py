@@ -111,8 +111,6 @@ def native_array(audio: npt.ArrayLike) -> npt.NDArray[Any]:
     Raises AudioError on what is no array.
     """
     given: Any = audio
-    if str(getattr(given, "dtype", "")) == "torch.bfloat16":  # no dtype of NumPy
-        given = given.float()
     try:
         array = as_array(given)
     except SparseError as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, Protocol
 
 import numpy as np
@@ -20,18 +20,17 @@ import numpy.typing as npt
 from codec.audio import flac, helper, libav, mpeg, ogg, riff, sphere, wavpack
 from codec.audio.arrays import block_samples
 from codec.audio.channels import LAYOUTS, WAVE_FROM_VORBIS
-from codec.audio.content import Bytes, Part, check_unchanged, content
+from codec.audio.content import Bytes, Part, Spliced, check_unchanged, content
 from codec.audio.extents import finished_caf, missing_bytes, second_file, whole_au
-from codec.audio.flac_damage import Resumption
+from codec.audio.flac_damage import FlacStream
 from codec.audio.formats import TAGS
-from codec.audio.libsndfile import SndFile, UndecodableError
+from codec.audio.libsndfile import SndFile
 from codec.audio.sniff import BY_LIBSNDFILE, kind_of
 from codec.errors import AudioError, CodecError
 
 Block = npt.NDArray[np.float32]  # [samples, channels]
 
 _BEHIND = "joined: what follows the audio cannot be decoded, and was left out"
-_MOST_SILENCE = 60  # seconds in a place, for audio that is damaged: a frame's number may be wrong
 
 
 class Source(Protocol):
@@ -44,7 +43,9 @@ class Source(Protocol):
     layout: str
     decoder: str
     warnings: list[str]
-    damaged: list[tuple[int, int]]
+
+    @property
+    def damaged(self) -> Sequence[tuple[int, int]]: ...
 
     def blocks(self, start: int) -> Iterator[Block]: ...
 
@@ -62,9 +63,7 @@ def open_source(file: BinaryIO, data: Bytes) -> Source:
             return wave
     elif kind == "flac":
         try:
-            streams = flac.streams(data)
-            openers = [_flac_opener(data, stream) for stream in streams]
-            return LinkSource(openers, resume=[Resumption(data, one) for one in streams])
+            return LinkSource([_flac_opener(data, stream) for stream in flac.streams(data)])
         except NotOpenedError:
             pass  # by FFmpeg, perhaps
     elif kind == "ogg":
@@ -105,13 +104,13 @@ class WaveSource:
     """A WAV of plain samples, which are read here."""
 
     decoder = "codec"
+    damaged = ()
 
     def __init__(self, data: Bytes) -> None:
         walker = riff.Walker(data)
         wave = walker.head
         self._data, self._start, self._frame = data, walker.at, wave.frame_bytes
         self._wave = wave
-        self.damaged: list[tuple[int, int]] = []
         self.kind = wave.kind
         there = len(data) - walker.at
         self.claimed = (wave.size if wave.size is not None else there) // wave.frame_bytes
@@ -152,7 +151,7 @@ class LinkSource:
     """Streams that follow each other, all read by libsndfile, which reads one.
 
     order: that of WAVE, as channels of the stream. trusted: the streams are as long as they claim,
-    and a start within is sought. resume: how each goes on behind damage; without, that is an error.
+    and a start within is sought.
     """
 
     def __init__(
@@ -162,11 +161,9 @@ class LinkSource:
         layout: str | None = None,
         claimed: int | None = None,
         trusted: bool = False,
-        resume: list[Resumption] | None = None,
     ) -> None:
         self._openers, self._order, self._trusted = openers, order, trusted
-        self._resume = resume
-        self.damaged: list[tuple[int, int]] = []
+        self._begun, self._before = 0, list[tuple[int, int]]()  # of the streams that were read
         self._file, self.warnings = openers[0]()
         self.channels, self.sample_rate = self._file.channels, self._file.sample_rate
         own = self._file.claimed if self._file.claimed < 1 << 40 else 0
@@ -179,9 +176,11 @@ class LinkSource:
         form = (self.channels, self.sample_rate)
         for k, opener in enumerate(self._openers):
             if k:
+                self._before = self.damaged
                 self._file.close()
                 self._file, warnings = opener()
                 self.warnings += warnings
+                self._begun = given
             file = self._file
             if (file.channels, file.sample_rate) != form:
                 raise AudioError(
@@ -194,7 +193,7 @@ class LinkSource:
                     continue
                 file.seek(ahead)
                 ahead, given = 0, given + ahead
-            for block in self._all(k, given):
+            for block in self._all(file):
                 given += len(block)
                 skipped = min(ahead, len(block))
                 ahead -= skipped
@@ -204,84 +203,37 @@ class LinkSource:
         if ahead or (start and given <= start):
             raise AudioError(f"cannot read from sample {start}: the audio ends before")
 
-    def _all(self, k: int, before: int) -> Iterator[Block]:
-        """Read stream k to its end; before: samples that the streams before it gave.
+    @property
+    def damaged(self) -> list[tuple[int, int]]:
+        return [*self._before, *((self._begun + at, n) for at, n in self._file.damaged)]
 
-        What cannot be decoded behind the samples that it claims is none.
-        """
-        claimed, resume = self._file.claimed, self._resume[k] if self._resume else None
-        read = decoded = 0
-        step = block_samples(self.channels)
+    def _all(self, file: SndFile) -> Iterator[Block]:
+        """Read `file` to its end. What cannot be decoded behind the samples it claims is none."""
+        read, step = 0, block_samples(self.channels)
         while True:
-            missing = claimed - read
+            missing = file.claimed - read
             try:
-                block = self._file.read(min(step, missing) if missing > 0 else step)
-            except UndecodableError as error:
-                block = error.block[: len(error.block) if resume else 0]
-                if resume and not read and resume.find(0):
-                    # libFLAC left a first frame out, and reports it behind those that follow.
-                    block = block[:0]
-                read, decoded = read + len(block), decoded + len(block)
-                behind = bool(read) and read == claimed
-                at = None if behind or not resume else resume.find(read)
-                if resume and at is not None and self._bridges(read, at, claimed):
-                    first, last = read, at
-                    if at == read:  # libFLAC made a frame silent, some frames before it says so
-                        first, last = (
-                            read - len(block) + place
-                            for place in _silent_part(block, resume.block // 2)
-                        )
-                    self._damaged(before + first, last - first)
-                    self._file.close()
-                    self._file = resume.open()
-                    yield block
-                    yield from self._silence(at - read, step)
-                    read = at
-                    continue
-                if not decoded or not (resume or behind):
+                block = file.read(min(step, missing) if missing > 0 else step)
+            except AudioError:
+                if read != file.claimed or not read:
                     raise
-                self.warnings.append(_BEHIND if behind else "cut off")
-                yield block
+                self.warnings.append(_BEHIND)
                 return
             if not len(block):
-                if read and not decoded:
-                    raise AudioError("cannot read audio: FLAC: no frame can be decoded")
+                if file.cut:
+                    self.warnings.append("cut off")
                 return
-            read, decoded = read + len(block), decoded + len(block)
+            read += len(block)
             yield block
-
-    def _bridges(self, read: int, at: int, claimed: int) -> bool:
-        """Tell whether a frame that begins at sample `at` can be what follows `read` samples."""
-        within = not claimed or at < claimed
-        return within and at - read <= _MOST_SILENCE * self.sample_rate
-
-    def _damaged(self, sample: int, samples: int) -> None:
-        """Note a damaged place, as one with the place before that it touches."""
-        if self.damaged and sample <= sum(self.damaged[-1]):
-            sample, samples = self.damaged[-1][0], sample + samples - self.damaged.pop()[0]
-        self.damaged.append((sample, samples))
-
-    def _silence(self, samples: int, step: int) -> Iterator[Block]:
-        for at in range(0, samples, step):
-            yield np.zeros((min(step, samples - at), self.channels), np.float32)
 
     def close(self) -> None:
         self._file.close()
 
 
-def _silent_part(block: Block, samples: int) -> tuple[int, int]:
-    """Return where the first and the last stretch of over `samples` zeros, in all channels of a
-    block, begin and end; all of the block if it has none."""
-    loud = np.flatnonzero(block.any(axis=1))
-    ends = np.concatenate([[-1], loud, [len(block)]])
-    long = np.flatnonzero(np.diff(ends) > samples)
-    return (int(ends[long[0]]) + 1, int(ends[long[-1] + 1])) if len(long) else (0, len(block))
-
-
 def _flac_opener(data: Bytes, stream: flac.Stream) -> Opener:
     def opened() -> tuple[SndFile, list[str]]:
         try:
-            file = SndFile(data, stream.endless, "flac")
+            file = FlacStream(data, stream.endless, "flac", lambda: (data, stream))
         except AudioError as error:
             raise NotOpenedError(str(error)) from None
         file.claimed = stream.claimed
@@ -303,8 +255,9 @@ def _ogg_openers(data: Bytes) -> LinkSource | None:
         parts: list[Part] = ogg.native_flac(data, stream) if flac_ else list(stream.pages)
 
         def opened(parts: list[Part] = parts, flac_: bool = flac_) -> tuple[SndFile, list[str]]:
-            file = SndFile(data, parts, "ogg")
-            return file, []
+            if flac_:
+                return FlacStream(data, parts, "ogg", lambda: _native(data, parts)), []
+            return SndFile(data, parts, "ogg"), []
 
         openers.append(opened)
         if stream.gaps:
@@ -323,6 +276,12 @@ def _ogg_openers(data: Bytes) -> LinkSource | None:
         source.layout = ""
     source.warnings += warnings
     return source
+
+
+def _native(data: Bytes, parts: list[Part]) -> tuple[Bytes, flac.Stream]:
+    """Take FLAC out of Ogg, into memory."""
+    whole = Spliced(data, parts).read()
+    return whole, flac.streams(whole)[0]
 
 
 def _mp3(data: Bytes) -> tuple[mpeg.Frames, LinkSource]:
@@ -354,9 +313,10 @@ def _mp3(data: Bytes) -> tuple[mpeg.Frames, LinkSource]:
 class WholeSource:
     """A source that can be read from its beginning only."""
 
+    damaged = ()
+
     def __init__(self, inner: helper.Helper | libav.AvFile) -> None:
         self._inner = inner
-        self.damaged: list[tuple[int, int]] = []
         self.channels, self.sample_rate = inner.channels, inner.sample_rate
         self.claimed, self.tags, self.layout = inner.claimed, inner.tags, inner.layout
         self.decoder, self.warnings = inner.decoder, inner.warnings
@@ -409,7 +369,8 @@ def serve(kind: str, decoder: str) -> None:
                     parts, more = sphere.samples(data)
                 cut = ["cut off"] if missing_bytes(data, kind) else []
                 if (end := second_file(data, kind)) is not None:
-                    parts, more = [(0, end)], ["joined: another file follows, which was not read"]
+                    parts = [(0, end)]
+                    more = ["joined: another file follows, which was not read"]
                 source = LinkSource([lambda: (SndFile(data, parts, kind), cut + more)], layout="")
                 if wave:
                     source.tags, source.warnings = wave.tags, cut + wave.warnings

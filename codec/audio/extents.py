@@ -38,6 +38,11 @@ def second_file(data: Bytes, kind: str) -> int | None:
         size = int.from_bytes(data[4:8], "big")
         end = 8 + size + size % 2
         return end if data[end : end + 4] == data[:4] else None
+    if kind == "au":
+        offset, size = _au_samples(data)
+        return (
+            offset + size if size and data[offset + size : offset + size + 4] == data[:4] else None
+        )
     at = 8
     while kind == "caf" and at + 12 <= len(data):
         for begin in (at, at + 1):  # libsndfile adds a byte behind an odd number of them

@@ -24,12 +24,14 @@ _LOST_AT_START = 10  # frames that may be missing before the first readable one
 @dataclasses.dataclass(frozen=True)
 class Stream:
     """One stream. start, stop: its bytes. claimed: samples of each channel that its header states
-    or, as encoders of what arrives state none, that its last frame shows; 0 if neither is known."""
+    or, as encoders of what arrives state none, that its last frame shows; 0 if neither is known.
+    block: samples of its largest frame, as its header says, at least 1."""
 
     start: int
     stop: int
     claimed: int
     flags: int  # the upper half of the byte in which the total begins
+    block: int
 
     @property
     def whole(self) -> list[Part]:
@@ -63,13 +65,9 @@ def streams(data: Bytes) -> list[Stream]:
         total = data[begin + _TOTAL : begin + _TOTAL + 5]
         flags = total[0] & 0xF0 if total else 0
         claimed = int.from_bytes(total, "big") & (1 << 36) - 1
-        found.append(Stream(begin, stop, claimed or _counted(data, begin, stop), flags))
+        block = max(1, int.from_bytes(data[begin + 10 : begin + 12], "big"))
+        found.append(Stream(begin, stop, claimed or _counted(data, begin, stop), flags, block))
     return found
-
-
-def largest_block(data: Bytes, stream: Stream) -> int:
-    """Return the samples of the largest frame of a stream, as its header says, at least 1."""
-    return max(1, int.from_bytes(data[stream.start + 10 : stream.start + 12], "big"))
 
 
 def intact_frame(
@@ -81,7 +79,7 @@ def intact_frame(
     None if there is none.
     """
     first = _first_frame(data, stream.start, stream.stop)
-    sync, block = bytes(data[first : first + 2]), largest_block(data, stream)
+    sync, block = bytes(data[first : first + 2]), stream.block
     opening = _frame(bytes(data[first : first + _HEADER]))
     if sync not in (_FIXED, _VARIABLE) or opening is None:  # it is damaged: as most encoders write
         smallest = int.from_bytes(data[stream.start + 8 : stream.start + 10], "big")

@@ -33,7 +33,7 @@ class UndecodableError(AudioError):
 class SndFile:
     """One stream of audio that libsndfile reads. Raises AudioError, also when it is read.
 
-    more: as for `Spliced`.
+    more: as for `Spliced`. damaged, cut: as of `FlacStream`.
     """
 
     def __init__(self, data: Bytes, parts: Sequence[Part], kind: str = "", more: int = 0) -> None:
@@ -45,6 +45,7 @@ class SndFile:
             def seekable(self) -> bool:
                 return False
 
+        self.damaged, self.cut = list[tuple[int, int]](), False
         self._error = soundfile.LibsndfileError
         self._quiet = kind == "mp3"
         try:
