@@ -68,7 +68,7 @@ class Decoders:
         if answer is None:
             raise DataError(f"the process that decoded {path} ended ({process.wait()})")
         if "unusable" in answer:
-            raise Unusable(answer["unusable"])
+            raise Unusable(answer["unusable"], answer["unread"])
         if "errno" in answer:
             raise OSError(answer["errno"], answer["strerror"], answer["filename"])
         entry: dict[str, Any] = answer["entry"]
@@ -100,6 +100,6 @@ def _answer(path: str, target: str, sample_rate: int, channels: int) -> dict[str
         with Path(target).open("wb") as audio:
             return {"entry": decode(Path(path), audio, sample_rate, channels)}
     except Unusable as error:
-        return {"unusable": str(error)}
+        return {"unusable": str(error), "unread": error.unread}
     except OSError as error:
         return {"errno": error.errno, "strerror": error.strerror, "filename": error.filename}

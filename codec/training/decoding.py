@@ -30,7 +30,14 @@ SPECTRUM_SIZE = 1024
 
 
 class Unusable(Exception):
-    """An audio file to leave out; the message, of one line, says why."""
+    """An audio file to leave out; the message, of one line, says why.
+
+    unread: whether the file could not be read, so that its audio may be lost.
+    """
+
+    def __init__(self, message: str, unread: bool = False) -> None:
+        super().__init__(message)
+        self.unread = unread
 
 
 def decode(path: Path, audio: IO[bytes], sample_rate: int, channels: int = 1) -> dict[str, Any]:
@@ -84,7 +91,7 @@ def _reading(path: Path) -> AudioReader:
     try:
         return AudioReader(path)
     except OSError as error:
-        raise Unusable((error.strerror or str(error)).lower()) from error
+        raise Unusable((error.strerror or str(error)).lower(), unread=True) from error
 
 
 def _blocks(
@@ -102,7 +109,7 @@ def _blocks(
         try:
             block = next(blocks, None)
         except OSError as error:
-            raise Unusable((error.strerror or str(error)).lower()) from error
+            raise Unusable((error.strerror or str(error)).lower(), unread=True) from error
         if block is None:
             break
         mixed = block.mean(axis=0) if channels == 1 else as_pair(block).T

@@ -140,7 +140,7 @@ def prepare(
     with contextlib.suppress(DataError):
         ready = open_prepared(out)
         if ready.fingerprint == fingerprint:
-            return dataclasses.replace(ready, unread=unread)
+            return dataclasses.replace(ready, unread=ready.unread + unread)
 
     out.mkdir(parents=True, exist_ok=True)
     sizes = [path.stat().st_size for path in sources]
@@ -157,6 +157,8 @@ def prepare(
                     audio.seek(offset * width)
                     report(f"skipped {shown(name)}: {shown(result)}")
                     line: dict[str, Any] = {"path": name, "skipped": str(result)}
+                    if result.unread:
+                        line["unread"] = True
                 else:
                     group = kind or (name.split("/")[0] if "/" in name else "audio")
                     line = {"path": name, "group": group, "offset": offset, **result}
@@ -171,7 +173,8 @@ def prepare(
         if not offset:
             raise DataError(f"no usable audio in {source}: all {len(sources)} files were skipped")
         _publish(out, journal.records, wanted, fingerprint)
-    return dataclasses.replace(open_prepared(out), unread=unread)
+    prepared = open_prepared(out)
+    return dataclasses.replace(prepared, unread=prepared.unread + unread)
 
 
 def open_prepared(folder: Path) -> PreparedAudio:
@@ -187,6 +190,7 @@ def open_prepared(folder: Path) -> PreparedAudio:
             skipped=tuple((line["path"], line["reason"]) for line in index["skipped"]),
             fingerprint=str(index["fingerprint"]),
             channels=int(index.get("channels", 1)),
+            unread=sum("unread" in line for line in index["skipped"]),
         )
         size = (folder / AUDIO_NAME).stat().st_size
     except FileNotFoundError as error:
@@ -339,7 +343,10 @@ def _publish(
         "fingerprint": fingerprint,
         "files": [line for line in lines if "skipped" not in line],
         "skipped": [
-            {"path": line["path"], "reason": line["skipped"]} for line in lines if "skipped" in line
+            {"path": line["path"], "reason": line["skipped"]}
+            | ({"unread": True} if "unread" in line else {})
+            for line in lines
+            if "skipped" in line
         ],
     }
     part = out / (INDEX_NAME + ".part")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,12 @@ import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codec.audio import arrays
+from codec.audio import AudioReader, arrays
 from codec.errors import DataError, OutputError
 from codec.training import decoders
 from codec.training import prepare as module
 from codec.training.decoders import Decoders
-from codec.training.decoding import Spectrum, is_full_band
+from codec.training.decoding import Spectrum, Unusable, is_full_band
 from codec.training.prepare import open_prepared, prepare
 from tests.helpers import audio_inputs as inputs
 from tests.helpers.cli import Cli
@@ -206,6 +207,36 @@ def test_what_cannot_be_read_is_an_error_in_the_end(cli: Cli, source: Path, tmp_
         assert said.startswith(b"%d files" % n_files)
         assert "skipped gone.wav: a link that leads nowhere\n" in err
         assert err.endswith("codec: 1 file or folder could not be read\n")
+
+
+def test_what_fails_while_it_is_read_counts_as_unread(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the folder that was prepared is found again."""
+    whole = AudioReader.__iter__
+
+    def failing(reader: AudioReader) -> Iterator[arrays.Audio]:
+        if reader.sample_rate == 48_000:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        yield from whole(reader)
+
+    monkeypatch.setattr(AudioReader, "__iter__", failing)
+    lines: list[str] = []
+    for _ in range(2):
+        prepared = prepare(source, tmp_path / "out", jobs=1, report=lines.append)
+        assert prepared.unread == 1
+        assert prepared.skipped == (("speech/b.flac", "input/output error"),)
+    assert [line for line in lines if "skipped" in line] == [
+        "skipped speech/b.flac: input/output error"
+    ]
+
+
+def test_a_process_tells_what_it_could_not_read(source: Path, tmp_path: Path) -> None:
+    with Decoders(1) as processes:
+        for path, unread in ((tmp_path / "missing.wav", True), (source / "notes.txt", False)):
+            with pytest.raises(Unusable) as caught:
+                processes.decode(path, tmp_path / "audio", RATE)
+            assert caught.value.unread == unread
 
 
 def test_prepared_once(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
