@@ -48,7 +48,7 @@ from codec.model.location import check_reopened, weights_name, weights_path
 from codec.nac.reader import Reader
 from codec.nac.seek import SeekableReader
 from codec.pipeline import Pipeline, stretch_of
-from codec.support.arguments import real, shown, whole
+from codec.support.arguments import as_bool, real, shown, whole
 from codec.support.immutable import Immutable
 from codec.support.workers import Workers
 from codec.tokens import Tokens, as_codes, header_of, write_tokens
@@ -545,7 +545,7 @@ class Codec(Immutable):
         one does; ModelError if the model has no scale for its latents.
         """
         search = self._pipeline.search(beam, refine)
-        if latents:
+        if as_bool(latents, "latents", OptionError):
             if (n_codebooks, bitrate, search) != (None, None, PLAIN):
                 raise BitrateError(
                     "latents have no codebooks: leave out n_codebooks, bitrate, beam and refine"
@@ -590,7 +590,7 @@ class Codec(Immutable):
         model has no scale for its latents; and as `decode` on what cannot improve the audio.
         """
         post = self._pipeline.improvement(wanted(postfilter=postfilter, enhance=enhance))
-        if latents:
+        if as_bool(latents, "latents", OptionError):
             scale = self._pipeline.latent_scale(normalized)
             return LatentStreamDecoder(self._pipeline.streaming, scale, post)
         return StreamDecoder(self._pipeline.streaming, post)

@@ -132,6 +132,13 @@ CALLS = {
     "a text for a truth value": (
         codec.OptionError, lambda: SMALL.decode(SMALL.encode(SILENCE, 24_000), postfilter="no"),
     ),
+    "a text for another": (
+        codec.OptionError, lambda: codec.load().encode_latents(SILENCE, 24_000, normalized="no"),
+    ),
+    "and another": (
+        codec.OptionError,
+        lambda: codec.load().stream_encoder(latents="no"),  # type: ignore[call-overload]
+    ),
     "effort": (codec.OptionError, lambda: SMALL.compress(SILENCE, 24_000, effort="max")),
     "effort as a list": (codec.OptionError, lambda: SMALL.compress(SILENCE, 24_000, effort=[])),
     "codes to decode": (codec.TokensError, lambda: SMALL.decode(np.zeros((1, 2, 3), np.uint16))),

@@ -82,11 +82,8 @@ def check_latents(latents: npt.ArrayLike, config: ModelConfig) -> Floats:
     """
     if isinstance(latents, str | bytes):
         raise TokensError(f"latents must be an array of floats, not {shown(latents)}")
-    given: Any = latents
-    if hasattr(given, "is_floating_point") and given.is_floating_point():
-        given = given.float()  # PyTorch's bfloat16 is no dtype of NumPy
     try:
-        array = as_array(given)
+        array = as_array(latents)
     except ValueError as error:
         raise TokensError(f"latents are no array of floats: {error}") from None
     if array.dtype.kind != "f":

@@ -14,7 +14,7 @@ from codec.engine.backend import DecoderNetwork, State, StreamingBackend
 from codec.engine.windows import Window, in_windows
 from codec.errors import OptionError
 from codec.model.receptive_field import Reach
-from codec.support.arguments import shown
+from codec.support.arguments import as_bool
 from codec.support.types import Codes
 from codec.support.workers import Workers
 
@@ -24,9 +24,8 @@ Wanted = Literal["postfilter", "enhancer", "usual"]
 
 def wanted(*, postfilter: bool, enhance: bool) -> Wanted | None:
     """Name what is asked for, or None. Raises OptionError if that is both, or no truth value."""
-    for name, value in (("postfilter", postfilter), ("enhance", enhance)):
-        if not isinstance(value, bool | np.bool_):
-            raise OptionError(f"{name} must be True or False, not {shown(value)}")
+    postfilter = as_bool(postfilter, "postfilter", OptionError)
+    enhance = as_bool(enhance, "enhance", OptionError)
     if postfilter and enhance:
         raise OptionError("choose the postfilter or the enhancer, not both")
     return "enhancer" if enhance else "postfilter" if postfilter else None

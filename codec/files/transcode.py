@@ -203,7 +203,7 @@ def decompress_file(
             start, stop = stretch_of(seekable.header, stretch.start, stretch.duration)
             header = dataclasses.replace(seekable.header, n_samples=stop - start)
             blocks = pipeline.decode_stretch(seekable, start, stop, task.workers, post=post)
-            return _restore(task, blocks, header, suffix, seekable.tags())
+            return _restore(task, blocks, header, suffix, seekable.tags)
         held = inspect_file(source)
         pipeline.coder_of(held.header)
         reader = Reader(file, pipeline.coder_of)

@@ -21,7 +21,7 @@ def cuts_of(
 ) -> Codes:
     """Return codes of `audio` from its start and from quarters of a frame later.
 
-    audio: float32, float64 or int16, [samples] or [channels, samples], of which the first channel
+    audio: floats or int16, [samples] or [channels, samples], of which the first channel
         is cut. sample_rate: of it, in Hz. levels: codebooks.
     frames: 1 or more; only the last so many are cut, and what lies before is not checked.
 

@@ -53,8 +53,9 @@ class SeekableReader:
         self._points = unpack_index(file.read(index_bytes(points)))
         self._end = trailer.index_offset
 
+    @property
     def tags(self) -> dict[str, str]:
-        """Read the tags. Raises FormatError if they are damaged."""
+        """The tags. Raises FormatError if they are damaged."""
         self._file.seek(HEADER_BYTES)
         return read_tags(self._file.read(self.header.body - HEADER_BYTES), self.header)
 

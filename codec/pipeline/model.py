@@ -44,7 +44,7 @@ from codec.model.weights_file import WeightsFile
 from codec.nac.coders import Coders
 from codec.nac.layout import Header
 from codec.nac.seek import SeekableReader
-from codec.support.arguments import real, whole
+from codec.support.arguments import as_bool, real, whole
 from codec.support.types import Codes
 from codec.support.workers import Workers
 
@@ -239,8 +239,11 @@ class Pipeline:
         return codebooks
 
     def latent_scale(self, normalized: bool = True) -> LatentScale | None:
-        """Return what latents are normalised by, None if they are not. Raises ModelError."""
-        if not normalized:
+        """Return what latents are normalised by, None if they are not.
+
+        Raises ModelError, OptionError if `normalized` is no truth value.
+        """
+        if not as_bool(normalized, "normalized", OptionError):
             return None
         if self._weights is None:
             raise ModelError("this model has no file, and no scale for latents beside it")

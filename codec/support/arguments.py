@@ -87,6 +87,8 @@ def as_array(value: Any) -> npt.NDArray[Any]:
     try:
         if hasattr(value, "detach"):
             value = value.detach().cpu()
+            if str(value.dtype) == "torch.bfloat16":  # no dtype of NumPy; float32 holds its values
+                value = value.float()
             if hasattr(value, "resolve_neg"):  # a view that PyTorch has not yet negated
                 value = value.resolve_conj().resolve_neg()
         return np.asarray(value)

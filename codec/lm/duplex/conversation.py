@@ -154,7 +154,7 @@ class Conversation:
     def exchange(self, samples: npt.ArrayLike) -> Floats:
         """Take samples of the microphone; give as many for the loudspeaker, float32 [n].
 
-        samples: float32, float64 or int16 [n], n >= 0, at the model's rate, as they arrive.
+        samples: floats or int16 [n], n >= 0, at the model's rate, as they arrive.
         Raises AudioError, or StateError after `close`.
         """
         if self._closed:
