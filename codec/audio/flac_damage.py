@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -33,7 +34,7 @@ class FlacStream(SndFile):
         native: Callable[[], tuple[Bytes, flac.Stream]],
     ) -> None:
         super().__init__(data, parts, kind)
-        self._native = native
+        self._native = functools.cache(native)  # FLAC in Ogg is taken out of it once
         self._next = 0  # the byte before which no frame is tried again
         self._given = self._decoded = self._silent = 0  # samples; the last: still to be given
         self._problem: UndecodableError | None = None
@@ -118,8 +119,6 @@ def _silent_part(block: Block, end: int, frame: int) -> tuple[int, int]:
     ends = np.concatenate([[-1], loud, [len(block)]])
     long = np.flatnonzero(np.diff(ends) > frame // 2)
     begin = end - len(block)
-    return (
-        (begin + int(ends[long[0]]) + 1, begin + int(ends[long[-1] + 1]))
-        if len(long)
-        else (begin, end)
-    )
+    if not len(long):
+        return begin, end
+    return begin + int(ends[long[0]]) + 1, begin + int(ends[long[-1] + 1])
