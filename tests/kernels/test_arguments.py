@@ -37,7 +37,6 @@ class Hostile:
 WRONG: dict[str, Callable[[np.ndarray], Any]] = {
     "sparse": lambda array: torch.tensor(array).to_sparse(),
     "meta": lambda array: torch.tensor(array).to("meta"),
-    "bfloat16": lambda array: torch.tensor(array).bfloat16(),
     "objects": lambda array: array.astype(object),
     "ragged": lambda array: [[1.0], [2.0, 3.0]],
     "hostile": lambda array: Hostile(),
@@ -51,6 +50,17 @@ def test_tensors_are_taken_as_arrays_are(name: str) -> None:
     if tensor.is_floating_point():
         tensor.requires_grad_()
     assert np.array_equal(call(tensor), call(array))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_bfloat16_is_taken_as_the_values_it_holds(name: str) -> None:
+    array, call, error = CALLS[name]
+    tensor = torch.tensor(array).bfloat16()
+    if error is TokensError:  # floats of any width are no codes
+        with pytest.raises(TokensError):
+            call(tensor)
+    else:
+        assert np.array_equal(call(tensor), call(tensor.float().numpy()))
 
 
 @pytest.mark.parametrize("kind", WRONG)
