@@ -259,8 +259,8 @@ def _salvaged(
     for runs in found.between_gaps():
         yield from silence(header.channels, (runs[0].first - frame) * hop)
         codes = (read_run(data, header, run, pipeline.coder_of) for run in runs)
-        decoded = pipeline.decode_frames(itertools.chain.from_iterable(codes), header, workers)
-        yield from improvement.blocks(decoded, workers) if improvement else decoded
+        intact = itertools.chain.from_iterable(codes)
+        yield from pipeline.decode_frames(intact, header, workers, improvement)
         frame = runs[-1].stop
     yield from silence(header.channels, (header.n_frames - frame) * hop)
 

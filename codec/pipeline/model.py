@@ -294,15 +294,26 @@ class Pipeline:
         return load_enhancer(self._weights, self.model_id, self.config.sample_rate)
 
     def decode_frames(
-        self, chunks: Iterable[Codes], header: Header, workers: Workers
+        self,
+        chunks: Iterable[Codes],
+        header: Header,
+        workers: Workers,
+        improvement: Post | None = None,
+        skip: int = 0,
     ) -> Iterator[Audio]:
-        """Decode to audio float32 [channels, samples] at the model's rate, in whole frames.
+        """Decode to audio float32 [channels, samples] at the model's rate, to the end of the last
+        frame.
 
         chunks: codes uint16 [streams, codebooks, frames] as a `Reader` gives them, with its
-            header. Raises ModelError at once if no model that is here made the codes.
+            header. skip: samples that are left out at the start. improvement: made of what is left,
+            of each channel that the network gives: of a pair that stands for one channel, of both,
+            as in a stream. Raises ModelError at once if no model that is here made the codes.
         """
         decoded = decode_spans(self.maker(header).backend, chunks, workers)
-        return unpaired(decoded, header.channels, header.together)
+        planes = after((block.reshape(-1, block.shape[-1]) for block in decoded), skip)
+        if improvement:
+            planes = improvement.blocks(planes, workers)
+        return unpaired(planes, header.channels, header.together)
 
     def decode_blocks(
         self,
@@ -319,10 +330,7 @@ class Pipeline:
         Raises at once as `decode_frames` and `improvement`.
         """
         maker = self.maker(header)
-        improvement = maker.improvement(post)
-        decoded = maker.decode_frames(chunks, header, workers)
-        if improvement:
-            decoded = improvement.blocks(decoded, workers)
+        decoded = maker.decode_frames(chunks, header, workers, maker.improvement(post))
         return maker.at_rate(decoded, header.sample_rate, n_samples)
 
     def at_rate(
@@ -365,12 +373,10 @@ class Pipeline:
         seen = improvement.frames(hop) if improvement else Reach(0, 0)
         frame = max(0, begin // hop - reach.before - seen.before)
         frame, chunks = reader.read(frame, -(-end // hop) + reach.after + seen.after)
-        decoded = maker.decode_frames(chunks, header, workers)
         at = frame * hop
-        if improvement:
-            skipped = -at % improvement.hop
-            decoded = improvement.blocks(after(decoded, skipped), workers)
-            at += skipped
+        skip = -at % improvement.hop if improvement else 0
+        decoded = maker.decode_frames(chunks, header, workers, improvement, skip)
+        at += skip
         wanted = first(after(decoded, begin - at), end - begin)
         if rate == own:
             return first(wanted, stop - start)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import codec
 from bench.random_weights import SMALL, STEREO, signal, write_weights
 from codec.engine.pairs import paired, unpaired
 from codec.errors import AudioError, ModelError, StateError
@@ -172,3 +173,24 @@ def test_a_lone_channel_is_a_mid_without_a_side(backend: NativeBackend) -> None:
     assert mean.shape == (1, decoded.shape[1])
     middle = decoded.astype(np.float64).mean(axis=0)
     np.testing.assert_allclose(mean[0], middle, atol=1e-6 * np.abs(decoded).max())
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_a_postfilter_hears_whole_pairs_however_they_are_decoded(
+    tmp_path: Path, channels: int
+) -> None:
+    config = dataclasses.replace(STEREO, sample_rate=24_000)
+    model = codec.load(write_weights(tmp_path / "w.safetensors", config))
+    rng = np.random.default_rng(channels)
+    audio = rng.normal(0, 0.2, (channels, 24_000)).astype(np.float32)
+    tokens = model.encode(audio, 24_000)
+    whole = model.decode(tokens, postfilter=True)
+    data = model.compress(audio, 24_000)
+    part, _ = model.decompress(data, start=0.31, duration=0.4, postfilter=True)
+    assert np.array_equal(part, whole[:, 7440:17_040])
+    streams = []
+    for codes in tokens.codes:
+        decoder = model.stream_decoder(postfilter=True)
+        streams.append(np.concatenate([decoder.push(codes), decoder.flush()], axis=1))
+    (streamed,) = unpaired([np.stack(streams)], channels, 2)
+    assert np.array_equal(whole, streamed[:, : whole.shape[1]])
