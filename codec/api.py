@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import io
 import os
-import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -37,7 +36,6 @@ from codec.errors import (
     AudioError,
     BackendError,
     BitrateError,
-    CodecWarning,
     FormatError,
     OptionError,
     TokensError,
@@ -50,6 +48,7 @@ from codec.nac.seek import SeekableReader
 from codec.pipeline import Pipeline, stretch_of
 from codec.support.arguments import as_bool, real, shown, whole
 from codec.support.immutable import Immutable
+from codec.support.warning import Place, caller, warn
 from codec.support.workers import Workers
 from codec.tokens import Tokens, as_codes, header_of, write_tokens
 
@@ -272,13 +271,14 @@ class Codec(Immutable):
             raise AudioError(f"{len(rates)} sample rates for {len(items)} items")
         count = self._pipeline.n_codebooks(n_codebooks, bitrate)
         search = self._pipeline.search(beam, refine)
+        place = caller()  # a thread cannot tell
         with Workers(_threads(threads)) as workers:
             if isinstance(self.backend, BatchBackend):
-                return self._encode_at_once(self.backend, items, rates, count, workers)
+                return self._encode_at_once(self.backend, items, rates, count, workers, place)
 
             def one(audio: npt.ArrayLike, rate: int) -> Tokens:
                 alone = Workers(within=workers)
-                return self._encoded(_checked(audio), rate, count, search, alone)
+                return self._encoded(_checked(audio, place), rate, count, search, alone)
 
             return workers.all(
                 functools.partial(one, audio, rate)
@@ -316,12 +316,13 @@ class Codec(Immutable):
         rates: list[int],
         n_codebooks: int,
         workers: Workers,
+        place: Place,
     ) -> list[Tokens]:
-        """`encode_batch`, where threads only resample."""
+        """`encode_batch` at `place`, where threads only resample."""
         own = self.config.sample_rate
 
         def prepare(audio: npt.ArrayLike, rate: int) -> tuple[int, Audio]:
-            channels = _checked(audio)
+            channels = _checked(audio, place)
             blocks = resample_blocks(in_blocks(channels), rate, own)
             return channels.shape[1], np.concatenate(list(blocks), axis=1)
 
@@ -637,22 +638,19 @@ def _reopened(backend: Backend, weights: str | None, model_id: bytes) -> Codec:
     return Codec(backend, None if weights is None else weights_path(weights))
 
 
-def _checked(audio: npt.ArrayLike) -> Audio:
-    """Convert `audio` as `as_channels` does, and warn of what is probably a mistake."""
+def _checked(audio: npt.ArrayLike, place: Place | None = None) -> Audio:
+    """Convert `audio` as `as_channels` does, and warn at `place` of what is probably a mistake."""
     channels = as_channels(audio)
     count, samples = channels.shape
     if samples < count:
-        _warn(
+        warn(
             f"{count} channels of {samples} samples: audio is [channels, samples], perhaps this is"
-            " the other way round"
+            " the other way round",
+            place,
         )
     if loud := loudness_warning(peak_of(channels)):
-        _warn(loud)
+        warn(loud, place)
     return channels
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, CodecWarning, stacklevel=4)  # at the caller of `encode`
 
 
 def _sample_rate(sample_rate: Any) -> int:

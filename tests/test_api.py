@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import io
 import re
+import sys
+import warnings
 from fractions import Fraction
 from pathlib import Path
 
@@ -411,10 +413,18 @@ def test_a_backend_without_a_beam_search_says_so(searching):
             searching.stream_encoder(latents=True, **search)
 
 
-def test_a_warning_names_the_line_that_encodes():
-    with pytest.warns(codec.CodecWarning) as caught:
-        SMALL.encode(np.full(480, 3, np.float32), 24_000)
-    assert caught[0].filename == __file__
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_warning_names_the_line_that_encodes(threads: int):
+    """That of the caller, not one of this package or of a thread."""
+    loud = np.full(480, 3, np.float32)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        here = sys._getframe().f_lineno
+        SMALL.encode(loud, 24_000, threads=threads)
+        SMALL.compress(loud, 24_000, effort="raw", threads=threads)
+        SMALL.encode_batch([loud], 24_000, threads=threads)
+    lines = [(warning.filename, warning.lineno - here) for warning in caught]
+    assert lines == [(__file__, 1), (__file__, 2), (__file__, 3)]
 
 
 def test_codebooks_lead_from_latents_to_codes_and_to_audio():

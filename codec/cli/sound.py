@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -18,10 +17,11 @@ from codec.audio.reader import read_audio
 from codec.audio.writer import AudioWriter
 from codec.cli import options
 from codec.engine.post import Wanted
-from codec.errors import CodecWarning, OutputError
+from codec.errors import OutputError
 from codec.support.atomic import check_writable, replacing
 from codec.support.progress import Progress
 from codec.support.types import Codes
+from codec.support.warning import warn
 
 SILENT = 10**-1.5  # of the loudest channel: a mix that is 30 dB below it has lost the sound
 
@@ -54,11 +54,7 @@ def read_mono(source: Path) -> tuple[Audio, int]:
     loudness = np.sqrt(np.square(audio, dtype=np.float64).mean(1))
     loudest = int(loudness.argmax())
     if np.sqrt(np.square(mono, dtype=np.float64).mean()) < SILENT * loudness[loudest]:
-        warnings.warn(
-            f"{source}: the channels cancel each other; only channel {loudest + 1} is used",
-            CodecWarning,
-            stacklevel=2,
-        )
+        warn(f"{source}: the channels cancel each other; only channel {loudest + 1} is used")
         return audio[loudest], sample_rate
     return mono, sample_rate
 

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from codec.engine.post import Post
-from codec.errors import BackendError, CodecWarning, ModelError
+from codec.errors import BackendError, ModelError
 from codec.model.enhancer_config import SAMPLE_RATE
 from codec.model.location import weights_name, weights_path
 from codec.model.receptive_field import Reach
 from codec.support.packages import needed
+from codec.support.warning import warn
 
 SUFFIX = ".enhancer"
 MISSING = BackendError("the enhancer needs the native engine, which is not built")
@@ -77,7 +77,7 @@ def find_enhancer(weights: Path, model_id: bytes, sample_rate: int) -> Post | No
     if not weights.with_suffix(SUFFIX).is_file():
         return None
     if find_spec("codec.engine._engine") is None:
-        warnings.warn(f"{MISSING}: audio is not enhanced", CodecWarning, stacklevel=2)
+        warn(f"{MISSING}: audio is not enhanced")
         return None
     try:
         return load_enhancer(weights, model_id, sample_rate)
