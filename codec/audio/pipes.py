@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 import numpy as np
@@ -165,22 +165,34 @@ def open_wav(file: BinaryIO) -> SampleStream:
 class SampleSink:
     """Writes 16-bit samples to a pipe, block by block, after a WAV header unless `raw`.
 
-    n_samples: None if it is not known; a WAV then claims to be as long as can be.
+    n_samples: None if it is not known; a WAV then claims to be as long as can be. tags: those that
+    a WAV can hold are in its header.
     """
 
     def __init__(
-        self, file: BinaryIO, sample_rate: int, channels: int, n_samples: int | None, raw: bool
+        self,
+        file: BinaryIO,
+        sample_rate: int,
+        channels: int,
+        n_samples: int | None,
+        raw: bool,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         self._file = file
         if raw:
             return
         size = 2 * channels * n_samples if n_samples is not None else riff.UNKNOWN
-        known = size <= MAX_WAV_BYTES
         rate, block = sample_rate, 2 * channels
-        file.write(
-            riff.RIFF.pack(b"RIFF", size + 36 if known else riff.UNKNOWN, b"WAVE")
-            + riff.CHUNK.pack(b"fmt ", riff.FORMAT.size)
+        head = (
+            riff.CHUNK.pack(b"fmt ", riff.FORMAT.size)
             + riff.FORMAT.pack(riff.PCM, channels, rate, rate * block, block, 16)
+            + riff.info(tags or {})
+        )
+        whole = len(b"WAVE") + len(head) + riff.CHUNK.size + size
+        known = size <= MAX_WAV_BYTES and whole < riff.UNKNOWN
+        file.write(
+            riff.RIFF.pack(b"RIFF", whole if known else riff.UNKNOWN, b"WAVE")
+            + head
             + riff.CHUNK.pack(b"data", size if known else riff.UNKNOWN)
         )
         file.flush()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,7 @@ _INFO = {
     b"INAM": "title", b"IART": "artist", b"IPRD": "album", b"ICRD": "date", b"ITRK": "tracknumber",
     b"IGNR": "genre", b"ICMT": "comment", b"ICOP": "copyright", b"IPRT": "tracknumber",
 }  # fmt: skip
+_TRACK_OF_OTHERS = b"IPRT"  # what some programs write for ITRK
 
 _MORE = "more follows than the WAV claims, which was not read"
 
@@ -191,6 +192,17 @@ def _check(wave: Wave) -> None:
         raise AudioError("a WAV that does not say its format before its samples")
     if not wave.channels or not wave.frame_bytes:
         raise AudioError("a WAV of no channels")
+
+
+def info(tags: Mapping[str, str]) -> bytes:
+    """Return the chunk that holds `tags`, to stand before the samples; b"" if it can hold none."""
+    body = b"INFO"
+    for name, key in _INFO.items():
+        if key in tags and name != _TRACK_OF_OTHERS:
+            text = tags[key].encode() + b"\0"
+            text += bytes(len(text) % 2)
+            body += CHUNK.pack(name, len(text)) + text
+    return CHUNK.pack(b"LIST", len(body)) + body if len(body) > 4 else b""
 
 
 def _info(body: bytes) -> dict[str, str]:

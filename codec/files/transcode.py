@@ -223,7 +223,7 @@ def _decompress_stream(task: Task, suffix: str, post: Wanted | None) -> None:
     if (streaming := maker.backend.streaming) is None:
         raise BackendError("the file's model cannot decode it here while it arrives")
     blocks = decode_live(streaming, reader, post=maker.improvement(post))
-    _restore(task, blocks, reader.header, suffix)
+    _restore(task, blocks, reader.header, suffix, reader.tags)
 
 
 def _unchanged(blocks: Iterable[Audio], reader: Reader, header: Header) -> Iterator[Audio]:
@@ -286,7 +286,8 @@ def _restore(
 
     if job.target is None and suffix in (".wav", RAW_SUFFIX):
         output = sys.stdout.buffer
-        write(SampleSink(output, rate, header.channels, n_samples, suffix == RAW_SUFFIX))
+        raw = suffix == RAW_SUFFIX
+        write(SampleSink(output, rate, header.channels, n_samples, raw, tags))
         output.flush()
         return
     with (

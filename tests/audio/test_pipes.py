@@ -18,7 +18,9 @@ import soundfile
 import codec
 from bench.random_weights import SMALL, VARIANTS, noise, write_weights
 from codec.audio import as_int16, read_audio
+from codec.audio.formats import TAGS
 from codec.audio.pipes import NotStreamableError, SampleSink, SampleStream, open_wav
+from codec.audio.writer import AudioWriter
 from codec.errors import AudioError, CodecError, FormatError
 from codec.nac.layout import HEADER_BYTES, TRAILER_BYTES, Header, index_bytes
 from codec.nac.reader import Reader
@@ -110,6 +112,19 @@ def test_what_goes_out_is_the_file_that_libsndfile_writes(channels):
     raw = io.BytesIO()
     SampleSink(raw, 22_050, channels, None, raw=True).write(audio)
     assert raw.getvalue() == file.getvalue()[44:]
+
+
+@pytest.mark.parametrize("tags", [{"title": "Ünï"}, dict.fromkeys(TAGS, "even"), {"license": "x"}])
+def test_tags_go_out_as_libsndfile_writes_them(tmp_path, tags):
+    audio = np.zeros((1, 100), np.float32)
+    with AudioWriter(tmp_path / "a.wav", 8000, 1, 100, ".wav", tags) as writer:
+        writer.write(audio)
+    file = io.BytesIO()
+    SampleSink(file, 8000, 1, 100, raw=False, tags=tags).write(audio)
+    kept = {key: value for key, value in tags.items() if key != "license"}  # WAV has no such tag
+    assert open_wav(io.BytesIO(file.getvalue())).tags == kept
+    if kept:
+        assert file.getvalue() == (tmp_path / "a.wav").read_bytes()
 
 
 @pytest.fixture(scope="module", params=["small", "ahead"])

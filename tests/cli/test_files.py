@@ -563,6 +563,13 @@ def test_tags_are_carried_over(cli, wav, tmp_path):
         cli("decompress", tmp_path / "a.nac", "-o", tmp_path / f"b{suffix}")
         with soundfile.SoundFile(tmp_path / f"b{suffix}") as file:
             assert tags.items() <= file.copy_metadata().items()
+    packed = (tmp_path / "a.nac").read_bytes()
+    for piped in (
+        cli("decompress", "-", stdin=packed),
+        cli("decompress", tmp_path / "a.nac", "-o", "-"),
+    ):
+        with soundfile.SoundFile(io.BytesIO(piped[1])) as file:
+            assert tags.items() <= file.copy_metadata().items()
     part = tmp_path / "part.flac"
     assert cli("decompress", tmp_path / "a.nac", "-o", part, "--start", "0.05")[0] == 0
     with soundfile.SoundFile(part) as file:
