@@ -6,6 +6,8 @@ import functools
 import re
 from typing import Any
 
+import numpy as np
+
 from codec.errors import MetricError
 from codec.quality.pair import SPEECH_RATE, Audio, check_pair, finite, package, resampled
 from codec.quality.words import edits
@@ -31,8 +33,13 @@ def phone_error_rate(
 
 def recognise(audio: Audio, sample_rate: int) -> list[str]:
     """Return the IPA phones that hama hears in `audio` [samples]."""
-    samples = resampled(audio, sample_rate, SPEECH_RATE)
-    return list(_recogniser()(samples, SPEECH_RATE).phonemes)
+    return list(_recognised(audio.astype(np.float32).tobytes(), sample_rate))
+
+
+@functools.lru_cache(maxsize=4)  # a reference that many codecs are compared with, in turn
+def _recognised(samples: bytes, sample_rate: int) -> tuple[str, ...]:
+    audio = resampled(np.frombuffer(samples, np.float32), sample_rate, SPEECH_RATE)
+    return tuple(_recogniser()(audio, SPEECH_RATE).phonemes)
 
 
 def spoken(text: str) -> list[str]:
