@@ -31,13 +31,17 @@ _EVERYDAY = frozenset((
 def find_audio(root: Path) -> tuple[list[Found], list[Path]]:
     """Return what is audio or may be below `root`, see `walk`, and the files that are not audio.
 
-    A file whose suffix is not one of READ_SUFFIXES is audio if its content begins as audio does;
-    A file that may not be read is in trouble, unless its suffix is one of everyday use.
+    A file whose suffix is not one of READ_SUFFIXES is audio if its content begins as audio does. A
+    file that may not be read is in trouble, and so is a link that leads nowhere, unless its suffix
+    is one of everyday use.
     """
     found: list[Found] = []
     passed: list[Path] = []
     for item in walk(root, lambda name: True):
         suffix = item.path.suffix.lower()
+        if item.trouble and suffix in _EVERYDAY and item.path.is_symlink():
+            passed.append(item.path)
+            continue
         if item.trouble or suffix in READ_SUFFIXES:
             readable = item.trouble or os.access(item.path, os.R_OK)
             found.append(item if readable else Found(item.path, "permission denied", lost=True))

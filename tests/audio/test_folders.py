@@ -72,3 +72,11 @@ def test_a_line_names_few_and_counts_many(tmp_path):
     line = passed_over([path.relative_to(tmp_path.parent) for path in [*many, labels[0]]])
     assert line == "10 files are not audio: u0, u1, u2, u3, u4, 4 more, 1 .lab"
     assert passed_over(labels[:1]) == "1 file is not audio: 1 .lab"
+
+
+def test_a_link_to_nowhere_may_be_audio_unless_its_name_says_what_it_is(tmp_path):
+    for name in ("gone.wav", "gone", "notes.txt", "loop.json"):
+        (tmp_path / name).symlink_to("loop.json" if name == "loop.json" else "nowhere")
+    found, others = find_audio(tmp_path)
+    assert [(item.path.name, item.lost) for item in found] == [("gone", True), ("gone.wav", True)]
+    assert [path.name for path in others] == ["loop.json", "notes.txt"]
