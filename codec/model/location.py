@@ -16,12 +16,14 @@ DEFAULT_WEIGHTS = FOLDER / "default.safetensors"
 def weights_path(model: str | os.PathLike[str]) -> Path:
     """Return the weights that `model` names: "default", a model of `codec.models`, or a path.
 
+    The path is absolute: a program may change its folder before all of the file is read.
+
     Raises ModelError if it is neither text nor a path.
     """
     if not isinstance(model, str | os.PathLike):
         raise ModelError(f"a model is 'default' or the path of its weights, not {shown(model)}")
     release = release_named(model) if isinstance(model, str) else None
-    return release.weights if release else Path(model)
+    return release.weights if release else Path(model).absolute()
 
 
 def weights_for(model: str | os.PathLike[str], model_id: bytes) -> Path:

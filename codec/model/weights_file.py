@@ -35,12 +35,13 @@ class WeightsFile:
     """The weights at `path`; tensors are read when they are needed. Safe to share between threads.
 
     Raises ModelError if the file is damaged or has no configuration. Tensors that do not fit the
-    configuration are found later, when they are read.
+    configuration are found later, when they are read, and so is a file that has changed since.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with _open(path) as file:
+        self._state = _state_of(path)
+        with self._opened() as file:
             config = (file.metadata() or {}).get("config")
         if config is None:
             raise ModelError(f"{path.name} has no model configuration: not weights of codec")
@@ -68,7 +69,21 @@ class WeightsFile:
         except (OSError, ValueError) as error:
             raise ModelError(f"{self.name} cannot be read: {error}") from None
         with data:
+            self._check_unchanged()
             yield data
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Any]:
+        """Open the file, which is the one that it was at first. Raises ModelError."""
+        self._check_unchanged()
+        with _open(self._path) as file:
+            self._check_unchanged()  # nor has it been since the check before
+            yield file
+
+    def _check_unchanged(self) -> None:
+        """Raise ModelError if the file is another one now: parts of two models make no model."""
+        if _state_of(self._path) != self._state:
+            raise changed(self.name)
 
     @property
     def codebooks(self) -> Floats:
@@ -88,12 +103,16 @@ class WeightsFile:
         others in float32. A name that is missing and values that are not finite are errors.
         """
         try:
-            with _open(self._path) as file, np.errstate(divide="raise", invalid="raise"):
-                return work(_Tensors(file))
-        except ModelError as error:
-            raise ModelError(f"{self.name}: {error}") from None
+            with self._opened() as file, np.errstate(divide="raise", invalid="raise"):
+                return self._done(work, _Tensors(file))
         except (TypeError, ValueError, ArithmeticError, SafetensorError) as error:
             raise ModelError(f"{self.name} does not fit its configuration: {error}") from None
+
+    def _done(self, work: Callable[[Tensors], T], tensors: Tensors) -> T:
+        try:
+            return work(tensors)
+        except ModelError as error:
+            raise ModelError(f"{self.name}: {error}") from None
 
     def _unpack(self, tensors: Tensors) -> Floats:
         books = codebooks.unpack(tensors[CODEWORDS], tensors[SCALES])
@@ -101,6 +120,21 @@ class WeightsFile:
         if books.shape != (config.n_codebooks, config.codebook_size, config.latent_dim):
             raise ModelError(f"codebooks of shape {list(books.shape)} are not the model's")
         return books
+
+
+def changed(name: str) -> ModelError:
+    """Make the error of weights that are no longer those that were loaded."""
+    return ModelError(f"{name} has changed since it was loaded: load it again")
+
+
+def _state_of(path: Path) -> tuple[int, ...]:
+    """Return what tells a file from another one of its name, or from what it was. Raises ModelError
+    if there is none."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise ModelError(f"{path.name} cannot be read: {error.strerror or error}") from None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 @contextlib.contextmanager

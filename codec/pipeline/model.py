@@ -40,7 +40,7 @@ from codec.model.config import ModelConfig
 from codec.model.identity import same_tokens
 from codec.model.latent_scale import LatentScale, load_latent_scale
 from codec.model.receptive_field import Reach, decoder_reach
-from codec.model.weights_file import WeightsFile
+from codec.model.weights_file import WeightsFile, changed
 from codec.nac.coders import Coders
 from codec.nac.layout import Header
 from codec.nac.seek import SeekableReader
@@ -234,7 +234,10 @@ class Pipeline:
         """The codewords float32 [codebooks, codewords, dim], read-only. Raises ModelError."""
         if self._weights is None:
             raise ModelError("a model without a file of weights gives no codebooks")
-        codebooks = WeightsFile(self._weights).codebooks
+        file = WeightsFile(self._weights)
+        if file.model_id != self.model_id:
+            raise changed(file.name)
+        codebooks = file.codebooks
         codebooks.setflags(write=False)
         return codebooks
 
