@@ -14,6 +14,8 @@ does so at a number of samples since the beginning, whatever the pieces were.
 from __future__ import annotations
 
 import contextlib
+import math
+import weakref
 from collections.abc import Callable
 from types import TracebackType
 
@@ -22,7 +24,7 @@ import numpy.typing as npt
 
 from codec.api import Codec
 from codec.audio.arrays import as_samples
-from codec.errors import StateError
+from codec.errors import OptionError, StateError
 from codec.lm.duplex.detectors import Detector, hop_samples, load_detector
 from codec.lm.duplex.echo import EchoGate
 from codec.lm.duplex.events import Event, Kind, State, Turn
@@ -33,6 +35,7 @@ from codec.lm.duplex.turns import Action, TurnTaker, TurnTaking, hops
 from codec.lm.vocabulary import Audio, End, Segment
 from codec.lm.vocabulary import Turn as TurnMark
 from codec.model.checks import check_audio
+from codec.support.arguments import as_bool, real, shown
 from codec.support.types import Codes
 
 Floats = npt.NDArray[np.float32]
@@ -56,7 +59,8 @@ class Conversation:
     threaded: whether the callback runs in its own thread, up to a second ahead of the clock. False
         runs it in `exchange`, when a frame is due: what is heard then depends on the microphone
         alone, and no reply is prepared in a pause.
-    on_event: is called with each `Event`, in the thread of `exchange`.
+    on_event: is called with each `Event`, in the thread of `exchange`. What it raises first,
+        `exchange` or `close` raises when it has done all else; `exchange` then gives no samples.
     postfilter, enhance: whether replies are improved, as by `Codec.decode`. One whose second frame,
         with `enhance` one of the next three, is late then begins up to 20 or 75 ms later.
 
@@ -81,17 +85,34 @@ class Conversation:
         postfilter: bool = False,
         enhance: bool = False,
     ) -> None:
+        if not isinstance(model, Codec):
+            raise OptionError(f"the model is what codec.load gives, not {shown(model)}")
+        n_codebooks = model.pipeline.n_codebooks(n_codebooks)
+        for name, callback in (("reply", reply), ("on_event", on_event or reply)):
+            if not callable(callback):
+                raise OptionError(f"{name} must be a function, not {shown(callback)}")
+        rules = TurnTaking() if rules is None else rules
+        if not isinstance(rules, TurnTaking):
+            raise OptionError(f"rules are a TurnTaking, not {shown(rules)}")
+        if detector is not None and not hasattr(detector, "push"):
+            raise OptionError(f"a detector is what load_detector gives, not {shown(detector)}")
+        coupling = (
+            None if echo is None else real(echo, "echo (None where there is none)", OptionError)
+        )
+        if coupling is not None and not math.isfinite(coupling):
+            raise OptionError(f"echo is a gain in dB, not {coupling}")
         rate = model.config.sample_rate
         self._rate = rate
         self.model, self.n_codebooks = model, n_codebooks
         self.transcript: list[Segment] = []
         self._reply, self._on_event = reply, on_event
-        self._rules = rules or TurnTaking()
+        self._raised: Exception | None = None  # by on_event
+        self._rules = rules
         self._detector = load_detector(rate) if detector is None else detector
         self._encoder = model.stream_encoder(n_codebooks=n_codebooks)
         self._player = Player(model, n_codebooks, postfilter=postfilter, enhance=enhance)
         self._taker = TurnTaker(self._rules)
-        self._gate = None if echo is None else EchoGate(echo)
+        self._gate = None if coupling is None else EchoGate(coupling)
         self._hop, self._slot = hop_samples(rate), model.config.hop_length
         self._clock = 0
         self._closed = False
@@ -112,7 +133,9 @@ class Conversation:
         self._failed = False
         self._they_spoke_last = True
         self._unanswered = (0, True)  # length of the transcript, and the above, before the turn
+        threaded = as_bool(threaded, "threaded", OptionError)
         self._source = Threaded() if threaded else Inline()
+        weakref.finalize(self, self._source.close)  # a thread ends with its conversation
 
     def __enter__(self) -> Conversation:
         return self
@@ -143,12 +166,16 @@ class Conversation:
     def listened(self) -> Codes:
         """Return the tokens of the microphone so far, uint16 [codebooks, frames].
 
-        Frame t is that of clock samples [t, t + 1) times the model's hop length.
+        Frame t is that of clock samples [t, t + 1) times the model's hop length. The newest frames
+        may be missing, as the encoder hears a little further than each; after `close` none is.
         """
         return self._listened.read(0, len(self._listened))
 
     def spoken(self) -> Codes:
-        """Return the tokens of the loudspeaker on the same clock, those of silence included."""
+        """Return the tokens of the loudspeaker on the same clock, those of silence included.
+
+        They are those of all whole frames on the clock.
+        """
         return self._spoken.read(0, self._clock // self._slot)
 
     def exchange(self, samples: npt.ArrayLike) -> Floats:
@@ -172,6 +199,7 @@ class Conversation:
             self._clock += len(piece)
             if len(piece) == due:
                 self._advance()
+        self._raise()
         return np.concatenate([np.zeros(0, np.float32), *played])
 
     def close(self) -> None:
@@ -179,12 +207,17 @@ class Conversation:
         if self._closed:
             return
         self._closed = True
+        rest = self._heard.read(self._clock // self._hop * self._hop, self._clock)
+        last = [self._encoder.push(rest), self._encoder.flush()]
+        missing = self._clock // self._slot - len(self._listened)
+        self._listened.append(np.concatenate(last, axis=1)[:, :missing])
         if self._player.active:
             self._interrupt()
         elif self._in_turn:
             codes = self._listened.read(self._part_start, len(self._listened))
             self._write(self._part_start, codes, they=True, end="open")
         self._source.close()
+        self._raise()
 
     def _advance(self) -> None:
         """Do what is due at the end of a slot or a hop.
@@ -337,5 +370,15 @@ class Conversation:
     def _emit(
         self, kind: Kind, *, heard: int | None = None, error: Exception | None = None
     ) -> None:
-        if self._on_event is not None:
+        if self._on_event is None:
+            return
+        try:
             self._on_event(Event(kind, self._clock, heard, error))
+        except Exception as raised:  # the step that is under way must end, or streams come apart
+            self._raised = self._raised or raised
+
+    def _raise(self) -> None:
+        """Raise what `on_event` raised, once."""
+        error, self._raised = self._raised, None
+        if error is not None:
+            raise error

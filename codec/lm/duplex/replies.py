@@ -14,7 +14,8 @@ from codec.api import Codec
 from codec.engine.stream import StreamEncoder
 from codec.errors import TokensError
 from codec.lm.duplex.events import Turn
-from codec.support.arguments import shown
+from codec.model.identity import same_tokens
+from codec.support.arguments import named_array, shown
 from codec.support.types import Codes
 from codec.tokens import Tokens
 
@@ -27,31 +28,35 @@ class Ended(Exception):
     """The reply has no more frames."""
 
 
+class ReplyLeftError(Exception):
+    """The callback raised what is no Exception: SystemExit, or that its task was cancelled."""
+
+
 def frames_of(callback: Callback, turn: Turn, model: Codec, n_codebooks: int) -> Iterator[Codes]:
     """Call `callback` and yield its reply frame by frame, uint16 [n_codebooks, 1].
 
     It may return one piece, an iterable of pieces, or None for no reply. A piece is codes (integers
-    [n_codebooks, frames]), `Tokens` of one channel with at least as many codebooks, or samples
-    (floats [n] at the model's rate), which are encoded. Raises TokensError on anything else, and
-    whatever the callback raises.
+    [codebooks, frames]) or the model's `Tokens` of one channel, with at least `n_codebooks`
+    codebooks, of which the first are played; or samples (floats or int16 [n] at the model's rate),
+    which are encoded. Raises TokensError on anything else, and whatever the callback raises.
     """
     encoder: StreamEncoder | None = None  # of samples: a reply of codes needs none
     pieces = _pieces(callback(turn))
     try:
         for piece in pieces:
             if isinstance(piece, Tokens):
-                codes = _codes_of(piece, n_codebooks)
+                codes = _codes_of(piece, model, n_codebooks)
             else:
-                array = np.asarray(piece.detach().cpu() if hasattr(piece, "detach") else piece)
-                if array.dtype.kind == "f" and array.ndim == 1:
+                array = named_array(piece, "a piece of a reply", TokensError)
+                if array.ndim == 1 and (array.dtype.kind == "f" or array.dtype == np.int16):
                     encoder = encoder or model.stream_encoder(n_codebooks=n_codebooks)
                     codes = encoder.push(array)
-                elif array.dtype.kind in "iu" and array.ndim == 2 and len(array) == n_codebooks:
-                    codes = array
+                elif array.dtype.kind in "iu" and array.ndim == 2 and len(array) >= n_codebooks:
+                    codes = array[:n_codebooks]
                 else:
                     raise TokensError(
-                        f"a reply is codes [{n_codebooks}, frames], samples [n] as floats, or"
-                        f" Tokens, not {array.dtype} {list(array.shape)}"
+                        f"a reply is codes [{n_codebooks}, frames], samples [n] as floats or"
+                        f" int16, or Tokens, not {array.dtype} {list(array.shape)}"
                     )
             yield from _single(codes, model)
         if encoder is not None:
@@ -72,7 +77,11 @@ def _pieces(reply: Any) -> Iterator[Any]:
     return iter(reply)
 
 
-def _codes_of(tokens: Tokens, n_codebooks: int) -> Codes:
+def _codes_of(tokens: Tokens, model: Codec, n_codebooks: int) -> Codes:
+    if not same_tokens(tokens.model_id, model.model_id):
+        raise TokensError(
+            f"a reply of model {tokens.model_id.hex()}, but this is {model.model_id.hex()}"
+        )
     if tokens.channels != 1 or tokens.n_codebooks < n_codebooks:
         raise TokensError(
             f"a reply has one channel and at least {n_codebooks} codebooks, not"
@@ -172,17 +181,19 @@ class _Job:
 
     def run(self) -> None:
         error: Exception | None = None
+        # What the callback raises is handed to the conversation. It ends no thread: the next
+        # replies need this one.
         try:
             if not self._cancelled:
                 for frame in self._frames:
                     if not self._offer(frame):
                         break
-        except Exception as raised:  # the callback's own; it is handed to the conversation
-            error = raised
+        except BaseException as raised:
+            error = _as_exception(raised)
         try:
             self._frames.close()  # type: ignore[attr-defined]
-        except Exception as raised:
-            error = error or raised
+        except BaseException as raised:
+            error = error or _as_exception(raised)
         with self._changed:
             self._done, self._error = True, error
 
@@ -210,3 +221,11 @@ class _Job:
             if not self._cancelled:
                 self._ready.append(frame)
             return not self._cancelled
+
+
+def _as_exception(raised: BaseException) -> Exception:
+    if isinstance(raised, Exception):
+        return raised
+    error = ReplyLeftError(f"the callback raised {raised!r}")
+    error.__cause__ = raised
+    return error

@@ -7,7 +7,7 @@ from typing import Literal
 
 from codec.errors import OptionError
 from codec.lm.duplex.detectors import HOP_SECONDS
-from codec.support.arguments import real
+from codec.support.arguments import as_bool, real
 
 RESUME = 0.032  # seconds of speech that show that a pause was only that
 ABOVE = 0.048  # seconds by which patience exceeds a pause that was not the end
@@ -55,6 +55,7 @@ class TurnTaking:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             if field.name == "adaptive":
+                as_bool(self.adaptive, "adaptive", OptionError)
                 continue
             value = real(getattr(self, field.name), field.name, OptionError)
             most = 1.0 if field.name in ("threshold", "suspect") else 3600.0

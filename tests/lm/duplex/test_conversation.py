@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import functools
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -145,8 +147,13 @@ def test_both_streams_lie_on_one_clock() -> None:
     listened, spoken = conversation.listened(), conversation.spoken()
     whole = MODEL.encode(ONE_TURN, RATE, n_codebooks=LEVELS).codes[0]
     assert spoken.shape == (LEVELS, frames)
-    assert np.array_equal(listened, whole[:, : listened.shape[1]])
-    assert frames - listened.shape[1] <= 1  # the encoder's look-ahead
+    assert np.array_equal(listened, whole[:, :frames])
+    running = Conversation(MODEL, answer, n_codebooks=LEVELS)
+    running.exchange(ONE_TURN)
+    missing = frames - running.listened().shape[1]
+    assert 0 <= missing <= 1  # the encoder's look-ahead
+    running.close()
+    assert np.array_equal(running.listened(), listened)
     expected = np.repeat(silence_frame(MODEL, LEVELS), frames, axis=1)
     reply = conversation.transcript[-1]
     assert isinstance(reply, Audio)
@@ -395,6 +402,94 @@ def test_a_callback_that_raises_ends_only_its_reply() -> None:
     assert np.array_equal(reply.codes, ANSWER[:, :10])
 
 
+def go_on_until(conversation: Conversation, condition: Callable[[], bool]) -> None:
+    """Go on in silence; the thread of a callback has its own time."""
+    for _ in range(100_000):
+        if condition():
+            return
+        conversation.exchange(np.zeros(SLOT, np.float32))
+    pytest.fail("it did not happen")
+
+
+@pytest.mark.parametrize("leaves", [SystemExit, asyncio.CancelledError])
+def test_a_callback_that_leaves_its_thread_ends_only_its_reply(leaves: type[BaseException]) -> None:
+    failed, turns = threading.Event(), []
+
+    def reply(turn: Turn) -> np.ndarray:
+        turns.append(turn)
+        if len(turns) == 1:
+            raise leaves(0)
+        return ANSWER
+
+    def on_event(event: Event) -> None:
+        if event.kind == "reply failed":
+            assert leaves.__name__ in str(event.error)
+            failed.set()
+
+    with Conversation(
+        MODEL, reply, n_codebooks=LEVELS, detector=EnergyDetector(RATE), echo=None,
+        on_event=on_event,
+    ) as conversation:  # fmt: skip
+        conversation.exchange(microphone(0.5, SPEECH, 1.0))
+        go_on_until(conversation, failed.is_set)
+        conversation.exchange(microphone(SPEECH, 1.0))
+        go_on_until(conversation, lambda: conversation.state == "speaking")
+    assert len(turns) == 2
+
+
+@pytest.mark.parametrize("kind", ["turn began", "turn paused", "turn ended", "reply began"])
+def test_what_on_event_raises_leaves_the_streams_together(kind: str) -> None:
+    expected, raised = answered(), 0
+
+    def on_event(event: Event) -> None:
+        if event.kind == kind:
+            raise ValueError("once")
+
+    conversation = Conversation(
+        MODEL, answer, n_codebooks=LEVELS, detector=EnergyDetector(RATE), echo=None,
+        threaded=False, on_event=on_event,
+    )  # fmt: skip
+    for piece in np.array_split(ONE_TURN, range(SLOT, len(ONE_TURN), SLOT)):
+        try:
+            conversation.exchange(piece)
+        except ValueError:
+            raised += 1
+    conversation.close()
+    assert raised == expected.kinds.count(kind) == 1
+    assert conversation.transcript == expected.conversation.transcript
+    assert np.array_equal(conversation.spoken(), expected.conversation.spoken())
+    assert np.array_equal(conversation.listened(), expected.conversation.listened())
+
+
+def test_a_conversation_that_is_forgotten_leaves_no_thread() -> None:
+    def threads() -> int:
+        return sum(thread.name == "codec-reply" for thread in threading.enumerate())
+
+    before = threads()
+    conversation = Conversation(MODEL, answer)
+    assert threads() == before + 1
+    (thread,) = [t for t in threading.enumerate() if t.name == "codec-reply"][-1:]
+    del conversation
+    gc.collect()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"echo": False}, {"echo": "no"}, {"echo": float("nan")}, {"threaded": "no"},
+        {"detector": "energy"}, {"rules": {}}, {"model": "v1"}, {"reply": 5}, {"on_event": 5},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_wrong_arguments_are_named(wrong: dict[str, Any]) -> None:
+    with pytest.raises(codec.OptionError, match=next(iter(wrong))):
+        Conversation(**{"model": MODEL, "reply": answer, **wrong})
+    with pytest.raises(codec.OptionError, match="adaptive"):
+        TurnTaking(adaptive="no")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("nothing", [None, [], np.zeros((LEVELS, 0), np.uint16)])
 def test_a_callback_that_gives_nothing(nothing: Any) -> None:
     heard = Heard(INTERRUPTED, lambda turn: nothing)
@@ -408,7 +503,7 @@ def test_a_reply_may_be_of_any_kind() -> None:
     wide = MODEL.encode(clip("strings")[: 2 * RATE], RATE)
     kinds: list[Any] = [
         tokens, wide, [ANSWER[:, :7], ANSWER[:, 7:]], ANSWER.astype(np.int64),
-        clip("strings")[: 2 * RATE], np.array_split(clip("strings")[: 2 * RATE], 9),
+        clip("strings")[: 2 * RATE], np.array_split(clip("strings")[: 2 * RATE], 9), wide.codes[0],
     ]  # fmt: skip
     for kind in kinds:
         heard = Heard(ONE_TURN, lambda turn, kind=kind: kind)
@@ -417,9 +512,28 @@ def test_a_reply_may_be_of_any_kind() -> None:
         assert np.array_equal(reply.codes, ANSWER)
 
 
+def test_a_reply_may_be_samples_of_16_bits() -> None:
+    torch = pytest.importorskip("torch")
+    samples = clip("strings")[:RATE]
+    integers = (samples * 32768).astype(np.int16)
+    short = torch.tensor(samples).bfloat16()
+    for piece, floats in ((integers, integers / np.float32(32768)), (short, short.float().numpy())):
+        reply = Heard(ONE_TURN, lambda turn, piece=piece: piece).conversation.transcript[-1]
+        assert isinstance(reply, Audio)
+        codes = MODEL.encode(floats, RATE, n_codebooks=LEVELS).codes[0]
+        assert np.array_equal(reply.codes, codes)
+
+
+OTHERS = dataclasses.replace(MODEL.tokens(ANSWER), model_id=b"somebody")
+
+
 @pytest.mark.parametrize(
-    "wrong", ["text", 5, ANSWER[:2], ANSWER.astype(float), ANSWER.astype(int) + 1024, [ANSWER, "x"]]
-)
+    "wrong",
+    [
+        "text", 5, ANSWER[:2], ANSWER.astype(float), ANSWER.astype(int) + 1024, [ANSWER, "x"],
+        OTHERS,
+    ],
+)  # fmt: skip
 def test_a_reply_that_is_no_audio_fails(wrong: Any) -> None:
     heard = Heard(ONE_TURN, lambda turn: wrong)
     errors = [event.error for event in heard.events if event.kind == "reply failed"]
