@@ -260,7 +260,8 @@ class Codec(Immutable):
 
         audios: of any lengths and numbers of channels; there is no padding. sample_rates: one for
         each, or one for all. The tokens of an item do not depend on the others, their order or
-        `threads`. Raises as `encode` does, and AudioError unless there is a rate for each item.
+        `threads`. Raises as `encode` does, naming the item, and AudioError unless there is a rate
+        for each.
         """
         items = _items(audios, "audios", AudioError)
         if isinstance(sample_rates, str | bytes) or not _iterable(sample_rates):
@@ -276,13 +277,13 @@ class Codec(Immutable):
             if isinstance(self.backend, BatchBackend):
                 return self._encode_at_once(self.backend, items, rates, count, workers, place)
 
-            def one(audio: npt.ArrayLike, rate: int) -> Tokens:
-                alone = Workers(within=workers)
-                return self._encoded(_checked(audio, place), rate, count, search, alone)
+            def one(number: int, audio: npt.ArrayLike, rate: int) -> Tokens:
+                channels = _checked_item(number, audio, place)
+                return self._encoded(channels, rate, count, search, Workers(within=workers))
 
             return workers.all(
-                functools.partial(one, audio, rate)
-                for audio, rate in zip(items, rates, strict=True)
+                functools.partial(one, number, audio, rate)
+                for number, (audio, rate) in enumerate(zip(items, rates, strict=True))
             )
 
     def decode_batch(
@@ -321,13 +322,13 @@ class Codec(Immutable):
         """`encode_batch` at `place`, where threads only resample."""
         own = self.config.sample_rate
 
-        def prepare(audio: npt.ArrayLike, rate: int) -> tuple[int, Audio]:
-            channels = _checked(audio, place)
+        def prepare(number: int, audio: npt.ArrayLike, rate: int) -> tuple[int, Audio]:
+            channels = _checked_item(number, audio, place)
             blocks = resample_blocks(in_blocks(channels), rate, own)
             return channels.shape[1], np.concatenate(list(blocks), axis=1)
 
-        pairs = zip(items, rates, strict=True)
-        ready = list(workers.run(functools.partial(prepare, *pair) for pair in pairs))
+        pairs = enumerate(zip(items, rates, strict=True))
+        ready = list(workers.run(functools.partial(prepare, n, *pair) for n, pair in pairs))
         audios = [channel for _, channels in ready for channel in channels]
         codes = iter(backend.encode_many(audios, n_codebooks))
         return [
@@ -651,6 +652,14 @@ def _checked(audio: npt.ArrayLike, place: Place | None = None) -> Audio:
     if loud := loudness_warning(peak_of(channels)):
         warn(loud, place)
     return channels
+
+
+def _checked_item(number: int, audio: npt.ArrayLike, place: Place) -> Audio:
+    """Convert one of several audios as `_checked` does; an error says which one it is."""
+    try:
+        return _checked(audio, place)
+    except AudioError as error:
+        raise AudioError(f"item {number}: {error}") from None
 
 
 def _sample_rate(sample_rate: Any) -> int:

@@ -30,7 +30,7 @@ from codec.kernels.mel_spec import (
     mel_filters,
     mel_window,
 )
-from codec.support.arguments import named_array
+from codec.support.arguments import as_bool, named_array
 
 __all__ = [
     "PRESETS",
@@ -59,7 +59,7 @@ def log_mel(
 ) -> Floats:
     """Log-mel spectrum of each clip.
 
-    audio: float32 in [-1, 1] or int16, [..., samples] at `spec.sample_rate`. Returns float32
+    audio: floats in [-1, 1] or int16, [..., samples] at `spec.sample_rate`. Returns float32
     [..., n_mels, frames], or with `frame_major` [..., frames, n_mels], `spec.n_frames(samples)`
     frames; every clip's result is that of the clip alone. It is written to `out` if that is given,
     a C-contiguous float32 array of that shape. Audio whose samples lie side by side is not copied.
@@ -79,7 +79,7 @@ def log_mel(
     mel = mel_exact.result_for(spec, clips, frame_major, out)
     mel_exact.check_finite(clips)
     flat = clips.reshape(-1, clips.shape[-1])
-    samples = load("torch").tensor(mel_exact.as_float(flat))
+    samples = load("torch").tensor(mel_exact.in_float32(flat))
     of_torch = load("codec.kernels.torch_ops").log_mel(samples, spec)
     mel.reshape(len(flat), *mel.shape[-2:])[:] = of_torch.mT if frame_major else of_torch
     return mel
@@ -118,7 +118,7 @@ class MelStream:
         self._backend = resolve(backend)
         if self._backend == "torch":
             raise BackendError("streams run on 'native' or 'numba', not on 'torch'")
-        self._frame_major = frame_major
+        self._frame_major = as_bool(frame_major, "frame_major", AudioError)
         self._samples = np.empty(0, np.float32)  # the end of what was heard
         self._heard = 0
         self._given = 0  # frames
@@ -126,7 +126,7 @@ class MelStream:
         self._ended = False
 
     def push(self, samples: npt.ArrayLike) -> Floats:
-        """Hears float32 or int16 samples [any number], and gives the frames that are whole.
+        """Hears floats or int16 samples [any number], and gives the frames that are whole.
 
         Returns float32 [n_mels, frames], or with `frame_major` [frames, n_mels]. Raises AudioError
         as `log_mel` does, the stream being as before; StateError after `flush`.
@@ -139,7 +139,7 @@ class MelStream:
         if new.size == 0:
             return self._frames(0, self._samples, 0, self._tops)
         heard = self._heard + len(new)
-        joined = np.concatenate([self._samples, mel_exact.as_float(mel_exact.check_clips(new))])
+        joined = np.concatenate([self._samples, mel_exact.in_float32(mel_exact.check_clips(new))])
         spec = self.spec
         # Frame t is whole when n_fft samples from t hop - pad on are heard, and, if it is one that
         # begins before the clip, the pad + 1 that are reflected there.

@@ -56,11 +56,11 @@ def encode(
 ) -> Codes:
     """Nearest codewords of all levels.
 
-    latents: float32 [N, D], N >= 0. codebooks: `Codebooks`, or what they are made of, float32
+    latents: floats [N, D], N >= 0. codebooks: `Codebooks`, or what they are made of, floats
     [Q, K, D] with K <= 65536; the first `n_codebooks` of them are used, None for all Q. beam: 1 for
     the nearest codeword of each level in turn; up to 64 paths of a beam search, which takes about
     as many times as long, and whose codes of fewer levels are not the first of those of more.
-    Returns codes uint16 [n_codebooks, N].
+    Returns codes uint16 [n_codebooks, N]. Floats of other widths are rounded to float32.
 
     Raises ArrayError on a wrong shape or dtype, values that are not finite, or another beam,
     BackendError on a backend ("native", "numba", "torch", None for the fastest exact one) that

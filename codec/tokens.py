@@ -181,7 +181,7 @@ class Tokens:
         count = whole(n_codebooks, "n_codebooks", TokensError)
         if not 1 <= count <= self.n_codebooks:
             raise TokensError(f"no {count} codebooks to keep of {self.n_codebooks}")
-        return dataclasses.replace(self, codes=self.codes[:, :count])
+        return dataclasses.replace(self, codes=self.codes[:, :count].copy())
 
     def save(self, target: str | os.PathLike[str] | BinaryIO) -> None:
         """Write the tokens to a path, or to a binary file, as a .nac file of raw codes.

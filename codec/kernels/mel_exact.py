@@ -11,7 +11,7 @@ import numpy.typing as npt
 from codec.errors import AudioError
 from codec.kernels.choose import load, resolve
 from codec.kernels.mel_spec import MelSpec, first_top, tables
-from codec.support.arguments import named_array
+from codec.support.arguments import as_bool, as_float32, named_array
 
 Floats = npt.NDArray[np.float32]
 
@@ -29,6 +29,7 @@ def log_mel(
 ) -> Floats:
     """Run `codec.mel.log_mel` on "native" or "numba", None for the first that is installed."""
     clips = check_clips(audio)
+    frame_major = as_bool(frame_major, "frame_major", AudioError)
     flat = clips.reshape(-1, clips.shape[-1])
     mel = result_for(spec, clips, frame_major, out)
     tops = np.full(len(flat), first_top(spec), np.float32)
@@ -73,7 +74,7 @@ def run(
         finite = native_plan(spec)(clips, start, tops, out, frame_major)
     else:
         numba = load("codec.kernels.mel_numba")
-        finite = numba.run(as_float(clips), tables(spec), start, tops, out, frame_major)
+        finite = numba.run(in_float32(clips), tables(spec), start, tops, out, frame_major)
     if not finite:
         raise AudioError("audio has samples that are not finite, or beyond 1e12 in magnitude")
 
@@ -83,13 +84,14 @@ def check_clips(audio: npt.ArrayLike) -> npt.NDArray[Any]:
     samples = named_array(audio, "audio", AudioError)
     if samples.ndim == 0 or samples.size == 0:
         raise AudioError(f"audio is [..., samples] and not empty, not {list(samples.shape)}")
+    samples = as_float32(samples)
     if samples.dtype not in (np.float32, np.int16):
-        raise AudioError(f"audio is float32 or int16, not {samples.dtype}")
+        raise AudioError(f"audio is floats or int16, not {samples.dtype}")
     beside = samples.strides[-1] == samples.itemsize or samples.shape[-1] == 1
     return samples if beside else np.ascontiguousarray(samples)
 
 
-def as_float(samples: npt.NDArray[Any]) -> Floats:
+def in_float32(samples: npt.NDArray[Any]) -> Floats:
     """Scale int16 to float32 in [-1, 1); return float32 unchanged."""
     return samples * np.float32(2.0**-15) if samples.dtype == np.int16 else samples
 

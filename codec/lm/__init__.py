@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codec.errors import MissingPackageError
+from codec.errors import MissingPackageError, ModelError
 from codec.model.catalogue import FOLDER
+from codec.support.arguments import as_path
 from codec.support.packages import needed
 
 if TYPE_CHECKING:
@@ -30,11 +30,15 @@ def load(weights: str | os.PathLike[str] | None = None, *, device: Any = None) -
     """Load the language model that the package ships, or that of a .safetensors file.
 
     device: as `torch.device` takes it; by default the CPU.
-    Raises ModelError if the weights are missing or damaged, MissingPackageError without PyTorch.
+    Raises ModelError if the weights are missing or damaged, BackendError if the device is unknown
+    or not available, MissingPackageError without PyTorch.
     """
     model = _module()
+    from codec.nn.backend import available_device
+
     found: LanguageModel = model.LanguageModel.read(
-        DEFAULT_LM if weights is None else Path(weights), device or "cpu"
+        DEFAULT_LM if weights is None else as_path(weights, "weights", ModelError),
+        available_device("cpu" if device is None else device),
     )
     return found
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from codec.errors import TokensError
+from codec.errors import OptionError, TokensError
 from codec.lm.model.adaptation import Report, unreported
 from codec.lm.model.language_model import STEPS, Conditions, LanguageModel, array_of
 from codec.lm.speech.phone_model import PhoneModel, spoken
+from codec.support.arguments import whole
 from codec.support.types import Codes
 
 SPEECH = "speech"  # the tag
@@ -73,9 +75,22 @@ def attuned(
     return lm.adapted(heard, asked, steps=steps, report=report)
 
 
+def prompt_of(codes: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Return codes [levels, frames], or [1, levels, frames], as an array of two dimensions.
+
+    Raises TokensError.
+    """
+    array = array_of(codes, "the prompt")
+    if array.ndim == 3 and len(array) == 1:
+        array = array[0]
+    if array.ndim != 2:
+        raise TokensError(f"the prompt: codes are [levels, frames], not {list(array.shape)}")
+    return array
+
+
 def asked_after(
     lm: LanguageModel,
-    prompt: Codes,
+    prompt: npt.ArrayLike,
     frames: int,
     phones: PhoneModel | None,
     seed: int,
@@ -86,6 +101,10 @@ def asked_after(
     phones: draws what is said, in English; None for speech without words. The same seed draws the
     same phones. tags: of the prompt; by default the model finds them (`LanguageModel.kind_of`).
     """
+    prompt = prompt_of(prompt)
+    frames = whole(frames, "frames", OptionError)
+    if frames < 0:
+        raise OptionError(f"{frames} frames cannot be made")
     tags = lm.kind_of(prompt, PRIOR) if tags is None else tags
     laid = None
     if phones is not None and SPEECH in tags:
@@ -97,7 +116,7 @@ def asked_after(
 
 def continued(
     lm: LanguageModel,
-    prompt: Codes,
+    prompt: npt.ArrayLike,
     frames: int,
     phones: PhoneModel | None = None,
     manner: Manner = MANNER,
@@ -108,6 +127,7 @@ def continued(
     prompt: codes [levels or more, T]; its last seconds count. phones, tags: as in
     `asked_after`. Raises OptionError or TokensError at once.
     """
+    prompt = prompt_of(prompt)
     asked = asked_after(lm, prompt, frames, phones, manner.seed, tags)
     told = asked.phones is not None
     if manner.temperature is None:

@@ -25,7 +25,7 @@ from codec.api import Codec, load
 from codec.errors import LayoutError, ModelError
 from codec.lm.vocabulary import Audio, Segment, Text, Vocabulary
 from codec.model.identity import same_tokens
-from codec.support.arguments import shown
+from codec.support.arguments import as_bool, shown, whole
 
 VOCABULARY_NAME = "audio_vocabulary.json"
 
@@ -82,7 +82,7 @@ class CodecProcessor:
         audio: npt.ArrayLike | Sequence[npt.ArrayLike | None] | None = None,
         sampling_rate: int | None = None,
         *,
-        padding: bool = True,
+        padding: bool | str = True,
         padding_side: str | None = None,
         max_length: int | None = None,
         return_tensors: str | None = "np",
@@ -91,14 +91,21 @@ class CodecProcessor:
 
         text, audio: one item, or a list of items of which any may be None; of an item its text
             comes first. audio: float32 [samples] at `sampling_rate` Hz, by default the codec's.
-        padding: with `pad`, on `padding_side`, "left" (to generate from) or "right", by default
-            the tokenizer's; without it all must have one length or no tensor is made.
-        max_length: where longer sequences are cut. return_tensors: "np", "pt", or None for lists.
+        padding: as a tokenizer has it: True or "longest", "max_length", False or "do_not_pad". It
+            is with `pad`, on `padding_side`, "left" (to generate from) or "right", by default the
+            tokenizer's. Without it a tensor needs sequences of one length.
+        max_length: where longer sequences are cut, at least 1.
+        return_tensors: "np", "pt", or None for lists.
         What looks like one of our tokens in `text` stays text. Raises AudioError, LayoutError.
         """
         from transformers import BatchFeature
 
         texts = _items(text, lambda item: isinstance(item, str))
+        if max_length is not None:
+            max_length = whole(max_length, "max_length", LayoutError)
+            if max_length < 1:
+                raise LayoutError(f"max_length must be at least 1, not {max_length}")
+        target = _padding(padding, max_length)
         waveforms = _items(audio, _is_waveform)
         if texts is None and waveforms is None:
             raise LayoutError("neither text nor audio")
@@ -119,12 +126,16 @@ class CodecProcessor:
         if side not in ("left", "right"):
             raise LayoutError(f"padding_side must be 'left' or 'right', not {shown(side)}")
         masks = [[1] * len(row) for row in rows]
-        if padding:
-            masks = _padded(masks, 0, side)
-            rows = _padded(rows, self.vocabulary.special("pad"), side)
-        return BatchFeature(
-            {"input_ids": rows, "attention_mask": masks}, tensor_type=return_tensors
-        )
+        if target is not None:
+            masks = _padded(masks, 0, side, target)
+            rows = _padded(rows, self.vocabulary.special("pad"), side, target)
+        batch: dict[str, Any] = {"input_ids": rows, "attention_mask": masks}
+        if return_tensors is not None:
+            if len({len(row) for row in rows}) > 1:
+                raise LayoutError("sequences of several lengths are no tensor: pad them")
+            shape = (len(rows), len(rows[0]) if rows else 0)
+            batch = {key: np.array(held, np.int64).reshape(shape) for key, held in batch.items()}
+        return BatchFeature(batch, tensor_type=return_tensors)
 
     def text(self, words: str) -> Text:
         """A segment of text. Raises LayoutError on what the tokenizer makes nothing of."""
@@ -134,23 +145,30 @@ class CodecProcessor:
     def audio(self, waveform: npt.ArrayLike, sampling_rate: int | None = None) -> Audio:
         """A segment of audio; `waveform` is [samples]."""
         levels = self.vocabulary.layout.n_codebooks
-        tokens = self.codec.encode(
-            waveform, sampling_rate or self.sampling_rate, n_codebooks=levels
-        )
+        rate = self.sampling_rate if sampling_rate is None else sampling_rate
+        tokens = self.codec.encode(waveform, rate, n_codebooks=levels)
         if tokens.channels != 1:
             raise LayoutError(f"audio is of one channel, not {tokens.channels}")
         return Audio(tokens.codes[0])
 
-    def decode(self, ids: Any, *, strict: bool = False) -> list[str | npt.NDArray[np.float32]]:
+    def decode(
+        self, ids: Any, *, skip_special_tokens: bool = False, strict: bool = False
+    ) -> list[str | npt.NDArray[np.float32]]:
         """The texts and waveforms that `ids` [length] hold, in their order.
 
+        ids: lists, an array, or a tensor on any device. skip_special_tokens: as for a tokenizer:
+        leave those of its own out, such as the end that a model writes.
         Waveforms are float32 [samples] at `sampling_rate`; of audio that was cut short, the whole
         frames. strict: raise LayoutError on what no vocabulary writes, in place of skipping it.
         """
         found: list[str | npt.NDArray[np.float32]] = []
-        for segment in self.vocabulary.decode(np.asarray(ids), strict=strict):
+        for segment in self.vocabulary.decode(ids, strict=strict):
             if isinstance(segment, Text):
-                found.append(self.tokenizer.decode(segment.ids.tolist()))
+                text = self.tokenizer.decode(
+                    segment.ids.tolist(), skip_special_tokens=skip_special_tokens
+                )
+                if text or not skip_special_tokens:
+                    found.append(text)
             elif isinstance(segment, Audio):
                 found.append(self._waveform(segment.codes))
         return found
@@ -197,9 +215,26 @@ class CodecProcessor:
         return waveform
 
 
-def _padded(rows: list[list[int]], value: int, side: str) -> list[list[int]]:
-    longest = max(map(len, rows))
-    missing = [[value] * (longest - len(row)) for row in rows]
+def _padding(padding: Any, max_length: int | None) -> int | None:
+    """Return the least length that sequences are padded to, or None if they are not."""
+    if padding == "max_length":
+        if max_length is None:
+            raise LayoutError("padding to max_length needs one")
+        return max_length
+    if padding == "longest":
+        return 0
+    if padding == "do_not_pad":
+        return None
+    if isinstance(padding, str):
+        raise LayoutError(
+            f"padding is longest, max_length, do_not_pad, True or False, not {shown(padding)}"
+        )
+    return 0 if as_bool(padding, "padding", LayoutError) else None
+
+
+def _padded(rows: list[list[int]], value: int, side: str, least: int) -> list[list[int]]:
+    longest = max(map(len, rows), default=0)
+    missing = [[value] * (max(longest, least) - len(row)) for row in rows]
     pairs = zip(rows, missing, strict=True)
     return [more + row if side == "left" else row + more for row, more in pairs]
 
@@ -213,6 +248,9 @@ def _items(given: Any, is_item: Callable[[Any], bool]) -> list[Any] | None:
     """A list of items; one item may stand for a list of it."""
     if given is None:
         return None
-    if isinstance(given, list | tuple) and any(item is None or is_item(item) for item in given):
+    if getattr(getattr(given, "dtype", None), "kind", "") in ("U", "O"):  # an array of texts
+        given = given.tolist()
+    listed = isinstance(given, list | tuple)
+    if listed and (not given or any(item is None or is_item(item) for item in given)):
         return list(given)
     return [given]

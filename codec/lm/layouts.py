@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from codec.errors import LayoutError
 from codec.model.limits import MAX_CODEBOOK_SIZE, MAX_CODEBOOKS
-from codec.support.arguments import as_array, whole
+from codec.support.arguments import as_array, shown, whole
 from codec.support.types import Codes
 
 MAX_PLACES = 1 << 28  # whose levels and frames fill 4 GiB
@@ -49,9 +49,17 @@ def _places(length: Any) -> int:
 
 def _array(value: Any) -> npt.NDArray[Any]:
     try:
-        return as_array(value)
+        array = as_array(value)
     except ValueError as error:
         raise LayoutError(f"no array of integers: {error}") from None
+    return array.astype(np.int64) if isinstance(value, list) and not array.size else array
+
+
+def _wholes(values: Any, name: str) -> tuple[int, ...]:
+    """Convert a list of whole numbers. Raises LayoutError."""
+    if isinstance(values, str) or not hasattr(values, "__iter__"):
+        raise LayoutError(f"{name} are a list of whole numbers, not {shown(values)}")
+    return tuple(whole(value, f"each of the {name}", LayoutError) for value in values)
 
 
 class Layout:
@@ -193,7 +201,7 @@ class CoarseFirst(Layout):
         self, n_codebooks: int, codebook_size: int = 1024, groups: Sequence[int] | None = None
     ) -> None:
         super().__init__(n_codebooks, codebook_size)
-        self.groups = (1,) * self.n_codebooks if groups is None else tuple(map(int, groups))
+        self.groups = (1,) * self.n_codebooks if groups is None else _wholes(groups, "groups")
         if min(self.groups, default=0) < 1 or sum(self.groups) != self.n_codebooks:
             raise LayoutError(f"groups of {self.groups} do not make {n_codebooks} codebooks")
 
@@ -239,7 +247,9 @@ class Delay(Layout):
         self, n_codebooks: int, codebook_size: int = 1024, delays: Sequence[int] | None = None
     ) -> None:
         super().__init__(n_codebooks, codebook_size)
-        self.delays = tuple(range(self.n_codebooks)) if delays is None else tuple(map(int, delays))
+        self.delays = (
+            tuple(range(self.n_codebooks)) if delays is None else _wholes(delays, "delays")
+        )
         if len(self.delays) != self.n_codebooks or min(self.delays) < 0:
             raise LayoutError(f"delays of {self.delays} are not for {n_codebooks} codebooks")
 
@@ -309,7 +319,7 @@ def make_layout(name: str, n_codebooks: int, codebook_size: int = 1024, **option
 
     Raises LayoutError on an unknown name or option, or where the numbers make no sense.
     """
-    if name not in LAYOUTS:
+    if not isinstance(name, str) or name not in LAYOUTS:
         raise LayoutError(f"there is no layout {name!r}; there are {', '.join(LAYOUTS)}")
     try:
         return LAYOUTS[name](n_codebooks, codebook_size, **options)

@@ -153,6 +153,18 @@ class Vocabulary:
         """`layout.to_ids` in this vocabulary, its mask as the special token."""
         return self._shifted(self.layout.to_ids(codes))
 
+    def _segment_ids(self, codes: npt.ArrayLike) -> Ids:
+        """`audio_ids` of one stream, [levels, frames], or [1, levels, frames] as of Tokens."""
+        try:
+            array = as_array(codes)
+        except ValueError as error:
+            raise LayoutError(f"codes are no array: {error}") from None
+        if array.ndim == 3 and len(array) == 1:
+            array = array[0]
+        if array.ndim != 2:
+            raise LayoutError(f"a segment's codes are [levels, frames], not {list(array.shape)}")
+        return self.audio_ids(array)
+
     def encode(self, segments: Iterable[Segment]) -> Ids:
         """One sequence of all segments, in the smallest dtype that holds all ids.
 
@@ -160,6 +172,8 @@ class Vocabulary:
         LayoutError on that, on empty text, an "open" segment that is not the last, a start that two
         digits cannot say, or ids and codes out of range.
         """
+        if isinstance(segments, Text | Audio | Turn):
+            raise LayoutError("encode takes a list of segments, not one")
         parts: list[npt.NDArray[np.int64]] = []
         before: Segment | None = None
         for segment in segments:
@@ -183,7 +197,7 @@ class Vocabulary:
                 parts += [
                     np.array([self.special("audio_begin")]),
                     self._stamp(segment.start),
-                    self.audio_ids(segment.codes).astype(np.int64),
+                    self._segment_ids(segment.codes).astype(np.int64),
                     np.array([self.special(name) for name in end[segment.end]], np.int64),
                 ]
             before = segment

@@ -52,6 +52,16 @@ def test_tensors_are_taken_as_arrays_are(name: str) -> None:
     assert np.array_equal(call(tensor), call(array))
 
 
+@pytest.mark.parametrize("kind", [">f4", "f8", "f2", "list"])
+@pytest.mark.parametrize("name", CALLS)
+def test_floats_of_any_width_are_rounded_to_float32(name: str, kind: str) -> None:
+    array, call, error = CALLS[name]
+    if error is TokensError:
+        return  # codes are integers
+    given = (array * 1.01).tolist() if kind == "list" else (array * 1.01).astype(kind)
+    assert np.array_equal(call(given), call(np.asarray(given).astype(np.float32)))
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_bfloat16_is_taken_as_the_values_it_holds(name: str) -> None:
     array, call, error = CALLS[name]

@@ -276,7 +276,8 @@ LATENTS, CODEBOOKS = case(n=3, q=2, k=4, d=5)
 @pytest.mark.parametrize(
     ("latents", "codebooks", "n_codebooks"),
     [
-        (LATENTS.astype(np.float64), CODEBOOKS, None),
+        (LATENTS.astype(np.int64), CODEBOOKS, None),
+        (LATENTS.astype(np.float64) * 1e39, CODEBOOKS, None),
         (LATENTS[0], CODEBOOKS, None),
         (LATENTS[:, :4], CODEBOOKS, None),
         (LATENTS * np.float32(np.nan), CODEBOOKS, None),

@@ -7,7 +7,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from codec.errors import TokensError
+import torch
+
+from codec.errors import OptionError, TokensError
 from codec.lm.continuation import LEARNED, Manner, asked_after, attuned, continued
 from codec.lm.model.config import preset
 from codec.lm.model.language_model import Conditions, LanguageModel
@@ -52,6 +54,18 @@ def test_frames_follow_by_the_seed() -> None:
     assert made(1).shape == (2, 9)
     np.testing.assert_array_equal(made(1), made(1))
     assert not np.array_equal(made(1), made(2))
+
+
+def test_a_prompt_may_be_lists_or_what_tokens_hold() -> None:
+    lm, prompt = model("speech"), codes(20)
+    expected = [*continued(lm, prompt, 4, PHONES)]
+    for given in (prompt.tolist(), prompt[None], torch.from_numpy(prompt.astype(int))):
+        np.testing.assert_array_equal([*continued(lm, given, 4.0, PHONES)], expected)  # type: ignore[arg-type]
+    with pytest.raises(TokensError, match=r"not \[2, 3, 20\]"):
+        continued(lm, np.stack([prompt, prompt]), 4, PHONES)
+    for wrong in (-1, 2.5, "x"):
+        with pytest.raises(OptionError, match="frames"):
+            continued(lm, prompt, wrong, PHONES)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["piano", "speech"])

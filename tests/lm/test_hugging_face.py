@@ -14,7 +14,7 @@ import tokenizers
 import transformers
 
 import codec
-from codec.errors import LayoutError, ModelError
+from codec.errors import AudioError, LayoutError, ModelError
 from codec.lm.hugging_face import CodecProcessor, extend_tokenizer
 from codec.lm.layouts import make_layout
 from codec.lm.vocabulary import Audio, Text, Turn, Vocabulary
@@ -98,6 +98,38 @@ def test_a_batch_is_padded_and_cut(processor: CodecProcessor) -> None:
     assert len({len(row) for row in lists}) == 2
 
 
+def test_padding_as_tokenizers_have_it(processor: CodecProcessor) -> None:
+    texts = ["a", "say it again"]
+    longest = processor(text=texts)["input_ids"]
+    assert np.array_equal(processor(text=texts, padding="longest")["input_ids"], longest)
+    wide = processor(text=texts, padding="max_length", max_length=64)
+    assert wide["input_ids"].shape == wide["attention_mask"].shape == (2, 64)
+    assert np.array_equal(wide["input_ids"][:, : longest.shape[1]], longest)
+    for plain in (False, "do_not_pad"):
+        assert processor(text=texts[:1], padding=plain)["input_ids"].dtype == np.int64
+        with pytest.raises(LayoutError, match="several lengths are no tensor: pad them"):
+            processor(text=texts, padding=plain)
+    assert np.array_equal(processor(text=np.array(texts))["input_ids"], longest)
+
+
+def test_nothing_is_a_batch_of_whole_numbers_too(processor: CodecProcessor) -> None:
+    for given, shape in (([], (0, 0)), ("", (1, 0)), ([None], (1, 0))):
+        batch = processor(text=given)
+        assert batch["input_ids"].shape == batch["attention_mask"].shape == shape
+        assert batch["input_ids"].dtype == batch["attention_mask"].dtype == np.int64
+
+
+def test_ids_of_a_model_are_decoded_where_they_are(processor: CodecProcessor) -> None:
+    torch = pytest.importorskip("torch")
+    unknown = processor.tokenizer.unk_token_id
+    ids = [*processor(text="again")["input_ids"][0].tolist(), unknown, unknown]
+    assert processor.decode(torch.tensor(ids)) == ["again[UNK][UNK]"]
+    assert processor.decode(ids, skip_special_tokens=True) == ["again"]
+    assert processor.decode([unknown], skip_special_tokens=True) == []
+    with pytest.raises(LayoutError):
+        processor.decode(torch.zeros(3, dtype=torch.int64, device="meta"))
+
+
 def test_text_that_looks_like_our_tokens_stays_text(processor: CodecProcessor) -> None:
     ids = processor(text=SENTENCES[2])["input_ids"][0]
     assert (ids < processor.vocabulary.text_size).all()
@@ -136,6 +168,13 @@ def test_saved_and_loaded(processor: CodecProcessor, tmp_path: Path) -> None:
 def test_wrong_arguments(processor: CodecProcessor) -> None:
     with pytest.raises(LayoutError, match="neither"):
         processor()
+    for wrong in ({"max_length": 0}, {"max_length": -1}, {"max_length": "2"}, {"padding": "all"}):
+        with pytest.raises(LayoutError, match=next(iter(wrong))):
+            processor(text="a", **wrong)  # type: ignore[arg-type]
+    with pytest.raises(LayoutError, match="padding to max_length needs one"):
+        processor(text="a", padding="max_length")
+    with pytest.raises(AudioError, match="sample rate"):
+        processor(audio=noise(960), sampling_rate=0)
     with pytest.raises(LayoutError, match="2 texts and 1 pieces"):
         processor(text=["a", "b"], audio=[noise(9)])
     with pytest.raises(LayoutError, match="one channel"):

@@ -200,9 +200,18 @@ def test_lengths_that_no_sequence_has(length: Any) -> None:
         {"name": "delay", "n_codebooks": 2, "delays": [0, -1]},
         {"name": "coarse_first", "n_codebooks": 3, "groups": [1, 1]},
         {"name": "coarse_first", "n_codebooks": 3, "groups": [3, 0]},
+        {"name": "coarse_first", "n_codebooks": 4, "groups": 4},
+        {"name": "coarse_first", "n_codebooks": 3, "groups": "abc"},
+        {"name": "delay", "n_codebooks": 2, "delays": [0, 0.5]},
+        {"name": "delay", "n_codebooks": 2, "delays": [None, 0]},
+        {"name": ["flat"], "n_codebooks": 2},
     ],
     ids=str,
 )
 def test_layouts_that_cannot_be(arguments: dict[str, Any]) -> None:
     with pytest.raises(LayoutError):
         make_layout(**arguments)
+
+
+def test_no_ids_are_no_frames() -> None:
+    assert Flat(3, 16).from_ids([]).shape == (3, 0)

@@ -137,6 +137,18 @@ def test_timeline() -> None:
     assert [segment for _, segment in found] == segments
 
 
+def test_codes_may_be_as_tokens_hold_them() -> None:
+    vocabulary = Vocabulary(10, Flat(2, 16))
+    codes = np.arange(8).reshape(2, 4)
+    assert np.array_equal(
+        vocabulary.encode([Audio(codes[None])]), vocabulary.encode([Audio(codes)])
+    )
+    with pytest.raises(LayoutError, match=r"\[levels, frames\], not \[2, 2, 4\]"):
+        vocabulary.encode([Audio(np.stack([codes, codes]))])
+    with pytest.raises(LayoutError, match="a list of segments, not one"):
+        vocabulary.encode(Text(np.array([1])))  # type: ignore[arg-type]
+
+
 def test_padding_between_segments_is_skipped() -> None:
     vocabulary = Vocabulary(100, Flat(3, 16))
     segments = [Text(np.array([5])), Audio(codes(vocabulary.layout, 2, 0))]

@@ -21,7 +21,7 @@ from codec.lm.model.files import read_network
 from codec.lm.model.generation import View, generate
 from codec.lm.model.network import Network
 from codec.lm.model.sampling import Sampling
-from codec.support.arguments import as_array, real, whole
+from codec.support.arguments import as_array, real, shown, whole
 from codec.support.types import Codes
 
 STEPS = 3  # of learning from a prompt; many more learn it by heart
@@ -155,6 +155,8 @@ class LanguageModel:
     def bits(self, codes: npt.ArrayLike, conditions: Conditions | None = None) -> Any:
         """The cost of each code in bits, float32 [levels, frames], of codes [levels, frames]."""
         own = self._codes(codes, "codes")
+        if not own.shape[1]:
+            return np.zeros(tuple(own.shape), np.float32)
         with torch.inference_mode():
             parts = self._parts(conditions or Conditions(), own.shape[1])
             added = self.network.conditions(own.shape[1], **parts)
@@ -199,6 +201,8 @@ class LanguageModel:
         """What `Network.conditions` takes, of the conditions that are there."""
         config, device = self.config, self.network.begin.device
         parts = {}
+        if isinstance(asked.tags, str) or not isinstance(asked.tags, Sequence):
+            raise OptionError(f"tags are a list of words, not {shown(asked.tags)}")
         if asked.tags:
             unknown = [word for word in asked.tags if word not in config.tags]
             if unknown:

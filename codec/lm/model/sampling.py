@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from codec.errors import OptionError
+from codec.support.arguments import real, whole
 
 # Below it scores overflow when they are divided, and the best code has all the chance.
 _COLDEST = 1e-30
@@ -28,12 +29,17 @@ class Sampling:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature < float("inf"):
-            raise OptionError(f"a temperature is 0 or more, not {self.temperature}")
-        if self.top_k is not None and self.top_k < 1:
-            raise OptionError(f"top_k is at least 1, not {self.top_k}")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise OptionError(f"top_p is above 0 and at most 1, not {self.top_p}")
+        temperature = real(self.temperature, "the temperature", OptionError)
+        top_k = None if self.top_k is None else whole(self.top_k, "top_k", OptionError)
+        top_p = None if self.top_p is None else real(self.top_p, "top_p", OptionError)
+        if not 0 <= temperature < float("inf"):
+            raise OptionError(f"a temperature is 0 or more, not {temperature}")
+        if top_k is not None and top_k < 1:
+            raise OptionError(f"top_k is at least 1, not {top_k}")
+        if top_p is not None and not 0 < top_p <= 1:
+            raise OptionError(f"top_p is above 0 and at most 1, not {top_p}")
+        for name, value in (("temperature", temperature), ("top_k", top_k), ("top_p", top_p)):
+            object.__setattr__(self, name, value)  # frozen from here on
 
 
 def draw(scores: Tensor, sampling: Sampling, chance: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +22,12 @@ from codec.lm.continuation import SPEECH as SPEECH_TAG
 from codec.lm.cuts import cuts_of
 from codec.lm.model.adaptation import Report, unreported
 from codec.lm.model.language_model import Conditions, LanguageModel
+from codec.lm.model.sampling import Sampling
 from codec.lm.speech.phones import PAUSE, Laid, lay
 from codec.lm.speech.pronounce import phones_of
 from codec.lm.speech.voices import Speech, Voice
 from codec.model.catalogue import FOLDER
-from codec.support.arguments import whole
+from codec.support.arguments import as_path, real, shown, whole
 from codec.support.types import Codes
 from codec.tokens import Tokens
 
@@ -76,10 +77,14 @@ class Speaker:
 
     @classmethod
     def load(
-        cls, weights: Path = WEIGHTS, speech: Path = SPEECH, codec: Codec | None = None
+        cls,
+        weights: str | os.PathLike[str] = WEIGHTS,
+        speech: str | os.PathLike[str] = SPEECH,
+        codec: Codec | None = None,
     ) -> Speaker:
         """Read the weights; by default those that ship. Raises ModelError."""
-        return cls(codec or load(), LanguageModel.read(weights), Speech.load(speech))
+        files = [as_path(file, "a file of weights", ModelError) for file in (weights, speech)]
+        return cls(codec or load(), LanguageModel.read(files[0]), Speech.load(files[1]))
 
     def voice_of(
         self,
@@ -116,6 +121,7 @@ class Speaker:
         rate: how fast, 1 as the voice speaks. Raises OptionError on a rate that is not .25 to 4;
         TextError and MissingPackageError as `phones_of`.
         """
+        rate = real(rate, "the rate", OptionError)
         if not 0.25 <= rate <= 4:
             raise OptionError("the rate is 0.25 to 4")
         phones, follows = phones_of(text)
@@ -154,6 +160,9 @@ class Speaker:
         what `script` does, at once, and OptionError on an unknown voice.
         """
         known = self.speech.voice(voice) if isinstance(voice, str) else voice
+        if not isinstance(known, Voice):
+            raise OptionError(f"a voice is a name or what voice_of returns, not {shown(voice)}")
+        Sampling(style.temperature, style.top_k)  # raises what is wrong with them
         return self.draw(self.script(text, known, rate=rate), known, style=style)
 
     def draw(self, script: list[Laid], voice: Voice, *, style: Style = STYLE) -> Iterator[Codes]:

@@ -7,6 +7,7 @@ import unicodedata
 from typing import Any
 
 from codec.errors import MissingPackageError, TextError
+from codec.support.arguments import shown
 
 COMMA = ","  # a short pause
 STOP = "."  # a long one
@@ -63,6 +64,8 @@ def words_of(text: str) -> list[str]:
     Raises TextError on a character that has no reading, and where no word is left;
     MissingPackageError if num2words is needed and not installed.
     """
+    if not isinstance(text, str):
+        raise TextError(f"a text is a str, not {shown(text)}")
     plain = unicodedata.normalize("NFKD", text.translate(_QUOTES)).translate(_QUOTES)
     plain = "".join(c for c in plain if not unicodedata.combining(c))
     for pattern, meaning in _BY_CONTEXT:

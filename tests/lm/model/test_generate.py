@@ -197,6 +197,13 @@ def test_wrong_arguments_are_named():
         model.generate(temperature=-1)
     with pytest.raises(OptionError, match="top_p"):
         model.generate(top_p=0.0)
+    for name, wrong in (("top_k", 2.5), ("top_k", "5"), ("top_p", "0.9"), ("temperature", None)):
+        with pytest.raises(OptionError, match=name):
+            model.generate(**{name: wrong})
+    assert Sampling(1, np.int64(5), np.float32(0.5)) == Sampling(1.0, 5, 0.5)
+    with pytest.raises(OptionError, match="tags are a list of words, not 'piano'"):
+        model.generate(conditions=Conditions(tags="piano"))
+    assert model.bits(np.zeros((LEVELS, 0), int)).shape == (LEVELS, 0)
     for strength in ("guidance", "prompt_guidance"):
         with pytest.raises(OptionError, match="finite"):
             model.generate(**{strength: float("nan")})

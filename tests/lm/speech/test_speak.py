@@ -73,8 +73,20 @@ def test_what_does_not_fit_is_refused_at_once(speaker: Speaker) -> None:
             speaker.frames("go", "ann", rate=wrong)
     with pytest.raises(OptionError, match="no voice 'bob'; there are ann"):
         speaker.frames("go", "bob")
+    for voice in (None, 5, np.zeros(9)):
+        with pytest.raises(OptionError, match="a voice is a name or"):
+            speaker.frames("go", voice)  # type: ignore[arg-type]
+    for style in (Style(temperature=-1), Style(top_k=0)):
+        with pytest.raises(OptionError):
+            speaker.frames("go", "ann", style=style)
+    with pytest.raises(OptionError, match="the rate"):
+        speaker.frames("go", "ann", rate="fast")  # type: ignore[arg-type]
     with pytest.raises(TextError, match="no words"):
         speaker.frames("?!", "ann")
+    with pytest.raises(TextError, match="a text is a str, not None"):
+        speaker.frames(None, "ann")  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match="no such file"):
+        Speaker.load("nowhere.safetensors")
     with pytest.raises(ModelError, match="voices"):
         Speaker(MODEL, speaker.language_model, tiny_speech("00" * 8))
 
