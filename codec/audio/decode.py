@@ -147,6 +147,9 @@ class WaveSource:
 Opener = Callable[[], tuple[SndFile, list[str]]]
 
 
+_VORBIS_BLOCK = 8192  # samples at most (Vorbis I, 1.2.1)
+
+
 class LinkSource:
     """Streams that follow each other, all read by libsndfile, which reads one.
 
@@ -191,8 +194,9 @@ class LinkSource:
                 if ahead >= file.claimed:
                     ahead, given = ahead - file.claimed, given + file.claimed
                     continue
-                file.seek(ahead)
-                ahead, given = 0, given + ahead
+                sought = ahead if file.exact is None else max(0, min(ahead, file.exact))
+                file.seek(sought)
+                ahead, given = ahead - sought, given + sought
             for block in self._all(file):
                 given += len(block)
                 skipped = min(ahead, len(block))
@@ -254,10 +258,17 @@ def _ogg_openers(data: Bytes) -> LinkSource | None:
         flac_ = stream.codec == "FLAC"
         parts: list[Part] = ogg.native_flac(data, stream) if flac_ else list(stream.pages)
 
-        def opened(parts: list[Part] = parts, flac_: bool = flac_) -> tuple[SndFile, list[str]]:
+        def opened(
+            parts: list[Part] = parts, flac_: bool = flac_, stream: ogg.Stream = stream
+        ) -> tuple[SndFile, list[str]]:
             if flac_:
                 return FlacStream(data, parts, "ogg", lambda: _native(data, parts)), []
-            return SndFile(data, parts, "ogg"), []
+            file = SndFile(data, parts, "ogg")
+            if stream.codec == "Vorbis":
+                # libsndfile counts back from the end of a page, and that of the last one may be
+                # trimmed.
+                file.exact = file.claimed - stream.last_page - _VORBIS_BLOCK
+            return file, []
 
         openers.append(opened)
         if stream.gaps:

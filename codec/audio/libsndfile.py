@@ -34,7 +34,10 @@ class SndFile:
     """One stream of audio that libsndfile reads. Raises AudioError, also when it is read.
 
     more: as for `Spliced`. damaged, cut: as of `FlacStream`.
+    exact: the last sample to which `seek` goes exactly; None if it does so to all.
     """
+
+    exact: int | None = None
 
     def __init__(self, data: Bytes, parts: Sequence[Part], kind: str = "", more: int = 0) -> None:
         import soundfile

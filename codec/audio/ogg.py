@@ -18,7 +18,11 @@ READABLE = ("Vorbis", "Opus", "FLAC")
 
 @dataclasses.dataclass
 class Stream:
-    """A logical stream and the places of its pages."""
+    """A logical stream and the places of its pages.
+
+    granule: the position at the end of the last page that ends a packet. last_page: by how much
+    that is beyond the one before, for Vorbis in samples.
+    """
 
     codec: str
     head: bytes
@@ -26,6 +30,8 @@ class Stream:
     ended: bool = False
     last_number: int = -1
     gaps: int = 0
+    granule: int = 0
+    last_page: int = 0
 
 
 @dataclasses.dataclass
@@ -81,6 +87,8 @@ def links(data: Bytes) -> tuple[list[Link], bool]:
             if stream.last_number >= 0 and number != stream.last_number + 1:
                 stream.gaps += 1
             stream.last_number = number
+            if (granule := int.from_bytes(head[6:14], "little", signed=True)) >= 0:
+                stream.last_page, stream.granule = granule - stream.granule, granule
             stream.ended = stream.ended or bool(flags & 4)
             if stream.pages and stream.pages[-1][1] == at:
                 stream.pages[-1] = (stream.pages[-1][0], stop)

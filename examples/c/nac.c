@@ -65,7 +65,7 @@ typedef struct {
     codec_encoder *encoders[255];
     codec_decoder *decoders[255];
     codec_enhancer *enhancer;              /* NULL unless it is asked for */
-    codec_enhancer_stream *enhancing[255]; /* of each channel */
+    codec_enhancer_stream *enhancing[256]; /* of each plane */
     wav_tags tags;
     float *audio, *pairs, *enhanced;
     uint16_t *codes;
@@ -95,8 +95,8 @@ static void release(job *j)
     for (size_t c = 0; c < 255; c++) {
         codec_encoder_free(j->encoders[c]);
         codec_decoder_free(j->decoders[c]);
-        codec_enhancer_stream_free(j->enhancing[c]);
     }
+    for (size_t c = 0; c < 256; c++) codec_enhancer_stream_free(j->enhancing[c]);
     codec_enhancer_free(j->enhancer);
     codec_coder_free(j->coder);
     codec_model_free(j->model);
@@ -405,17 +405,17 @@ static const float *stream_input(job *j, size_t channels, size_t i, const float 
     return j->pairs;
 }
 
-/* Puts the n pairs that stream i gave into audio [channels][stride]. */
-static void put_pairs(const job *j, size_t channels, size_t i, float *audio, size_t stride,
-                      size_t n)
+/* Puts the n pairs that stream i gave into audio [planes][stride]. */
+static void put_pairs(const job *j, size_t i, float *audio, size_t stride, size_t n)
 {
     float *left = audio + 2 * i * stride, *right = left + stride;
-    const int lone = 2 * i + 1 == channels;
-    for (size_t k = 0; k < n; k++) {
-        const float one = j->pairs[2 * k], other = j->pairs[2 * k + 1];
-        left[k] = lone ? (one + other) * 0.5f : one;
-        if (!lone) right[k] = other;
-    }
+    for (size_t k = 0; k < n; k++) left[k] = j->pairs[2 * k], right[k] = j->pairs[2 * k + 1];
+}
+
+/* The channels that come out of the network: one more than there are if the last is a pair. */
+static size_t planes_of(const job *j, size_t channels)
+{
+    return j->info.channels * streams_of(j, channels);
 }
 
 /* ---- Compress ---- */
@@ -502,26 +502,31 @@ static int fail_chunk(job *j, codec_status status)
     return fail(j, j->reason);
 }
 
-/* Writes up to *left samples of audio [channels][stride], which has n of each. */
-static int write_audio(job *j, const float *audio, size_t channels, size_t stride, size_t n,
+/* Writes up to *left samples of audio [planes][stride], which has n of each. */
+static int write_audio(job *j, float *audio, size_t channels, size_t stride, size_t n,
                        uint64_t *left)
 {
     if (n > *left) n = (size_t)*left;
     *left -= n;
+    if (planes_of(j, channels) > channels) {
+        float *last = audio + (channels - 1) * stride;
+        for (size_t k = 0; k < n; k++) last[k] = (last[k] + last[stride + k]) * 0.5f;
+    }
     const char *problem = wav_write(j->output, audio, channels, stride, n);
     return problem ? fail(j, problem) : 0;
 }
 
-/* Enhances n samples of audio [channels][stride], or the end if audio is NULL, and writes what comes. */
+/* Enhances n samples of audio [planes][stride], or the end if audio is NULL, and writes what comes. */
 static int enhance(job *j, const float *audio, size_t channels, size_t stride, size_t n,
                    uint64_t *left)
 {
     const size_t room = audio ? codec_enhancer_stream_ready(j->enhancing[0], n)
                               : codec_enhancer_stream_left(j->enhancing[0]);
+    const size_t planes = planes_of(j, channels);
     size_t given = 0;
     codec_status status = CODEC_OK;
-    if (reserve_floats(j, &j->enhanced, &j->enhanced_room, channels * (room + 1))) return 1;
-    for (size_t c = 0; c < channels && status == CODEC_OK; c++) {
+    if (reserve_floats(j, &j->enhanced, &j->enhanced_room, planes * (room + 1))) return 1;
+    for (size_t c = 0; c < planes && status == CODEC_OK; c++) {
         float *to = j->enhanced + c * room;
         status = audio ? codec_enhancer_stream_push(j->enhancing[c], audio + c * stride, n, to,
                                                     room, &given)
@@ -539,14 +544,15 @@ static int decode(job *j, size_t channels, size_t codebooks, size_t frames, uint
     const int paired = j->info.channels == 2;
     size_t n = 0;
     codec_status status = CODEC_OK;
-    if (reserve_audio(j, channels * (room + 1)) || reserve_pairs(j, 2 * (room + 1))) return 1;
+    if (reserve_audio(j, planes_of(j, channels) * (room + 1)) || reserve_pairs(j, 2 * (room + 1)))
+        return 1;
     for (size_t i = 0; i < streams_of(j, channels) && status == CODEC_OK; i++) {
         const uint16_t *codes = j->codes + i * codebooks * frames;
         float *audio = paired ? j->pairs : j->audio + i * room;
         status = frames ? codec_decoder_push(j->decoders[i], codes, frames, codebooks, frames,
                                              audio, room, &n)
                         : codec_decoder_flush(j->decoders[i], audio, room, &n);
-        if (status == CODEC_OK && paired) put_pairs(j, channels, i, j->audio, room, n);
+        if (status == CODEC_OK && paired) put_pairs(j, i, j->audio, room, n);
     }
     if (status != CODEC_OK) return fail_status(j, status);
     if (!j->enhancer) return write_audio(j, j->audio, channels, room, n, left);
@@ -566,7 +572,8 @@ static int start_audio(job *j, const codec_file_info *file)
     }
     if (status == CODEC_OK && j->asked->enhance && !j->asked->postfilter && open_enhancer(j))
         return 1;
-    for (size_t c = 0; j->enhancer && c < file->channels && status == CODEC_OK; c++)
+    const size_t planes = j->enhancer ? planes_of(j, file->channels) : 0;
+    for (size_t c = 0; c < planes && status == CODEC_OK; c++)
         status = codec_enhancer_stream_new(j->enhancer, &j->enhancing[c]);
     if (status != CODEC_OK) return fail_status(j, status);
     for (size_t i = 0; i < codec_reader_tags(j->reader); i++) {

@@ -227,6 +227,18 @@ def test_chained_ogg_is_read_whole(kind):
         read(one + inputs.ogg(16_000, 2, kind))
 
 
+@pytest.mark.parametrize("samples", [3000, 44_100, 131_000])
+def test_vorbis_is_the_same_from_any_sample_on(samples):
+    """Also in the last page, whose end is trimmed; and in that of the first of two links."""
+    one = inputs.ogg(samples, 2, "VORBIS")
+    for data in (one, one + inputs.ogg(30_000, 2, "VORBIS")):
+        whole, reader = read(data)
+        places = [*np.linspace(0, whole.shape[1] - 1, 23).astype(int), samples - 1]
+        for place in places:
+            rest = read(data, start=(place + 0.25) / reader.sample_rate)[0]
+            assert np.array_equal(rest, whole[:, place:]), place
+
+
 @pytest.mark.parametrize("kind", ["VORBIS", "OPUS"])
 def test_an_ogg_that_is_cut_off_says_so(kind):
     data = inputs.ogg(96_000, 2, kind)

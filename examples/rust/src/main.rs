@@ -198,7 +198,7 @@ fn decompress(options: &Options, source: &Path, target: &Path) -> Result<(), Fai
         stream.extend(decoder.flush()?);
     }
     let mut channels: Vec<_> = match info.together {
-        2 => wav::unpaired(&streams, info.channels as usize),
+        2 => wav::unpaired(&streams),
         _ => streams,
     };
     if let Some(enhancer) = enhancer {
@@ -206,6 +206,7 @@ fn decompress(options: &Options, source: &Path, target: &Path) -> Result<(), Fai
             *channel = enhancer.enhance(channel)?;
         }
     }
+    wav::join(&mut channels, info.channels as usize);
     channels.iter_mut().for_each(|channel| channel.truncate(n));
     let sound = Sound { sample_rate: info.sample_rate, channels };
     let bytes = wav::write(&sound).ok_or("too long for a WAV, which has at most 4 GB")?;

@@ -53,17 +53,20 @@ pub fn paired(channels: &[Vec<f32>], stretch: Range<usize>) -> Vec<f32> {
     stretch.flat_map(|i| [left[i], right[i]]).collect()
 }
 
-/// The channels of streams of pairs; if their number is odd, the last is the mean of its pair.
-pub fn unpaired(streams: &[Vec<f32>], count: usize) -> Vec<Vec<f32>> {
-    (0..count)
-        .map(|channel| {
-            let pairs = streams[channel / 2].chunks_exact(2);
-            match channel + 1 == count && channel % 2 == 0 {
-                true => pairs.map(|pair| (pair[0] + pair[1]) * 0.5).collect(),
-                false => pairs.map(|pair| pair[channel % 2]).collect(),
-            }
-        })
+/// Both channels of each stream of pairs.
+pub fn unpaired(streams: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    (0..2 * streams.len())
+        .map(|k| streams[k / 2].chunks_exact(2).map(|pair| pair[k % 2]).collect())
         .collect()
+}
+
+/// Makes `count` channels of as many or one more: the last is then the mean of the last two.
+pub fn join(channels: &mut Vec<Vec<f32>>, count: usize) {
+    if channels.len() > count {
+        let other = channels.pop().expect("one more than there are");
+        let last = &mut channels[count - 1];
+        last.iter_mut().zip(other).for_each(|(one, other)| *one = (*one + other) * 0.5);
+    }
 }
 
 /// Makes the bytes of a WAV of channels of equal length, or None beyond its 4 GB.
