@@ -129,6 +129,14 @@ class WaveSource:
         size = min(there, self._wave.size or there)
         return [riff.plain_header(self._wave, size), (self._start, self._start + size)]
 
+    def mpeg_stream(self) -> Bytes | None:
+        """Take MP3 out of the WAV, into memory: its frames say how many samples there are, of which
+        the header knows nothing. None if there is none."""
+        if self._wave.coding not in riff.MPEG:
+            return None
+        bare = Spliced(self._data, self.for_decoder()[1:]).read()
+        return bare if mpeg.first_frame(bare, mpeg.after_id3(bare)) is not None else None
+
     def blocks(self, start: int) -> Iterator[Block]:
         if start and start >= self._n_frames:
             raise AudioError(f"cannot read from sample {start}: the audio ends before")
@@ -382,7 +390,13 @@ def serve(kind: str, decoder: str) -> None:
                 if (end := second_file(data, kind)) is not None:
                     parts = [(0, end)]
                     more = ["joined: another file follows, which was not read"]
-                source = LinkSource([lambda: (SndFile(data, parts, kind), cut + more)], layout="")
+                bare = wave.mpeg_stream() if wave else None
+                if bare is not None:
+                    source = _mp3(bare)[1]
+                else:
+                    source = LinkSource(
+                        [lambda: (SndFile(data, parts, kind), cut + more)], layout=""
+                    )
                 if wave:
                     source.tags, source.warnings = wave.tags, cut + wave.warnings
         blocks = source.blocks(0)

@@ -19,6 +19,7 @@ from codec.audio.mpeg import after_id3
 from codec.errors import AudioError
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
+MPEG = (0x50, 0x55)  # layers I and II, and III
 RIFF = struct.Struct("<4s I 4s")
 CHUNK = struct.Struct("<4s I")
 FORMAT = struct.Struct("<H H I I H H")
@@ -99,10 +100,18 @@ class Wave:
     @property
     def kind(self) -> str:
         """A NumPy dtype of the samples, "3" for those of 24 bits, "" if they are not plain."""
-        tag, channels, _, _, align, bits = self.fields
+        _, channels, _, _, align, bits = self.fields
+        if self.coding == PCM and self.fields[0] == EXTENSIBLE and align % max(channels, 1) == 0:
+            bits = max(bits, 8 * align // max(channels, 1))  # fewer lie at the top of as many
+        return _KINDS.get((self.coding, bits), "") if align == channels * bits // 8 else ""
+
+    @property
+    def coding(self) -> int:
+        """The number of the format of its samples."""
+        tag = self.fields[0]
         if tag == EXTENSIBLE and len(self.format) >= 26:
             tag = int.from_bytes(self.format[24:26], "little")
-        return _KINDS.get((tag, bits), "") if align == channels * bits // 8 else ""
+        return tag
 
     @property
     def layout(self) -> str:

@@ -210,7 +210,7 @@ cdef extern from "library/cuda_arrays.h" nogil:
     size_t nac_cuda_decoder_floats(const codec_model *model, float *floats)
 
 cdef extern from "kernels/kernels.h" nogil:
-    void elementary(int which, const float *x, size_t n, float *y)
+    void nac_elementary(int which, const float *x, size_t n, float *y)
 
 
 BLOCK = NAC_BLOCK
@@ -861,5 +861,5 @@ def elementwise(name, const float[::1] x):
     out = np.empty(x.shape[0], np.float32)
     cdef float[::1] y = out
     if x.shape[0]:
-        elementary(which, &x[0], x.shape[0], &y[0])
+        nac_elementary(which, &x[0], x.shape[0], &y[0])
     return out

@@ -329,7 +329,8 @@ CODEC_API codec_status codec_reader_next(codec_reader *reader, uint16_t *codes, 
 CODEC_API uint64_t codec_reader_frame(const codec_reader *reader); /* the first that comes next */
 
 /* Goes to the chunk that holds `frame`, by the index at the end of the file; only what is read from
- * then on is checked. Not for a reader of codec_reader_open. */
+ * then on is checked. Where there is no such frame, or the index is damaged, the reader stays where it
+ * is. Not for a reader of codec_reader_open. */
 CODEC_API codec_status codec_reader_seek(codec_reader *reader, uint64_t frame);
 
 typedef struct codec_writer codec_writer;
@@ -345,7 +346,7 @@ CODEC_API codec_status codec_writer_open(const codec_file_info *info, const code
 CODEC_API void codec_writer_free(codec_writer *writer);
 
 /* Appends `frames` frames, any number: codes[(stream * info.codebooks + level) * stride + frame].
- * Each chunk is written as soon as it is full. */
+ * Each chunk is written as soon as it is full. Behind a short chunk it is CODEC_ERROR_STATE. */
 CODEC_API codec_status codec_writer_write(codec_writer *writer, const uint16_t *codes,
                                           size_t stride, size_t frames);
 /* Appends a whole chunk of codes [streams][codebooks][frames], of a number of codebooks of its own

@@ -84,7 +84,7 @@ void nac_dense_pack(const float *weight, size_t depth, size_t columns, float *pa
                 panels[c] = first + c < columns ? weight[(first + c) * depth + k] : 0.0f;
 }
 
-void elementary(int which, const float *x, size_t n, float *y)
+void nac_elementary(int which, const float *x, size_t n, float *y)
 {
     for (size_t i = 0; i < n; i++)
         y[i] = which == 0 ? exp_clamped(x[i]) : which == 1 ? log_positive(x[i]) : gelu_of(x[i]);

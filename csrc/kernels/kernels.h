@@ -177,6 +177,6 @@ size_t nac_objective_scratch(const nac_resolution *r, size_t samples); /* floats
 void nac_dense_pack(const float *weight, size_t depth, size_t columns, float *panels);
 
 /* exp (0), log (1) or GELU (2) of x, as the kernels compute them; for tests. */
-void elementary(int which, const float *x, size_t n, float *y);
+void nac_elementary(int which, const float *x, size_t n, float *y);
 
 #endif

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "coder.h"
+#include "common/fp_env.h"
 #include "entropy_data.h"
 #include "model.h"
 #include "nac_layout.h"
@@ -81,7 +82,12 @@ codec_status codec_coder_open(uint32_t number, const codec_model *model, const v
     codec_coder *coder = calloc(1, sizeof *coder);
     if (!coder) return nac_fail(reason, CODEC_ERROR_MEMORY, "no memory for the coder");
     coder->number = number;
-    const codec_status status = model ? load(coder, model, data, size, reason) : CODEC_OK;
+    codec_status status = CODEC_OK;
+    if (model) {
+        const nac_fp_env caller = nac_fp_env_enter(); /* halves of the data may be subnormal */
+        status = load(coder, model, data, size, reason);
+        nac_fp_env_leave(caller);
+    }
     if (status) {
         codec_coder_free(coder);
         return status;

@@ -234,7 +234,10 @@ static codec_status load_prior(loader *l, const nac_tables *tables, nac_prior *p
     const size_t depth = nac_larger(inputs, nac_larger(prior->state, prior->hidden));
     l->matrix =
         rows < SIZE_MAX / sizeof(float) / depth ? malloc(rows * depth * sizeof(float)) : NULL;
-    if (!unit || !layers || !l->matrix) return no_memory(l);
+    if (!unit || !layers || !l->matrix) {
+        free(l->matrix);
+        return no_memory(l);
+    }
     for (size_t q = 0; q < levels; q++) /* log 2 over a power of two: exact */
         unit[q] = 0x1.62e430p-1f / (float)(1 << tables->fraction_bits[q]);
     prior->unit = unit;

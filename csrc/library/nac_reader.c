@@ -149,11 +149,11 @@ void codec_reader_free(codec_reader *r)
     free(r);
 }
 
-const codec_file_info *codec_reader_info(const codec_reader *r) { return &r->info; }
+const codec_file_info *codec_reader_info(const codec_reader *r) { return r ? &r->info : NULL; }
 
-uint64_t codec_reader_frame(const codec_reader *r) { return r->frame; }
+uint64_t codec_reader_frame(const codec_reader *r) { return r ? r->frame : 0; }
 
-size_t codec_reader_tags(const codec_reader *r) { return r->n_tags; }
+size_t codec_reader_tags(const codec_reader *r) { return r ? r->n_tags : 0; }
 
 codec_status codec_reader_tag(const codec_reader *r, size_t i, codec_tag *tag)
 {
@@ -230,6 +230,7 @@ static codec_status read_chunk(codec_reader *r, nac_chunk_header *chunk)
     const uint64_t offset = r->at;
     *chunk = (nac_chunk_header){0};
     if (r->sought && offset == r->trailer.index_offset) {
+        if (r->frame != nac_frames_of(&r->info, r->info.n_samples)) return CODEC_ERROR_FORMAT;
         r->ended = 1;
         return CODEC_OK;
     }
@@ -255,7 +256,7 @@ codec_status codec_reader_next(codec_reader *r, uint16_t *codes, size_t capacity
     if (!r || !r->coder || !codes || !codebooks || !frames) return CODEC_ERROR_ARGUMENT;
     const codec_file_info *info = &r->info;
     if (capacity < (size_t)codec_file_streams(info) * info->codebooks * info->chunk_frames)
-        return CODEC_ERROR_ARGUMENT;
+        return CODEC_ERROR_SIZE;
     *codebooks = *frames = 0;
     if (r->failed != CODEC_OK || r->ended) return r->failed;
     nac_chunk_header chunk;
@@ -293,6 +294,9 @@ static codec_status read_points(codec_reader *r)
         (r->info.n_samples != CODEC_UNKNOWN_LENGTH &&
          r->info.n_samples != trailer.header.n_samples))
         return CODEC_ERROR_FORMAT;
+    const uint64_t frames = nac_frames_of(&r->info, trailer.header.n_samples),
+                   step = r->info.chunk_frames;
+    if (trailer.n_chunks != frames / step + (frames % step != 0)) return CODEC_ERROR_FORMAT;
     const uint32_t stride = r->index.stride;
     const uint64_t n_points = trailer.n_chunks / stride + (trailer.n_chunks % stride != 0);
     if (n_points < 1 || n_points > NAC_MAX_POINTS) return CODEC_ERROR_FORMAT;
@@ -349,19 +353,18 @@ codec_status codec_reader_seek(codec_reader *r, uint64_t frame)
 {
     if (!r) return CODEC_ERROR_ARGUMENT;
     if (!r->read_at) return CODEC_ERROR_UNSUPPORTED;
+    const uint64_t at = r->at;
     codec_status status = r->points ? CODEC_OK : read_points(r);
     if (status == CODEC_OK && frame >= nac_frames_of(&r->info, r->info.n_samples))
-        return CODEC_ERROR_ARGUMENT;
-    if (status == CODEC_OK) {
-        const uint64_t step = r->info.chunk_frames, chunk = frame / step;
-        const uint64_t point = chunk / r->index.stride;
-        r->frame = chunk * step;
-        const uint64_t n_points =
-            (r->trailer.n_chunks + (uint64_t)r->index.stride - 1) / r->index.stride;
-        status = point < n_points
-                     ? walk_to(r, r->points[point], point * r->index.stride * step, r->frame)
-                     : CODEC_ERROR_FORMAT;
+        status = CODEC_ERROR_ARGUMENT;
+    if (status != CODEC_OK) { /* the reader stays where it is */
+        r->at = at;
+        return status;
     }
+    const uint64_t step = r->info.chunk_frames, chunk = frame / step;
+    const uint64_t point = chunk / r->index.stride; /* there are as many as the chunks need */
+    r->frame = chunk * step;
+    status = walk_to(r, r->points[point], point * r->index.stride * step, r->frame);
     r->sought = r->full = 1;
     r->ended = 0;
     return r->failed = status;

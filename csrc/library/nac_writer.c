@@ -70,6 +70,8 @@ codec_status codec_writer_open(const codec_file_info *info, const codec_coder *c
                                codec_writer **writer)
 {
     if (!writer || !info || !coder || !write || (!tags && n_tags)) return CODEC_ERROR_ARGUMENT;
+    for (size_t i = 0; i < n_tags; i++)
+        if (!tags[i].key || !tags[i].value) return CODEC_ERROR_ARGUMENT;
     *writer = NULL;
     codec_writer *w = calloc(1, sizeof *w);
     if (!w) return CODEC_ERROR_MEMORY;
@@ -152,6 +154,7 @@ codec_status codec_writer_write(codec_writer *w, const uint16_t *codes, size_t s
     if (w->failed != CODEC_OK || w->ended) return w->failed ? w->failed : CODEC_ERROR_STATE;
     const size_t rows = (size_t)codec_file_streams(&w->info) * w->info.codebooks;
     const size_t full = w->info.chunk_frames;
+    if (frames && w->frames % full != 0) return CODEC_ERROR_STATE; /* behind a short chunk */
     if (!in_codebook(w, codes, stride, rows, frames)) return CODEC_ERROR_CODES;
     for (size_t done = 0; done < frames;) {
         const size_t n = frames - done < full - w->filled ? frames - done : full - w->filled;

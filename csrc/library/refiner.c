@@ -26,7 +26,7 @@ static float exp_of(double x)
 {
     const float in = (float)x;
     float y;
-    elementary(0, &in, 1, &y);
+    nac_elementary(0, &in, 1, &y);
     return y;
 }
 
@@ -34,7 +34,7 @@ static double log_of(double x)
 {
     const float in = (float)x;
     float y;
-    elementary(1, &in, 1, &y);
+    nac_elementary(1, &in, 1, &y);
     return (double)y;
 }
 

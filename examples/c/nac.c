@@ -9,6 +9,10 @@
  * A stream of codes is that of a channel or, if the model codes two channels together, of a pair: 1 and
  * 2, 3 and 4, and so on. Of an odd number of channels the last is a pair of itself, and comes back as
  * the mean of the pair. */
+#ifndef _XOPEN_SOURCE
+#define _XOPEN_SOURCE 700 /* realpath */
+#endif
+
 #include <codec.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -57,7 +61,8 @@ static const char usage[] =
 typedef struct {
     const options *asked;
     FILE *input, *output;
-    char *aside; /* the output's name while it is not complete */
+    char *target; /* where the output leads, if it is a link */
+    char *aside;  /* the output's name while it is not complete */
     codec_model *model;
     codec_coder *coder;
     codec_reader *reader;
@@ -105,6 +110,7 @@ static void release(job *j)
     free(j->pairs);
     free(j->enhanced);
     free(j->codes);
+    free(j->target);
     if (j->input) fclose(j->input);
     if (j->output) fclose(j->output);
     if (j->aside) unlink(j->aside);
@@ -144,6 +150,7 @@ static void handle_endings(void)
         if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
             sigaction(numbers[i], &action, NULL);
     }
+    signal(SIGXFSZ, SIG_IGN); /* a limit on the size of files is then an error of the write */
 }
 
 /* Makes a file of that name, which a signal removes from then on. Returns -1 on failure. */
@@ -173,6 +180,11 @@ static int open_output(job *j)
 {
     const char *target = j->asked->output;
     struct stat found, input;
+    if (lstat(target, &found) == 0 && S_ISLNK(found.st_mode)) { /* what it leads to is replaced */
+        j->target = realpath(target, NULL);
+        if (!j->target) return fail(j, strerror(errno));
+        target = j->target;
+    }
     const size_t size = strlen(target) + 64;
     if (stat(target, &found) == 0) {
         if (fstat(fileno(j->input), &input) != 0) return fail(j, strerror(errno));
@@ -202,7 +214,8 @@ static int close_output(job *j)
     int failed = fflush(j->output) != 0 || fsync(fileno(j->output)) != 0;
     failed |= fclose(j->output) != 0;
     j->output = NULL;
-    if (failed || rename(j->aside, j->asked->output) != 0) return fail(j, strerror(errno));
+    const char *target = j->target ? j->target : j->asked->output;
+    if (failed || rename(j->aside, target) != 0) return fail(j, strerror(errno));
     unfinished = NULL;
     free(j->aside);
     j->aside = NULL;

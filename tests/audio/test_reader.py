@@ -539,3 +539,32 @@ def test_of_two_joined_files_the_second_is_told(kind, subtype):
             assert ["follows, which was not read" in text for text in two[1].warnings] == [True]
         with pytest.raises(AudioError, match="follows, which was not read"):
             read(data + data, strict=True)
+
+
+def riff_of(form: bytes, body: bytes) -> bytes:
+    whole = b"WAVE" + chunk(b"fmt ", form) + chunk(b"data", body)
+    return b"RIFF" + struct.pack("<I", len(whole)) + whole
+
+
+def test_24_bits_in_containers_of_32_are_at_their_top():
+    """Also where an extensible header states the bits that are used, against the standard."""
+    samples = np.random.default_rng(0).integers(-(2**23), 2**23, (500, 2))
+    body = (samples << 8).astype("<i4").tobytes()
+    guid = bytes.fromhex("0100000000001000800000aa00389b71")
+    expected = (samples / 2**23).astype(np.float32).T
+    for stated in (24, 32):
+        head = struct.pack("<HHIIHH", 0xFFFE, 2, 24_000, 192_000, 8, stated)
+        head += struct.pack("<HHI", 22, 24, 3) + guid
+        audio, reader = read(riff_of(head, body))
+        assert np.array_equal(audio, expected)
+        assert reader.warnings == []
+
+
+@pytest.mark.parametrize("bitrate", [32, 64])
+def test_mp3_in_wav_is_not_short_of_what_is_guessed_from_its_bytes(bitrate):
+    mp3 = inputs.bare_mp3(48_000)
+    form = struct.pack("<HHIIHH", 0x55, 1, inputs.RATE, bitrate * 125, 1, 0)
+    form += struct.pack("<HHIHHH", 12, 1, 2, 576, 1, 1393)
+    audio, reader = read(riff_of(form, mp3))
+    assert audio.shape[1] >= 48_000
+    assert reader.warnings == []

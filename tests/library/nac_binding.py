@@ -19,7 +19,8 @@ READ_AT = c.CFUNCTYPE(c.c_int64, c.c_void_p, c.c_uint64, c.c_void_p, c.c_size_t)
 WRITE = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p, c.c_size_t)
 
 # Statuses of codec.h.
-IO, FORMAT, NOT_NAC, VERSION, TRUNCATED, CHECKSUM, PAYLOAD, CODER = 4, 10, 11, 12, 13, 14, 15, 16
+ARGUMENT, IO, STATE = 1, 4, 9
+FORMAT, NOT_NAC, VERSION, TRUNCATED, CHECKSUM, PAYLOAD, CODER = 10, 11, 12, 13, 14, 15, 16
 DAMAGE = {FORMAT, NOT_NAC, VERSION, TRUNCATED, CHECKSUM, PAYLOAD}
 
 

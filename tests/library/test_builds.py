@@ -91,6 +91,26 @@ def test_installed_library(installed: Path, tmp_path: Path) -> None:
     assert len(EXAMPLE.read_text().splitlines()) <= 40
 
 
+@pytest.mark.parametrize("found", ["find_package(codec 0.1 REQUIRED)", "add_subdirectory({} own)"])
+def test_a_part_of_another_cmake_project(installed: Path, tmp_path: Path, found: str) -> None:
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.18)\nproject(other C)\n"
+        f"{found.format(CSRC)}\n"
+        f"add_executable(shared {EXAMPLE})\ntarget_link_libraries(shared codec::codec)\n"
+        f"add_executable(static {EXAMPLE})\ntarget_link_libraries(static codec::codec_static)\n"
+        "install(TARGETS static)\n"
+    )
+    build, prefix = tmp_path / "build", tmp_path / "prefix"
+    run("cmake", "-S", tmp_path, "-B", build, f"-DCMAKE_PREFIX_PATH={installed}")
+    run("cmake", "--build", build, "-j2")
+    for kind in ("shared", "static"):
+        said = run(build / kind, ROOT / "codec" / "weights" / "default.safetensors")
+        assert said == "24000 samples, 25 frames of 8 codes, 24000 samples\n"
+    run("cmake", "--install", build, "--prefix", prefix)
+    files = [path.name for path in prefix.rglob("*") if path.is_file()]
+    assert files == ["static"]  # nothing of ours
+
+
 def test_header_is_one_for_c_and_cxx(tmp_path: Path) -> None:
     for compiler, language in (("gcc", "c"), ("g++", "c++")):
         if shutil.which(compiler) is None:

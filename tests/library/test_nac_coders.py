@@ -20,10 +20,13 @@ pytest.importorskip("codec.coders._entropy", reason="the native extension was no
 from bench.random_weights import SMALL
 from codec.coders.base import CODER_IDS, Coder
 from codec.coders.find import load_coder
+from codec.errors import FormatError
+from codec.model.location import DEFAULT_WEIGHTS
 from codec.model.weights_file import WeightsFile
 from codec.nac import Header, Reader, SeekableReader, Writer
-from codec.nac.layout import HEADER_BYTES
+from codec.nac.layout import HEADER_BYTES, TRAILER_BYTES
 from codec.support.workers import Workers
+from tests.fuzz.attacks import resealed
 from tests.helpers.c_library import GCC
 from tests.library import nac_binding as nac
 from tests.library.nac_models import write_model
@@ -37,7 +40,7 @@ def library(libcodec: ctypes.CDLL) -> ctypes.CDLL:
     return ctypes.CDLL(libcodec._name)
 
 
-LEVELS, WORDS = SMALL.n_codebooks, SMALL.codebook_size
+LEVELS, WORDS, HOP = SMALL.n_codebooks, SMALL.codebook_size, SMALL.hop_length
 
 
 RATE = Fraction(SMALL.sample_rate, SMALL.hop_length)
@@ -93,6 +96,75 @@ def by_python(
 
 
 SHAPES = st.tuples(st.integers(1, 5), st.integers(1, LEVELS), st.integers(1, 130))
+
+
+def test_a_refused_seek_leaves_the_reader_where_it_is(both: Both) -> None:
+    codes = random_codes(1, LEVELS, 30)
+    file = by_python(both, header_of(both, 1, LEVELS, frames_per_chunk=9), codes, 30 * HOP)
+    broken = bytearray(file)
+    broken[-TRAILER_BYTES - 5] ^= 1  # the index
+    for data, far in ((file, 30), (bytes(broken), 0)):
+        with nac.opened_file(both.library, both.c, data) as opened:
+            found = [opened.next()]
+            with pytest.raises(nac.StatusError):
+                opened.seek(far)
+            found += [opened.next() for _ in range(3)]
+            assert np.array_equal(np.concatenate(found, axis=2), codes)
+            if data == file:
+                assert opened.next() is None
+                assert opened.seek(10) == 9
+
+
+def test_a_file_of_fewer_chunks_than_it_claims_cannot_be_sought(both: Both) -> None:
+    """All of its checksums are right, and Python refuses it, too."""
+    header = header_of(both, 1, LEVELS, frames_per_chunk=9)
+    file = by_python(both, header, random_codes(1, LEVELS, 27), 27 * HOP)
+    longer = dataclasses.replace(Header.unpack(file), n_samples=28 * HOP).pack()
+    trailer = len(file) - TRAILER_BYTES
+    data = resealed(file, trailer, trailer + 84, trailer + 4, longer)
+    data = longer + data[HEADER_BYTES:]
+    with pytest.raises(FormatError, match="do not make its samples"):
+        SeekableReader(io.BytesIO(data), lambda _: both.python)
+    with nac.opened_file(both.library, both.c, data) as opened, pytest.raises(nac.StatusError):
+        opened.seek(0)
+
+
+def test_frames_behind_a_short_chunk_are_refused(both: Both) -> None:
+    codes = random_codes(1, LEVELS, 30)
+    writer = nac.Written(both.library, both.c, header_of(both, 1, LEVELS, frames_per_chunk=9))
+    writer.write(codes[:, :, :9])
+    writer.write_chunk(codes[:, :, 9:14])
+    with pytest.raises(nac.StatusError) as caught:
+        writer.write(codes[:, :, 14:])
+    assert caught.value.status == nac.STATE
+    writer.finish(14 * HOP)
+    _, chunks = nac.read(both.library, both.c, bytes(writer.data))
+    assert np.array_equal(np.concatenate(chunks, axis=2), codes[:, :, :14])
+
+
+def test_data_are_read_alike_where_subnormals_are_flushed(library: ctypes.CDLL) -> None:
+    """As in programs that are linked with -ffast-math; the shipped data have subnormal halves."""
+    torch = pytest.importorskip("torch")
+    codes = random_codes(1, 8, 50) % 1024
+    number, weights = CODER_IDS["best"], DEFAULT_WEIGHTS
+    data = weights.with_suffix(".entropy").read_bytes()
+    header = Header.make(
+        channels=1, n_codebooks=8, codebook_size=1024, frame_rate=Fraction(25),
+        sample_rate=24_000, model_id=WeightsFile(weights).model_id,
+    )  # fmt: skip
+    files = []
+    for flushed in (False, True):
+        if torch.set_flush_denormal(flushed) is False and flushed:
+            pytest.skip("this CPU flushes nothing")
+        try:
+            with (
+                nac.opened_model(library, weights) as model,
+                nac.opened_coder(library, model, number, data) as coder,
+            ):
+                files.append(nac.written(library, coder, header, codes, 50 * 960))
+        finally:
+            torch.set_flush_denormal(False)
+    assert files[0] == files[1]
 
 
 @given(SHAPES, st.integers(0, 99), st.integers(1, 40), st.sampled_from([0, 1, 3, 1000]))

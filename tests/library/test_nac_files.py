@@ -196,6 +196,19 @@ def test_wrong_calls_are_refused(library: ctypes.CDLL, raw: ctypes.c_void_p) -> 
             nac.Written(library, raw, info)
 
 
+def test_nothing_is_an_argument_that_is_missing(library: ctypes.CDLL, raw: ctypes.c_void_p) -> None:
+    library.codec_reader_info.restype = ctypes.c_void_p
+    library.codec_reader_frame.restype = ctypes.c_uint64
+    library.codec_reader_tags.restype = ctypes.c_size_t
+    assert library.codec_reader_info(None) is None
+    assert library.codec_reader_frame(None) == library.codec_reader_tags(None) == 0
+    header = dataclasses.replace(Header.unpack(written(make())), n_samples=None)
+    for tags in ({"title": None}, {"title": b"x", "artist": None}):
+        with pytest.raises(nac.StatusError) as caught:
+            nac.Written(library, raw, header, tags)  # type: ignore[arg-type]
+        assert caught.value.status == nac.ARGUMENT
+
+
 def test_failures_of_callbacks_are_passed_on(library: ctypes.CDLL, raw: ctypes.c_void_p) -> None:
     data = raw_file(tokens())
     for size in (0, 40, 64, 90, len(data) - 100, len(data)):

@@ -269,6 +269,10 @@ fn publish(
     if target.exists() && !force {
         return Err("the output exists; --force overwrites it".into());
     }
+    let target = &match target.is_symlink() {
+        true => fs::canonicalize(target)?, // what it leads to is replaced
+        false => target.to_path_buf(),
+    };
     let aside = target.with_file_name(format!(".nac-{}.part", process::id()));
     let mut file = File::create_new(&aside)?;
     let done = fill(&mut file)
