@@ -12,6 +12,7 @@ import json
 import os
 import selectors
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -28,6 +29,12 @@ from codec.errors import AudioError
 from codec.support.file_bytes import descriptor
 
 PATIENCE = 30.0  # seconds without a byte after which a decoder is ended
+_STEPS = 30
+# How a decoder ends that damaged audio misleads.
+_BY_ITSELF = frozenset(
+    -number
+    for number in (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV)
+)
 _MEMORY = 4 << 30
 _SIZE = struct.Struct("<I")
 _CHILD = (
@@ -37,8 +44,12 @@ _CHILD = (
 )
 
 
+class DecoderEndedError(OSError):
+    """The system ended the decoder, or it found no memory or process to start with."""
+
+
 class Helper:
-    """Audio that a child decodes. Raises AudioError, also in the iteration."""
+    """Audio that a child decodes. Raises AudioError or DecoderEndedError, also in the iteration."""
 
     def __init__(self, file: BinaryIO, kind: str, decoder: str) -> None:
         with _of_the_system(file) as source:
@@ -83,13 +94,19 @@ class Helper:
         self.warnings += self._line()["warnings"]
 
     def _more(self) -> None:
-        if not self._select.select(PATIENCE):
+        # In steps: time in which this process was stopped is one of them at most.
+        if not any(self._select.select(PATIENCE / _STEPS) for _ in range(_STEPS)):
             self.close()
             raise AudioError(f"the decoder did not come back within {PATIENCE:g} s")
         data = os.read(self._pipe.fileno(), 1 << 18)
         if not data:
+            status = self._child.wait()
             self.close()
-            raise AudioError("the decoder crashed on this file")
+            if status in _BY_ITSELF:
+                raise AudioError("the decoder crashed on this file")
+            # Out of memory or of processes, or ended by somebody: that is no fault of the file.
+            how = f"signal {-status}" if status < 0 else f"status {status}"
+            raise DecoderEndedError(f"the decoder was ended, or could not start ({how})")
         self._buffer += data
 
     def _exactly(self, size: int) -> bytes:

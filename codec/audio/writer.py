@@ -86,7 +86,8 @@ class AudioWriter:
             with held():
                 yield
         except self._error as error:
-            if error.code == _SYSTEM_ERROR:
+            # A FLAC's first bytes are written when it is opened, and then it says only that.
+            if error.code == _SYSTEM_ERROR or "initialization of the flac" in reason(error):
                 raise AudioError(_NOT_WRITTEN) from None
             raise AudioError(f"cannot write {self._what}: {reason(error)}") from None
         except AssertionError:

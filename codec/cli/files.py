@@ -127,8 +127,8 @@ def compress(
 ) -> None:
     """Compress audio files, or all audio below folders, to .nac files.
 
-    Reads WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF and the other formats of libsndfile, and with
-    codec[av] also M4A, AAC, WebM, WMA, AC-3 and others, at any sample rate, with up to 255
+    Reads WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF, CAF, AU and NIST SPHERE, and with codec[av]
+    also M4A, AAC, WebM, WMA, WavPack, AC-3 and others, at any sample rate, with up to 255
     channels. The content tells the format, not the name. A file that is cut off is coded as far as
     it goes, with a warning. With - as input, reads standard input and writes to standard output:
     WAV and raw samples are coded as they arrive, two seconds at a time, with --refine four, or

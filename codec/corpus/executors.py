@@ -19,8 +19,11 @@ from codec.support.workers import Workers, in_order
 
 INTERNAL = "internal error"  # start of the reason of a reject that is an error in codec
 AHEAD = 4  # items per thread that are started before the first result is taken
-# Out of file handles or memory: the run stops, so that a restart tries the input again.
-_WANTS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
+# Out of file handles, memory, processes or disk: the run stops, so that a restart tries the input
+# again.
+_WANTS = frozenset(
+    (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT)
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +71,7 @@ def attempt(
     except CodecError:
         raise
     except MemoryError:
-        return Reject(item, "too long for this machine's memory")
+        return Reject(item, "too long for this machine's memory", unread=True)
     except OSError as error:
         if error.errno in _WANTS:
             raise

@@ -18,7 +18,7 @@ import contextlib
 import hashlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,15 +132,16 @@ class Corpus:
                 "decides": self.decides,
                 "sources": self.sources,
                 "versions": self.versions,
+                "count": len(self.items),
             }
             _write(run, json.dumps(text, indent=2) + "\n")
             return
         except (ValueError, KeyError, TypeError):
             raise OutputError(f"{run} is damaged") from None
         changed = [
-            f"{key} {held.get(key)} -> {self.decides.get(key)}"
+            self._other_inputs(begun) if key == "inputs" else f"{key} {held.get(key)} -> {now}"
             for key in {**held, **self.decides}
-            if held.get(key) != self.decides.get(key)
+            if held.get(key) != (now := self.decides.get(key))
         ]
         if changed:
             raise OutputError(f"{self.out} was begun differently: {', '.join(changed)}")
@@ -149,6 +150,12 @@ class Corpus:
                 f"{self.out} was begun with other inputs: some were written again since, by their"
                 " times; use another folder"
             )
+
+    def _other_inputs(self, begun: Mapping[str, Any]) -> str:
+        """Say how the inputs differ; their names are not kept."""
+        count, now = begun.get("count"), len(self.items)
+        how = f", {count} then and {now} now" if count not in (None, now) else ""
+        return f"other inputs{how} (names, sizes, and rows of manifests count)"
 
 
 def run(

@@ -78,7 +78,7 @@ def _told_apart(items: Sequence[Item]) -> Iterator[Item]:
         if isinstance(item.place, Refused) or kept is None or item.key != kept.key:
             kept = kept if isinstance(item.place, Refused) else item
             yield item
-        elif _same(item.place, kept.place):
+        elif _same(item.place, kept.place) and item.columns == kept.columns:
             first = f" as {kept.where}" if kept.where else ""
             reason = f"the same input{first} once more{f' in {item.where}' if item.where else ''}"
             yield dataclasses.replace(item, place=Refused(reason, lost=False))
@@ -86,7 +86,8 @@ def _told_apart(items: Sequence[Item]) -> Iterator[Item]:
             reason = "another input has this name, in which bytes that are not UTF-8 are escaped"
             yield dataclasses.replace(item, place=Refused(reason))
         else:
-            raise DataError(f"{shown(item.name)}: two inputs have this name and offset")
+            more = " and other columns" if _same(item.place, kept.place) else ""
+            raise DataError(f"{shown(item.name)}: two inputs have this name and offset{more}")
 
 
 def _same(one: Place, other: Place) -> bool:

@@ -355,14 +355,33 @@ for rate in (200_000, 200_001, 768_000):
 def test_a_decoder_that_does_not_come_back_is_ended(monkeypatch):
     from codec.audio import helper
 
-    for child, message in (
-        ("while True: pass", "did not come back"),
-        ("import os; os.abort()", "crashed"),
+    for child, error, message in (
+        ("while True: pass", AudioError, "did not come back"),
+        ("import os; os.abort()", AudioError, "crashed"),
+        # what is no fault of the file
+        ("import os; os.kill(os.getpid(), 9)", helper.DecoderEndedError, "signal 9"),
+        ("raise MemoryError", helper.DecoderEndedError, "status 1"),
     ):
         monkeypatch.setattr(helper, "PATIENCE", 1.0)
         monkeypatch.setattr(helper, "_CHILD", child)
-        with pytest.raises(AudioError, match=message):
+        with pytest.raises(error, match=message):
             read(inputs.encoded(tone(), "AIFF", "PCM_16"))
+
+
+def test_time_in_which_the_reader_was_stopped_does_not_count(tmp_path):
+    """As by Ctrl-Z: the decoder, which was stopped as well, has had no time to answer."""
+    (tmp_path / "a.aiff").write_bytes(inputs.encoded(tone(), "AIFF", "PCM_16"))
+    code = f"""
+import os, signal, subprocess, sys
+from pathlib import Path
+from codec.audio import helper, read_audio
+helper.PATIENCE = 3.0
+# The child first stops its parent, and lets it go on much later.
+helper._CHILD = ("import os, signal, sys, time; os.kill(int(sys.argv[2]), signal.SIGSTOP);"
+    "time.sleep(4); os.kill(int(sys.argv[2]), signal.SIGCONT);" + helper._CHILD)
+print(read_audio(Path({str(tmp_path / "a.aiff")!r}))[0].shape)
+"""
+    assert python(code) == "(1, 8000)\n"
 
 
 def test_decoders_are_silent():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import io
 import json
 import os
@@ -80,6 +81,48 @@ def test_an_error_of_ours_is_of_its_item(tokenize, wav, tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EAGAIN, errno.EMFILE])
+def test_what_the_machine_lacks_stops_the_run(tokenize, wav, tmp_path, monkeypatch, number):
+    """A restart tries the file again."""
+    wav("in/a.wav"), wav("in/b.wav")
+    from codec.corpus import executors
+
+    work = executors.tokenize  # type: ignore[attr-defined]
+
+    def full(codec, item, *args):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(executors, "tokenize", full)
+    code, rows, refused, _ = tokenize(tmp_path / "in")
+    assert (code, rows, refused) == (1, {}, {})
+    monkeypatch.setattr(executors, "tokenize", work)
+    assert list(tokenize(tmp_path / "in")[1]) == ["a.wav", "b.wav"]
+
+
+def test_a_file_beyond_the_memory_or_whose_decoder_was_ended_was_not_read(
+    tokenize, wav, tmp_path, monkeypatch
+):
+    wav("a.wav"), wav("b.wav"), wav("c.wav")
+    from codec.audio.helper import DecoderEndedError
+    from codec.corpus import executors
+
+    work = executors.tokenize  # type: ignore[attr-defined]
+
+    def failing(codec, item, *args):
+        if item.name == "a.wav":
+            raise MemoryError
+        if item.name == "b.wav":
+            raise DecoderEndedError("the decoder was ended")
+        return work(codec, item, *args)
+
+    monkeypatch.setattr(executors, "tokenize", failing)
+    code, rows, refused, _ = tokenize(tmp_path)
+    assert (code, list(rows)) == (1, ["c.wav"])
+    assert refused == {
+        "a.wav": "too long for this machine's memory", "b.wav": "the decoder was ended"
+    }  # fmt: skip
+
+
 def test_a_manifest_behind_a_link_means_what_its_paths_say(wav, tmp_path):
     right, wrong = wav("data/audio/x.wav"), wav("mnt/a/b/audio/x.wav")
     (tmp_path / "mnt/a/b/lists").mkdir()
@@ -123,6 +166,17 @@ def test_rows_that_are_twice_there_count_once(tokenize, wav, tmp_path):
     wav("other/x.wav")
     with pytest.raises(DataError, match="two inputs have this name"):
         find_items([str(tmp_path / "other"), str(path)])
+
+
+def test_a_stretch_with_two_captions_is_refused(tokenize, wav, tmp_path):
+    """Neither may be lost; a row with the same one is the same row."""
+    wav("x.wav")
+    table = tmp_path / "m.tsv"
+    table.write_text("path\ttext\nx.wav\tone\nx.wav\tanother\n")
+    with pytest.raises(DataError, match="two inputs have this name and offset and other columns"):
+        find_items([str(table)])
+    table.write_text("path\ttext\nx.wav\tone\nx.wav\tone\n")
+    assert tokenize(table)[1]["x.wav"]["text"] == "one"
 
 
 def test_a_name_that_is_the_escape_of_another_costs_one_row(tokenize, wav, tmp_path):
