@@ -109,7 +109,7 @@ def test_without_one_whole_frame_there_is_no_audio() -> None:
 
 
 @given(st.integers(FIRST, len(WHOLE) - 9000), st.binary(min_size=1, max_size=3000))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_damaged_frames_are_silent_and_all_others_as_they_were(at: int, wrong: bytes) -> None:
     data = WHOLE[:at] + wrong + WHOLE[at + len(wrong) :]
     with AudioReader(io.BytesIO(data)) as reader:
@@ -156,7 +156,7 @@ def test_a_frame_that_has_right_checksums_and_cannot_be_decoded_is_silent() -> N
 
 
 @given(st.integers(0, FIRST - 1), st.integers(0, 7))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_a_damaged_header_is_read_or_refused(at: int, bit: int) -> None:
     """It never takes long, and no file is silence alone."""
     data = bytearray(WHOLE)
