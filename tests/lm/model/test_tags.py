@@ -22,7 +22,9 @@ def test_a_manner_is_a_temperature():
     assert read_words("calm piano", KNOWN) == (("piano",), MANNERS["calm"])
 
 
-@pytest.mark.parametrize("text", ["loud tuba", "piano; rain", "", " ".join(FILLERS), "calm"])
+@pytest.mark.parametrize(
+    "text", ["loud tuba", "piano; rain", "", " ".join(sorted(FILLERS)), "calm"]
+)
 def test_unknown_words_and_no_words_are_errors_that_list_the_known(text):
     with pytest.raises(OptionError, match="drums, music, piano, rain"):
         read_words(text, KNOWN)
