@@ -45,7 +45,7 @@ _CHILD = (
 
 
 class DecoderEndedError(OSError):
-    """The system ended the decoder, or it found no memory or process to start with."""
+    """The system ended the decoder, gave it nothing to start with, or did not read the file."""
 
 
 class Helper:
@@ -124,6 +124,8 @@ class Helper:
             self._more()
         line, _, self._buffer = self._buffer.partition(b"\n")
         said: dict[str, Any] = json.loads(line)
+        if "lost" in said:
+            raise DecoderEndedError(*filter(None, (said["errno"], said["lost"])))
         if "error" in said:
             raise AudioError(said["error"])
         return said

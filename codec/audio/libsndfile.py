@@ -34,10 +34,12 @@ class SndFile:
     """One stream of audio that libsndfile reads. Raises AudioError, also when it is read.
 
     more: as for `Spliced`. damaged, cut: as of `FlacStream`.
-    exact: the last sample to which `seek` goes exactly; None if it does so to all.
+    exact: the last sample to which `seek` goes exactly; None if it does so to all. preroll: how
+    many samples after a seek differ from what they are in the whole file.
     """
 
     exact: int | None = None
+    preroll = 0
 
     def __init__(self, data: Bytes, parts: Sequence[Part], kind: str = "", more: int = 0) -> None:
         import soundfile

@@ -7,6 +7,7 @@ import itertools
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +16,13 @@ import soundfile
 from codec.audio import AudioReader, AudioWriter, extents, riff, write_audio
 from codec.audio.channels import VORBIS_FROM_WAVE, WAVE_FROM_VORBIS
 from codec.audio.pipes import NotStreamableError, open_wav
+from codec.audio.resample import resample
 from codec.errors import AudioError
 from tests.helpers import audio_inputs as inputs
 from tests.helpers.audio_inputs import chunk, pcm, tone, wav
 from tests.helpers.processes import python
+
+CLIPS = Path(__file__).parents[1] / "clips"
 
 
 def read(data, **options):
@@ -237,6 +241,32 @@ def test_vorbis_is_the_same_from_any_sample_on(samples):
         for place in places:
             rest = read(data, start=(place + 0.25) / reader.sample_rate)[0]
             assert np.array_equal(rest, whole[:, place:]), place
+
+
+@pytest.mark.parametrize("clip", ["speech", "strings"])
+@pytest.mark.parametrize("level", [0.5, 0.9, 1.0])
+def test_opus_is_the_same_from_any_sample_on(clip, level):
+    compressed(clip, level, 0, 48_000, format="OGG", subtype="OPUS")
+
+
+@pytest.mark.parametrize("clip", ["speech", "strings"])
+@pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
+def test_mp3_is_the_same_from_any_sample_on(clip, mode):
+    """But for the last bit: 2^-24, where full scale is 1."""
+    kind = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": mode}
+    compressed(clip, 0.9, 2**-24, 24_000, **kind)
+
+
+def compressed(clip, level, most, rate, **kind):
+    audio, own = soundfile.read(CLIPS / f"{clip}.flac", dtype="float32")
+    file = io.BytesIO()
+    samples = resample(audio, own, rate)
+    soundfile.write(file, samples, rate, compression_level=level, **kind)
+    whole, _ = read(file.getvalue())
+    for place in np.linspace(0, whole.shape[1] - 100, 25).astype(int):
+        rest = read(file.getvalue(), start=(place + 0.25) / rate)[0]
+        assert rest.shape == whole[:, place:].shape
+        assert np.abs(rest - whole[:, place:]).max() <= most
 
 
 @pytest.mark.parametrize("kind", ["VORBIS", "OPUS"])
@@ -587,3 +617,34 @@ def test_mp3_in_wav_is_not_short_of_what_is_guessed_from_its_bytes(bitrate):
     audio, reader = read(riff_of(form, mp3))
     assert audio.shape[1] >= 48_000
     assert reader.warnings == []
+
+
+def test_mp3_in_wav_that_is_damaged_says_so():
+    mp3 = inputs.bare_mp3()
+    holed = mp3[: len(mp3) // 2] + bytes(999) + mp3[len(mp3) // 2 :]
+    form = struct.pack("<HHIIHHHHIHHH", 0x55, 1, inputs.RATE, 8000, 1, 0, 12, 1, 2, 576, 1, 1393)
+    assert read(riff_of(form, holed))[1].warnings == read(holed)[1].warnings != []
+
+
+@pytest.mark.parametrize(
+    ("raised", "error", "message"),
+    [
+        ("OSError(5, 'x')", OSError, "Errno 5"),
+        ("MemoryError()", AudioError, "too much memory"),
+        ("KeyError('odd')", AudioError, "internal error: KeyError: 'odd'"),
+    ],
+)
+def test_what_is_raised_in_the_decoder_is_told(monkeypatch, raised, error, message):
+    from codec.audio import helper, libav
+
+    monkeypatch.setattr(libav, "available", lambda: False)  # which would be tried then
+    patch = (
+        "import codec.audio.decode as d\ndef fails(*_, **__):\n"
+        f"    raise {raised}\nd.SndFile = fails\n"
+    )
+    child = helper._CHILD.replace(
+        "from codec.audio.decode import", patch + "from codec.audio.decode import"
+    )
+    monkeypatch.setattr(helper, "_CHILD", child.replace("; ", "\n").replace(";", "\n"))
+    with pytest.raises(error, match=message):
+        read(inputs.encoded(tone(), "AIFF", "PCM_16"))
