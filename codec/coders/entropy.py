@@ -19,7 +19,7 @@ from codec.coders.base import CODER_IDS, CODER_NAMES
 from codec.coders.data import CONTEXTS, SUFFIX, EntropyData, Prior, Tables
 from codec.errors import BackendError, FormatError, ModelError, TokensError
 from codec.model.identity import same_tokens
-from codec.model.weights_file import WeightsFile
+from codec.model.weights_file import WeightsFile, changed
 from codec.support.types import Codes
 
 Floats = npt.NDArray[np.float32]
@@ -132,6 +132,8 @@ def load(
     if coder_id == TablesCoder.coder_id:
         return TablesCoder(data, isa)
     if coder_id == PriorCoder.coder_id:
+        if not same_tokens(model.model_id, wanted):
+            raise changed(model.name)
         return PriorCoder(data, model.codebooks, isa)
     raise BackendError(f"coder {coder_id} has no data")
 

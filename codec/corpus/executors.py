@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import functools
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,15 +14,11 @@ from codec.corpus.places import Refused
 from codec.corpus.rows import Row, Settings, tokenize
 from codec.errors import AudioError, CodecError
 from codec.lm.layouts import Layout, make_layout
+from codec.support.shortage import is_shortage
 from codec.support.workers import Workers, in_order
 
 INTERNAL = "internal error"  # start of the reason of a reject that is an error in codec
 AHEAD = 4  # items per thread that are started before the first result is taken
-# Out of file handles, memory, processes or disk: the run stops, so that a restart tries the input
-# again.
-_WANTS = frozenset(
-    (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT)
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +68,7 @@ def attempt(
     except MemoryError:
         return Reject(item, "too long for this machine's memory", unread=True)
     except OSError as error:
-        if error.errno in _WANTS:
+        if is_shortage(error):
             raise
         unread = not isinstance(item.place, Refused)  # which says itself whether audio is lost
         return Reject(item, (error.strerror or str(error)).lower(), unread)

@@ -32,7 +32,7 @@ class Halves(Immutable, abc.ABC, Generic[EncoderHalf, DecoderHalf]):
     """
 
     def __init__(self, weights: Path, engine: str) -> None:
-        self._path = weights
+        self._path = weights.absolute()
         self._weights = WeightsFile(weights)
         if self.config.head != "gain_shape":
             raise UnsupportedModelError(

@@ -39,7 +39,7 @@ class WeightsFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = path.absolute()
         self._state = _state_of(path)
         with self._opened() as file:
             config = (file.metadata() or {}).get("config")
@@ -63,27 +63,32 @@ class WeightsFile:
     @contextlib.contextmanager
     def mapped(self) -> Iterator[mmap.mmap]:
         """The bytes of the file, until the context ends. Raises ModelError."""
-        try:
-            with self._path.open("rb") as file:
-                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{self.name} cannot be read: {error}") from None
-        with data:
-            self._check_unchanged()
+        with _mapped(self._path) as data:
             yield data
+            self._check_unchanged()
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[Any]:
-        """Open the file, which is the one that it was at first. Raises ModelError."""
+        """Open the file, which stays the one that it was at first. Raises ModelError."""
         self._check_unchanged()
         with _open(self._path) as file:
-            self._check_unchanged()  # nor has it been since the check before
             yield file
+            self._check_unchanged()
 
     def _check_unchanged(self) -> None:
-        """Raise ModelError if the file is another one now: parts of two models make no model."""
-        if _state_of(self._path) != self._state:
-            raise changed(self.name)
+        """Raise ModelError if the file is another one now: parts of two models make no model.
+
+        A copy of it, or one that was only touched, is none, if the model's name was asked for by
+        then, as `codec.load` does.
+        """
+        state = _state_of(self._path)
+        if state == self._state:
+            return
+        known = self.__dict__.get("model_id")
+        with _mapped(self._path) as data:
+            if known is None or model_id(data, self.config) != known:
+                raise changed(self.name)
+        self._state = state
 
     @property
     def codebooks(self) -> Floats:
@@ -135,6 +140,17 @@ def _state_of(path: Path) -> tuple[int, ...]:
     except OSError as error:
         raise ModelError(f"{path.name} cannot be read: {error.strerror or error}") from None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@contextlib.contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
+    try:
+        with path.open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path.name} cannot be read: {error}") from None
+    with data:
+        yield data
 
 
 @contextlib.contextmanager

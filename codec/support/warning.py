@@ -22,12 +22,12 @@ class Place(NamedTuple):
 
 
 def caller() -> Place:
-    """Find the line outside of this package from which this thread entered it.
+    """Find the line from which this thread entered this package.
 
-    Where there is none, as in a thread of ours, it is the outermost line.
+    In a thread of ours it is a line of the standard library's, and in a command the outermost one.
     """
     frame: FrameType = sys._getframe(1)
-    while frame.f_back is not None and _ours(frame):
+    while frame.f_back is not None and _passed(frame):
         frame = frame.f_back
     known = frame.f_globals
     return Place(
@@ -44,6 +44,7 @@ def warn(message: str, place: Place | None = None) -> None:
     warnings.warn_explicit(message, CodecWarning, filename, line, module, registry)
 
 
-def _ours(frame: FrameType) -> bool:
+def _passed(frame: FrameType) -> bool:
+    """Whether a frame is of this package, or of what stands between two of its own."""
     module = str(frame.f_globals.get("__name__", ""))
-    return module.partition(".")[0] == _PACKAGE
+    return module.partition(".")[0] in (_PACKAGE, "contextlib", "functools")

@@ -15,6 +15,7 @@ import soxr
 
 from codec.audio import AudioReader
 from codec.errors import AudioError, DataError
+from codec.support.shortage import is_shortage
 
 FULL_SCALE = 32_768
 PEAK_LIMIT = 4.0  # lossy decoders overshoot full scale a little; more is not audio at this scale
@@ -87,11 +88,18 @@ def _decode(path: Path, audio: IO[bytes], sample_rate: int, channels: int) -> di
         return entry | ({"warning": "; ".join(reader.warnings)} if reader.warnings else {})
 
 
+def _unread(error: OSError) -> OSError | Unusable:
+    """Return what to raise: of what the machine is short of, the error, which ends the work."""
+    if is_shortage(error):
+        return error
+    return Unusable((error.strerror or str(error)).lower(), unread=True)
+
+
 def _reading(path: Path) -> AudioReader:
     try:
         return AudioReader(path)
     except OSError as error:
-        raise Unusable((error.strerror or str(error)).lower(), unread=True) from error
+        raise _unread(error) from error
 
 
 def _blocks(
@@ -109,7 +117,7 @@ def _blocks(
         try:
             block = next(blocks, None)
         except OSError as error:
-            raise Unusable((error.strerror or str(error)).lower(), unread=True) from error
+            raise _unread(error) from error
         if block is None:
             break
         mixed = block.mean(axis=0) if channels == 1 else as_pair(block).T

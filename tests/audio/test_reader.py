@@ -405,10 +405,10 @@ def test_time_in_which_the_reader_was_stopped_does_not_count(tmp_path):
 import os, signal, subprocess, sys
 from pathlib import Path
 from codec.audio import helper, read_audio
-helper.PATIENCE = 3.0
+helper.PATIENCE = 8.0
 # The child first stops its parent, and lets it go on much later.
 helper._CHILD = ("import os, signal, sys, time; os.kill(int(sys.argv[2]), signal.SIGSTOP);"
-    "time.sleep(4); os.kill(int(sys.argv[2]), signal.SIGCONT);" + helper._CHILD)
+    "time.sleep(9); os.kill(int(sys.argv[2]), signal.SIGCONT);" + helper._CHILD)
 print(read_audio(Path({str(tmp_path / "a.aiff")!r}))[0].shape)
 """
     assert python(code) == "(1, 8000)\n"

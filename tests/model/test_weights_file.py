@@ -12,10 +12,13 @@ import pytest
 import codec
 from bench.random_weights import SMALL, noise, write_weights
 from codec.errors import ModelError
+from tests.library.nac_models import write_model
 
 pytest.importorskip("codec.engine._engine", reason="needs the native engine")
 
 AUDIO = noise(4800, seed=1)
+from codec.engine.native import NativeBackend  # noqa: E402
+
 USES: dict[str, Callable[[codec.Codec], object]] = {
     "encode": lambda model: model.encode(AUDIO, 24_000),
     "decode": lambda model: model.decode(model.tokens(np.zeros((3, 4), int))),
@@ -54,12 +57,40 @@ def test_what_was_read_stays_in_use(weights: Path) -> None:
         _ = model.codebooks
 
 
+def test_a_copy_is_the_same_model(weights: Path) -> None:
+    """As after a restore from a backup, or on a network drive that was mounted again."""
+    model = codec.load(weights)
+    encoded = model.encode(AUDIO, 24_000)
+    copy = weights.with_name("copy.safetensors")
+    shutil.copyfile(weights, copy)
+    copy.replace(weights)
+    assert len(USES["decode"](model)[0]) == 4 * SMALL.hop_length  # type: ignore[index]
+    assert model.encode(AUDIO, 24_000) == encoded
+
+
+@pytest.mark.parametrize("effort", ["fast", "best"])
+def test_a_coder_of_another_model_codes_nothing(tmp_path: Path, effort: str) -> None:
+    path = write_model(tmp_path / "m.safetensors")
+    model = codec.load(path)
+    codes = model.encode(AUDIO, 24_000).codes
+    _ = model.decode(model.tokens(codes))
+    other = write_weights(tmp_path / "other.safetensors", SMALL, seed=2)
+    other.replace(path)
+    if effort == "fast":  # whose data do not depend on the codebooks
+        data = model.compress(AUDIO, 24_000, effort=effort)
+        assert np.array_equal(model.decompress(data)[0], model.decode(model.tokens(codes)))
+    else:
+        with pytest.raises(ModelError, match="has changed since it was loaded"):
+            model.compress(AUDIO, 24_000, effort=effort)
+
+
 def test_a_relative_path_is_that_of_the_folder_in_which_it_was_given(
     weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = codec.load(weights).encode(AUDIO, 24_000)
     monkeypatch.chdir(weights.parent)
     model = codec.load(weights.name)
+    bare = codec.load(backend=NativeBackend(Path(weights.name)))
     monkeypatch.chdir("/")
-    assert model.encode(AUDIO, 24_000) == whole
+    assert model.encode(AUDIO, 24_000) == bare.encode(AUDIO, 24_000) == whole
     assert len(model.codebooks) == SMALL.n_codebooks

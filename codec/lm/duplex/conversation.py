@@ -13,7 +13,6 @@ does so at a number of samples since the beginning, whatever the pieces were.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import weakref
 from collections.abc import Callable
@@ -29,7 +28,7 @@ from codec.lm.duplex.detectors import Detector, hop_samples, load_detector
 from codec.lm.duplex.echo import EchoGate
 from codec.lm.duplex.events import Event, Kind, State, Turn
 from codec.lm.duplex.player import Player
-from codec.lm.duplex.replies import Callback, Ended, Inline, Threaded, frames_of
+from codec.lm.duplex.replies import Callback, Ended, Inline, Threaded, as_exception, frames_of
 from codec.lm.duplex.tape import Tape
 from codec.lm.duplex.turns import Action, TurnTaker, TurnTaking, hops
 from codec.lm.vocabulary import Audio, End, Segment
@@ -59,8 +58,9 @@ class Conversation:
     threaded: whether the callback runs in its own thread, up to a second ahead of the clock. False
         runs it in `exchange`, when a frame is due: what is heard then depends on the microphone
         alone, and no reply is prepared in a pause.
-    on_event: is called with each `Event`, in the thread of `exchange`. What it raises first,
-        `exchange` or `close` raises when it has done all else; `exchange` then gives no samples.
+    on_event: is called with each `Event`, in the thread of `exchange`. What it or the detector
+        raises first, `exchange` or `close` raises when it has done all else; `exchange` then gives
+        no samples.
     postfilter, enhance: whether replies are improved, as by `Codec.decode`. One whose second frame,
         with `enhance` one of the next three, is late then begins up to 20 or 75 ms later.
 
@@ -88,8 +88,8 @@ class Conversation:
         if not isinstance(model, Codec):
             raise OptionError(f"the model is what codec.load gives, not {shown(model)}")
         n_codebooks = model.pipeline.n_codebooks(n_codebooks)
-        for name, callback in (("reply", reply), ("on_event", on_event or reply)):
-            if not callable(callback):
+        for name, callback in (("reply", reply), ("on_event", on_event)):
+            if not (callable(callback) or (callback is None and name == "on_event")):
                 raise OptionError(f"{name} must be a function, not {shown(callback)}")
         rules = TurnTaking() if rules is None else rules
         if not isinstance(rules, TurnTaking):
@@ -106,7 +106,7 @@ class Conversation:
         self.model, self.n_codebooks = model, n_codebooks
         self.transcript: list[Segment] = []
         self._reply, self._on_event = reply, on_event
-        self._raised: Exception | None = None  # by on_event
+        self._raised: BaseException | None = None  # by on_event or the detector
         self._rules = rules
         self._detector = load_detector(rate) if detector is None else detector
         self._encoder = model.stream_encoder(n_codebooks=n_codebooks)
@@ -244,7 +244,10 @@ class Conversation:
         self._listened.append(self._encoder.push(heard))
         if not self._turn_may_go_on():
             self._heard.forget(self._clock - hops(KEPT) * self._hop)
-        probability = self._detector.push(heard)
+        try:
+            probability = self._detector.push(heard)
+        except BaseException as raised:
+            self._raised, probability = self._raised or raised, 0.0
         echo = self._gate is not None and self._gate.push(heard, played)
         if echo and not self._in_turn:  # in a turn nothing is played: they may speak softly
             probability = 0.0
@@ -325,8 +328,10 @@ class Conversation:
 
     def _cancel(self) -> None:
         # What a callback raises when nobody listens any more is its own affair, as in its thread.
-        with contextlib.suppress(Exception):
+        try:
             self._source.cancel()
+        except BaseException as raised:
+            self._interrupted_by(raised)
         self._replying = self._may_speak = False
 
     def _take(self) -> Codes | None:
@@ -334,10 +339,16 @@ class Conversation:
             return self._source.take()
         except Ended:
             raise
-        except Exception as error:  # of the callback, which may raise what it likes
+        except BaseException as raised:  # of the callback, which may raise what it likes
             self._failed = True
-            self._emit("reply failed", error=error)
+            self._interrupted_by(raised)
+            self._emit("reply failed", error=as_exception(raised))
             raise Ended from None
+
+    def _interrupted_by(self, raised: BaseException) -> None:
+        """Keep Ctrl-C, which may come while a callback runs, for the end of the step."""
+        if isinstance(raised, KeyboardInterrupt):
+            self._raised = self._raised or raised
 
     def _turn_may_go_on(self) -> bool:
         early = self._player.heard < self._rules.resume * self._rate
@@ -374,11 +385,11 @@ class Conversation:
             return
         try:
             self._on_event(Event(kind, self._clock, heard, error))
-        except Exception as raised:  # the step that is under way must end, or streams come apart
+        except BaseException as raised:  # the step under way must end, or streams come apart
             self._raised = self._raised or raised
 
     def _raise(self) -> None:
-        """Raise what `on_event` raised, once."""
+        """Raise what `on_event` or the detector raised, once."""
         error, self._raised = self._raised, None
         if error is not None:
             raise error

@@ -41,6 +41,7 @@ def frames_of(callback: Callback, turn: Turn, model: Codec, n_codebooks: int) ->
     which are encoded. Raises TokensError on anything else, and whatever the callback raises.
     """
     encoder: StreamEncoder | None = None  # of samples: a reply of codes needs none
+    levels = range(n_codebooks, model.config.n_codebooks + 1)
     pieces = _pieces(callback(turn))
     try:
         for piece in pieces:
@@ -51,12 +52,12 @@ def frames_of(callback: Callback, turn: Turn, model: Codec, n_codebooks: int) ->
                 if array.ndim == 1 and (array.dtype.kind == "f" or array.dtype == np.int16):
                     encoder = encoder or model.stream_encoder(n_codebooks=n_codebooks)
                     codes = encoder.push(array)
-                elif array.dtype.kind in "iu" and array.ndim == 2 and len(array) >= n_codebooks:
+                elif array.dtype.kind in "iu" and array.ndim == 2 and len(array) in levels:
                     codes = array[:n_codebooks]
                 else:
                     raise TokensError(
-                        f"a reply is codes [{n_codebooks}, frames], samples [n] as floats or"
-                        f" int16, or Tokens, not {array.dtype} {list(array.shape)}"
+                        f"a reply is codes [{n_codebooks} or more levels, frames], samples [n] as"
+                        f" floats or int16, or Tokens, not {array.dtype} {list(array.shape)}"
                     )
             yield from _single(codes, model)
         if encoder is not None:
@@ -189,11 +190,11 @@ class _Job:
                     if not self._offer(frame):
                         break
         except BaseException as raised:
-            error = _as_exception(raised)
+            error = as_exception(raised)
         try:
             self._frames.close()  # type: ignore[attr-defined]
         except BaseException as raised:
-            error = error or _as_exception(raised)
+            error = error or as_exception(raised)
         with self._changed:
             self._done, self._error = True, error
 
@@ -223,7 +224,8 @@ class _Job:
             return not self._cancelled
 
 
-def _as_exception(raised: BaseException) -> Exception:
+def as_exception(raised: BaseException) -> Exception:
+    """Return what a callback raised, or a ReplyLeftError in place of what is no Exception."""
     if isinstance(raised, Exception):
         return raised
     error = ReplyLeftError(f"the callback raised {raised!r}")

@@ -437,38 +437,73 @@ def test_a_callback_that_leaves_its_thread_ends_only_its_reply(leaves: type[Base
     assert len(turns) == 2
 
 
+@pytest.mark.parametrize("raises", [ValueError, asyncio.CancelledError, KeyboardInterrupt])
 @pytest.mark.parametrize("kind", ["turn began", "turn paused", "turn ended", "reply began"])
-def test_what_on_event_raises_leaves_the_streams_together(kind: str) -> None:
-    expected, raised = answered(), 0
-
+def test_what_on_event_raises_leaves_the_streams_together(
+    kind: str, raises: type[BaseException]
+) -> None:
     def on_event(event: Event) -> None:
         if event.kind == kind:
-            raise ValueError("once")
+            raise raises("once")
 
-    conversation = Conversation(
-        MODEL, answer, n_codebooks=LEVELS, detector=EnergyDetector(RATE), echo=None,
-        threaded=False, on_event=on_event,
-    )  # fmt: skip
-    for piece in np.array_split(ONE_TURN, range(SLOT, len(ONE_TURN), SLOT)):
-        try:
-            conversation.exchange(piece)
-        except ValueError:
-            raised += 1
-    conversation.close()
+    raised, conversation = raised_in(raises, answer, on_event=on_event)
+    expected = answered()
     assert raised == expected.kinds.count(kind) == 1
     assert conversation.transcript == expected.conversation.transcript
     assert np.array_equal(conversation.spoken(), expected.conversation.spoken())
     assert np.array_equal(conversation.listened(), expected.conversation.listened())
 
 
-def test_a_conversation_that_is_forgotten_leaves_no_thread() -> None:
-    def threads() -> int:
-        return sum(thread.name == "codec-reply" for thread in threading.enumerate())
+def test_ctrl_c_in_a_reply_is_raised_behind_the_step() -> None:
+    def reply(turn: Turn) -> np.ndarray:
+        raise KeyboardInterrupt
 
-    before = threads()
+    raised, conversation = raised_in(KeyboardInterrupt, reply)
+    failing = Heard(ONE_TURN, lambda turn: 1 / 0).conversation
+    assert raised == 1
+    assert conversation.transcript == failing.transcript
+    assert np.array_equal(conversation.spoken(), failing.spoken())
+
+
+def test_what_the_detector_raises_leaves_the_streams_together() -> None:
+    class Failing(EnergyDetector):
+        left = 20
+
+        def push(self, hop: np.ndarray) -> float:
+            self.left -= 1
+            if not self.left:
+                raise ValueError("once")
+            return super().push(hop)
+
+    raised, conversation = raised_in(ValueError, answer, detector=Failing(RATE))
+    assert raised == 1
+    assert np.array_equal(conversation.listened(), answered().conversation.listened())
+    assert conversation.spoken().shape == conversation.listened().shape
+
+
+def raised_in(
+    raises: type[BaseException], reply: Callable[[Turn], Any], **options: Any
+) -> tuple[int, Conversation]:
+    """Exchange one turn frame by frame; how often that raised, and the conversation."""
+    options = {"detector": EnergyDetector(RATE), **options}
+    conversation = Conversation(
+        MODEL, reply, n_codebooks=LEVELS, echo=None, threaded=False, **options
+    )
+    raised = 0
+    for piece in np.array_split(ONE_TURN, range(SLOT, len(ONE_TURN), SLOT)):
+        try:
+            conversation.exchange(piece)
+        except raises:
+            raised += 1
+    conversation.close()
+    return raised, conversation
+
+
+def test_a_conversation_that_is_forgotten_leaves_no_thread() -> None:
+    before = set(threading.enumerate())
     conversation = Conversation(MODEL, answer)
-    assert threads() == before + 1
-    (thread,) = [t for t in threading.enumerate() if t.name == "codec-reply"][-1:]
+    (thread,) = set(threading.enumerate()) - before
+    assert thread.name == "codec-reply"
     del conversation
     gc.collect()
     thread.join(10)
@@ -531,7 +566,7 @@ OTHERS = dataclasses.replace(MODEL.tokens(ANSWER), model_id=b"somebody")
     "wrong",
     [
         "text", 5, ANSWER[:2], ANSWER.astype(float), ANSWER.astype(int) + 1024, [ANSWER, "x"],
-        OTHERS,
+        OTHERS, ANSWER.T,
     ],
 )  # fmt: skip
 def test_a_reply_that_is_no_audio_fails(wrong: Any) -> None:
