@@ -54,11 +54,12 @@ def find_inputs(sources: Sequence[str]) -> Inputs:
     maybe `offset`, `duration`, both in seconds, and others, which are kept. Of a .tar: its audio
     files (WebDataset). Any other name, and what a glob matches, is a file. All of these may be
     URLs that fsspec knows (s3://bucket/speech/*.tar). "hf:NAME" is a Hugging Face dataset, see
-    `codec.corpus.hub.parse`. The same stretch of the same file counts once. Raises
-    DataError if a source is not there or two files have one name.
+    `codec.corpus.hub.parse`. The same stretch of the same file counts once, with the columns of a
+    manifest if there are any. Raises DataError if a source is not there, two files have one name,
+    or two rows of one stretch have other columns.
     """
     found = [item for source in sources for item in _items(source)]
-    found.sort(key=lambda item: (item.key, item.raw != item.name))
+    found.sort(key=lambda item: (item.key, item.raw != item.name, not item.columns))
     items = [item for item in found if item.place != NOT_AUDIO]
     others = [PurePosixPath(item.name) for item in found if item.place == NOT_AUDIO]
     if not items:
@@ -78,7 +79,7 @@ def _told_apart(items: Sequence[Item]) -> Iterator[Item]:
         if isinstance(item.place, Refused) or kept is None or item.key != kept.key:
             kept = kept if isinstance(item.place, Refused) else item
             yield item
-        elif _same(item.place, kept.place) and item.columns == kept.columns:
+        elif _same(item.place, kept.place) and item.columns in ({}, kept.columns):
             first = f" as {kept.where}" if kept.where else ""
             reason = f"the same input{first} once more{f' in {item.where}' if item.where else ''}"
             yield dataclasses.replace(item, place=Refused(reason, lost=False))
@@ -87,7 +88,11 @@ def _told_apart(items: Sequence[Item]) -> Iterator[Item]:
             yield dataclasses.replace(item, place=Refused(reason))
         else:
             more = " and other columns" if _same(item.place, kept.place) else ""
-            raise DataError(f"{shown(item.name)}: two inputs have this name and offset{more}")
+            where = " and ".join(one.where for one in (kept, item) if one.where)
+            raise DataError(
+                f"{shown(item.name)}: two inputs have this name and offset{more}"
+                f"{f' ({where})' if where else ''}"
+            )
 
 
 def _same(one: Place, other: Place) -> bool:

@@ -19,7 +19,7 @@ from codec.errors import OptionError, TokensError
 from codec.lm.model.adaptation import Report, unreported
 from codec.lm.model.language_model import STEPS, Conditions, LanguageModel, array_of
 from codec.lm.speech.phone_model import PhoneModel, spoken
-from codec.support.arguments import whole
+from codec.support.arguments import single, whole
 from codec.support.types import Codes
 
 SPEECH = "speech"  # the tag
@@ -80,9 +80,7 @@ def prompt_of(codes: npt.ArrayLike) -> npt.NDArray[Any]:
 
     Raises TokensError.
     """
-    array = array_of(codes, "the prompt")
-    if array.ndim == 3 and len(array) == 1:
-        array = array[0]
+    array = single(array_of(codes, "the prompt"))
     if array.ndim != 2:
         raise TokensError(f"the prompt: codes are [levels, frames], not {list(array.shape)}")
     return array

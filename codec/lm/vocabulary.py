@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from codec.errors import LayoutError
 from codec.lm.layouts import Ids, Layout, make_layout, smallest_dtype
-from codec.support.arguments import as_array, real, shown, whole
+from codec.support.arguments import as_array, real, shown, single, whole
 from codec.support.types import Codes
 
 SPECIALS = ("audio_begin", "audio_end", "interrupt", "time", "mask", "pad", "turn")
@@ -156,11 +156,9 @@ class Vocabulary:
     def _segment_ids(self, codes: npt.ArrayLike) -> Ids:
         """`audio_ids` of one stream, [levels, frames], or [1, levels, frames] as of Tokens."""
         try:
-            array = as_array(codes)
+            array = single(as_array(codes))
         except ValueError as error:
             raise LayoutError(f"codes are no array: {error}") from None
-        if array.ndim == 3 and len(array) == 1:
-            array = array[0]
         if array.ndim != 2:
             raise LayoutError(f"a segment's codes are [levels, frames], not {list(array.shape)}")
         return self.audio_ids(array)

@@ -117,6 +117,11 @@ def as_float32(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return array.astype(np.float32, copy=False)
 
 
+def single(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the stream of codes [1, levels, frames], as Tokens hold one; others as they are."""
+    return array[0] if array.ndim == 3 and len(array) == 1 else array
+
+
 def shown(value: Any) -> str:
     """Return the `repr` of `value` on one line of at most 60 characters, for a message."""
     try:

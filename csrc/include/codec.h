@@ -322,15 +322,15 @@ CODEC_API codec_status codec_reader_tag(const codec_reader *reader, size_t i, co
 CODEC_API codec_status codec_reader_use(codec_reader *reader, const codec_coder *coder);
 
 /* Decodes the next chunk to codes [streams][codebooks][frames], for which there must be room for
- * streams * codebooks * chunk_frames of info. At the end of the file *frames is 0; only then every
+ * streams * codebooks * chunk_frames of info, else it is CODEC_ERROR_SIZE. At the end of the file *frames is 0; only then every
  * byte of it has been checked. After a failure every call fails so. */
 CODEC_API codec_status codec_reader_next(codec_reader *reader, uint16_t *codes, size_t capacity,
                                          size_t *codebooks, size_t *frames);
 CODEC_API uint64_t codec_reader_frame(const codec_reader *reader); /* the first that comes next */
 
 /* Goes to the chunk that holds `frame`, by the index at the end of the file; only what is read from
- * then on is checked. Where there is no such frame, or the index is damaged, the reader stays where it
- * is. Not for a reader of codec_reader_open. */
+ * then on is checked. Where there is no such frame, or the trailer or the index is damaged, the reader
+ * stays where it is. Not for a reader of codec_reader_open. */
 CODEC_API codec_status codec_reader_seek(codec_reader *reader, uint64_t frame);
 
 typedef struct codec_writer codec_writer;

@@ -176,8 +176,8 @@ codec_status codec_writer_write_chunk(codec_writer *w, const uint16_t *codes, si
     if (!w || !codes) return CODEC_ERROR_ARGUMENT;
     if (w->failed != CODEC_OK || w->ended) return w->failed ? w->failed : CODEC_ERROR_STATE;
     const size_t most = w->info.codebooks, rows = codec_file_streams(&w->info) * codebooks;
-    if (w->filled || w->frames % w->info.chunk_frames != 0 || frames < 1 ||
-        frames > w->info.chunk_frames || codebooks > most ||
+    if (w->frames % w->info.chunk_frames != 0) return CODEC_ERROR_STATE; /* behind a short chunk */
+    if (w->filled || frames < 1 || frames > w->info.chunk_frames || codebooks > most ||
         codebooks < (w->info.variable ? 1 : most))
         return CODEC_ERROR_ARGUMENT;
     if (!in_codebook(w, codes, frames, rows, frames)) return CODEC_ERROR_CODES;

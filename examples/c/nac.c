@@ -182,7 +182,7 @@ static int open_output(job *j)
     struct stat found, input;
     if (lstat(target, &found) == 0 && S_ISLNK(found.st_mode)) { /* what it leads to is replaced */
         j->target = realpath(target, NULL);
-        if (!j->target) return fail(j, strerror(errno));
+        if (!j->target) return fail(j, "the output is a link that leads nowhere");
         target = j->target;
     }
     const size_t size = strlen(target) + 64;

@@ -173,10 +173,19 @@ def test_a_stretch_with_two_captions_is_refused(tokenize, wav, tmp_path):
     wav("x.wav")
     table = tmp_path / "m.tsv"
     table.write_text("path\ttext\nx.wav\tone\nx.wav\tanother\n")
-    with pytest.raises(DataError, match="two inputs have this name and offset and other columns"):
+    with pytest.raises(DataError, match=r"and offset and other columns \(.*row 1 and .*row 2\)"):
         find_items([str(table)])
     table.write_text("path\ttext\nx.wav\tone\nx.wav\tone\n")
     assert tokenize(table)[1]["x.wav"]["text"] == "one"
+
+
+def test_a_manifest_beside_its_folder_says_more_of_the_same_files(tokenize, wav, tmp_path):
+    wav("in/x.wav"), wav("in/y.wav")
+    (tmp_path / "in/m.tsv").write_text("path\ttext\nx.wav\tone\n")
+    code, rows, refused, _ = tokenize(tmp_path / "in", tmp_path / "in/m.tsv")
+    assert (code, list(rows)) == (0, ["x.wav", "y.wav"])
+    assert rows["x.wav"]["text"] == "one"
+    assert list(refused) == ["x.wav"]
 
 
 def test_a_name_that_is_the_escape_of_another_costs_one_row(tokenize, wav, tmp_path):

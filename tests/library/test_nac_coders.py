@@ -134,9 +134,10 @@ def test_frames_behind_a_short_chunk_are_refused(both: Both) -> None:
     writer = nac.Written(both.library, both.c, header_of(both, 1, LEVELS, frames_per_chunk=9))
     writer.write(codes[:, :, :9])
     writer.write_chunk(codes[:, :, 9:14])
-    with pytest.raises(nac.StatusError) as caught:
-        writer.write(codes[:, :, 14:])
-    assert caught.value.status == nac.STATE
+    for more in (writer.write, writer.write_chunk):
+        with pytest.raises(nac.StatusError) as caught:
+            more(codes[:, :, 14:20])
+        assert caught.value.status == nac.STATE
     writer.finish(14 * HOP)
     _, chunks = nac.read(both.library, both.c, bytes(writer.data))
     assert np.array_equal(np.concatenate(chunks, axis=2), codes[:, :, :14])

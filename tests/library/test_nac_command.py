@@ -520,6 +520,35 @@ def test_no_output_overwrites_its_input(nac: Command, tmp_path: Path) -> None:
             assert path.read_bytes() == data
 
 
+def test_what_a_link_leads_to_is_replaced(nac: Command, tmp_path: Path) -> None:
+    source, target, link = tmp_path / "in.wav", tmp_path / "a.nac", tmp_path / "link.nac"
+    source.write_bytes(WAVS["plain"])
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    assert nac("compress", source, link, "-f") == (0, "")
+    assert link.is_symlink()
+    assert target.read_bytes().startswith(b"\x89NAC")
+    target.unlink()
+    code, error = nac("compress", source, link)
+    assert (code, error) == (1, f"nac: {source}: the output is a link that leads nowhere\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.wav", "link.nac"]
+
+
+def test_a_limit_on_sizes_leaves_no_part(nac: Command, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    soundfile.write(tmp_path / "in.wav", audio_of(1, 90_000), RATE, subtype="PCM_16")
+    assert nac("compress", tmp_path / "in.wav", tmp_path / "a.nac") == (0, "")
+    done = subprocess.run(
+        [nac.program, "decompress", "-m", nac.model, tmp_path / "a.nac", tmp_path / "out.wav"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("nac: ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nac", "in.wav"]
+
+
 @pytest.mark.parametrize(
     "words",
     [(), ("in",), ("in", "out", "more"), ("-n", "x", "in", "out"), ("-n", "0", "in", "out"),

@@ -21,7 +21,7 @@ from codec.lm.model.files import read_network
 from codec.lm.model.generation import View, generate
 from codec.lm.model.network import Network
 from codec.lm.model.sampling import Sampling
-from codec.support.arguments import as_array, real, shown, whole
+from codec.support.arguments import as_array, real, shown, single, whole
 from codec.support.types import Codes
 
 STEPS = 3  # of learning from a prompt; many more learn it by heart
@@ -184,9 +184,7 @@ class LanguageModel:
         return self.kinds[int(np.argmin(costs))]
 
     def _codes(self, codes: npt.ArrayLike, what: str) -> Tensor:
-        config, array = self.config, array_of(codes, what)
-        if array.ndim == 3 and len(array) == 1:
-            array = array[0]
+        config, array = self.config, single(array_of(codes, what))
         if array.ndim != 2 or array.dtype.kind not in "iu" or len(array) < config.levels:
             raise TokensError(
                 f"{what}: codes are integers [{config.levels} or more levels, frames], not"

@@ -270,7 +270,8 @@ fn publish(
         return Err("the output exists; --force overwrites it".into());
     }
     let target = &match target.is_symlink() {
-        true => fs::canonicalize(target)?, // what it leads to is replaced
+        true => fs::canonicalize(target) // what it leads to is replaced
+            .map_err(|_| "the output is a link that leads nowhere")?,
         false => target.to_path_buf(),
     };
     let aside = target.with_file_name(format!(".nac-{}.part", process::id()));
