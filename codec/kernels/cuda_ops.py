@@ -23,9 +23,10 @@ import warnings
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from codec.errors import BackendError
+from codec.errors import ArrayError, BackendError
 from codec.kernels import mel_exact, rvq_exact
 from codec.kernels.cuda_tables import cuda_tables
 from codec.kernels.mel_spec import WHISPER_80, MelSpec, find_spec, first_top, tables
@@ -97,20 +98,31 @@ def _spec(text: str) -> MelSpec:
     return MelSpec(**json.loads(text)) if text.startswith("{") else find_spec(text)
 
 
+def _float32(values: torch.Tensor, name: str) -> npt.NDArray[np.float32]:
+    """Give float32 as an array. The kernels on a GPU take no other floats, so here none are taken.
+
+    Raises ArrayError.
+    """
+    if values.dtype != torch.float32:
+        raise ArrayError(f"{name} are float32, not {values.dtype}")
+    return values.detach().numpy()
+
+
 @torch.library.impl("codec::rvq_encode", "CPU")
 def _rvq_encode(latents: torch.Tensor, codebooks: torch.Tensor) -> torch.Tensor:
-    codes = rvq_exact.encode(latents.detach().numpy(), codebooks.detach().numpy())
+    codes = rvq_exact.encode(_float32(latents, "latents"), _float32(codebooks, "codebooks"))
     return torch.from_numpy(codes.astype(np.int64))
 
 
 @torch.library.impl("codec::rvq_decode", "CPU")
 def _rvq_decode(codes: torch.Tensor, codebooks: torch.Tensor) -> torch.Tensor:
-    return torch.from_numpy(rvq_exact.decode(codes.numpy(), codebooks.detach().numpy()))
+    return torch.from_numpy(rvq_exact.decode(codes.numpy(), _float32(codebooks, "codebooks")))
 
 
 @torch.library.impl("codec::log_mel", "CPU")
 def _log_mel(audio: torch.Tensor, spec: str, frame_major: bool = False) -> torch.Tensor:
-    levels = mel_exact.log_mel(audio.detach().numpy(), _spec(spec), frame_major=frame_major)
+    samples = audio if audio.dtype == torch.int16 else _float32(audio, "samples")
+    levels = mel_exact.log_mel(samples, _spec(spec), frame_major=frame_major)
     return torch.from_numpy(levels)
 
 

@@ -387,7 +387,7 @@ def test_what_a_stream_refuses() -> None:
     with pytest.raises(AudioError, match="finite"):
         stream.push(np.full(1_000, np.nan, np.float32))
     with pytest.raises(AudioError):
-        stream.push(np.zeros(10))
+        stream.push(np.zeros(10, np.int32))
     with pytest.raises(AudioError):
         stream.push(np.zeros((1, 10), np.float32))
     after = [stream.push(audio[1_500:]), stream.flush()]
@@ -482,7 +482,7 @@ def test_refuses_what_is_not_audio(bad: float) -> None:
         np.float32(0),
         np.empty(0, np.float32),
         np.empty((0, 100), np.int16),
-        np.zeros(1_000),
+        np.zeros(1_000, bool),
         np.zeros(1_000, np.int32),
         np.zeros(1_000, np.complex64),
     ],
