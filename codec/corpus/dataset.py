@@ -29,7 +29,7 @@ from codec.corpus.row_groups import RowGroups, parquet
 from codec.errors import DataError
 from codec.lm.layouts import make_layout
 from codec.lm.vocabulary import Vocabulary
-from codec.support.arguments import shown, whole
+from codec.support.arguments import as_bool, shown, whole
 
 Ids = npt.NDArray[np.int64]
 
@@ -67,7 +67,8 @@ class TokenDataset(Dataset[torch.Tensor]):
     ) -> None:
         self.folder = Path(folder)
         self.length = whole(length, "the length of a sequence", DataError)
-        self.seed, self.shuffle = whole(seed, "the seed", DataError), bool(shuffle)
+        self.seed = whole(seed, "the seed", DataError)
+        self.shuffle = as_bool(shuffle, "shuffle", DataError)
         if self.length < 1 or self.seed < 0:
             raise DataError(f"sequences of {self.length} ids with seed {self.seed}")
         card = read_token_card(self.folder)

@@ -124,6 +124,8 @@ def test_wrong_numbers_are_refused(tokens: Path) -> None:
             TokenDataset(tokens, length)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="seed"):
         TokenDataset(tokens, 16, seed=0.5)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="shuffle must be True or False, not 'no'"):
+        TokenDataset(tokens, 16, shuffle="no")  # type: ignore[arg-type]
     dataset = TokenDataset(tokens, 16)
     for wrong in ({"step": -1}, {"step": "x"}, {"rank": 1.5}, {"workers": -1}):
         with pytest.raises(DataError):
