@@ -30,7 +30,8 @@ class AudioReader:
     the end that it had when it was opened.
 
     start, duration: in seconds, to read only that stretch, as far as the file has it; a warning
-        says how much that is if more than 0.1 s are missing.
+        says how much that is if more than 0.1 s are missing. The samples are those of the whole
+        file, but for the last bit (2^-24) of some of an MP3.
     strict: raise AudioError, at the end of the iteration, in place of a warning.
 
     channels, sample_rate: of the audio.
