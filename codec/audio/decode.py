@@ -8,6 +8,7 @@ first sample and the number of samples of each place that could not be decoded),
 
 from __future__ import annotations
 
+import errno
 import functools
 import itertools
 import sys
@@ -27,6 +28,7 @@ from codec.audio.formats import TAGS
 from codec.audio.libsndfile import SndFile
 from codec.audio.sniff import BY_LIBSNDFILE, kind_of
 from codec.errors import AudioError, CodecError
+from codec.support.shortage import is_shortage
 
 Block = npt.NDArray[np.float32]  # [samples, channels]
 
@@ -429,7 +431,11 @@ def serve(kind: str, decoder: str) -> None:
     except CodecError as error:
         problem = {"error": str(error)}
     except OSError as error:
-        problem = {"lost": error.strerror or str(error), "errno": error.errno}
+        # Others are of damaged files: FFmpeg seeks to places before the beginning.
+        if is_shortage(error) or error.errno in (errno.EIO, errno.ESTALE):
+            problem = {"lost": error.strerror or str(error), "errno": error.errno}
+        else:
+            problem = {"error": str(error)}
     except MemoryError:
         problem = {"error": "the decoder needs too much memory for this file"}
     except Exception as error:  # of a decoder's library: it ends no process
