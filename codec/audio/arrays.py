@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from codec.errors import AudioError
 from codec.model.limits import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
-from codec.support.arguments import SparseError, as_array
+from codec.support.arguments import SparseError, as_array, to_float32
 
 Audio = npt.NDArray[np.float32]
 
@@ -92,8 +92,7 @@ def narrowed(floats: npt.NDArray[Any]) -> Audio:
 
     Raises AudioError on numbers beyond its range, which would become infinity.
     """
-    with np.errstate(over="ignore"):
-        narrow = floats.astype(np.float32, copy=False)
+    narrow = to_float32(floats)
     if floats.dtype.itemsize > 4:
         lost = floats[np.isinf(narrow) & np.isfinite(floats)]
         if lost.size:

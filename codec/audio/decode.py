@@ -438,10 +438,9 @@ def serve(kind: str, decoder: str) -> None:
             problem = {"error": str(error)}
     except MemoryError:
         problem = {"error": "the decoder needs too much memory for this file"}
-    except Exception as error:  # of a decoder's library: it ends no process
-        problem = {
-            "error": f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"
-        }
+    except Exception as error:  # of a library that the file misleads, as where it crashes
+        said = " ".join(str(error).split())
+        problem = {"error": f"the decoder failed on this file: {type(error).__name__}: {said}"}
     if begun:
         helper.send_end(output)
     helper.answer(output, problem or {"warnings": source.warnings})

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from codec.errors import AudioError
 from codec.kernels.choose import load, resolve
 from codec.kernels.mel_spec import MelSpec, first_top, tables
-from codec.support.arguments import as_bool, as_float32, named_array
+from codec.support.arguments import as_bool, named_array, to_float32
 
 Floats = npt.NDArray[np.float32]
 
@@ -84,7 +84,7 @@ def check_clips(audio: npt.ArrayLike) -> npt.NDArray[Any]:
     samples = named_array(audio, "audio", AudioError)
     if samples.ndim == 0 or samples.size == 0:
         raise AudioError(f"audio is [..., samples] and not empty, not {list(samples.shape)}")
-    samples = as_float32(samples)
+    samples = to_float32(samples)
     if samples.dtype not in (np.float32, np.int16):
         raise AudioError(f"audio is floats or int16, not {samples.dtype}")
     beside = samples.strides[-1] == samples.itemsize or samples.shape[-1] == 1

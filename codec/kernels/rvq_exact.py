@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from codec.errors import ArrayError, TokensError
 from codec.kernels.choose import load, resolve
-from codec.support.arguments import as_float32, named_array, shown, whole
+from codec.support.arguments import named_array, shown, to_float32, whole
 from codec.support.types import Codes
 
 Floats = npt.NDArray[np.float32]
@@ -137,7 +137,7 @@ def _codebooks(codebooks: npt.ArrayLike | Codebooks) -> Floats:
 
 
 def _floats(values: npt.ArrayLike, name: str, ndim: int) -> Floats:
-    array = as_float32(named_array(values, name, ArrayError))
+    array = to_float32(named_array(values, name, ArrayError))
     if array.dtype != np.float32 or array.ndim != ndim:
         raise ArrayError(
             f"{name} are floats of {ndim} dimensions, not {array.dtype} of {array.ndim}"

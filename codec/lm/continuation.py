@@ -75,7 +75,7 @@ def attuned(
     return lm.adapted(heard, asked, steps=steps, report=report)
 
 
-def prompt_of(codes: npt.ArrayLike) -> npt.NDArray[Any]:
+def _prompt_of(codes: npt.ArrayLike) -> npt.NDArray[Any]:
     """Return codes [levels, frames], or [1, levels, frames], as an array of two dimensions.
 
     Raises TokensError.
@@ -99,7 +99,7 @@ def asked_after(
     phones: draws what is said, in English; None for speech without words. The same seed draws the
     same phones. tags: of the prompt; by default the model finds them (`LanguageModel.kind_of`).
     """
-    prompt = prompt_of(prompt)
+    prompt = _prompt_of(prompt)
     frames = whole(frames, "frames", OptionError)
     if frames < 0:
         raise OptionError(f"{frames} frames cannot be made")
@@ -125,7 +125,6 @@ def continued(
     prompt: codes [levels or more, T]; its last seconds count. phones, tags: as in
     `asked_after`. Raises OptionError or TokensError at once.
     """
-    prompt = prompt_of(prompt)
     asked = asked_after(lm, prompt, frames, phones, manner.seed, tags)
     told = asked.phones is not None
     if manner.temperature is None:

@@ -106,12 +106,12 @@ def named_array(value: Any, name: str, error: type[CodecError]) -> npt.NDArray[A
         raise error(f"{name} cannot become an array: {problem}") from None
 
 
-def as_float32(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Round floats of 16 or 64 bits, or of the other byte order, to float32.
+def to_float32(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Round floats of any width and byte order to float32.
 
     What is beyond its range becomes infinity. Arrays of other dtypes are given back as they are.
     """
-    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+    if array.dtype.kind != "f":
         return array
     with np.errstate(over="ignore"):
         return array.astype(np.float32, copy=False)

@@ -398,6 +398,7 @@ def test_a_decoder_that_does_not_come_back_is_ended(monkeypatch):
             read(inputs.encoded(tone(), "AIFF", "PCM_16"))
 
 
+@pytest.mark.slow
 def test_time_in_which_the_reader_was_stopped_does_not_count(tmp_path):
     """As by Ctrl-Z: the decoder, which was stopped as well, has had no time to answer."""
     (tmp_path / "a.aiff").write_bytes(inputs.encoded(tone(), "AIFF", "PCM_16"))
@@ -631,7 +632,7 @@ def test_mp3_in_wav_that_is_damaged_says_so():
     [
         ("OSError(5, 'x')", OSError, "Errno 5"),
         ("MemoryError()", AudioError, "too much memory"),
-        ("KeyError('odd')", AudioError, "internal error: KeyError: 'odd'"),
+        ("KeyError('odd')", AudioError, "failed on this file: KeyError: 'odd'"),
     ],
 )
 def test_what_is_raised_in_the_decoder_is_told(monkeypatch, raised, error, message):

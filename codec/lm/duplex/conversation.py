@@ -88,9 +88,10 @@ class Conversation:
         if not isinstance(model, Codec):
             raise OptionError(f"the model is what codec.load gives, not {shown(model)}")
         n_codebooks = model.pipeline.n_codebooks(n_codebooks)
-        for name, callback in (("reply", reply), ("on_event", on_event)):
-            if not (callable(callback) or (callback is None and name == "on_event")):
-                raise OptionError(f"{name} must be a function, not {shown(callback)}")
+        if not callable(reply):
+            raise OptionError(f"reply must be a function, not {shown(reply)}")
+        if on_event is not None and not callable(on_event):
+            raise OptionError(f"on_event must be a function, not {shown(on_event)}")
         rules = TurnTaking() if rules is None else rules
         if not isinstance(rules, TurnTaking):
             raise OptionError(f"rules are a TurnTaking, not {shown(rules)}")
